@@ -26,7 +26,7 @@ from nes2net.lib.errors import (
 )
 from nes2net.lib.files import no_empty_folders
 from nes2net.lib.search_path import remove_current_folder
-from nes2net.lib.this_process import is_out_of_memory
+from nes2net.lib.this_process import is_first_to_fail, is_out_of_memory
 
 #: Exit status if the command finished with a result that is incomplete, or not comparable with
 #: published results.
@@ -224,7 +224,9 @@ def run(
             _discard_closed_output()
             return INCOMPLETE
         except (MemoryError, RuntimeError, OSError) as error:
-            if args.debug or not (is_out_of_memory(error) or getattr(error, "errno", None)):
+            is_explained = is_out_of_memory(error) or getattr(error, "errno", None)
+            # A process of torchrun that loses contact to one that failed before is silent.
+            if args.debug or (not is_explained and is_first_to_fail()):
                 raise
             text = f"memory ran out ({first_line(error)})"
             if isinstance(error, OSError):
@@ -239,8 +241,9 @@ def run(
 
 
 def _print_error(text: str) -> None:
-    with suppress(OSError):
-        print(text, file=sys.stderr)
+    if is_first_to_fail():
+        with suppress(OSError):
+            print(text, file=sys.stderr)
 
 
 def _path_problem(error: OSError) -> str:

@@ -72,10 +72,9 @@ def join_processes() -> Iterator[Processes]:
             group = dist.new_group(timeout=_PATIENCE, backend="gloo")
         else:
             dist.init_process_group("gloo", timeout=_PATIENCE)
-    try:
-        yield Processes(dist.get_rank(), dist.get_world_size(), group)
-    finally:
-        dist.destroy_process_group(group)
+    yield Processes(dist.get_rank(), dist.get_world_size(), group)
+    # After an error, the processes stay connected until this process ends, so that its message comes first.
+    dist.destroy_process_group(group)
 
 
 def _explain_lost_contact() -> AbstractContextManager[None]:

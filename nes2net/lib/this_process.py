@@ -40,6 +40,17 @@ def is_first() -> bool:
     return process_count() == 1 or os.environ["RANK"] == "0"
 
 
+def is_first_to_fail() -> bool:
+    """Whether this process is the first of ``torchrun``'s processes on this machine that calls this function."""
+    error_file = os.environ.get("TORCHELASTIC_ERROR_FILE")  # in a folder of the process, in a folder of all
+    try:
+        if error_file:
+            Path(error_file).parents[1].joinpath("nes2net").touch(exist_ok=False)
+    except OSError as error:
+        return not isinstance(error, FileExistsError)
+    return True
+
+
 if sys.platform != "win32":
     import resource
 
