@@ -387,6 +387,6 @@ function synthetic() {
 
 find("#sample").onclick = () => add([synthetic()]);
 fetch("api/info").then((answer) => answer.json()).then((told) => {
-  info = told;
-  for (const part of ["#head", "#table thead", "#errors"]) fill(find(part), info);
+  info = { ...told, uncalibrated: !told.calibrated };
+  for (const part of ["#head", "#empty", "#table thead", "#errors"]) fill(find(part), info);
 });
