@@ -19,12 +19,14 @@ from nes2net.data.registry import corpora
 from nes2net.lib.errors import InputError, join_names
 from nes2net.lib.files import is_absent, json_text, write_text
 from nes2net.lib.plain_data import Natural, Value, read_json_as, read_small_text
+from nes2net.lib.registry import packages_of
 from nes2net.lib.templates import markdown_templates
 from nes2net.lib.yaml_text import write_yaml
 from nes2net.models.checkpoints.published_file import PublishedFile
 from nes2net.models.frontends.sizes import SIZES
 from nes2net.models.provenance import Provenance
 from nes2net.models.published_models import PUBLISHED
+from nes2net.models.registry import named_parts
 
 if TYPE_CHECKING:
     from nes2net.models.network import Network
@@ -221,6 +223,7 @@ def model_card(
     body = template.render(
         name=name,
         config=config,
+        packages=packages_of(named_parts(config)),
         provenance=provenance,
         published=published,
         training=_training_in_words(provenance),
