@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Literal, NamedTuple
 
@@ -38,9 +38,10 @@ from nes2net.evaluation.tables import (
     words,
 )
 from nes2net.evaluation.trial_table import TrialTable
-from nes2net.lib.errors import InputError, pluralise
+from nes2net.lib.errors import InputError, join_names, pluralise
 from nes2net.lib.terminal import text_table
 from nes2net.metrics.intervals import Groups
+from nes2net.scoring.decisions.calibration import few_trials
 
 #: Pairs of fields with a table by both, if the trials have both. The first two are published for ASVspoof 2021 LA, the
 #: others for ASVspoof 2021 DF and ASVspoof 5.
@@ -109,8 +110,7 @@ def breakdown_tables(
 ) -> list[Table]:
     """Make a table for each breakdown, with the rows of all systems that have it.
 
-    Tables of several systems are too long for a terminal. Rows with too few trials are only
-    counted, in a note.
+    Rows with too few trials are only counted, in a note; a table of such rows is for nobody.
 
     Args:
         by_system: name of a system → its :func:`breakdowns`.
@@ -126,6 +126,7 @@ def breakdown_tables(
         names = " and ".join(map(words, combination))
         num_hidden = sum(not row.is_shown for row in rows)
         notes = []
+        has_shown_rows = num_hidden < len(rows)
         if num_hidden:
             few = f"fewer than {MIN_TRIALS} trials of a class"
             notes.append(f"{pluralise(num_hidden, 'row')} of {few} omitted; the JSON has them.")
@@ -140,12 +141,20 @@ def breakdown_tables(
                 section=f"By {names}",
                 notes=notes,
                 hidden=() if len(by_system) > 1 else ("system",),
-                readers="paper" if len(by_system) > 1 else "all",
+                readers="all" if has_shown_rows else "nobody",
                 # For a pair of fields, the values of its second field become columns.
                 across=list(rows[0].labels)[-1] if len(combination) > 1 else "system",
             )
         )
     return tables
+
+
+def note_on_empty(tables: Sequence[Table]) -> str:
+    """Name the tables of which every row has too few trials; empty if there is none."""
+    names = [table.name for table in tables if table.rows and not table.shown]
+    if not names:
+        return ""
+    return f"no EER {join_names(names)}: each group has fewer than {MIN_TRIALS} trials of a class; the JSON has them"
 
 
 def label_of(field_name: str) -> str:
@@ -318,15 +327,15 @@ class DrawnGroups(NamedTuple):
             return cls(words, np.unique(drawn.speakers).size)
         return cls("attacks", num_attacks) if num_attacks else cls("trials", len(trials))
 
-    @property
-    def notes(self) -> list[str]:
-        """Warns if few speakers are drawn; otherwise empty."""
-        if self.num_groups >= _ENOUGH_SPEAKERS or not self.interval_over.startswith("speakers"):
-            return []
-        return [
-            f"only {self.num_groups} speakers are drawn, so the intervals may be too narrow: in a simulation, 95 % "
-            "intervals held the true EER in 84 % of the cases with 10 speakers, and in 95 % with 20"
-        ]
+    def notes(self, num_bonafide: int, num_spoof: int) -> Iterator[str]:
+        """Warn if the trials, or the speakers that are drawn, are few; whoever shows figures shows these notes."""
+        if few := few_trials(num_bonafide, num_spoof):
+            yield few
+        if self.num_groups < _ENOUGH_SPEAKERS and self.interval_over.startswith("speakers"):
+            yield (
+                f"only {self.num_groups} speakers are drawn, so the intervals may be too narrow: in a simulation, 95 % "
+                "intervals held the true EER in 84 % of the cases with 10 speakers, and in 95 % with 20"
+            )
 
 
 def resolve_unit(unit: Unit, trials: Sequence[Trial], num_systems: int) -> Unit:

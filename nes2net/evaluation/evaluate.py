@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 from nes2net import metrics
 from nes2net.data.corpora.protocol import canonical_phase
 from nes2net.data.corpora.trial import BONAFIDE
-from nes2net.evaluation.breakdown import Unit, breakdown_tables, groups_of, resolve_unit
+from nes2net.evaluation.breakdown import Unit, breakdown_tables, groups_of, note_on_empty, resolve_unit
 from nes2net.evaluation.curves import thin_det
-from nes2net.evaluation.key import Key, Labels, describe_excluded, score_input, unofficial_note
+from nes2net.evaluation.key import Key, Labels, describe_excluded, score_input
 from nes2net.evaluation.matching import check_classes, system_names
 from nes2net.evaluation.origin import differences_of_one_detector, read_origin
 from nes2net.evaluation.result import Plot, Result
@@ -167,10 +167,10 @@ def evaluate_systems(
         warnings += transfers[-1].warnings
     inputs += itertools.chain.from_iterable(scored.inputs for scored in further_sets)
     asv_system = _asv_system(key, systems, asv_files)
+    breakdowns = list(_breakdown_tables(key, systems))
     # Users' programs read these keys.
     header = {
         **key.header(inputs, num_resamples),
-        "differences_from_official_trials": key.unofficial,
         "excluded": key.excluded,
         "min_dcf_costs": key.definition.min_dcf_costs,
         "num_row_resamples": min(ROW_RESAMPLES, num_resamples),
@@ -185,9 +185,9 @@ def evaluate_systems(
         [
             *_tables(key, systems, asv_system, differences),
             *transfer_tables(transfers),
-            *_breakdown_tables(key, systems),
+            *breakdowns,
         ],
-        [*_notes(key, systems, asv_system), *_notes_on_records(names, scored_sets)],
+        key.notes([*_notes(systems, asv_system), note_on_empty(breakdowns), *_notes_on_records(names, scored_sets)]),
         warnings,
         functools.partial(_plots, systems, transfers),
         functools.partial(_det_curves, systems),
@@ -208,15 +208,13 @@ def _different_files(score_files: Iterable[AnyPath | ScoreFile]) -> list[ScoreFi
 # Texts
 
 
-def _notes(key: Key, systems: Sequence[SystemFigures], asv_system: str) -> list[str]:
-    notes = [unofficial_note(key)]
+def _notes(systems: Sequence[SystemFigures], asv_system: str) -> Iterator[str]:
     if asv_system not in ("", ORGANISERS):
-        notes.append(f"min t-DCF is computed with {asv_system}")
+        yield f"min t-DCF is computed with {asv_system}"
     for system in systems:
         for note in system.notes:
             is_of_all = all(note in other_system.notes for other_system in systems)
-            notes.append(note if is_of_all else f"{system.name}: {note}")
-    return list(dict.fromkeys(filter(None, notes)))
+            yield note if is_of_all else f"{system.name}: {note}"
 
 
 def _notes_on_records(names: Sequence[str], scored: Sequence[ScoredSet]) -> Iterator[str]:
@@ -368,7 +366,6 @@ def _breakdown_tables(key: Key, systems: Sequence[SystemFigures]) -> Iterator[Ta
             "Official table",
             hidden=hidden,
             across="system",
-            readers="paper" if len(systems) > 1 else "all",
         )
     by_system = {system.name: system.tables for system in systems}
     yield from breakdown_tables(by_system, key.title, mark_best=_same_trials(systems))

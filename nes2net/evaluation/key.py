@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -76,7 +76,23 @@ class Key:
             "num_resamples": num_resamples,
             "inputs": [*inputs, self.input()],
             "versions": versions(),
+            "differences_from_official_trials": self.unofficial,
         }
+
+    def notes(self, further: Iterable[str] = ()) -> list[str]:
+        """Note how the trials differ from the official trials, if known; then the notes of ``further``, each once."""
+        notes = list(further)
+        if self.unofficial:
+            differences = "; ".join(self.unofficial[:_MAX_DIFFERENCES])
+            num_more = len(self.unofficial) - _MAX_DIFFERENCES
+            if num_more > 0:
+                differences += f"; and {num_more} more differences"
+            notes.insert(
+                0,
+                f"not the official trials of {self.title}: {differences}. These figures cannot be compared with "
+                "published ones",
+            )
+        return list(dict.fromkeys(filter(None, notes)))
 
     @functools.cached_property
     def evaluated_trials(self) -> TrialTable:
@@ -135,20 +151,6 @@ class Key:
 
     def _keeps(self, trial: Trial) -> bool:
         return not any(trial.get(name) in values for name, values in self.excluded.items())
-
-
-def unofficial_note(key: Key) -> str:
-    """Write how the trials differ from the official trials; empty if no difference is known."""
-    if not key.unofficial:
-        return ""
-    differences = "; ".join(key.unofficial[:_MAX_DIFFERENCES])
-    num_more = len(key.unofficial) - _MAX_DIFFERENCES
-    if num_more > 0:
-        differences += f"; and {num_more} more differences"
-    return (
-        f"not the official trials of {key.definition.title}, {canonical_phase(key.phase)}: {differences}. "
-        "These figures cannot be compared with published ones"
-    )
 
 
 def score_input(path: Path, sha256: str, kind: str = "scores") -> dict[str, str]:

@@ -103,7 +103,7 @@ def sections(result: Result) -> list[Section]:
     of_tables = dict.fromkeys(table.section for table in result.printed if table.section)
     headings = [""]
     for heading in plots:
-        if heading not in of_tables:
+        if plots[heading] and heading not in of_tables:
             headings.append(heading)
     headings += of_tables
     page_sections = []

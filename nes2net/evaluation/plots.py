@@ -111,7 +111,7 @@ def score_plots(systems: Sequence[SystemFigures], transfers: Sequence[Transfer])
         for number, system in enumerate(systems):
             entries.append(Markup("{}{}").format(swatch_svg(number), system.name))
         legend = Markup(" ").join(entries)
-        plots["DET curves and scores"] = [Plot(_det_svg(systems), _DET_CAPTION.format(legend))]
+        plots["DET curves and scores"] = [Plot(_det_svg(systems), _DET_CAPTION.format(legend), "tall")]
         for system, svg in zip(systems, _distribution_svgs(systems)):
             plots["DET curves and scores"].append(Plot(svg, _SCORES_CAPTION.format(system.name)))
     for number, transfer in enumerate(transfers):

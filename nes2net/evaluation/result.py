@@ -136,7 +136,9 @@ class Result:
 
     def latex(self) -> str:
         """Write tables and notices in LaTeX, without folders of this machine."""
-        return _FOLDERS.sub("", writers.latex(self.printed, self.notices))
+        # A paper may have tables of several results, whose labels must differ.
+        title = " ".join([self.title, *self.header.get("sources", ())])
+        return _FOLDERS.sub("", writers.latex(self.printed, self.notices, title))
 
 
 def versions() -> dict[str, str]:

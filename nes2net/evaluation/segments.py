@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from nes2net.data.corpora.protocol import canonical_phase
 from nes2net.data.registry import corpora
-from nes2net.evaluation.key import score_input, unofficial_note
+from nes2net.evaluation.key import score_input
 from nes2net.evaluation.labelled_frames import RTTM, Example, LabelledFrames, labelled_frames
 from nes2net.evaluation.origin import read_origin
 from nes2net.evaluation.result import Plot, Result
@@ -112,7 +112,7 @@ def evaluate_segments(
         thresholds["the threshold asked for"] = threshold
     detections, wrong = _detections(labelled, thresholds, draws)
     examples = _examples(labelled.utterances, wrong)
-    notes = list(filter(None, [unofficial_note(labelled.key)]))
+    notes = labelled.key.notes()
     num_utterances = len(labelled.utterances)
     if labelled.left_out:
         expected = pluralise(labelled.num_expected, "utterance")
@@ -132,7 +132,6 @@ def evaluate_segments(
             "truth": labelled.truth,
             "tolerance": TOLERANCE,
             "left_out": labelled.left_out,
-            "differences_from_official_trials": labelled.key.unofficial,
             "sources": {file.path.stem: origin.facts},
         },
         [

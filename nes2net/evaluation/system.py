@@ -41,7 +41,8 @@ class SystemFigures:
       possible, and numbers of trials; ``num_expected`` are in the phase of the key.
     - ``facts`` for the header: what the bootstrap drew (``interval_over``, ``num_groups``); numbers
       of ASV scores behind min t-DCF (``asv_counts``, or None); why trials are omitted
-      (``left_out``), with a note (``partial``), both empty if none is.
+      (``left_out``), with a note (``partial``), both empty if none is; all ``notices`` but those of
+      min t-DCF.
     - ``tables``: :func:`~nes2net.evaluation.breakdown.breakdowns`.
     - ``official``: rows of the corpus's official table, if any.
     - ``notes``: what readers must know.
@@ -119,11 +120,18 @@ def evaluate_scores(
         "num_expected": Figure(matched_trials.num_expected),
     }
     drawn = DrawnGroups.of(matched_trials.trials, unit)
+    # What a model card says beside the EER, too.
+    notices = [
+        *filter(None, [partial]),
+        *_doubt_notes(matched_trials, figures["eer"]),
+        *drawn.notes(bonafide.size, spoof.size),
+    ]
     facts = {
         **drawn._asdict(),
         "asv_counts": min_tdcf.asv_counts,
         "left_out": matched_trials.mismatch.describe(matched_trials.num_expected),
         "partial": partial,
+        "notices": notices,
     }
     return SystemFigures(
         name,
@@ -132,11 +140,7 @@ def evaluate_scores(
         facts,
         breakdowns(matched_trials, definition.eer_method, num_resamples=row_resamples, seed=seed, unit=unit),
         list(_official_rows(key, judged, name)),
-        [
-            *filter(None, [partial, min_tdcf.note]),
-            *_doubt_notes(matched_trials, figures["eer"]),
-            *drawn.notes,
-        ],
+        [*notices, min_tdcf.note],
         {} if min_tdcf.metric is None else digests,
     )
 

@@ -18,7 +18,7 @@ from nes2net.data.corpora.protocol import canonical_phase
 from nes2net.evaluation.breakdown import grouping_fields, label_of
 from nes2net.evaluation.class_reference import label_lines
 from nes2net.evaluation.class_trials import ClassGroup, ClassTrials, class_trials, warn_if_different
-from nes2net.evaluation.key import Key, Labels, score_input, unofficial_note
+from nes2net.evaluation.key import Key, Labels, score_input
 from nes2net.evaluation.matching import system_names
 from nes2net.evaluation.resampled_classes import RATES_OF_SCORES, Resamples, Rule
 from nes2net.evaluation.result import Plot, Result
@@ -145,7 +145,7 @@ def evaluate_classes(
     first = systems[0]
     kind = unknown or (first.threshold.kind if first.threshold else LOGIT_SCORES[0])
     resamples = Resamples(num_resamples, seed)
-    notes = [*filter(None, [unofficial_note(key)]), MEANING_OF_NAMES]
+    notes = key.notes([MEANING_OF_NAMES])
     warnings: list[str] = []
     for trials in systems:
         if trials.mismatch:

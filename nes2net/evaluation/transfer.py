@@ -308,7 +308,7 @@ def judge_sets(
         else:
             judged = judge(scored)
             sets.append(judged)
-            warnings += [f"{scored.name}: {note}" for note in DrawnGroups.of(scored.matched.trials).notes]
+            warnings += [f"{scored.name}: {note}" for note in judged.drawn.notes(*map(len, judged.llrs))]
         warnings += _warnings(decider.calibration, development, scored, judged)
     return Transfer(system, decider, _with_unique_names(sets), _with_unique_names(one_class), warnings, num_resamples)
 

@@ -14,7 +14,7 @@ from nes2net.data.corpora.trial import BONAFIDE, ENROLMENT_MODELS
 from nes2net.evaluation.class_reference import embeddings_of, examples_of, label_lines
 from nes2net.evaluation.class_trials import ClassLabels, classes_of, warn_if_different
 from nes2net.evaluation.judgements import Evaluable, Evaluator
-from nes2net.evaluation.key import Key, Labels, score_input, unofficial_note
+from nes2net.evaluation.key import Key, Labels, score_input
 from nes2net.evaluation.matching import system_names
 from nes2net.evaluation.result import Result
 from nes2net.evaluation.tables import Figure, Measure, Row, Table
@@ -89,7 +89,7 @@ def evaluate_embeddings(
     enrolled_files = list(map(ScoreFile.of, reference))
     inputs: list[dict[str, str]] = []
     class_labels: dict[str, ClassLabels] = {}
-    warnings = [unofficial_note(key)]
+    warnings = []
     draws: Resampling = {"num_resamples": num_resamples, "seed": seed}
     for file, enrolled, system in zip(files, enrolled_files, system_names([file.path for file in files], names)):
         class_labels[system] = ClassLabels.read(file, class_field)
@@ -131,7 +131,7 @@ def evaluate_embeddings(
     }
     lines = [extent, *label_lines(enrolled_files)]
     lines += [facts.in_words(system) for system, facts in class_labels.items()]
-    return Result(title, header, lines, tables, list(filter(None, warnings)))
+    return Result(title, header, lines, tables, key.notes(warnings))
 
 
 def _pairs(file: ScoreFile, enrolled: ScoreFile, key: Key, labels: ClassLabels, allow_partial: bool) -> _Pairs:

@@ -155,8 +155,8 @@ def markdown(tables: Iterable[Table], notices: Iterable[str] = ()) -> str:
     return "\n\n".join(texts) + "\n"
 
 
-def latex(tables: Iterable[Table], notices: Iterable[str] = ()) -> str:
-    """Write ``tables`` in LaTeX with booktabs, with the best in bold, then ``notices``."""
+def latex(tables: Iterable[Table], notices: Iterable[str] = (), title: str = "") -> str:
+    """Write ``tables`` in LaTeX with booktabs, with the best in bold, then ``notices``; labels begin with ``title``."""
     lines = [r"% Needs \usepackage{booktabs} in the preamble."]
     for table in tables:
         layout = grid(table)
@@ -174,7 +174,7 @@ def latex(tables: Iterable[Table], notices: Iterable[str] = ()) -> str:
             *(rf"    {' & '.join(row)} \\" for row in _cell_texts(layout, latex_text, r"\textbf{{{}}}")),
             r"    \bottomrule",
             r"  \end{tabular}",
-            rf"  \label{{tab:{re.sub('[^a-z0-9]+', '-', table.name.lower())}}}",
+            rf"  \label{{tab:{re.sub('[^a-z0-9]+', '-', f'{title} {table.name}'.lower()).strip('-')}}}",
             r"\end{table}",
         ]
     for notice in notices:

@@ -29,6 +29,7 @@ from nes2net.lib.files import write_text
 from nes2net.models.card import CARD, CardFile, SetFigure, model_card
 from nes2net.models.checkpoints.state_dict import load_state_dict, read_record
 from nes2net.models.provenance import Provenance
+from nes2net.scoring.decisions.calibration import few_trials
 from nes2net.scoring.judgement import ScoreFile
 from nes2net.scoring.record import Record
 from nes2net.training.measures import EER, THRESHOLD_KEY
@@ -193,9 +194,6 @@ def add_figures(folder: Path, result: Result, paths: Sequence[Path]) -> Path:
             raise InputError(f"{path} has no record beside it that says which checkpoint made it: remove `card`")
         checkpoint = Path(origin.facts["checkpoint"]).name
         fingerprint = _check_scored_by(folder / checkpoint, path, file.record)
-        notes = list(origin.uses)
-        notes += [facts["partial"]] if facts["partial"] else []
-        notes += DrawnGroups(facts["interval_over"], facts["num_groups"]).notes
         figure = SetFigure(
             corpus=corpus,
             split=phase,
@@ -208,7 +206,7 @@ def add_figures(folder: Path, result: Result, paths: Sequence[Path]) -> Path:
             interval=row["eer"].interval,
             drawn=f"{facts['num_groups']} {facts['interval_over']}",
             threshold=row["threshold"].value,
-            notes=tuple(notes),
+            notes=(*origin.uses, *facts["notices"]),
         )
         figures = [*(earlier for earlier in figures if not figure.replaces(earlier)), figure]
     card_file.model_copy(update={"figures": tuple(figures)}).write(folder)
@@ -244,6 +242,7 @@ def _development_figures(provenance: Provenance, selection: Selection, row: Row)
         if measure.name == EER.name:
             eer_facts = {"threshold": row.get(THRESHOLD_KEY), "drawn": sets[0]["drawn"] if len(sets) == 1 else ""}
             eer_facts["interval"] = (row[f"{column}_low"], row[f"{column}_high"])
+            eer_facts["notes"] = tuple(filter(None, [few_trials(pooled["bonafide"], pooled["spoof"])]))
         yield SetFigure(value=row[column], **pooled, **facts, **eer_facts)
         for described in sets:
             if (value := row.get(f"{column}/{described['alias']}")) is not None:

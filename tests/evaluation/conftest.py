@@ -17,3 +17,9 @@ def single(case):
 @pytest.fixture(scope="session")
 def several(case):
     return report_of(case, "good", "worse", "useless")
+
+
+@pytest.fixture(scope="session")
+def few(tmp_path_factory):
+    """The report of 10 bona fide and 20 spoofed trials."""
+    return report_of(make_case(tmp_path_factory.mktemp("few"), num=30), "good")

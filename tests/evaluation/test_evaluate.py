@@ -337,7 +337,7 @@ def test_a_note_says_that_equal_scores_have_no_min_tdcf(notes_on_equal_scores):
 
 def test_a_note_says_that_equal_scores_tell_no_classes_apart(notes_on_equal_scores):
     note = "all trials have the same score, 0.25, so no rate here tells the classes apart"
-    assert notes_on_equal_scores[-1] == note
+    assert note in notes_on_equal_scores
 
 
 def test_the_result_states_at_most_200_draws_for_rows_of_a_breakdown(tmp_path):

@@ -1,4 +1,4 @@
-"""A note beside intervals that are drawn over fewer than 15 speakers."""
+"""Notes beside figures of few trials, and beside intervals that are drawn over fewer than 15 speakers."""
 
 import numpy as np
 import pytest
@@ -37,3 +37,13 @@ def test_text_page_markdown_and_json_note_the_small_number_of_speakers(tmp_path)
 @pytest.mark.parametrize("num_speakers, draw", [(15, "auto"), (9, "auto"), (11, "trials")])
 def test_only_draws_of_fewer_than_15_speakers_have_a_note_on_few_speakers(tmp_path, num_speakers, draw):
     assert "speakers are drawn" not in result_of(tmp_path, num_speakers, draw=draw).text()
+
+
+def test_figures_of_fewer_than_20_trials_of_a_class_have_a_note_on_few_trials(tmp_path, few):
+    assert any(note.startswith("there are only 10 bona fide trials: if none of them is wrong") for note in few.notes)
+    assert "there are only" not in result_of(tmp_path, 10).text()
+
+
+def test_the_json_of_a_system_has_the_notes_on_its_trials(few):
+    (facts,) = few.header["systems"]
+    assert facts["notices"] == [note for note in few.notes if note.startswith("there are only")]

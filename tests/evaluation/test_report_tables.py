@@ -3,12 +3,15 @@
 import itertools
 import re
 import shutil
+from dataclasses import replace
 
 import pytest
 from builders.files import write
 from builders.report_case import make_case, report_of
 
 from nes2net.evaluation.evaluate import evaluate_systems
+from nes2net.evaluation.page import html_page, sections
+from nes2net.evaluation.result import Result
 from nes2net.evaluation.tables import Figure, Measure, Row, Table
 from nes2net.evaluation.writers import grid, latex, latex_text, markdown, text_lines
 
@@ -47,6 +50,51 @@ def test_hidden_rows_of_a_table_are_only_in_its_json():
     table = Table("by attack", "By attack.", [Measure("eer", "EER %")], rows)
     assert [[cell.text for cell in row] for row in grid(table).rows] == [["A08", "25.00"]]
     assert [row["on"]["attack"] for row in table.to_dict()["rows"]] == ["A07", "A08"]
+
+
+def test_the_terminal_shows_the_tables_of_two_systems_by_attack_as_those_of_one(single, several):
+    for result in (single, several):
+        _, _, table = result.text().partition("ASVspoof 2021 LA, eval: EER in %, by attack.\n")
+        rows = [line.split() for line in table.partition("\n\n")[0].splitlines()[1:]]
+        shown = [row for row in result.rows("by attack")]
+        assert [row[-5:-3] for row in rows] == [
+            [row.labels["attack"], f"{100 * row.value('eer'):.3f}"] for row in shown
+        ]
+
+
+def test_tables_without_a_group_of_enough_trials_are_named_in_one_line_in_place_of_sections(few):
+    note = "no EER by attack, by codec, by attack and codec: each group has fewer than 20 trials of a class"
+    for text in (few.text(), html_page(few), few.markdown(), few.latex()):
+        assert text.count(note) >= 1
+        assert "EER in" not in text
+        assert "By attack" not in text
+    assert len(few.rows("by codec")) == 3
+    assert few.notes[-1].startswith(note)
+
+
+def test_a_section_of_plots_that_has_none_has_no_heading(single):
+    plots = {"DET curves": single.plots()["DET curves and scores"], "Unknown classes": []}
+    result = replace(single, tables=single.tables[:1], plots=lambda: plots)
+    assert [section.heading for section in sections(result)] == ["", "DET curves"]
+
+
+def test_labels_of_latex_tables_of_two_results_differ(single, several, few):
+    labels = []
+    for result in (single, several, replace(few, title="ASVspoof 2021 DF, eval")):
+        labels += re.findall(r"\\label{(.*)}", result.latex())
+    assert len(set(labels)) == len(labels) > 5
+    assert labels[0] == "tab:asvspoof-2021-la-eval-good-systems"
+
+
+def test_cards_of_a_single_row_have_the_caption_above_and_call_only_intervals_so(single):
+    page = html_page(single)
+    assert page.index(single.tables[0].caption) < page.index('<dl class="tiles">')
+    measures = [Measure("eer", "EER %"), Measure("mean", "mean %")]
+    rows = []
+    for name, mean in (("LA", 0.25), ("DF", 0.5)):
+        rows.append(Row({"system": "a", "set": name}, {"eer": Figure(0.125), "mean": Figure(mean)}))
+    crossed = html_page(Result("An experiment", {}, [], [Table("eer", "EER %.", measures, rows, across="set")]))
+    assert '<dd class="small">mean % 25.00</dd>' in crossed
 
 
 def test_systems_side_by_side_share_the_columns_of_equal_figures():

@@ -74,6 +74,14 @@ def test_an_evaluation_that_is_repeated_adds_its_results_to_the_model_card_once(
     assert [figure.dataset_split for figure in figures] == ["dev", "dev", "train"]
 
 
+def test_the_card_of_a_run_warns_of_few_trials_of_development_and_of_an_evaluation(recipe, corpus, tmp_path):
+    folder = train(recipe(train={"epochs": 1}))
+    evaluate(folder, corpus, tmp_path, "epoch_1.pth")
+    text = ModelCard.load(folder / "README.md").text
+    for split in ("dev", "train"):
+        assert f"trials in the layout of ASVspoof 2019 LA, {split}: there are only 6 bona fide trials" in text
+
+
 def test_an_evaluation_keeps_the_users_text_and_licence_in_the_card(recipe, corpus, tmp_path):
     folder = train(recipe(train={"epochs": 1}))
     readme = folder / "README.md"

@@ -19,7 +19,7 @@ from nes2net.data.corpora.trial import BONAFIDE, Trial
 from nes2net.data.registry import corpora
 from nes2net.evaluation.breakdown import DrawnGroups, groups_of
 from nes2net.evaluation.key import score_input
-from nes2net.evaluation.matching import match_file
+from nes2net.evaluation.matching import check_classes, match_file
 from nes2net.evaluation.origin import Origin, read_origin
 from nes2net.evaluation.result import Plot, Result, versions
 from nes2net.evaluation.tables import Figure, Measure, Measured, Row, Table, percent, points
@@ -36,6 +36,7 @@ EER_OF_CLEAN = OperatingPoint("eer")
 # A condition that lacks scores of more than this fraction of the trials fails, because they would be excluded under
 # all others, too.
 _MAX_MISSING = 0.1
+_NEARLY_ALL = 0.99  # share of a class that the summary calls nearly all
 
 
 MEASURES = (
@@ -60,6 +61,7 @@ def evaluate_robustness(
     seed: int = 0,
     failed: Mapping[str, str] | None = None,
     num_available: int | None = None,
+    notes: Sequence[str] = (),
 ) -> Result:
     """Compute error rates from the score files of clean trials, and of the same trials under conditions.
 
@@ -72,6 +74,7 @@ def evaluate_robustness(
             least ten, otherwise over trials.
         failed: condition without scores → reason.
         num_available: number of trials of the phase, if ``trials`` are a subset.
+        notes: notes on the trials, see :meth:`nes2net.evaluation.key.Key.notes`.
 
     Returns:
         A result with the table ``conditions``: first :data:`CLEAN`, then the conditions from the
@@ -87,11 +90,11 @@ def evaluate_robustness(
     left_out = _conditions_without_score(trials, scores)
     common = [trial for trial in trials if trial.id not in left_out]
     is_bonafide = np.array([trial.label == BONAFIDE for trial in common], dtype=bool)
-    if is_bonafide.all() or not is_bonafide.any():
-        raise InputError(
-            f"trials of both classes are needed, but only {pluralise(len(common), 'trial has', 'trials have')} scores under all "
-            "conditions: score more trials"
-        )
+    check_classes(
+        is_bonafide,
+        f"only {pluralise(len(common), 'trial has', 'trials have')} scores under all conditions",
+        "score more trials",
+    )
     values = {name: np.array([by_id[trial.id] for trial in common]) for name, by_id in scores.items()}
     threshold, basis = find_threshold((values[CLEAN][is_bonafide], values[CLEAN][~is_bonafide]), rule)
     # Positions of [bonafide, spoof] in the score files, by which one rule of the EER orders equal scores.
@@ -139,7 +142,7 @@ def evaluate_robustness(
         header,
         [*_header_lines(header, len(rows)), *summary_sentences(clean_row, rows)],
         [Table("conditions", caption, MEASURES, [clean_row, *rows], "By damage")],
-        [*drawn.notes, *_notes_on_missing(left_out, failed)],
+        [*notes, *drawn.notes(num_bonafide, num_spoof), *_notes_on_missing(left_out, failed)],
         origin.uses,
         functools.partial(_draw_plots, clean_row, rows),
     )
@@ -214,6 +217,10 @@ def summary_sentences(clean: Row, rows: Sequence[Row]) -> list[str]:
         lines = [f"Most damaging to the EER: {', '.join(worst)}."]
     else:
         lines = ["No condition raises the EER for certain."]
+    for name, words in (("false_alarm", "spoofed trials are accepted"), ("miss", "bona fide trials are missed")):
+        conditions = [row.labels["condition"] for row in rows if row.value(name) >= _NEARLY_ALL]
+        if conditions:
+            lines.append(f"At the threshold, nearly all {words} under {join_names(conditions)}.")
     if rows:
         worst_row = max(rows, key=lambda row: (row.value("hter"), row.labels["condition"]))
         hter, miss, false_alarm = (percent(worst_row.value(name), 1) for name in ("hter", "miss", "false_alarm"))

@@ -20,6 +20,7 @@ from nes2net.data.corpora.protocol import find_repeated
 from nes2net.data.corpora.trial import BONAFIDE, Part, Trial, stratified_subset, trials_digest
 from nes2net.data.registry import corpora, effects
 from nes2net.evaluation.key import Labels
+from nes2net.evaluation.matching import check_classes
 from nes2net.evaluation.result import Result
 from nes2net.lib.errors import InputError, one_line, pluralise
 from nes2net.lib.files import path_below, writing_folder
@@ -75,6 +76,8 @@ class Plan:
     """Without :data:`CLEAN`."""
     sources: Sources
     """Recordings that conditions mix in: noise, rooms, speech."""
+    notes: list[str]
+    """What readers must know of the trials."""
     left_out: dict[str, str] = field(default_factory=dict)
     """Condition → why it cannot be applied, such as a missing library."""
     seed: int = 0
@@ -105,28 +108,30 @@ def plan(part: Part, suite: Suite) -> Plan:
     """
     seed = suite.seed
     phase = part.split if suite.phase is None else suite.phase
-    labelled = _labelled_trials(part, phase, suite.keys)
+    labelled, notes = _labelled_trials(part, phase, suite.keys)
     trials = labelled if suite.num_trials is None else stratified_subset(labelled, suite.num_trials, seed)
     speech = [trial.recording() for trial in labelled if trial.label == BONAFIDE]
     if len(speech) > _MAX_TALKERS:
         indices = np.random.default_rng(seed).choice(len(speech), _MAX_TALKERS, replace=False)
         speech = [speech[index] for index in sorted(indices.tolist())]
     sources = Sources(suite.musan, suite.rir, tuple(speech))
+    names: list[str] = []
+    left_out: dict[str, str] = {}
     if suite.conditions is None:
         possible = default_conditions(sources)
-        return Plan(part, phase, trials, len(labelled), list(possible.names), sources, dict(possible.left_out), seed)
-    names = []
-    for text in suite.conditions:
-        names += _expand_strengths(text)
+        names += possible.names
+        left_out |= possible.left_out
+    for text in suite.conditions or ():
+        for name in _expand_strengths(text):
+            create_condition(name, sources)  # an impossible condition raises an error here, not after hours of scoring
+            names.append(name)
     if named_twice := find_repeated(names):
         raise InputError(f"condition '{named_twice[0]}' is named twice: name each condition once")
-    for name in names:
-        create_condition(name, sources)  # an impossible condition raises an error here, not after hours of scoring
-    return Plan(part, phase, trials, len(labelled), names, sources, {}, seed)
+    return Plan(part, phase, trials, len(labelled), names, sources, notes, left_out, seed)
 
 
-def _labelled_trials(part: Part, phase: str, keys: str | Path | None) -> list[Trial]:
-    """Omit trials that the corpus excludes from its published figures.
+def _labelled_trials(part: Part, phase: str, keys: str | Path | None) -> tuple[list[Trial], list[str]]:
+    """Omit trials that the corpus excludes from its published figures; also return notes on the key.
 
     Raises:
         InputError: if there is no such trial, or if a trial has no label.
@@ -141,7 +146,7 @@ def _labelled_trials(part: Part, phase: str, keys: str | Path | None) -> list[Tr
             f"{subject} of {corpus.title}, {part.split}, has a label of phase '{phase}': name the folder of the labels with "
             "`keys`, or another `phase`"
         )
-    return labelled
+    return labelled, key.notes()
 
 
 def _expand_strengths(text: str) -> list[str]:
@@ -198,15 +203,11 @@ def run(
         raise InputError(f"{out} is a file: name a folder for the report")
     if settings.num_workers is None:
         settings = replace(settings, num_workers=min(8, usable_processors()))
-    num_bonafide = sum(trial.label == BONAFIDE for trial in plan.trials)
-    if not 0 < num_bonafide < len(plan.trials):
-        raise InputError(
-            f"error rates need bona fide and spoofed trials, but {num_bonafide} of {pluralise(len(plan.trials), 'trial')} are bona "
-            "fide: choose more trials, or another phase"
-        )
+    is_bonafide = np.array([trial.label == BONAFIDE for trial in plan.trials], dtype=bool)
+    check_classes(is_bonafide, pluralise(len(plan.trials), "trial"), "choose more trials, or another phase")
     # Raises before hours of scoring if there will be no threshold, which depends only on numbers of trials, not on
     # scores.
-    find_threshold((np.zeros(num_bonafide), np.zeros(len(plan.trials) - num_bonafide)), rule)
+    find_threshold((np.zeros(is_bonafide.sum()), np.zeros((~is_bonafide).sum())), rule)
     with writing_folder(out):
         folder = path_below(out, "scores")
         paths = {name: folder / f"{name.replace(':', '_')}.txt" for name in (CLEAN, *plan.names)}
@@ -246,6 +247,7 @@ def run(
             seed=plan.seed,
             failed=failed,
             num_available=plan.num_available,
+            notes=plan.notes,
         )
 
 

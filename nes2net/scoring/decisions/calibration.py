@@ -502,7 +502,7 @@ def few_trials(num_bonafide: int, num_spoof: int) -> str:
     """
     if min(num_bonafide, num_spoof) >= _MIN_TRIALS:
         return ""
-    return f"there are only {how_sure(num_bonafide, num_spoof)}. Weights and figures are worth little"
+    return f"there are only {how_sure(num_bonafide, num_spoof)}. What is computed from so few is worth little"
 
 
 def figures(bonafide: ArrayLike, spoof: ArrayLike, eer_method: str = "asvspoof") -> dict[str, float]:

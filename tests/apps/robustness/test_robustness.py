@@ -157,6 +157,28 @@ def test_a_result_ends_with_how_many_conditions_raise_or_lower_the_eer_more_than
     assert result.lines[-1] == "Of 3 conditions, 1 raise the EER more than chance would (p < 0.05), and 0 lower it."
 
 
+def test_a_summary_names_each_condition_that_accepts_or_misses_nearly_a_whole_class(case):
+    """Shifts of all scores change no EER."""
+    trials, paths, scores = case
+    for condition, shift in zip(CONDITIONS, (9, 9, -9)):
+        save(paths[condition], trials, scores[CLEAN] + shift)
+    lines = evaluated(trials, paths).lines
+    assert "No condition raises the EER for certain." in lines
+    assert "At the threshold, nearly all spoofed trials are accepted under mp3:64, mp3:8." in lines
+    assert "At the threshold, nearly all bona fide trials are missed under telephone." in lines
+
+
+def test_a_result_notes_few_trials_and_what_is_known_of_the_trials(case):
+    trials, paths, scores = case
+    some = {trial.id: score for trial, score in zip(trials, scores[CLEAN])}
+    few = [trial for number, trial in enumerate(trials) if trial.label == SPOOF or number < 30]
+    for path in paths.values():
+        save(path, few, [some[trial.id] for trial in few])
+    unofficial, note = evaluated(few, paths, notes=["not the official trials"]).notes
+    assert unofficial == "not the official trials"
+    assert note.startswith("there are only 10 bona fide trials: if none of them is wrong")
+
+
 def changed_by(case, changes):
     """The result under one condition that adds ``changes`` to the clean scores, and its row."""
     trials, paths, scores = case
