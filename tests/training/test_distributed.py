@@ -22,6 +22,7 @@ from nes2net.models.checkpoints.state_dict import load_state_dict
 from nes2net.training import distributed
 from nes2net.training.distributed import create_accelerator, plan_step, synchronise_batch_norms
 from nes2net.training.run import train
+from nes2net.training.run_folder import run_folder
 
 
 @pytest.fixture
@@ -228,6 +229,30 @@ def test_only_the_first_of_two_processes_writes_files(recipe, tmp_path):
     written = [[name for name in report["written"] if str(tmp_path) in name] for report in reports]
     assert any("resume.pt" in name for name in written[0])
     assert not written[1]
+
+
+def error_of_two_processes(recipe, path):
+    """What torchrun prints of a training in two processes that fails."""
+    path.write_text(yaml.safe_dump(recipe.to_dict()))
+    command = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "nes2net", "train", path]
+    ended = subprocess.run(
+        [sys.executable, *command, "--device", "cpu"], capture_output=True, text=True, timeout=PATIENCE
+    )
+    assert ended.returncode == 1
+    return ended.stderr
+
+
+@pytest.mark.slow
+def test_an_error_of_one_process_or_of_all_is_printed_once_and_no_other_process_prints_a_traceback(recipe, tmp_path):
+    """The other process loses contact to the one that finds the run folder locked; torchrun's own traceback stays."""
+    values = recipe()
+    with run_folder(folder_of(values), values, True):
+        of_one = error_of_two_processes(values, tmp_path / "locked.yaml")
+    of_all = error_of_two_processes(recipe(data={"root": str(tmp_path / "gone")}), tmp_path / "gone.yaml")
+    for error, sentence in ((of_one, "another process is training in"), (of_all, "gone not found; give")):
+        (line,) = [line for line in error.splitlines() if line.startswith("nes2net: error:")]
+        assert sentence in line
+        assert error.count("Traceback") == 1
 
 
 def weights(state_dict):

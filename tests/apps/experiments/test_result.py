@@ -1,5 +1,6 @@
 """Best, mean and deviation over seeds, and the tables of an experiment."""
 
+from dataclasses import replace
 from statistics import stdev
 
 import pytest
@@ -25,6 +26,14 @@ def measurements() -> list[SystemOnSet]:
         SystemOnSet("3 <averaged>", "LA", [measured(1, 0.0166)], 3),
         SystemOnSet("3 <averaged>", "DF", [], 3),
     ]
+
+
+def test_a_result_has_the_notes_of_its_reports_once_with_the_systems(measurements):
+    note = "there are only 6 bona fide trials"
+    for on_set in measurements:
+        on_set.measured[:] = [replace(measured, notices=(note,)) for measured in on_set.measured]
+    result = of_experiment(measurements, [])
+    assert result.notices == [f"LA: {note} (of single, 3 <averaged>)", f"DF: {note} (of single)"]
 
 
 def of_experiment(measurements, notes, **settings):

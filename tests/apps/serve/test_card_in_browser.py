@@ -70,6 +70,20 @@ def test_the_card_says_why_a_recording_is_not_decided(page, serving, speech, cal
     assert "Why: its level" in text
 
 
+@pytest.mark.parametrize("is_calibrated", [True, False])
+def test_the_page_says_before_the_first_recording_whether_it_has_a_calibration(
+    page, serving, calibration, is_calibrated
+):
+    named = replace(calibration, trained_on={"corpus": "in_the_wild"})
+    client, _ = serving(decider=Decider(named, 0.5) if is_calibrated else None)
+    page.goto(str(client.base_url))
+    page.wait_for_selector("#head p.quiet:not([hidden])")
+    head = page.locator("#head").inner_text()
+    assert ("It decides by a calibration on in_the_wild, at the operating point" in head) == is_calibrated
+    assert ("It has no calibration: it gives scores, but no decisions." in head) != is_calibrated
+    assert ("a decision" in page.locator("#empty").inner_text()) == is_calibrated
+
+
 def test_the_page_shows_the_reason_for_a_refused_upload_in_the_row_of_its_file(page, serving):
     client, _ = serving(Limits(max_size=1))
     drop(page, client, ("large.wav", wav(80)))
