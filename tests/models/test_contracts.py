@@ -234,8 +234,8 @@ def test_a_checkpoint_names_the_package_of_every_part_of_its_training(checkpoint
 
 def test_the_model_card_names_the_packages_of_the_parts_of_a_detector(checkpoint):
     card = (checkpoint.parent / "README.md").read_text().replace("\\", "")
-    for part in ("front-end good_frontend", "back-end good_backend"):
-        assert f"The {part} is part of the package {PACKAGE}: install this package, too." in card
+    for part_name in ("front-end good_frontend", "back-end good_backend"):
+        assert f"The {part_name} is part of the package {PACKAGE}: install this package, too." in card
 
 
 def test_a_checkpoint_is_refused_if_the_package_of_its_parts_is_missing(package, checkpoint, command, monkeypatch):  # noqa: F811

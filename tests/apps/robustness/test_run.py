@@ -161,9 +161,10 @@ def test_a_plan_of_drawn_trials_has_the_number_of_trials_from_which_they_were_dr
     assert drawn.num_available == 12
 
 
-def test_a_report_says_that_its_trials_are_not_the_official_ones(drawn):
-    (note,) = drawn.notes
-    assert note.startswith("not the official trials of ASVspoof 2021 LA, eval: ")
+def test_a_report_says_that_its_trials_are_few_and_not_the_official_ones(run, corpus, tmp_path):
+    unofficial, few = run(planned(corpus, ["gain:-20"]), tmp_path).notes
+    assert unofficial.startswith("not the official trials of ASVspoof 2019 LA, dev: ")
+    assert few.startswith("there are only 6 ")
 
 
 def test_the_speech_of_babble_is_of_all_bona_fide_trials_not_only_of_the_drawn(drawn):

@@ -74,8 +74,8 @@ def test_the_card_says_why_a_recording_is_not_decided(page, serving, speech, cal
 def test_the_page_says_before_the_first_recording_whether_it_has_a_calibration(
     page, serving, calibration, is_calibrated
 ):
-    named = replace(calibration, trained_on={"corpus": "in_the_wild"})
-    client, _ = serving(decider=Decider(named, 0.5) if is_calibrated else None)
+    wild_calibration = replace(calibration, trained_on={"corpus": "in_the_wild"})
+    client, _ = serving(decider=Decider(wild_calibration, 0.5) if is_calibrated else None)
     page.goto(str(client.base_url))
     page.wait_for_selector("#head p.quiet:not([hidden])")
     head = page.locator("#head").inner_text()
