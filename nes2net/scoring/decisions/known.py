@@ -165,11 +165,16 @@ class Reference:
                 exist, or logits are missing.
         """
         check_known([kind], REFERENCE_SCORES, "no score of being known is called")
-        x = self._check_for_reference(embeddings)
+        x = _check_embeddings(embeddings)
+        if x.shape[1] != self.embeddings.shape[1]:
+            raise InputError(
+                f"embeddings of {x.shape[1]} numbers cannot be compared with a reference of {self.embeddings.shape[1]}: use "
+                "both from the same detector, as embeddings `of` its backend"
+            )
         if kind == "knn":
-            return self._nearest_embeddings(x, k)[0][:, -1]
+            return self._nearest_cosines(x, k)
         if kind == "mahalanobis":
-            return -self._squared_distances(x).min(1)
+            return -self._squared_distances(x)
         if self.logits is None or logits is None:
             raise InputError(
                 "the score nsd needs the logits of the training trials and of the recordings: give both, or use knn"
@@ -179,51 +184,19 @@ class Reference:
         direction = (weights[:, None] * _unit_rows(self.embeddings)).mean(0)
         return logsumexp(check_logits(logits).astype(np.float64)) * (_unit_rows(x) @ direction)
 
-    def nearest_class(self, embeddings: ArrayLike, k: int = 21) -> NDArray:
-        """Find the most frequent class (N,) among the ``k`` nearest training embeddings of
-        ``embeddings`` N×E by cosine.
-
-        Of equally frequent classes, the nearest is taken. The default ``k`` comes from TADA (arXiv
-        2506.05802).
-        """
-        _, neighbours = self._nearest_embeddings(self._check_for_reference(embeddings), k)
-        predicted = []
-        # ``classes`` are of the nearest embeddings, nearest first; ``max`` takes the first of equally frequent ones.
-        for classes in self.classes[neighbours].tolist():
-            predicted.append(max(dict.fromkeys(classes), key=classes.count))
-        return np.array(predicted)
-
-    def mahalanobis_class(self, embeddings: ArrayLike) -> NDArray:
-        """Find the class (N,) with the nearest mean, by the distance of ``"mahalanobis"``."""
-        return np.unique(self.classes)[self._squared_distances(self._check_for_reference(embeddings)).argmin(1)]
-
-    def _check_for_reference(self, embeddings: ArrayLike) -> NDArray:
-        x = _check_embeddings(embeddings)
-        if x.shape[1] != self.embeddings.shape[1]:
-            raise InputError(
-                f"embeddings of {x.shape[1]} numbers cannot be compared with a reference of {self.embeddings.shape[1]}: use "
-                "both from the same detector, as embeddings `of` its backend"
-            )
-        return x
-
-    def _nearest_embeddings(self, x: NDArray, k: int) -> tuple[NDArray, NDArray]:
-        """Find the cosines N×k and indices N×k of the nearest training embeddings of ``x`` N×E, nearest first."""
+    def _nearest_cosines(self, x: NDArray, k: int) -> NDArray:
+        """Find the cosine (N,) of each of ``x`` N×E to its ``k``-th nearest training embedding."""
         size = len(self.embeddings)
         check_setting("k", k, 1 <= k <= size, f"a number from 1 to {size}, the number of training trials")
         training = _unit_rows(self.embeddings)
-        all_cosines = []
-        all_indices = []
+        blocks = []
         for start in range(0, len(x), _ROWS_AT_ONCE):
             cosines = _unit_rows(x[start : start + _ROWS_AT_ONCE]) @ training.T
-            indices = np.argpartition(-cosines, k - 1, axis=1)[:, :k]  # of the k nearest, not in order
-            nearest = np.take_along_axis(cosines, indices, axis=1)
-            order = np.argsort(-nearest, axis=1, kind="stable")
-            all_cosines.append(np.take_along_axis(nearest, order, axis=1))
-            all_indices.append(np.take_along_axis(indices, order, axis=1))
-        return np.concatenate(all_cosines), np.concatenate(all_indices)
+            blocks.append(np.partition(cosines, size - k, axis=1)[:, size - k])
+        return np.concatenate(blocks)
 
     def _squared_distances(self, x: NDArray) -> NDArray:
-        """Compute the squared Mahalanobis distances N×C of ``x`` N×E to the means of the C sorted classes."""
+        """Compute the squared Mahalanobis distance (N,) of each of ``x`` N×E to the nearest mean of a class."""
         classes, class_indices = np.unique(self.classes, return_inverse=True)
         means = np.stack([self.embeddings[class_indices == index].mean(0) for index in range(len(classes))])
         centred = self.embeddings - means[class_indices]
@@ -232,7 +205,7 @@ class Reference:
         for mean in means:
             difference = x - mean
             distances.append(np.einsum("ne,ne->n", difference @ precision, difference))
-        return np.stack(distances, axis=1)
+        return np.min(distances, axis=0)
 
 
 def verification_scores(embeddings: ArrayLike, enrolments: Sequence[ArrayLike]) -> NDArray:

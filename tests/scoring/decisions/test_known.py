@@ -82,15 +82,6 @@ def test_the_score_nsd_by_logits_and_cosines_to_training_trials_equals_golden_nu
     assert scores.tolist() == exactly(EXPECTED["nsd"])
 
 
-def test_the_nearest_class_by_mahalanobis_distance_is_the_one_computed_by_numpy(reference):
-    assert [NAMES[number] for number in reference.mahalanobis_class(TEST)] == EXPECTED["mahalanobis_class"]
-
-
-@pytest.mark.parametrize("k", EXPECTED["knn_class"])
-def test_the_most_frequent_class_of_the_k_nearest_training_trials_is_the_one_computed_by_numpy(reference, k):
-    assert [NAMES[number] for number in reference.nearest_class(TEST, int(k))] == EXPECTED["knn_class"][k]
-
-
 def test_verification_scores_equal_the_golden_numbers():
     """Cosines to enrolled models, computed by NumPy in float64."""
     golden_set = golden.read("tracing/verification")
