@@ -6,15 +6,14 @@ Installed packages add commands by entry points of the group ``nes2net.commands`
 from __future__ import annotations
 
 import argparse
-import inspect
 import sys
-from collections.abc import Callable, Sequence
-from functools import cached_property
-from typing import Any, get_type_hints
+from collections.abc import Sequence
+from functools import cached_property, partial
+from typing import Any
 
 from nes2net.apps.registry import COMMANDS, commands
 from nes2net.cli.completion import SHELLS, PrintCompletion
-from nes2net.lib.command_line import WRONG_INPUT, OneLineParser, run
+from nes2net.lib.command_line import WRONG_INPUT, OneLineParser, add_debug, run
 from nes2net.lib.commands import add_command
 from nes2net.lib.docstrings import read_docstring
 from nes2net.lib.errors import InputError
@@ -54,6 +53,17 @@ class _Command(argparse.Action):
         return read_docstring(docstring_in_source(self.target)).title
 
 
+class _BrokenCommand(OneLineParser):
+    """Accepts any arguments of another package's command that cannot be loaded."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
+        return super().parse_known_args([word for word in args if word == "--debug"], namespace)
+
+
+def _fail(error: InputError, _: argparse.Namespace) -> None:
+    raise error
+
+
 class _Parsers(dict[str, Any]):
     """What is typed → the parser of the command; until it is asked for, the registered name of the command."""
 
@@ -61,7 +71,13 @@ class _Parsers(dict[str, Any]):
         parser = super().__getitem__(typed)
         if isinstance(parser, str):
             subparsers = _Parser(prog="nes2net").add_subparsers()
-            self[typed] = parser = add_command(subparsers, _function_of(parser), parser)
+            try:
+                parser = add_command(subparsers, commands.get(parser), parser)
+            except InputError as error:  # raised by the command, so that the list of all commands does not fail
+                parser = _BrokenCommand()
+                add_debug(parser)
+                parser.set_defaults(function=partial(_fail, error))
+            self[typed] = parser
         return parser
 
     def items(self) -> Any:
@@ -97,27 +113,6 @@ def build_parser() -> OneLineParser:
     groups = [group for group in parser._action_groups if group not in (parser._subparsers, parser._optionals)]
     parser._action_groups = [*groups, parser._optionals]
     return parser
-
-
-def _function_of(name: str) -> Callable[..., int | None]:
-    """Load the function of a command, which may be of another package.
-
-    If it cannot be loaded, or lacks an annotation, the result raises the error when it is called:
-    the help of all commands must not fail.
-    """
-    try:
-        function = commands.get(name)
-        typed = get_type_hints(function)
-        if untyped := [key for key in inspect.signature(function).parameters if key not in typed]:
-            raise InputError(f"command '{name}' does not state the type of `{untyped[0]}`: annotate all its parameters")
-    except InputError as error:
-        failure = error
-
-        def raise_failure() -> None:
-            raise failure
-
-        return raise_failure
-    return function
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -6,7 +6,7 @@ import argparse
 import inspect
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass
 from operator import attrgetter
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_ori
 from nes2net.lib.command_line import OneLineParser, add_debug
 from nes2net.lib.conditions import Condition, check_conditions
 from nes2net.lib.docstrings import docstring_of
-from nes2net.lib.errors import check_known, check_setting
+from nes2net.lib.errors import InputError, check_known, check_setting
 
 
 class Flag(NamedTuple):
@@ -48,30 +48,27 @@ _MAX_NUMBER = sys.float_info.max  # largest number of a flag without a maximum
 _FLAGS = {"bin_seconds": "bin", "config": "architecture", "resolution_ms": "resolution"}
 
 
-def command_facts(
-    *,
-    about: str = "",
-    resumes: bool = True,
-    names: Mapping[str, str] | None = None,
-    subcommands: Sequence[Callable[..., int | None]] = (),
-) -> Callable[[Any], Any]:
-    """Make a decorator that stores facts about a command's function for :func:`add_command`.
+@dataclass(frozen=True, kw_only=True)
+class command_facts:
+    """Decorator that states facts about a command's function for :func:`add_command`.
 
-    Args:
-        about: text at the end of the help.
-        resumes: whether the same command resumes an interrupted run.
-        names: setting of the library → its flag, if it is no parameter.
-        subcommands: functions of subcommands, which this one only groups.
+    - ``about``: text at the end of the help.
+    - ``resumes``: whether the same command resumes an interrupted run.
+    - ``names``: setting of the library → its flag, if it is no parameter.
+    - ``subcommands``: functions of subcommands, which this one only groups.
     """
 
-    def mark(function: Any) -> Any:
-        function.about = about
-        function.resumes = resumes
-        function.names = names or {}
-        function.subcommands = subcommands
+    about: str = ""
+    resumes: bool = True
+    names: Mapping[str, str] = field(default_factory=dict)
+    subcommands: Sequence[Callable[..., int | None]] = ()
+
+    def __call__(self, function: Any) -> Any:
+        _facts_of[function] = self
         return function
 
-    return mark
+
+_facts_of: dict[Callable[..., int | None], command_facts] = {}
 
 
 def add_command(
@@ -89,18 +86,19 @@ def add_command(
             command.
     """
     page = docstring_of(function)
+    facts = _facts_of.get(function, command_facts())
     name = (name or function.__name__.strip("_")).replace("_", "-")
     parser = commands.add_parser(
-        name, help=page.title, description=f"{page.title}.", epilog=getattr(function, "about", ""), example=page.example
+        name, help=page.title, description=f"{page.title}.", epilog=facts.about, example=page.example
     )
-    if subcommands := getattr(function, "subcommands", ()):
+    if facts.subcommands:
         below = parser.add_subparsers(title="subcommands", dest="subcommand", required=True, metavar="SUBCOMMAND")
-        for subcommand in subcommands:
+        for subcommand in facts.subcommands:
             add_command(below, subcommand)
         return parser
-    parser.resumes = getattr(function, "resumes", True)
+    parser.resumes = facts.resumes
     call = _add_arguments(parser, function, page.arguments)
-    parser.names |= getattr(function, "names", {})
+    parser.names |= facts.names
     add_debug(parser)
 
     def run(args: argparse.Namespace) -> int | None:
@@ -127,6 +125,9 @@ def _add_arguments(
     hints = get_type_hints(owner, include_extras=True)
     values: dict[str, Callable[[argparse.Namespace], Any]] = {}
     for key, parameter in inspect.signature(owner).parameters.items():
+        if key not in hints:
+            command = parser.prog.rpartition(" ")[2]
+            raise InputError(f"command '{command}' does not state the type of `{key}`: annotate all its parameters")
         hint = hints[key]
         facts = getattr(hint, "__metadata__", ())
         conditions = [*inherited, *(fact for fact in facts if isinstance(fact, Condition))]
@@ -252,12 +253,12 @@ def _flag_of(key: str) -> str:
 def non_defaults(settings: Any) -> dict[str, Any]:
     """Collect the fields of the dataclass ``settings`` that differ from their defaults."""
     changed = {}
-    for field in fields(settings):
-        value = getattr(settings, field.name)
-        default = field.default
+    for setting in fields(settings):
+        value = getattr(settings, setting.name)
+        default = setting.default
         if isinstance(default, tuple):  # argparse makes lists
             default = list(default)
             value = list(value)
         if value != default:
-            changed[field.name] = value
+            changed[setting.name] = value
     return changed

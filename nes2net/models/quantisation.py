@@ -14,6 +14,7 @@ import platform
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
+from itertools import chain
 from typing import Any, NamedTuple
 
 import torch
@@ -24,6 +25,7 @@ from torch.nn.utils import parametrize
 from nes2net.lib.devices import check_precision
 from nes2net.lib.errors import InputError
 from nes2net.models.frontends.attention import attend
+from nes2net.models.frontends.base import Frontend
 
 _OFFSET = 128  # number added to int8 activations, because the fast products read unsigned numbers
 _MAX_ACTIVATION = 126  # largest quantised activation; not 127, because rounding the scale to bfloat16 may add 1
@@ -306,11 +308,15 @@ def fastest_precision(model: nn.Module, device: torch.device) -> str:
 
 
 def _transformer_layers(model: nn.Module) -> list[nn.Module]:
-    return [layer for module in model.modules() for layer in getattr(module, "transformer_layers", ())]
+    return list(chain.from_iterable(frontend.transformer_layers for frontend in _frontends(model)))
+
+
+def _frontends(model: nn.Module) -> list[Frontend]:
+    return [module for module in model.modules() if isinstance(module, Frontend)]
 
 
 def _reason_against_int8(model: nn.Module) -> str | None:
-    if any(getattr(module, "engine", None) == "fairseq" for module in model.modules()):
+    if any(frontend.engine == "fairseq" for frontend in _frontends(model)):
         return "int8 only works with the engine transformers, not with fairseq: remove `model.frontend.engine=fairseq`"
     if any(hasattr(module, "adapter_up") for module in model.modules()):
         return "int8 does not work with adapters, which this front-end has: use bfloat16 or float32"

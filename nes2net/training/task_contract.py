@@ -92,6 +92,6 @@ def check_parts_finite(task: Any, objective: Objective, parts: Sequence[Part]) -
         subjects = [objective.detector.part_not_finite(waveforms) for waveforms in inputs]
     subject = next((name for name in subjects if name is not None), None)
     if subject is None:  # the outputs of the detector are finite
-        subject = objective.criterion.subject or getattr(task, "subject", "")
+        subject = objective.criterion.subject or task.subject
     if subject:
         raise BrokenPart(f"{subject}: gave numbers that are not finite for the batch: correct its code")

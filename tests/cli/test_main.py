@@ -82,6 +82,7 @@ def test_errors_in_commands_of_other_packages_have_status_2_and_a_reason(output)
         ("hello you --times 0", "--times must be at least 1, not 0"),
         ("untyped", "command 'untyped' does not state the type of `name`: annotate all its parameters"),
         ("gone", "command 'gone' cannot be imported from"),
+        ("gone you --times 2 --help", "command 'gone' cannot be imported from"),
     ):
         error = output(words, status=2).err
         assert message in error

@@ -122,7 +122,7 @@ def adapt(frontend: Frontend, adaptation: Adaptation) -> None:
     """
     name = frontend.config["name"]
     kind = adaptation.kind
-    is_fairseq = getattr(frontend, "engine", "") == "fairseq"
+    is_fairseq = frontend.engine == "fairseq"
     refuse(
         (frontend.adapted, f"front-end '{name}' is adapted already: merge it first (`nes2net export --to merged`)"),
         (
@@ -209,6 +209,7 @@ def _add_prompt(frontend: Frontend, adaptation: Adaptation) -> None:
     prompt = torch.empty(layers, adaptation.tokens, frontend.out_dim, device=weight.device, dtype=weight.dtype)
     # Prompts start as standard normal numbers, as large as the output of a layer norm. This distribution is an assumption.
     frontend.model.prompt = nn.Parameter(nn.init.normal_(prompt))
+    frontend.has_prompt = True
 
 
 def _add_lora(frontend: Frontend, adaptation: Adaptation) -> None:

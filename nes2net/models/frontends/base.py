@@ -104,6 +104,10 @@ class Frontend(nn.Module, ABC):
     """Whether each training step gives a gradient to all trained weights; False if unknown."""
     takes_prompt: bool = False
     """Whether the front-end calls :meth:`with_prompt`."""
+    has_prompt: bool = False
+    """Whether ``model.prompt`` is a prompt, 1×P×D; a deep prompt is L'×P×D for L' layers."""
+    engine: str = ""
+    """Library of the network, if there is a choice: ``transformers`` or ``fairseq``."""
     model: Any
     """The network, named as in published checkpoints."""
 
@@ -180,17 +184,15 @@ class Frontend(nn.Module, ABC):
         B×T×D → B×(P+T)×D for layer 0. Later layers get B×(P+T)×D, where a deep prompt replaces the
         P vectors. Without a prompt, ``x`` is returned.
         """
-        prompt = getattr(self.model, "prompt", None)  # 1×P×D; a deep prompt is L'×P×D for L' layers
-        if prompt is None or layer >= len(prompt):
+        if not self.has_prompt or layer >= len(self.model.prompt):
             return x
         if layer:
             x = self.without_prompt(x)
-        return torch.cat([prompt[layer].expand(len(x), -1, -1).to(x.dtype), x], dim=1)
+        return torch.cat([self.model.prompt[layer].expand(len(x), -1, -1).to(x.dtype), x], dim=1)
 
     def without_prompt(self, x: Tensor) -> Tensor:
         """Remove a prompt: B×(P+T)×D → B×T×D."""
-        prompt = getattr(self.model, "prompt", None)
-        return x if prompt is None else x[:, prompt.shape[1] :]
+        return x[:, self.model.prompt.shape[1] :] if self.has_prompt else x
 
     def run_layer(self, layer: nn.Module, x: Tensor, shared: Any) -> tuple[Tensor, Any]:
         """Apply one transformer layer to ``x`` B×T×D; return the output and ``shared`` for the next layer.
