@@ -21,7 +21,7 @@ from nes2net.cli.main import main
 from nes2net.evaluation import matching
 from nes2net.evaluation.key import Labels
 from nes2net.lib.files import Unchanged
-from nes2net.lib.text_files import read_text, record_digests
+from nes2net.lib.text_files import read_text, reading_once
 from nes2net.models.checkpoints.state_dict import save_state_dict
 from nes2net.training import averaging
 from nes2net.training.averaging import average_files, average_run
@@ -71,14 +71,15 @@ def test_a_file_that_changes_or_disappears_while_it_is_watched_is_refused(tmp_pa
         files.digests()
 
 
-def test_while_digests_are_recorded_a_text_that_changes_between_two_reads_is_refused(tmp_path):
+def test_a_text_that_is_read_twice_in_a_context_is_the_one_whose_digest_is_recorded(tmp_path):
     path = write(tmp_path / "a.txt", "a 0.5\n")
-    with record_digests():
-        read_text(path)
-        read_text(path)
+    with reading_once():
+        text = read_text(path)
+        first_digest = sha256(path)
         rewrite_in_place(path)
-        with input_error(CHANGED):
-            read_text(path)
+        with reading_once() as digests:
+            assert (read_text(path), digests) == (text, {path: first_digest})
+    assert read_text(path) != text
 
 
 @pytest.fixture

@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 
 from nes2net.data.audio.waveform import SAMPLE_RATE
 from nes2net.data.corpora.trial import Part, Trial
-from nes2net.data.registry import corpora
 from nes2net.evaluation.origin import uses_in_words
 from nes2net.lib.errors import InputError
 from nes2net.lib.files import AnyPath
@@ -93,9 +92,9 @@ def score_corpus(
             )
         num_samples = None
     judgement = judgement.fit_to(scorer)
-    corpus = corpora.get(corpus_part.corpus)
+    corpus = corpus_part.definition
     if trials is None:
-        trials = corpus.trials(corpus_part.root, corpus_part.split, protocols=corpus_part.protocols)
+        trials = corpus_part.trials
     record: dict[str, object] = {}
     if system_scores:
         check_fusion(scorer.num_scores, system_scores)

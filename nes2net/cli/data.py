@@ -230,12 +230,12 @@ def _check_text(check: CorpusCheck) -> str:
         if split.extra:
             text = f"{len(split.extra):,} in the folder are in no protocol: {join_names(split.extra)}"
             lines += _fact_lines("extra files", text)
-        if split.decoding is not None:
+        if split.decoding.files:
             lines += _decoding_lines(split.decoding)
         lines += _fact_lines("segments", "; ".join(split.segments))
-    if check.key is not None:
-        lines += ["", "keys", *_fact_lines("key", str(check.key.path or "not found"))]
-        for phase, counts in check.key.counts.items():
+    if corpus.key_files:
+        lines += ["", "keys", *_fact_lines("key", str(check.key or "not found"))]
+        for phase, counts in check.key_counts.items():
             official = corpus.key_counts.get(phase)
             lines += [f"  phase {phase}", *(f"  {line}" for line in _counts_lines(counts, official))]
     lines += ["", "What can be done"]

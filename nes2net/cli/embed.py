@@ -68,7 +68,6 @@ def embed(
         layer: hidden state of the front-end: last, all, or a number from 0
     """
     from nes2net.actions.embedding import embed_recordings, frontend_alone, trials_of_files
-    from nes2net.data.registry import corpora
     from nes2net.lib.yaml_text import read_value
     from nes2net.scoring.corpus import ScoringSettings
     from nes2net.scoring.embeddings import Embeddings
@@ -82,7 +81,7 @@ def embed(
         trials = trials_of_files(files or ())
     else:
         located_part = locate_part(corpus, root, split, protocols)
-        trials = corpora.get(corpus).trials(located_part.root, split, protocols=protocols)
+        trials = located_part.trials
         source = {"corpus": {"name": corpus, "root": str(located_part.root), "split": split}}
     if (model is None) == (frontend is None):
         raise InputError("name either a trained detector with `model`, or a front-end with `frontend`, and not both")

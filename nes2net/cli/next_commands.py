@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nes2net.lib.terminal import printable_name, say
+from nes2net.lib.text_files import reading_once
 from nes2net.lib.this_process import is_first
 
 if TYPE_CHECKING:
+    from nes2net.data.corpora.trial import Part
     from nes2net.training.recipes.recipe import Recipe
 
 #: The words of a command after ``nes2net``; each is turned into a string.
@@ -56,6 +58,7 @@ def after_training(folder: Path, recipe: Recipe) -> list[Words]:
     return []
 
 
+@reading_once()
 def after_averaging(checkpoint: Path, recipe: Recipe) -> list[Words]:
     """Suggest commands that score and evaluate ``checkpoint`` on each corpus that it was trained on.
 
@@ -63,8 +66,8 @@ def after_averaging(checkpoint: Path, recipe: Recipe) -> list[Words]:
     There are no commands for a detector that reads scores of other systems, or for a corpus without
     a folder.
     """
+    from nes2net.data.corpora.trial import Part
     from nes2net.data.registry import corpora
-    from nes2net.lib.errors import InputError
     from nes2net.training.tasks.task import create_task
 
     commands: list[Words] = []
@@ -74,19 +77,11 @@ def after_averaging(checkpoint: Path, recipe: Recipe) -> list[Words]:
     for corpus_choice in recipe.data.parts("train"):
         name = corpus_choice.name
         root = corpus_choice.root
-        protocols = corpus_choice.protocols
-        corpus = corpora.find(name)
-        if root is None or corpus is None:
+        if root is None or corpora.find(name) is None:
             continue
         for split in ("eval", "dev"):
-            if split == corpus_choice.train_split:
-                continue
-            try:
-                if split not in corpus.find_splits(root, protocols):
-                    continue
-                corpus.find_protocol(root, split, protocols)
-                corpus.find_audio(root, split)
-            except (InputError, OSError):  # this copy of the corpus has no such split
+            part = Part(name, root, split, corpus_choice.protocols)
+            if split == corpus_choice.train_split or not _is_there(part):
                 continue
             scores = checkpoint.with_name(f"{checkpoint.stem}_{corpus_choice.called}_{split}.txt")
             words: list[object] = ["score", name, root, "--model", checkpoint, "--out", scores]
@@ -94,44 +89,46 @@ def after_averaging(checkpoint: Path, recipe: Recipe) -> list[Words]:
                 words += ["--judgement", judgement]
             if split != "eval":
                 words += ["--split", split]
-            if protocols is not None:
-                words += ["--protocols", protocols]
-            commands += [words, *after_scoring(name, root, split, scores, protocols)]
+            if part.protocols is not None:
+                words += ["--protocols", part.protocols]
+            commands += [words, *after_scoring(part, scores)]
             break
     return commands
 
 
-def after_scoring(
-    name: str, root: str | Path, split: str, scores: str | Path, protocols: str | Path | None = None
-) -> list[Words]:
-    """Suggest the command that evaluates the score file ``scores``.
+def _is_there(part: Part) -> bool:
+    from nes2net.lib.errors import InputError
+
+    corpus = part.definition
+    with suppress(InputError, OSError):
+        if part.split in corpus.find_splits(part.root, part.protocols):
+            corpus.find_protocol(part.root, part.split, part.protocols)
+            corpus.find_audio(part.root, part.split)
+            return True
+    return False
+
+
+def after_scoring(part: Part, scores: str | Path) -> list[Words]:
+    """Suggest the command that evaluates the score file ``scores`` of the scored ``part``.
 
     If the keys of the corpus are not found, ``KEYS`` stands for their folder. There is no command
-    if the corpus has no labels for ``split``.
-
-    Args:
-        name, root, split, protocols: the scored corpus, as given to ``nes2net score``.
+    if the corpus has no labels for the part.
     """
-    from nes2net.data.registry import corpora
     from nes2net.lib.errors import InputError
 
     if not is_first():  # the other processes print nothing
         return []
-    corpus = corpora.get(name)
-    if split not in (corpus.phases or corpus.accepted_splits):
+    corpus = part.definition
+    if part.split not in (corpus.phases or corpus.accepted_splits):
         return []
-    words: list[object] = ["evaluate", name, scores, "--keys"]
-    phase = [] if split == "eval" else ["--phase", split]
-    folders = [root if protocols is None else protocols]
-    if corpus.key_files:  # the keys are an archive of their own, often beside the audio
-        folders = [*dict.fromkeys([root, Path(root).parent, *folders])]
-    for folder in folders:
-        with suppress(InputError, OSError):  # no labels here
-            if corpus.key_files:  # with labels of every phase; it is not read, which may take seconds
-                corpus.find_key(folder)
-            elif not corpus.keys(folder, split):
-                continue
+    words: list[object] = ["evaluate", part.corpus, scores, "--keys"]
+    phase = [] if part.split == "eval" else ["--phase", part.split]
+    if not corpus.key_files:
+        return [[*words, part.protocols or part.root, *phase]] if part.has_labels else []
+    # The keys are an archive of their own, often beside the audio.
+    root = Path(part.root or ".")
+    for folder in (root, root.parent, part.protocols or root):
+        with suppress(InputError, OSError):  # no key here
+            corpus.find_key(folder)
             return [[*words, folder, *phase]]
-    if corpus.key_files:
-        return [[*words, "KEYS", *phase, Remark(f"KEYS: {corpus.how_to_get('keys')}")]]
-    return []
+    return [[*words, "KEYS", *phase, Remark(f"KEYS: {corpus.how_to_get('keys')}")]]

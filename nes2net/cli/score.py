@@ -84,7 +84,6 @@ def score(
         compile: compile the detector first (torch.compile)
     """
     from nes2net.actions.scoring import score_corpus
-    from nes2net.data.registry import corpora
     from nes2net.lib.yaml_text import read_value
     from nes2net.scoring.corpus import ScoringSettings
     from nes2net.scoring.judgement import as_judgement
@@ -97,15 +96,13 @@ def score(
     chosen_judgement = as_judgement(described)
     decider = deciding.decider()
     located_part = locate_part(corpus, root, split, protocols)
-    # Before the detector, so that an error in the trials is found first.
-    trials = corpora.get(corpus).trials(located_part.root, split, protocols=protocols)
+    _ = located_part.trials  # read before the detector, so that an error in the list is found first
     detector = loading.scorer(model)
     scores, decisions = score_corpus(
         detector,
         located_part,
         out,
         checkpoint=model,
-        trials=trials,
         num_samples=length.requested_samples(),
         judgement=chosen_judgement,
         system_scores=system_scores,
@@ -131,7 +128,6 @@ def score(
         counts = ", ".join(f"{count} {name}" for name, count in decisions.counts.items())
         state = "complete already" if decisions.already_complete else "written"
         say(f"decisions: {counts}, {state} in {decisions.path}")
-    assert located_part.root is not None
-    commands = after_scoring(corpus, located_part.root, split, out, protocols)
+    commands = after_scoring(located_part, out)
     print_next([[*words, *(["--allow-partial"] if scores.failures else [])] for words in commands])
     return status

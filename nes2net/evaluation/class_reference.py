@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from nes2net.data.corpora.protocol import select_phase
 from nes2net.data.corpora.trial import Trial, class_name
-from nes2net.data.registry import corpora
 from nes2net.evaluation.key import Key
 from nes2net.evaluation.origin import recorded_part
 from nes2net.lib.errors import InputError, join_names, pluralise
@@ -56,7 +55,7 @@ def examples_of(
     corpus_part = recorded_part(file.record)
     if corpus_part is not None and not rows.keys() <= labelled.keys():
         with suppress(InputError):  # the corpus may have been moved; the message below says what is missing
-            labelled = {trial.id: trial for trial in corpora.get(corpus_part.corpus).keys(corpus_part.root)} | labelled
+            labelled = {trial.id: trial for trial in corpus_part.definition.keys(corpus_part.root)} | labelled
     examples = []
     for id, embedding in rows.items():
         if id in labelled and (name := class_name(labelled[id], field, aliases)):

@@ -19,7 +19,7 @@ from nes2net.evaluation.result import versions
 from nes2net.evaluation.trial_table import TrialTable
 from nes2net.lib.errors import InputError, check_known
 from nes2net.lib.files import AnyPath
-from nes2net.lib.text_files import record_digests
+from nes2net.lib.text_files import reading_once
 from nes2net.scoring.judgement import ScoreFile
 
 # Fields of a trial by which none can be excluded: most of them identify a single trial.
@@ -187,7 +187,7 @@ class Labels:
                 field or value does not occur.
         """
         definition = corpora.get(self.corpus)
-        with record_digests() as digests:  # the files that are read in this context → SHA-256
+        with reading_once() as digests:  # the files that are read in this context → SHA-256
             trials = definition.keys(self.keys)
         definition.check_phase(self.phase, trials)
         table = TrialTable(trials)

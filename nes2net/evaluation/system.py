@@ -17,7 +17,7 @@ from nes2net.evaluation.key import Key, MatchedPhase
 from nes2net.evaluation.matching import Matched, check_classes
 from nes2net.evaluation.tables import Figure, Measured, Row
 from nes2net.lib.errors import InputError, pluralise
-from nes2net.lib.text_files import record_digests
+from nes2net.lib.text_files import reading_once
 from nes2net.metrics.intervals import Resampling
 
 #: Draws for a row of a breakdown; few, because there are many rows. The ends of a rate's interval vary between seeds
@@ -103,7 +103,7 @@ def evaluate_scores(
         "act_dcf": metrics.compute_act_dcf,
         "cllr": metrics.compute_cllr,
     }
-    with record_digests() as digests:  # the files that are read in this context → SHA-256
+    with reading_once() as digests:  # the files that are read in this context → SHA-256
         min_tdcf = _MinTdcf.of(key, bonafide, spoof)
     if min_tdcf.metric is not None:
         metric_functions["min_tdcf"] = min_tdcf.metric

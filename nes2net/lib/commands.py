@@ -61,14 +61,14 @@ class command_facts:
     about: str = ""
     resumes: bool = True
     names: Mapping[str, str] = field(default_factory=dict)
-    subcommands: Sequence[Callable[..., int | None]] = ()
+    subcommands: Sequence[Any] = ()
 
     def __call__(self, function: Any) -> Any:
         _facts_of[function] = self
         return function
 
 
-_facts_of: dict[Callable[..., int | None], command_facts] = {}
+_facts_of: dict[Any, command_facts] = {}  # function → its facts
 
 
 def add_command(

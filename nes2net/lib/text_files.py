@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from nes2net.lib.errors import InputError, as_input_error, pluralise, refuse, short_repr
-from nes2net.lib.files import PACKED, changed_error, check_arrived, read_bounded
+from nes2net.lib.files import PACKED, check_arrived, read_bounded
 
 #: Limits of a list or a score file. The largest published files have 681,000 lines (ASVspoof 5) and 54 MB (ASVspoof
 #: 2021 DF).
@@ -37,31 +37,22 @@ _KINDS = {
 # Matches the start of a text that a spreadsheet would take for a formula. Apostrophes may come first.
 _COMPUTED = re.compile(r"'*[=+\-@\t\r\n]")
 
-_digests: ContextVar[dict[Path, str] | None] = ContextVar("digests", default=None)
+# In a context that keeps texts: file → its text, and file → its digest.
+_kept: ContextVar[tuple[dict[Path, str], dict[Path, str]]] = ContextVar("kept")
 
 
 @contextmanager
-def record_digests() -> Iterator[dict[Path, str]]:
-    """Record the SHA-256 of each file that this module reads in this context: path → hexadecimal digest.
+def reading_once() -> Iterator[dict[Path, str]]:
+    """Keep each text that is read until the end of this context, or of the outermost one, so that it is read once.
 
-    Raises:
-        InputError: if a file is read twice, and its content has changed.
+    Yields:
+        The files that were read → their SHA-256 in hexadecimal.
     """
-    digests: dict[Path, str] = {}
-    token = _digests.set(digests)
+    token = _kept.set(_kept.get(({}, {})))
     try:
-        yield digests
+        yield _kept.get()[1]
     finally:
-        _digests.reset(token)
-        if (outer_digests := _digests.get()) is not None:
-            outer_digests.update(digests)
-
-
-def _record_digest(path: Path, digest: str) -> None:
-    digests = _digests.get()
-    # A pipe has other content each time.
-    if digests is not None and digests.setdefault(path, digest) != digest and path.is_file():
-        raise changed_error(path)
+        _kept.reset(token)
 
 
 def read_text(path: Path) -> str:
@@ -79,15 +70,19 @@ def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
 
 def read_text_with_line_ends(path: Path) -> str:
     """Read text as :func:`read_text`, but keep line ends."""
+    texts, digests = _kept.get(({}, {}))  # without a context, nothing is kept
+    if path in texts:
+        return texts[path]
     content = read_bounded(path, MAX_BYTES, "give the path of a text file")
     most_lines = MAX_LINES
     if path.suffix == ".gz":
         most_lines = min(MAX_LINES, max(100_000, len(content) // 2))  # a line of a list takes 2.6 bytes or more
         content = _unzip(path, content)
-    _record_digest(path, hashlib.sha256(content).hexdigest())
+    digests[path] = hashlib.sha256(content).hexdigest()
     if max(content.count(b"\n"), content.count(b"\r")) > most_lines:
         raise InputError(f"{path}: has more than {most_lines:,} lines; split it, or unpack it")
-    return decode_text(path, content)
+    texts[path] = decode_text(path, content)
+    return texts[path]
 
 
 def _unzip(path: Path, content: bytes) -> bytes:
@@ -145,14 +140,12 @@ def text_blocks(path: Path, size: int = 16 << 20) -> Iterator[tuple[int, list[st
     if path.exists() and not path.is_file():
         raise InputError(f"{path}: is not a regular file; give the path of a table in text")
     check_arrived(path, packed=True)
-    digest = hashlib.sha256()
     number = 1
     num_bytes = 0
     begun = b""  # the beginning of a line whose end has not been read yet
     with as_input_error(f"{path}: cannot be read", OSError, remedy="give the path of a table in text"):
         with open(path, "rb") as file:
             while block := file.read(size):
-                digest.update(block)
                 num_bytes += len(block)
                 ended, newline, begun = (begun + block).rpartition(b"\n")
                 if num_bytes > MAX_TABLE_BYTES or len(begun) > size:
@@ -167,7 +160,6 @@ def text_blocks(path: Path, size: int = 16 << 20) -> Iterator[tuple[int, list[st
                     number += len(lines)
             if begun:
                 yield number, _lines_of(path, begun)
-    _record_digest(path, digest.hexdigest())
 
 
 def _lines_of(path: Path, content: bytes) -> list[str]:

@@ -14,7 +14,6 @@ import platform
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
-from itertools import chain
 from typing import Any, NamedTuple
 
 import torch
@@ -308,15 +307,15 @@ def fastest_precision(model: nn.Module, device: torch.device) -> str:
 
 
 def _transformer_layers(model: nn.Module) -> list[nn.Module]:
-    return list(chain.from_iterable(frontend.transformer_layers for frontend in _frontends(model)))
-
-
-def _frontends(model: nn.Module) -> list[Frontend]:
-    return [module for module in model.modules() if isinstance(module, Frontend)]
+    layers: list[nn.Module] = []
+    for module in model.modules():
+        if isinstance(module, Frontend):
+            layers += module.transformer_layers
+    return layers
 
 
 def _reason_against_int8(model: nn.Module) -> str | None:
-    if any(frontend.engine == "fairseq" for frontend in _frontends(model)):
+    if any(isinstance(module, Frontend) and module.engine == "fairseq" for module in model.modules()):
         return "int8 only works with the engine transformers, not with fairseq: remove `model.frontend.engine=fairseq`"
     if any(hasattr(module, "adapter_up") for module in model.modules()):
         return "int8 does not work with adapters, which this front-end has: use bfloat16 or float32"

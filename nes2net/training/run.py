@@ -18,6 +18,7 @@ from nes2net.lib.files import path_below
 from nes2net.lib.options import PARTS
 from nes2net.lib.registry import PACKAGES_KEY, packages_of
 from nes2net.lib.remote import Remote, adopt, remote
+from nes2net.lib.text_files import reading_once
 from nes2net.lib.this_process import enough_memory
 from nes2net.models.registry import named_parts
 from nes2net.training.augmentation import augmentation_stream
@@ -92,8 +93,9 @@ def train(
         try:
             task = create_task(recipe)
             check_parts(recipe)
-            train_trials = task.trials("train")
-            dev_trials = task.trials("dev")
+            with reading_once():
+                train_trials = task.trials("train")
+                dev_trials = task.trials("dev")
         except InputError:
             read_resume_file(folder)  # names the package of a part that is not installed any more
             raise

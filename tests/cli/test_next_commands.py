@@ -8,6 +8,7 @@ import pytest
 from builders.files import write
 
 from nes2net.cli.next_commands import after_scoring, command_line
+from nes2net.data.corpora.trial import Part
 from nes2net.data.registry import corpora
 
 
@@ -19,9 +20,9 @@ def database(corpus, tmp_path) -> Path:
     return tmp_path / "DB"
 
 
-def after(name, root, split="eval", **options):
+def after(name, root):
     """The only command after scoring a corpus."""
-    (words,) = after_scoring(name, root, split, "s.txt", **options)
+    (words,) = after_scoring(Part(name, root), "s.txt")
     return command_line(words)
 
 
@@ -39,7 +40,7 @@ def test_the_suggested_command_evaluate_names_the_folder_of_keys_that_was_found_
 
 def test_no_evaluation_is_suggested_for_recordings_without_labels(tmp_path):
     unlabelled = write(tmp_path / "list.csv", "path\na.wav\nb.wav\n")
-    assert after_scoring("generic", unlabelled, "eval", "s.txt") == []
+    assert after_scoring(Part("generic", unlabelled), "s.txt") == []
 
 
 def test_the_key_is_not_read_for_the_suggestion_because_a_large_one_takes_seconds(database):

@@ -230,9 +230,8 @@ def _load_detector(checkpoint: Path, _changed: int, device: str) -> Detector:
 
 @cache  # the corpus does not change meanwhile
 def _trials_digest(corpus_part: Part) -> str | None:
-    corpus = corpora.get(corpus_part.corpus)
     try:
-        return recordings_digest(corpus.trials(corpus_part.root, corpus_part.split, protocols=corpus_part.protocols))
+        return recordings_digest(replace(corpus_part).trials)  # of a copy: the cache keeps no trials
     except InputError:  # the corpus is not on this machine any more
         return None
 

@@ -72,10 +72,10 @@ def missing_part(corpus_part: Part) -> list[Finding]:
     if corpus_part.root is None:
         return [Finding(subject, "no folder is named; name it with `data.root`", corpus.how_to_get("audio"))]
     root = Path(corpus_part.root)
-    check = CorpusCheck(corpus, root)
+    check = CorpusCheck(corpus, root, corpus_part.protocols)
     name = f"{corpus.title} {corpus_part.split}"
     # find_split() adds what is missing to the findings of ``check``.
-    split, _ = find_split(check, corpus_part.split, corpus_part.protocols, name)
+    split = find_split(check, corpus_part.split, name)
     # Without a protocol, audio files are the only sign that the folder holds the corpus.
     if split.protocol is None and split.audio == root and not any(map(is_recording, os.listdir(root))):
         check.report("audio", f"no audio files in {root}", name)

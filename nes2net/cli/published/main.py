@@ -331,13 +331,11 @@ def recipe_from_flags(args: argparse.Namespace) -> Recipe:
 def _score(args: argparse.Namespace) -> int:
     from nes2net.actions.scoring import score_corpus
     from nes2net.data.corpora.trial import Part
-    from nes2net.data.registry import corpora
     from nes2net.detector import Detector
     from nes2net.lib.devices import own_device
     from nes2net.scoring.corpus import ScoringSettings
 
     _require(args, "eval_output", "where should the scores go? name a file")
-    corpus = corpora.get(TRACKS[args.track])
     in_the_wild = args.track == "in_the_wild"
     if in_the_wild:
         _require(args, "in_the_wild_path", "where is In-the-Wild? name its folder")
@@ -347,7 +345,7 @@ def _score(args: argparse.Namespace) -> int:
     else:
         _require(args, "database_path", "where is the corpus? name its folder")
         corpus_part = Part(TRACKS[args.track], args.database_path, protocols=args.protocols_path)
-    trials = corpus.trials(corpus_part.root, corpus_part.split, protocols=corpus_part.protocols)
+    _ = corpus_part.trials  # read now, so that an error in the list is found first
     # The lines are printed in the published order: the size of the detector before the average.
     average = _average(args)
     # _average() may have set args.model_path.
@@ -357,15 +355,14 @@ def _score(args: argparse.Namespace) -> int:
     if average is not None:
         print_average(average)
     say(f"Model loaded : {args.model_path}")
-    print_evaluation_start(None if in_the_wild else len(trials))
+    print_evaluation_start(None if in_the_wild else len(corpus_part.trials))
     start = time.monotonic()
-    num_samples = corpus.test_samples if args.test_samples is None else args.test_samples
+    num_samples = corpus_part.definition.test_samples if args.test_samples is None else args.test_samples
     result, _ = score_corpus(
         detector,
         corpus_part,
         args.eval_output,
         checkpoint=args.model_path,
-        trials=trials,
         num_samples=None if args.test_protocol == "full" else num_samples,
         settings=ScoringSettings(
             batch_size=args.batch_size,

@@ -6,8 +6,9 @@ import os
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from nes2net.lib.errors import InputError, join_names, pluralise
 from nes2net.lib.files import AnyPath
 from nes2net.lib.findings import Finding
 from nes2net.lib.remote import is_remote
-from nes2net.lib.text_files import record_digests
+from nes2net.lib.text_files import reading_once
 from nes2net.metrics.localisation.frames import RESOLUTIONS
 
 
@@ -36,18 +37,19 @@ class SplitCheck:
 
     ``present`` and ``missing`` recordings are listed, ``extra`` ones are not; paths in the last two
     begin below the folder ``audio``. ``segments`` describes the labels of segments.
-    ``is_trained_on``: all trials are also training trials. ``notes`` need no action.
+    ``is_trained_on``: all trials are also those of another part, train. ``notes`` need no action.
     """
 
     split: str
     protocol: Path | None = None
     audio: Path | None = None
+    trials: list[Trial] = field(default_factory=list, repr=False)
     counts: Counts = field(default_factory=lambda: Counts(0))
     official: Counts | None = None
     present: list[AnyRecording] = field(default_factory=list, repr=False)
     missing: list[str] = field(default_factory=list)
     extra: list[str] = field(default_factory=list)
-    decoding: Decoding | None = None
+    decoding: Decoding = field(default_factory=Decoding)
     segments: list[str] = field(default_factory=list)
     is_trained_on: bool = False
     notes: list[str] = field(default_factory=list)
@@ -56,9 +58,8 @@ class SplitCheck:
     def training(self) -> str:
         """``"yes"``, ``"in part: …"`` or ``"no: …"``."""
         reason = self.why_no_audio
-        unreadable = len(self.present) - self.num_readable
         # Training leaves out unreadable files, but refuses a part with missing files.
-        if reason and (self.missing or not unreadable or not self.num_readable):
+        if reason and (self.missing or not self.decoding.unreadable or not self.num_readable):
             return f"no: {reason}"
         if self.counts.spoof is None:
             return f"no: {_UNLABELLED}"
@@ -77,7 +78,7 @@ class SplitCheck:
 
         If such a part also lacks audio, only that is given as the reason.
         """
-        if self.is_trained_on and self.training != f"no: {self.why_no_audio}":
+        if (self.is_trained_on or self.split == WHOLE) and self.training != f"no: {self.why_no_audio}":
             return f"no: {_TRAINED_ON}"
         return self.training
 
@@ -93,8 +94,6 @@ class SplitCheck:
     @property
     def num_readable(self) -> int:
         """Number of files in ``present`` that could be decoded, if that was tried."""
-        if self.decoding is None:
-            return len(self.present)
         return len(self.present) - len(self.decoding.unreadable)
 
     @property
@@ -106,17 +105,9 @@ class SplitCheck:
             return "its trials are not known"
         if self.missing:
             return f"{len(self.missing):,} of {pluralise(self.counts.trials, 'file is', 'files are')} missing"
-        if self.decoding and self.decoding.unreadable:
+        if self.decoding.unreadable:
             return f"{len(self.decoding.unreadable):,} of {pluralise(self.counts.trials, 'file')} cannot be read"
         return ""
-
-
-@dataclass
-class KeyCheck:
-    """The state of the key: ``path``, if any, and numbers of labelled trials by phase."""
-
-    path: Path | None = None
-    counts: dict[str, Counts] = field(default_factory=dict)
 
 
 @dataclass
@@ -125,14 +116,18 @@ class CorpusCheck:
 
     ``findings``: everything that is missing or wrong, and where to get it. ``has_min_tdcf`` is None
     if the corpus does not define min t-DCF, or ``eval`` was not checked. ``is_selection``: only
-    some parts were to be checked.
+    some parts were to be checked. ``protocols`` and ``subset`` are those of :func:`check_corpus`.
     """
 
     corpus: Corpus
     root: Path
+    protocols: AnyPath | None = None
+    subset: bool = False
     is_selection: bool = False
     splits: list[SplitCheck] = field(default_factory=list)
-    key: KeyCheck | None = None
+    key: Path | None = None
+    key_counts: dict[str, Counts] = field(default_factory=dict)
+    """Phase → numbers of labelled trials in the key."""
     has_min_tdcf: bool | None = None
     findings: list[Finding] = field(default_factory=list)
     unread: list[str] = field(default_factory=list)
@@ -148,6 +143,32 @@ class CorpusCheck:
         subject = f"{kind} of {split}" if split else kind
         self.findings.append(Finding(subject, problem, self.corpus.how_to_get(kind), spares_some))
 
+    def report_counts(self, kind: str, differences: Sequence[str], split: str = "") -> None:
+        if differences and not self.subset:
+            problem = f"not the official trials ({join_names(differences)}; `subset=True` accepts a selection)"
+            self.report(kind, problem, split)
+
+    @contextmanager
+    def reporting(self, kind: str, split: str = "") -> Iterator[None]:
+        """Report an :class:`InputError` as a problem of files of ``kind``."""
+        try:
+            yield
+        except InputError as error:
+            self.report(kind, why_unusable(error), split)
+
+    @cached_property
+    def listed_paths(self) -> set[str]:
+        """The absolute paths in all lists of the corpus, because its parts may share a folder."""
+        roots = [(self.root, split) for split in self.corpus.splits]
+        if self.root.is_file():
+            roots.append((self.root.parent, WHOLE))
+        paths: set[str] = set()
+        for folder, split in roots:
+            with suppress(InputError):  # the part does not exist, or has no list that can be read
+                trials = self.corpus.trials(folder, split, protocols=self.protocols)
+                paths.update(os.path.abspath(trial.path) for trial in trials if trial.path is not None)
+        return paths
+
     @property
     def complete(self) -> bool:
         return not self.findings
@@ -160,30 +181,26 @@ class CorpusCheck:
     def tasks(self) -> list[tuple[str, str]]:
         """Return task, such as ``"score eval"``, and ``"yes"``, ``"in part: …"`` or ``"no: …"``."""
         # Training uses the part ``train``, and validation uses ``dev``; a corpus without parts is used for both. Each
-        # part can be scored.
-        train = []
+        # part can be scored. If there is a key, the evaluation of each of its phases is a task, otherwise of each part.
+        prepare = []
         score = []
-        evaluate = []
+        counts_by_phase = {split_check.split: split_check.counts for split_check in self.splits}
+        reason = _UNLABELLED
+        if self.corpus.key_files:
+            counts_by_phase = self.key_counts or {"eval": Counts(0)}
+            reason = "the keys cannot be used" if self.key else "the keys are not there"
         for split_check in self.splits:
-            split = split_check.split
-            if split in ("train", WHOLE):
-                train.append(("train", split_check.training))
-            if split in ("dev", WHOLE):
-                train.append(("validate", split_check.validation))
-            name = "" if self.is_whole else f" {split}"
-            score.append((f"score{name}", split_check.scoring))
-            if self.key is None:
-                evaluate.append((f"evaluate{name}", self._evaluation_answer(split, split_check.counts, _UNLABELLED)))
-        if [task for task, _ in train] == ["train"] and not self.is_selection:
-            train.append(("validate", "no: there is no part dev"))
-        # If there is a key, the evaluation of each phase of the key is a separate task.
-        if self.key is not None:
-            reason = "the keys cannot be used"
-            if self.key.path is None:
-                reason = "the keys are not there"
-            for phase, counts in (self.key.counts or {"eval": Counts(0)}).items():
-                evaluate.append((f"evaluate {phase}", self._evaluation_answer(phase, counts, reason)))
-        return train + score + evaluate
+            if split_check.split in ("train", WHOLE):
+                prepare.append(("train", split_check.training))
+            if split_check.split in ("dev", WHOLE):
+                prepare.append(("validate", split_check.validation))
+            score.append((f"score {split_check.split}", split_check.scoring))
+        if [task for task, _ in prepare] == ["train"] and not self.is_selection:
+            prepare.append(("validate", "no: there is no part dev"))
+        evaluate = []
+        for phase, counts in counts_by_phase.items():
+            evaluate.append((f"evaluate {phase}", self._evaluation_answer(phase, counts, reason)))
+        return [(task.removesuffix(f" {WHOLE}"), answer) for task, answer in prepare + score + evaluate]
 
     def _evaluation_answer(self, phase: str, counts: Counts, reason: str) -> str:
         if not (counts.bonafide or counts.spoof):
@@ -239,88 +256,164 @@ def check_corpus(
         corpus_root(root)
     if keys is not None and not Path(keys).exists():
         raise NotFound(f"keys {keys} not found; give the folder of the keys", [Path(keys)])
-    # Find out which parts to check, and where their lists may be.
     lists = protocols if protocols is not None or corpus.key_files else keys
-    is_selection = bool(splits)
-    if not splits:
-        splits = corpus.find_splits(root, lists)
-    names = [resolve_split(split, corpus.accepted_splits, corpus.title) for split in splits]
-    check = CorpusCheck(corpus, root, is_selection)
-    ids: dict[str, None] = {}
-    own_trials: list[Trial] = []  # of a user's own corpus; their phase is the split
-    folders: set[str] = set()
-    training_recordings: set[object] = set()
-    with record_digests() as read_files:
-        for split in names:
-            split_check, trials = _check_split(check, split, lists, subset)
+    check = CorpusCheck(corpus, root, lists, subset, is_selection=bool(splits))
+    with reading_once() as read_files:
+        for split in splits or corpus.find_splits(root, lists):
+            split = resolve_split(split, corpus.accepted_splits, corpus.title)
+            split_check = find_split(check, split, split)
+            check.splits.append(split_check)
+            _check_trials(check, split_check)
             if decode and split_check.audio is not None:
                 _decode_split(check, split_check, workers)
-            # By default, train comes before dev, which may have the same recordings.
-            recordings = {(trial.path, trial.part) for trial in trials}
-            if split == "train":
-                training_recordings |= recordings
-            is_trained_on = bool(recordings) and recordings <= training_recordings
-            split_check.is_trained_on = split == WHOLE or (split == "dev" and is_trained_on)
-            check.splits.append(split_check)
-            folders |= {os.path.dirname(trial.path) for trial in trials if trial.path is not None}
-            if corpus.user_defined:
-                own_trials += [replace(trial, phase=split) for trial in trials if trial.path is not None]
-            ids |= dict.fromkeys(trial.id for trial in trials)
-        # A recording is extra only if it is in no list of the corpus.
-        if any(split_check.extra for split_check in check.splits):
-            listed_paths = _listed_paths(corpus, root, lists)
-            for split_check in check.splits:
-                audio = os.path.abspath(split_check.audio or "")
-                split_check.extra = [
-                    name
-                    for name in split_check.extra
-                    if os.path.normpath(os.path.join(audio, name)) not in listed_paths
-                ]
-        keys = root if keys is None else Path(keys)
-        if corpus.key_files:
-            check.key = _check_key(check, keys, ids, subset)
-        if corpus.asv_scores and "eval" in names:
-            protocols_found = (split_check.protocol for split_check in check.splits)
-            check.has_min_tdcf = _check_asv_scores(check, [keys, *filter(None, protocols_found)])
-    _check_shared_recordings(check, own_trials)
-    if not is_selection:
+        _find_trained_on(check)
+        _check_labels(check, root if keys is None else Path(keys))
+    _check_shared_recordings(check)
+    if not check.is_selection:
         with suppress(InputError):  # a folder cannot be listed
-            check.unread += _unused_content(check, [*folders, *read_files])
+            check.unread += _unused_content(check, read_files)
     return check
 
 
-def _check_shared_recordings(check: CorpusCheck, trials: Sequence[Trial]) -> None:
-    shared: dict[str, list[str]] = defaultdict(list)  # field that differs → recordings
-    for group in shared_recordings(trials):
-        rows = [f"{trial.recording()} ({trial.id}, {trial.label or 'no label'} in {trial.phase})" for trial in group]
-        for name in _SHARED:
-            if len({trial.get(name) for trial in group} - {None, WHOLE}) > 1:
-                shared[name].append(" = ".join(rows))
-                break
-    for name, recordings in shared.items():
-        problem = f"the same recording {_SHARED[name]}"
-        if name == "id":
-            check.splits[0].notes.append(f"{problem}: {join_names(recordings)}")
+def find_split(check: CorpusCheck, split: str, name: str) -> SplitCheck:
+    """Find protocol, trials and recordings of a part; report problems in ``check``, with the part's ``name``."""
+    corpus = check.corpus
+    split_check = SplitCheck(split)
+    try:
+        split_check.protocol = corpus.find_protocol(check.root, split, check.protocols)
+    except InputError as error:
+        remedy = f"{corpus.how_to_get('protocol')} or name its folder with `protocols`".removeprefix(" or ")
+        check.findings.append(Finding(f"protocol of {name}", why_unusable(error), remedy))
+    with check.reporting("audio", name):
+        split_check.audio = corpus.find_audio(check.root, split)
+    if split_check.protocol is None:
+        with suppress(InputError):  # some corpora can be scored without a protocol
+            split_check.trials = corpus.trials(check.root, split)
+    else:
+        with check.reporting("protocol", name):
+            split_check.trials = corpus.read_protocol(split_check.protocol, split, split_check.audio)
+    if split_check.audio is not None:
+        _check_files(check, split_check, name)
+    return split_check
+
+
+def _check_files(check: CorpusCheck, split_check: SplitCheck, name: str) -> None:
+    paths = {str(trial.path) for trial in split_check.trials}
+    content: dict[str, dict[str, bool]] = {}  # folder → name of an entry → whether it is a file
+    missing: set[str] = set()
+    for trial in split_check.trials:
+        if trial.path is None:
+            continue
+        folder, file = os.path.split(trial.path)
+        if shard_of(trial.path) is not None:
+            exists = is_there(trial.path)
         else:
-            check.findings.append(Finding(problem, join_names(recordings), "correct or remove the rows"))
+            if folder not in content:
+                content[folder] = _folder_content(check, split_check.split, folder or ".")
+            exists = content[folder].get(file, False)
+        if exists:
+            split_check.present.append(trial.recording())
+        else:
+            missing.add(str(trial.path))
+    extra: list[str] = []
+    others: set[str] = set()  # without suffix
+    for folder, entries in content.items():
+        for file, is_file in entries.items():
+            path = os.path.join(folder, file)
+            if not is_file or (path not in paths and _is_trial(file, check.corpus)):
+                others.add(_stem(path))
+                if is_file and os.path.abspath(path) not in check.listed_paths:
+                    extra.append(path)
+    split_check.extra = sorted(os.path.relpath(path, split_check.audio) for path in extra)
+    split_check.missing = sorted(os.path.relpath(path, split_check.audio) for path in missing)
+    if missing:
+        of_files = pluralise(len(split_check.trials), "file is", "files are")
+        problem = f"{len(missing):,} of {of_files} missing in {split_check.audio}"
+        num_others = len(others.intersection(map(_stem, missing)))
+        if num_others:
+            problem += (
+                f" ({num_others:,} are there under another suffix, or as a folder, pipe, device or dangling link)"
+            )
+        problem += f": {join_names(split_check.missing)}"
+        check.report("audio", problem, name, spares_some=bool(split_check.present))
 
 
-def _unused_content(check: CorpusCheck, used_paths: Iterable[AnyPath]) -> Iterator[str]:
-    """Yield folders of recordings, and files of labels, that no split uses."""
-    read_paths = set(map(os.path.realpath, used_paths))
-    for folder, _, names in walk(check.root):
-        num_recordings = sum(_is_trial(name, check.corpus) for name in names)
-        relative_folder = os.path.relpath(folder, check.root)
-        if num_recordings and os.path.realpath(folder) not in read_paths:
-            yield f"{relative_folder} ({pluralise(num_recordings, 'recording')})"
-        pattern = _LABELS if relative_folder == "." else _LISTS
-        for name in filter(pattern.match, names):
-            if os.path.realpath(os.path.join(folder, name)) not in read_paths:
-                yield os.path.normpath(os.path.join(relative_folder, name))
+def _folder_content(check: CorpusCheck, split: str, folder: str) -> dict[str, bool]:
+    """List a folder: name → whether it is a file; report a folder that cannot be read."""
+    content: dict[str, bool] = {}
+    try:
+        if os.path.isdir(folder):
+            # Unlike entry.is_file(), os.path.isfile() raises no error for a link to itself.
+            for entry in os.scandir(folder):
+                content[entry.name] = entry.is_file(follow_symlinks=False) or os.path.isfile(entry)
+    except OSError as error:
+        problem = f"{folder} cannot be read ({error.strerror}); its files count as missing"
+        check.report(split, problem)
+    return content
+
+
+def _stem(name: str) -> str:
+    return os.path.splitext(name)[0]
 
 
 def _is_trial(name: str, corpus: Corpus) -> bool:
     return is_recording(name) and (corpus.beside is None or not re.fullmatch(corpus.beside, _stem(name)))
+
+
+def _check_trials(check: CorpusCheck, split_check: SplitCheck) -> None:
+    """Count the trials, and compare them with the official numbers and the labels of segments."""
+    corpus = check.corpus
+    trials = split_check.trials
+    split_check.counts = count(trials)
+    split_check.official = corpus.official_counts(split_check.split, split_check.counts)
+    if not trials:
+        return
+    differences = split_check.counts.differences(split_check.official or split_check.counts)
+    if not corpus.counts_from:
+        check.report_counts("protocol", differences, split_check.split)
+    elif differences:
+        split_check.notes.append(f"differs from {corpus.counts_from}: {join_names(differences)}")
+    columns = [name for name in extra_fields(trials) if name not in PART_FIELDS]
+    if corpus.user_defined and columns:
+        split_check.notes.append(f"columns that only group the trials: {join_names(columns)}")
+    _check_segments(check, split_check)
+
+
+def _check_segments(check: CorpusCheck, split_check: SplitCheck) -> None:
+    """Report contradictions to the labels of trials; describe each kind of labels of segments.
+
+    Of labels of frames, only the finest resolution is compared.
+    """
+    # Kinds of labels that a copy may have, the finest resolution first, and how to tell whether an utterance is spoofed.
+    corpus = check.corpus
+    trials = split_check.trials
+    kinds: list[tuple[Any, ...]] = [("segments", corpus.segments, (), any_spoof)]
+    if not corpus.user_defined:
+        for resolution in RESOLUTIONS:
+            kinds.append((f"labels of {resolution} ms", corpus.segment_labels, (resolution,), _any_spoofed_frame))
+    for name, read, resolutions, summarise in kinds:
+        if read is None:
+            continue
+        try:
+            spoofed = summarise(read(check.root, split_check.split, *resolutions, protocols=check.protocols))
+            check_labels(spoofed, trials, f"{name} of {split_check.split}")
+        except NotFound:
+            continue
+        except InputError as error:
+            check.report(split_check.split, str(error))
+            continue
+        unlabelled = [trial.id for trial in trials if trial.id not in spoofed]
+        num_labelled = len(trials) - len(unlabelled)
+        split_check.segments.append(f"{name} of {num_labelled:,} of {pluralise(len(trials), 'trial')}")
+        if unlabelled and not corpus.user_defined:
+            trials_have = pluralise(len(unlabelled), "trial has", "trials have")
+            check.report(split_check.split, f"{name}: {trials_have} no labels of segments: {join_names(unlabelled)}")
+        if resolutions:
+            break
+
+
+def _any_spoofed_frame(labels: Mapping[str, NDArray]) -> dict[str, bool]:
+    return {utterance: bool((frames == 0).any()) for utterance, frames in labels.items()}  # 1 bona fide, 0 spoof
 
 
 def _decode_split(check: CorpusCheck, split_check: SplitCheck, workers: int | None) -> None:
@@ -333,17 +426,51 @@ def _decode_split(check: CorpusCheck, split_check: SplitCheck, workers: int | No
         check.report("audio", f"{len(failures):,} of {of_files} cannot be read: {join_names(failures)}", split)
 
 
-def _listed_paths(corpus: Corpus, root: Path, protocols: AnyPath | None) -> set[str]:
-    """Collect the absolute paths of all lists, because parts may share a folder."""
-    roots = [(root, split) for split in corpus.splits]
-    if root.is_file():
-        roots.append((root.parent, WHOLE))
-    paths: set[str] = set()
-    for folder, split in roots:
-        with suppress(InputError):  # the part does not exist, or has no list that can be read
-            trials = corpus.trials(folder, split, protocols=protocols)
-            paths.update(os.path.abspath(trial.path) for trial in trials if trial.path is not None)
-    return paths
+def _find_trained_on(check: CorpusCheck) -> None:
+    training_recordings: set[object] = set()
+    for split_check in check.splits:
+        recordings: set[object] = {(trial.path, trial.part) for trial in split_check.trials}
+        # By default, train comes before dev, which may have the same recordings.
+        if split_check.split == "train":
+            training_recordings = recordings
+        elif split_check.split == "dev":
+            split_check.is_trained_on = bool(recordings) and recordings <= training_recordings
+
+
+def _check_labels(check: CorpusCheck, keys: Path) -> None:
+    """Check the keys, and the scores of speaker verification, which may also lie near a protocol."""
+    if check.corpus.key_files:
+        with check.reporting("keys"):
+            check.key = check.corpus.find_key(keys)
+            _check_key(check, check.corpus.keys(check.key))
+    if check.corpus.asv_scores and any(split_check.split == "eval" for split_check in check.splits):
+        protocols = [split_check.protocol for split_check in check.splits]
+        check.has_min_tdcf = _check_asv_scores(check, [keys, *filter(None, protocols)])
+
+
+def _check_key(check: CorpusCheck, labelled: Sequence[Trial]) -> None:
+    corpus = check.corpus
+    for phase in corpus.phases or corpus.splits:
+        phase_trials = [trial for trial in labelled if trial.phase in (None, phase)]
+        if phase_trials:
+            check.key_counts[phase] = count(phase_trials)
+    differences = []
+    for phase, official in corpus.key_counts.items():
+        counts = check.key_counts.get(phase, Counts(0, 0, 0))
+        differences += [f"{phase}: {difference}" for difference in counts.differences(official)]
+    check.report_counts("keys", differences)
+    ids: dict[str, None] = {}
+    for split_check in check.splits:
+        ids |= dict.fromkeys(trial.id for trial in split_check.trials)
+    labelled_ids = {trial.id for trial in labelled}
+    unlabelled = [id for id in ids if id not in labelled_ids]
+    unlisted = sorted(labelled_ids.difference(ids))
+    if unlabelled:
+        trials_of = f"{pluralise(len(unlabelled), 'trial')} of the protocol"
+        check.findings.append(Finding("keys", f"{trials_of} without a label: {join_names(unlabelled)}"))
+    if unlisted and ids:
+        trials_are = pluralise(len(unlisted), "labelled trial is", "labelled trials are")
+        check.findings.append(Finding("keys", f"{trials_are} not in the protocol: {join_names(unlisted)}"))
 
 
 def _check_asv_scores(check: CorpusCheck, paths: Sequence[Path]) -> bool:
@@ -356,7 +483,7 @@ def _check_asv_scores(check: CorpusCheck, paths: Sequence[Path]) -> bool:
         except NotFound as error:
             tried += error.tried
         except InputError as error:
-            check.findings.append(Finding("min t-DCF", str(error)))
+            check.report("min t-DCF", str(error))
             return False
     problem = f"the scores of the speaker-verification system are {_not_there(tried)}"
     check.findings.append(Finding("min t-DCF", problem, check.corpus.how_to_get("asv")))
@@ -374,188 +501,39 @@ def _not_there(tried: Sequence[Path]) -> str:
     return f"not there (looked for {', '.join(dict.fromkeys(map(str, tried)))})"
 
 
-def find_split(check: CorpusCheck, split: str, protocols: AnyPath | None, name: str) -> tuple[SplitCheck, list[Trial]]:
-    """Find protocol, trials and recordings of a part; report problems in ``check``.
-
-    Args:
-        protocols: as for ``trials`` of the corpus.
-        name: name of the part in findings.
-    """
-    corpus = check.corpus
-    split_check = SplitCheck(split)
+def _check_shared_recordings(check: CorpusCheck) -> None:
+    if not check.corpus.user_defined:
+        return
     trials: list[Trial] = []
-    # Find the protocol, the audio and the trials; report what cannot be found or read.
-    try:
-        split_check.protocol = corpus.find_protocol(check.root, split, protocols)
-    except InputError as error:
-        remedy = f"{corpus.how_to_get('protocol')} or name its folder with `protocols`".removeprefix(" or ")
-        check.findings.append(Finding(f"protocol of {name}", why_unusable(error), remedy))
-    try:
-        split_check.audio = corpus.find_audio(check.root, split)
-    except InputError as error:
-        check.report("audio", why_unusable(error), name)
-    try:
-        if split_check.protocol is not None:
-            trials = corpus.read_protocol(split_check.protocol, split, split_check.audio)
-    except InputError as error:
-        check.report("protocol", why_unusable(error), name)
-    if split_check.protocol is None:
-        with suppress(InputError):  # some corpora can be scored without a protocol
-            trials = corpus.trials(check.root, split)
-    if split_check.audio is not None:
-        num_others = _check_files(check, split_check, trials)
-        missing = split_check.missing
-        if missing:
-            of_files = pluralise(len(trials), "file is", "files are")
-            problem = f"{len(missing):,} of {of_files} missing in {split_check.audio}"
-            if num_others:
-                problem += (
-                    f" ({num_others:,} are there under another suffix, or as a folder, pipe, device or dangling link)"
-                )
-            problem += f": {join_names(missing)}"
-            check.report("audio", problem, name, spares_some=bool(split_check.present))
-    return split_check, trials
-
-
-def _check_split(
-    check: CorpusCheck, split: str, protocols: AnyPath | None, subset: bool
-) -> tuple[SplitCheck, list[Trial]]:
-    corpus = check.corpus
-    split_check, trials = find_split(check, split, protocols, split)
-    split_check.counts = count(trials)
-    split_check.official = corpus.official_counts(split, split_check.counts)
-    if not trials:
-        return split_check, trials
-    differences = []
-    if split_check.official is not None:
-        differences = split_check.counts.differences(split_check.official)
-    if differences and corpus.counts_from:
-        split_check.notes.append(f"differs from {corpus.counts_from}: {join_names(differences)}")
-    elif differences and not subset:
-        check.report("protocol", _not_official_message(differences), split)
-    columns = [name for name in extra_fields(trials) if name not in PART_FIELDS]
-    if corpus.user_defined and columns:
-        split_check.notes.append(f"columns that only group the trials: {join_names(columns)}")
-    split_check.segments = _check_segments(check, split, protocols, trials)
-    return split_check, trials
-
-
-def _not_official_message(differences: Sequence[str]) -> str:
-    return f"not the official trials ({join_names(differences)}; `subset=True` accepts a selection)"
-
-
-def _check_segments(check: CorpusCheck, split: str, protocols: AnyPath | None, trials: Sequence[Trial]) -> list[str]:
-    """Report contradictions to the labels of trials; describe each kind of labels of segments.
-
-    Of labels of frames, only the finest resolution is compared.
-    """
-    # Kinds of labels that a copy may have, the finest resolution first, and how to tell whether an utterance is spoofed.
-    corpus = check.corpus
-    kinds: list[tuple[Any, ...]] = [("segments", corpus.segments, (), any_spoof)]
-    if not corpus.user_defined:
-        for resolution in RESOLUTIONS:
-            kinds.append((f"labels of {resolution} ms", corpus.segment_labels, (resolution,), _any_spoofed_frame))
-    descriptions = []
-    for name, read, resolutions, summarise in kinds:
-        if read is None:
-            continue
-        try:
-            spoofed = summarise(read(check.root, split, *resolutions, protocols=protocols))
-            check_labels(spoofed, trials, f"{name} of {split}")
-        except NotFound:
-            continue
-        except InputError as error:
-            check.findings.append(Finding(split, str(error)))
-            continue
-        unlabelled = [trial.id for trial in trials if trial.id not in spoofed]
-        num_labelled = len(trials) - len(unlabelled)
-        descriptions.append(f"{name} of {num_labelled:,} of {pluralise(len(trials), 'trial')}")
-        if unlabelled and not corpus.user_defined:
-            trials_have = pluralise(len(unlabelled), "trial has", "trials have")
-            check.findings.append(
-                Finding(split, f"{name}: {trials_have} no labels of segments: {join_names(unlabelled)}")
-            )
-        if resolutions:
-            break
-    return descriptions
-
-
-def _any_spoofed_frame(labels: Mapping[str, NDArray]) -> dict[str, bool]:
-    return {utterance: bool((frames == 0).any()) for utterance, frames in labels.items()}  # 1 bona fide, 0 spoof
-
-
-def _check_files(check: CorpusCheck, split_check: SplitCheck, trials: Sequence[Trial]) -> int:
-    # Adds to present, missing and extra recordings of `split_check`; returns for how many missing ones something else is
-    # there. Recordings in shards are looked up one by one.
-    expected: dict[str, dict[str, list[AnyRecording]]] = defaultdict(dict)  # folder → name → its parts in the list
-    for trial in trials:
-        if trial.path is None:
-            continue
-        if shard_of(trial.path) is None:
-            folder, name = os.path.split(trial.path)
-            expected[folder or "."].setdefault(name, []).append(trial.recording())
-        elif is_there(trial.path):
-            split_check.present.append(trial.path)
+    for split_check in check.splits:
+        trials += [replace(trial, phase=split_check.split) for trial in split_check.trials if trial.path is not None]
+    shared: dict[str, list[str]] = defaultdict(list)  # field that differs → recordings
+    for group in shared_recordings(trials):
+        rows = [f"{trial.recording()} ({trial.id}, {trial.label or 'no label'} in {trial.phase})" for trial in group]
+        for name in _SHARED:
+            if len({trial.get(name) for trial in group} - {None, WHOLE}) > 1:
+                shared[name].append(" = ".join(rows))
+                break
+    for name, recordings in shared.items():
+        problem = f"the same recording {_SHARED[name]}"
+        if name == "id":
+            check.splits[0].notes.append(f"{problem}: {join_names(recordings)}")
         else:
-            split_check.missing.append(os.path.relpath(trial.path, split_check.audio))
-    num_others = 0
-    for folder, paths in sorted(expected.items()):
-        is_file: dict[str, bool] = {}
-        try:
-            if os.path.isdir(folder):
-                # Unlike entry.is_file(), os.path.isfile() raises no error for a link to itself.
-                for entry in os.scandir(folder):
-                    is_file[entry.name] = entry.is_file(follow_symlinks=False) or os.path.isfile(entry)
-        except OSError as error:
-            problem = f"{folder} cannot be read ({error.strerror}); its files count as missing"
-            check.findings.append(Finding(split_check.split, problem))
-        names = set(filter(is_file.get, is_file))
-        missing = paths.keys() - names
-        extra = {name for name in names - paths.keys() if _is_trial(name, check.corpus)}
-        num_others += len(set(map(_stem, missing)) & set(map(_stem, extra | is_file.keys() - names)))
-        for name, recordings in paths.items():
-            if name not in missing:
-                split_check.present += recordings
-        below = os.path.relpath(folder, split_check.audio)
-        split_check.missing += _paths_below(below, missing)
-        split_check.extra += _paths_below(below, extra)
-    return num_others
+            check.findings.append(Finding(problem, join_names(recordings), "correct or remove the rows"))
 
 
-def _paths_below(folder: str, names: Iterable[str]) -> list[str]:
-    return sorted(os.path.normpath(os.path.join(folder, name)) for name in names)
-
-
-def _stem(name: str) -> str:
-    return os.path.splitext(name)[0]
-
-
-def _check_key(check: CorpusCheck, path: Path, ids: dict[str, None], subset: bool) -> KeyCheck:
-    corpus = check.corpus
-    key = KeyCheck()
-    try:
-        key.path = corpus.find_key(path)
-        trials = corpus.keys(key.path)
-    except InputError as error:
-        check.report("keys", why_unusable(error))
-        return key
-    for phase in corpus.phases or corpus.splits:
-        phase_trials = [trial for trial in trials if trial.phase in (None, phase)]
-        if phase_trials:
-            key.counts[phase] = count(phase_trials)
-    differences = []
-    for phase, official in corpus.key_counts.items():
-        counts = key.counts.get(phase, Counts(0, 0, 0))
-        differences += [f"{phase}: {difference}" for difference in counts.differences(official)]
-    if differences and not subset:
-        check.report("keys", _not_official_message(differences))
-    labelled = {trial.id for trial in trials}
-    unlabelled = [id for id in ids if id not in labelled]
-    unlisted = sorted(labelled.difference(ids))
-    if unlabelled:
-        trials_of = f"{pluralise(len(unlabelled), 'trial')} of the protocol"
-        check.findings.append(Finding("keys", f"{trials_of} without a label: {join_names(unlabelled)}"))
-    if unlisted and ids:
-        trials_are = pluralise(len(unlisted), "labelled trial is", "labelled trials are")
-        check.findings.append(Finding("keys", f"{trials_are} not in the protocol: {join_names(unlisted)}"))
-    return key
+def _unused_content(check: CorpusCheck, read_files: Iterable[AnyPath]) -> Iterator[str]:
+    """Yield folders of recordings, and files of labels, that no split uses."""
+    read_paths = set(map(os.path.realpath, read_files))
+    for split_check in check.splits:
+        folders = {os.path.dirname(trial.path) for trial in split_check.trials if trial.path is not None}
+        read_paths.update(map(os.path.realpath, folders))
+    for folder, _, names in walk(check.root):
+        num_recordings = sum(_is_trial(name, check.corpus) for name in names)
+        relative_folder = os.path.relpath(folder, check.root)
+        if num_recordings and os.path.realpath(folder) not in read_paths:
+            yield f"{relative_folder} ({pluralise(num_recordings, 'recording')})"
+        pattern = _LABELS if relative_folder == "." else _LISTS
+        for name in filter(pattern.match, names):
+            if os.path.realpath(os.path.join(folder, name)) not in read_paths:
+                yield os.path.normpath(os.path.join(relative_folder, name))

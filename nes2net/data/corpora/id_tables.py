@@ -6,6 +6,7 @@ import csv
 import itertools
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -68,12 +69,9 @@ def first_line(path: Path) -> str:
     """Read the first line that is not blank; empty if there is none, or no text."""
     if not path.is_file():  # a pipe is not read, because opening it would block
         return ""
-    try:
-        with open(path, encoding="utf-8-sig") as file:
-            text = file.read(4096)
-    except (OSError, UnicodeDecodeError):
-        return ""
-    return "" if "\0" in text else next(filter(str.strip, text.split("\n")), "")
+    with suppress(InputError):
+        return next(numbered_lines(path), (0, ""))[1]
+    return ""
 
 
 def delimiter_of(line: str) -> str | None:

@@ -5,20 +5,25 @@ from __future__ import annotations
 import hashlib
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import cached_property
 from operator import attrgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from nes2net.data.audio.parts import RecordingPart
+from nes2net.data.registry import corpora
 from nes2net.lib.errors import InputError, check_setting, join_names, pluralise
 from nes2net.lib.files import AnyPath
 from nes2net.lib.terminal import check_one_line
+from nes2net.lib.text_files import reading_once
 
 if TYPE_CHECKING:
     from nes2net.data.audio.packed import AnyRecording
+    from nes2net.data.corpora.corpus import Corpus
 
 BONAFIDE = "bonafide"
 SPOOF = "spoof"
@@ -157,8 +162,9 @@ def _unpickled_trial(kind: type[Path], id: str, path: str | None, *other_fields:
     return Trial(id, kind(path), *other_fields)
 
 
-class Part(NamedTuple):
-    """A part of a corpus, such as the evaluation set, and the folders of its files."""
+@dataclass(frozen=True)
+class Part:
+    """A part of a corpus, such as the evaluation set, and the folders of its files; its list is read once."""
 
     corpus: str
     root: AnyPath | None
@@ -167,6 +173,25 @@ class Part(NamedTuple):
     """None if they are in ``root``."""
     revision: str | None = None
     """Commit of a data set downloaded from the hub."""
+
+    @property
+    def definition(self) -> Corpus:
+        return corpora.get(self.corpus)
+
+    @cached_property
+    def trials(self) -> list[Trial]:
+        """All trials, as :meth:`~nes2net.data.corpora.corpus.Corpus.trials` lists them."""
+        with reading_once():
+            return self.definition.trials(self.root, self.split, protocols=self.protocols)
+
+    @property
+    def has_labels(self) -> bool:
+        """Whether there is a protocol, which is not read, or a label in a user's own list."""
+        with suppress(InputError, OSError):
+            if self.definition.user_defined:
+                return any(trial.label for trial in self.trials)
+            return bool(self.definition.find_protocol(self.root, self.split, self.protocols))
+        return False
 
     def facts(self) -> dict[str, str]:
         """Describe the part by plain data, for the record of scores or a run."""
