@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -14,6 +15,7 @@ from nes2net.lib.commands import Flag, Folder, FromZero, command_facts
 from nes2net.lib.errors import InputError, join_names, pluralise, readable_size, with_flag_names
 from nes2net.lib.findings import listing
 from nes2net.lib.terminal import printable, say, text_table, wrap_text
+from nes2net.lib.text_files import reading_once
 
 if TYPE_CHECKING:
     from nes2net.data.corpora.check import CorpusCheck
@@ -152,11 +154,12 @@ def pack(
     """
     from nes2net.data.corpora.pack import pack as packed
 
-    trials_of_splits = _trials_by_split(locate_part(corpus, root, protocols=protocols), split, keys)
+    located_part = locate_part(corpus, root, protocols=protocols)
+    trials_of_splits = _trials_by_split(located_part, split, keys)
     result = packed(
         trials_of_splits,
         out,
-        title=corpora.get(corpus).title,
+        title=located_part.definition.title,
         format=format,
         shard_bytes=_as_bytes("shard_size", shard_size),
         group_bytes=_as_bytes("group_size", group_size),
@@ -305,6 +308,7 @@ def _fact_lines(name: str, text: str) -> list[str]:
     return wrap_text(text, f"  {name.ljust(12)} ", " " * 15) if text else []
 
 
+@reading_once()
 def _trials_by_split(corpus_part: Part, requested_splits: Sequence[str], keys: str | None) -> dict[str, list[Trial]]:
     """List the labelled trials of the splits; empty ``requested_splits`` for all.
 
@@ -314,7 +318,7 @@ def _trials_by_split(corpus_part: Part, requested_splits: Sequence[str], keys: s
     """
     from nes2net.data.corpora.protocol import NotFound, canonical_phase
 
-    corpus = corpora.get(corpus_part.corpus)
+    corpus = corpus_part.definition
     labelled = {}
     if keys is not None:
         if not corpus.key_files:
@@ -322,15 +326,14 @@ def _trials_by_split(corpus_part: Part, requested_splits: Sequence[str], keys: s
                 f"the protocols of {corpus.title} hold its labels, so there are no other keys: remove `keys`"
             )
         labelled = {trial.id: trial for trial in corpus.keys(keys)}
-    if requested_splits:
-        splits = tuple(map(canonical_phase, requested_splits))
-    else:
+    splits = tuple(map(canonical_phase, requested_splits))
+    if not splits:
         splits = corpus.find_splits(corpus_part.root, corpus_part.protocols)
     # A split that does not exist is an error only if it was requested, or if no split exists.
     trials_of_splits: dict[str, list[Trial]] = {}
     for split in splits:
         try:
-            trials = corpus.trials(corpus_part.root, split, protocols=corpus_part.protocols)
+            trials = replace(corpus_part, split=split).trials
         except NotFound:
             if requested_splits or (split == splits[-1] and not trials_of_splits):
                 raise

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -170,6 +171,10 @@ class CorpusCheck:
         return paths
 
     @property
+    def trials(self) -> Iterator[Trial]:
+        return chain.from_iterable(split_check.trials for split_check in self.splits)
+
+    @property
     def complete(self) -> bool:
         return not self.findings
 
@@ -182,25 +187,19 @@ class CorpusCheck:
         """Return task, such as ``"score eval"``, and ``"yes"``, ``"in part: …"`` or ``"no: …"``."""
         # Training uses the part ``train``, and validation uses ``dev``; a corpus without parts is used for both. Each
         # part can be scored. If there is a key, the evaluation of each of its phases is a task, otherwise of each part.
-        prepare = []
-        score = []
         counts_by_phase = {split_check.split: split_check.counts for split_check in self.splits}
         reason = _UNLABELLED
         if self.corpus.key_files:
             counts_by_phase = self.key_counts or {"eval": Counts(0)}
             reason = "the keys cannot be used" if self.key else "the keys are not there"
-        for split_check in self.splits:
-            if split_check.split in ("train", WHOLE):
-                prepare.append(("train", split_check.training))
-            if split_check.split in ("dev", WHOLE):
-                prepare.append(("validate", split_check.validation))
-            score.append((f"score {split_check.split}", split_check.scoring))
-        if [task for task, _ in prepare] == ["train"] and not self.is_selection:
-            prepare.append(("validate", "no: there is no part dev"))
-        evaluate = []
+        train = [("train", part.training) for part in self.splits if part.split in ("train", WHOLE)]
+        validate = [("validate", part.validation) for part in self.splits if part.split in ("dev", WHOLE)]
+        if train and not validate and not self.is_selection:
+            validate = [("validate", "no: there is no part dev")]
+        tasks = train + validate + [(f"score {part.split}", part.scoring) for part in self.splits]
         for phase, counts in counts_by_phase.items():
-            evaluate.append((f"evaluate {phase}", self._evaluation_answer(phase, counts, reason)))
-        return [(task.removesuffix(f" {WHOLE}"), answer) for task, answer in prepare + score + evaluate]
+            tasks.append((f"evaluate {phase}", self._evaluation_answer(phase, counts, reason)))
+        return [(task.removesuffix(f" {WHOLE}"), answer) for task, answer in tasks]
 
     def _evaluation_answer(self, phase: str, counts: Counts, reason: str) -> str:
         if not (counts.bonafide or counts.spoof):
@@ -459,9 +458,7 @@ def _check_key(check: CorpusCheck, labelled: Sequence[Trial]) -> None:
         counts = check.key_counts.get(phase, Counts(0, 0, 0))
         differences += [f"{phase}: {difference}" for difference in counts.differences(official)]
     check.report_counts("keys", differences)
-    ids: dict[str, None] = {}
-    for split_check in check.splits:
-        ids |= dict.fromkeys(trial.id for trial in split_check.trials)
+    ids = dict.fromkeys(trial.id for trial in check.trials)
     labelled_ids = {trial.id for trial in labelled}
     unlabelled = [id for id in ids if id not in labelled_ids]
     unlisted = sorted(labelled_ids.difference(ids))
@@ -524,10 +521,8 @@ def _check_shared_recordings(check: CorpusCheck) -> None:
 
 def _unused_content(check: CorpusCheck, read_files: Iterable[AnyPath]) -> Iterator[str]:
     """Yield folders of recordings, and files of labels, that no split uses."""
-    read_paths = set(map(os.path.realpath, read_files))
-    for split_check in check.splits:
-        folders = {os.path.dirname(trial.path) for trial in split_check.trials if trial.path is not None}
-        read_paths.update(map(os.path.realpath, folders))
+    folders = {os.path.dirname(trial.path) for trial in check.trials if trial.path is not None}
+    read_paths = set(map(os.path.realpath, chain(folders, read_files)))
     for folder, _, names in walk(check.root):
         num_recordings = sum(_is_trial(name, check.corpus) for name in names)
         relative_folder = os.path.relpath(folder, check.root)

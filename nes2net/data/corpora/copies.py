@@ -7,7 +7,6 @@ import os
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from contextlib import suppress
-from functools import cache
 from pathlib import Path
 
 from nes2net.data.audio.parts import RecordingPart
@@ -28,16 +27,16 @@ def shared_recordings(trials: Sequence[Trial]) -> list[list[Trial]]:
     for path in map(Trial.audio_path, trials):
         with suppress(OSError):  # there is no such file
             sizes[path] = os.path.getsize(path)
-    number = Counter(filter(None, sizes.values()))
-    digest_of = cache(sha256_of)
-    comparable: dict[object, list[tuple[RecordingPart, Trial]]] = defaultdict(list)
-    for trial in ProgressDisplay(trials, title="copies", unit="file", delay=_SHORT):
-        content: object = trial.path
-        if number[sizes.get(trial.audio_path(), 0)] > 1:
+    number = Counter(sizes.values())
+    content: dict[Path | None, str] = {}  # file that may have a copy → its digest
+    for path, size in ProgressDisplay(sizes.items(), title="copies", unit="file", delay=_SHORT):
+        if size and number[size] > 1:
             with suppress(OSError):  # the file cannot be read
-                content = digest_of(trial.audio_path())
+                content[path] = sha256_of(path)
+    comparable: dict[object, list[tuple[RecordingPart, Trial]]] = defaultdict(list)
+    for trial in trials:
         part = trial.part or RecordingPart()
-        comparable[content, part.in_samples, part.channel].append((part, trial))
+        comparable[content.get(trial.path, trial.path), part.in_samples, part.channel].append((part, trial))
     groups: list[list[Trial]] = []
     for pairs in comparable.values():
         end = 0.0
