@@ -311,10 +311,8 @@ def _find_recordings(labels: Labels, root: AnyPath, ids: Sequence[str]) -> list[
     # The labels may lie in another folder than the audio.
     if str(labels.keys) != str(root) and Path(labels.keys).is_dir():
         protocols = labels.keys
-    with_audio = {}
-    for trial in corpus.trials(root, split, protocols=protocols):
-        if trial.path is not None:
-            with_audio[trial.id] = trial
+    trials = corpus.trials(root, split, protocols=protocols)
+    with_audio = {trial.id: trial for trial in trials if trial.path is not None}
     if missing := [id for id in ids if id not in with_audio]:
         raise InputError(
             f"{root}: has no recordings of {len(missing):,} of the {pluralise(len(ids), 'trial')} of these "

@@ -216,6 +216,8 @@ def _as_bytes(setting: str, text: str) -> int:
 
 
 def _check_text(check: CorpusCheck) -> str:
+    from nes2net.data.corpora.protocol import WHOLE
+
     corpus = check.corpus
     lines = [f"{corpus.title} in {check.root}"]
     lines += _fact_lines("licence", corpus.licence) + _fact_lines("source", corpus.source)
@@ -243,7 +245,7 @@ def _check_text(check: CorpusCheck) -> str:
             lines += [f"  phase {phase}", *(f"  {line}" for line in _counts_lines(counts, official))]
     lines += ["", "What can be done"]
     lines += [f"  {line}" for line in text_table(check.tasks(), "l")]
-    if check.is_whole:
+    if check.splits[0].split == WHOLE:
         lines += ["  It names no parts (train, dev, eval): the same trials would serve for all of this."]
     if check.unread:
         lines += ["", "What is there and was not read", *wrap_text(join_names(sorted(check.unread)), "  ", "  ")]

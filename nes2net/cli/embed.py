@@ -82,7 +82,7 @@ def embed(
     else:
         located_part = locate_part(corpus, root, split, protocols)
         trials = located_part.trials
-        source = {"corpus": {"name": corpus, "root": str(located_part.root), "split": split}}
+        source = {"corpus": located_part.facts()}
     if (model is None) == (frontend is None):
         raise InputError("name either a trained detector with `model`, or a front-end with `frontend`, and not both")
     if model is None:

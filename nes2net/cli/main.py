@@ -8,12 +8,13 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from functools import cached_property, partial
+from contextlib import suppress
+from functools import cached_property
 from typing import Any
 
 from nes2net.apps.registry import COMMANDS, commands
 from nes2net.cli.completion import SHELLS, PrintCompletion
-from nes2net.lib.command_line import WRONG_INPUT, OneLineParser, add_debug, run
+from nes2net.lib.command_line import WRONG_INPUT, OneLineParser, run
 from nes2net.lib.commands import add_command
 from nes2net.lib.docstrings import read_docstring
 from nes2net.lib.errors import InputError
@@ -53,17 +54,6 @@ class _Command(argparse.Action):
         return read_docstring(docstring_in_source(self.target)).title
 
 
-class _BrokenCommand(OneLineParser):
-    """Accepts any arguments of another package's command that cannot be loaded."""
-
-    def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
-        return super().parse_known_args([word for word in args if word == "--debug"], namespace)
-
-
-def _fail(error: InputError, _: argparse.Namespace) -> None:
-    raise error
-
-
 class _Parsers(dict[str, Any]):
     """What is typed → the parser of the command; until it is asked for, the registered name of the command."""
 
@@ -71,17 +61,13 @@ class _Parsers(dict[str, Any]):
         parser = super().__getitem__(typed)
         if isinstance(parser, str):
             subparsers = _Parser(prog="nes2net").add_subparsers()
-            try:
-                parser = add_command(subparsers, commands.get(parser), parser)
-            except InputError as error:  # raised by the command, so that the list of all commands does not fail
-                parser = _BrokenCommand()
-                add_debug(parser)
-                parser.set_defaults(function=partial(_fail, error))
-            self[typed] = parser
+            self[typed] = parser = add_command(subparsers, commands.get(parser), parser)
         return parser
 
     def items(self) -> Any:
-        return [(typed, self[typed]) for typed in self]
+        for typed in self:
+            with suppress(InputError):  # a command of another package that cannot be loaded
+                yield typed, self[typed]
 
 
 def build_parser() -> OneLineParser:

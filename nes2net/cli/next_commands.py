@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nes2net.lib.errors import InputError
 from nes2net.lib.terminal import printable_name, say
 from nes2net.lib.text_files import reading_once
 from nes2net.lib.this_process import is_first
@@ -43,7 +44,6 @@ def after_training(folder: Path, recipe: Recipe) -> list[Words]:
 
     If only one epoch is saved, this epoch is scored.
     """
-    from nes2net.lib.errors import InputError
     from nes2net.training.averaging import average_path
     from nes2net.training.selection import AVERAGES, best_epochs
 
@@ -75,16 +75,14 @@ def after_averaging(checkpoint: Path, recipe: Recipe) -> list[Words]:
     if recipe.data.train_scores:  # scoring would need score files of other systems
         return commands
     for corpus_choice in recipe.data.parts("train"):
-        name = corpus_choice.name
-        root = corpus_choice.root
-        if root is None or corpora.find(name) is None:
+        if corpus_choice.root is None or corpora.find(corpus_choice.name) is None:
             continue
         for split in ("eval", "dev"):
-            part = Part(name, root, split, corpus_choice.protocols)
+            part = Part(corpus_choice.name, corpus_choice.root, split, corpus_choice.protocols)
             if split == corpus_choice.train_split or not _is_there(part):
                 continue
             scores = checkpoint.with_name(f"{checkpoint.stem}_{corpus_choice.called}_{split}.txt")
-            words: list[object] = ["score", name, root, "--model", checkpoint, "--out", scores]
+            words: list[object] = ["score", part.corpus, part.root, "--model", checkpoint, "--out", scores]
             if judgement != "scores":
                 words += ["--judgement", judgement]
             if split != "eval":
@@ -97,8 +95,6 @@ def after_averaging(checkpoint: Path, recipe: Recipe) -> list[Words]:
 
 
 def _is_there(part: Part) -> bool:
-    from nes2net.lib.errors import InputError
-
     corpus = part.definition
     with suppress(InputError, OSError):
         if part.split in corpus.find_splits(part.root, part.protocols):
@@ -114,8 +110,6 @@ def after_scoring(part: Part, scores: str | Path) -> list[Words]:
     If the keys of the corpus are not found, ``KEYS`` stands for their folder. There is no command
     if the corpus has no labels for the part.
     """
-    from nes2net.lib.errors import InputError
-
     if not is_first():  # the other processes print nothing
         return []
     corpus = part.definition
@@ -126,8 +120,8 @@ def after_scoring(part: Part, scores: str | Path) -> list[Words]:
     if not corpus.key_files:
         return [[*words, part.protocols or part.root, *phase]] if part.has_labels else []
     # The keys are an archive of their own, often beside the audio.
-    root = Path(part.root or ".")
-    for folder in (root, root.parent, part.protocols or root):
+    root = part.root or "."
+    for folder in (root, Path(root).parent, part.protocols or root):
         with suppress(InputError, OSError):  # no key here
             corpus.find_key(folder)
             return [[*words, folder, *phase]]

@@ -91,8 +91,9 @@ def labelled_frames(
     allow_partial: bool = False,
 ) -> LabelledFrames:
     """Read frame scores and labels as :func:`~nes2net.evaluation.segments.evaluate_segments` does."""
-    if corpora.get(corpus).segment_labels is None:
-        raise InputError(f"{corpora.get(corpus).title} has no labels of segments: use a file with scores of recordings")
+    definition = corpora.get(corpus)
+    if definition.segment_labels is None:
+        raise InputError(f"{definition.title} has no labels of segments: use a file with scores of recordings")
     key = Labels(corpus, keys_path, phase).read({})
     # The argument and the record must agree if both have the length of a frame.
     recorded = _recorded_resolution(file)

@@ -110,9 +110,10 @@ def differences_of_one_detector(first: Record | None, second: Record | None) -> 
 
 def recorded_part(record: Record | None) -> Part | None:
     """Read which part of a corpus was scored or embedded; None if not known."""
-    if record is None or not (record.text("corpus", "name") and record.text("corpus", "root")):
+    if record is None:
         return None
-    return Part(record.text("corpus", "name"), record.text("corpus", "root"), record.text("corpus", "split") or "eval")
+    corpus, root, split = (record.text("corpus", name) for name in ("name", "root", "split"))
+    return Part(corpus, root, split or "eval") if corpus and root else None
 
 
 # How trials were used → what this means for the scores, certainly or possibly.

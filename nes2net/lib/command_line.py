@@ -205,7 +205,13 @@ def run(
         if isinstance(stream, io.TextIOWrapper):
             # A terminal without UTF-8 cannot show '–' and some file names.
             stream.reconfigure(errors="backslashreplace")
-    args = parser.parse_args(argv)
+    try:
+        args = parser.parse_args(argv)
+    except InputError as error:  # a command of another package cannot be loaded
+        if "--debug" in (argv or sys.argv):
+            raise
+        _print_error(f"{parser.prog}: error: {error}")
+        return WRONG_INPUT
     texts = [value for value in vars(args).values() if isinstance(value, str)]
     with settings_called(args.parser.flags()), no_empty_folders(*texts):
         try:

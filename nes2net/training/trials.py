@@ -106,9 +106,8 @@ def _with_alias(trials: Sequence[Trial], alias: str, prefix: str) -> list[Trial]
     renamed = []
     for trial in trials:
         extra = trial.extra
-        columns = tuple(pair for pair in extra if pair[0] != "corpus")
-        if prefix or len(columns) == len(extra):
-            extra = (("corpus", alias), *columns)
+        if prefix or trial.get("corpus") is None:
+            extra = (("corpus", alias), *(pair for pair in extra if pair[0] != "corpus"))
         renamed.append(replace(trial, id=f"{prefix}{trial.id}", extra=extra))
     return renamed
 

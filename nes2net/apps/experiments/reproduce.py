@@ -65,7 +65,7 @@ def compare_conditions(row: PublishedRow, config: Options, evaluation: Result, k
         conditions.differences.append(partial)
     corpus = corpora.get(row.corpus)
     phase = canonical_phase(row.phase)
-    if corpus.labelled_counts(phase) is None:
+    if phase not in (corpus.key_counts or corpus.counts):
         conditions.unchecked.append(f"the trials: the official numbers of {corpus.title}, phase {phase}, are not known")
     elif differences := corpus.differences_from_official(corpus.keys(keys, phase), phase):
         text = f"the trials are not the official ones of {corpus.title}, phase {phase}: {join_names(differences)}"

@@ -18,7 +18,7 @@ from nes2net.data.augment import Effect, Sources
 from nes2net.data.augment.conditions import create_condition, default_conditions
 from nes2net.data.corpora.protocol import find_repeated
 from nes2net.data.corpora.trial import BONAFIDE, Part, Trial, stratified_subset, trials_digest
-from nes2net.data.registry import corpora, effects
+from nes2net.data.registry import effects
 from nes2net.evaluation.key import Labels
 from nes2net.evaluation.matching import check_classes
 from nes2net.evaluation.result import Result
@@ -136,14 +136,13 @@ def _labelled_trials(part: Part, phase: str, keys: str | Path | None) -> tuple[l
     Raises:
         InputError: if there is no such trial, or if a trial has no label.
     """
-    corpus = corpora.get(part.corpus)
     key = Labels(part.corpus, keys or part.root or ".", phase).read()
-    listed = {trial.id: trial for trial in corpus.trials(part.root, part.split, protocols=part.protocols)}
+    listed = {trial.id: trial for trial in replace(part).trials}  # of a copy: the plan keeps only its own trials
     labelled = [trial.with_audio_of(listed[trial.id]) for trial in key.evaluated_trials if trial.id in listed]
     if not labelled or any(trial.label is None for trial in labelled):
         subject = "not every trial" if labelled else "no trial"
         raise InputError(
-            f"{subject} of {corpus.title}, {part.split}, has a label of phase '{phase}': name the folder of the labels with "
+            f"{subject} of {part.definition.title}, {part.split}, has a label of phase '{phase}': name the folder of the labels with "
             "`keys`, or another `phase`"
         )
     return labelled, key.notes()

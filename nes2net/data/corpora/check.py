@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -60,7 +60,7 @@ class SplitCheck:
         """``"yes"``, ``"in part: …"`` or ``"no: …"``."""
         reason = self.why_no_audio
         # Training leaves out unreadable files, but refuses a part with missing files.
-        if reason and (self.missing or not self.decoding.unreadable or not self.num_readable):
+        if reason and (self.missing or not self.num_readable):
             return f"no: {reason}"
         if self.counts.spoof is None:
             return f"no: {_UNLABELLED}"
@@ -178,11 +178,6 @@ class CorpusCheck:
     def complete(self) -> bool:
         return not self.findings
 
-    @property
-    def is_whole(self) -> bool:
-        """Whether a user's own corpus has no parts such as ``train``."""
-        return [split_check.split for split_check in self.splits] == [WHOLE]
-
     def tasks(self) -> list[tuple[str, str]]:
         """Return task, such as ``"score eval"``, and ``"yes"``, ``"in part: …"`` or ``"no: …"``."""
         # Training uses the part ``train``, and validation uses ``dev``; a corpus without parts is used for both. Each
@@ -263,7 +258,7 @@ def check_corpus(
             split_check = find_split(check, split, split)
             check.splits.append(split_check)
             _check_trials(check, split_check)
-            if decode and split_check.audio is not None:
+            if decode:
                 _decode_split(check, split_check, workers)
         _find_trained_on(check)
         _check_labels(check, root if keys is None else Path(keys))
@@ -297,38 +292,20 @@ def find_split(check: CorpusCheck, split: str, name: str) -> SplitCheck:
 
 
 def _check_files(check: CorpusCheck, split_check: SplitCheck, name: str) -> None:
-    paths = {str(trial.path) for trial in split_check.trials}
-    content: dict[str, dict[str, bool]] = {}  # folder → name of an entry → whether it is a file
-    missing: set[str] = set()
-    for trial in split_check.trials:
-        if trial.path is None:
-            continue
-        folder, file = os.path.split(trial.path)
-        if shard_of(trial.path) is not None:
-            exists = is_there(trial.path)
-        else:
-            if folder not in content:
-                content[folder] = _folder_content(check, split_check.split, folder or ".")
-            exists = content[folder].get(file, False)
-        if exists:
-            split_check.present.append(trial.recording())
-        else:
-            missing.add(str(trial.path))
-    extra: list[str] = []
-    others: set[str] = set()  # without suffix
-    for folder, entries in content.items():
-        for file, is_file in entries.items():
-            path = os.path.join(folder, file)
-            if not is_file or (path not in paths and _is_trial(file, check.corpus)):
-                others.add(_stem(path))
-                if is_file and os.path.abspath(path) not in check.listed_paths:
-                    extra.append(path)
-    split_check.extra = sorted(os.path.relpath(path, split_check.audio) for path in extra)
+    paths = {str(trial.path) for trial in split_check.trials if trial.path is not None}
+    in_shards = set(filter(shard_of, paths))
+    files, others = _content(check, split_check.split, set(map(os.path.dirname, paths - in_shards)))
+    files |= set(filter(is_there, in_shards))
+    missing = paths - files
+    unlisted = [path for path in files - paths if _is_trial(os.path.basename(path), check.corpus)]
+    extra = [path for path in unlisted if os.path.abspath(path) not in check.listed_paths]
+    split_check.present = [trial.recording() for trial in split_check.trials if str(trial.path) in files]
     split_check.missing = sorted(os.path.relpath(path, split_check.audio) for path in missing)
+    split_check.extra = sorted(os.path.relpath(path, split_check.audio) for path in extra)
     if missing:
         of_files = pluralise(len(split_check.trials), "file is", "files are")
         problem = f"{len(missing):,} of {of_files} missing in {split_check.audio}"
-        num_others = len(others.intersection(map(_stem, missing)))
+        num_others = len(set(map(_stem, missing)).intersection(map(_stem, others.union(unlisted))))
         if num_others:
             problem += (
                 f" ({num_others:,} are there under another suffix, or as a folder, pipe, device or dangling link)"
@@ -337,18 +314,24 @@ def _check_files(check: CorpusCheck, split_check: SplitCheck, name: str) -> None
         check.report("audio", problem, name, spares_some=bool(split_check.present))
 
 
-def _folder_content(check: CorpusCheck, split: str, folder: str) -> dict[str, bool]:
-    """List a folder: name → whether it is a file; report a folder that cannot be read."""
-    content: dict[str, bool] = {}
-    try:
-        if os.path.isdir(folder):
-            # Unlike entry.is_file(), os.path.isfile() raises no error for a link to itself.
-            for entry in os.scandir(folder):
-                content[entry.name] = entry.is_file(follow_symlinks=False) or os.path.isfile(entry)
-    except OSError as error:
-        problem = f"{folder} cannot be read ({error.strerror}); its files count as missing"
-        check.report(split, problem)
-    return content
+def _content(check: CorpusCheck, split: str, folders: Iterable[str]) -> tuple[set[str], set[str]]:
+    """List the paths of files, and of everything else, in ``folders``; report a folder that cannot be read."""
+    files: set[str] = set()
+    others: set[str] = set()
+    for folder in sorted(folders):
+        try:
+            for entry in os.scandir(folder or "."):
+                path = os.path.join(folder, entry.name)
+                # Unlike entry.is_file(), os.path.isfile() raises no error for a link to itself.
+                if entry.is_file(follow_symlinks=False) or os.path.isfile(path):
+                    files.add(path)
+                else:
+                    others.add(path)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:
+            check.report(split, f"{folder} cannot be read ({error.strerror}); its files count as missing")
+    return files, others
 
 
 def _stem(name: str) -> str:
@@ -416,9 +399,10 @@ def _any_spoofed_frame(labels: Mapping[str, NDArray]) -> dict[str, bool]:
 
 
 def _decode_split(check: CorpusCheck, split_check: SplitCheck, workers: int | None) -> None:
-    assert split_check.audio is not None
     split = split_check.split
-    split_check.decoding = decode_all(split_check.present, split_check.audio, workers, f"decoding {split}")
+    split_check.decoding = decode_all(
+        split_check.present, split_check.audio or check.root, workers, f"decoding {split}"
+    )
     failures = [f"{name} ({reason})" for name, reason in split_check.decoding.unreadable.items()]
     if failures:
         of_files = pluralise(len(split_check.present), "file")
@@ -428,10 +412,10 @@ def _decode_split(check: CorpusCheck, split_check: SplitCheck, workers: int | No
 def _find_trained_on(check: CorpusCheck) -> None:
     training_recordings: set[object] = set()
     for split_check in check.splits:
-        recordings: set[object] = {(trial.path, trial.part) for trial in split_check.trials}
+        recordings = {(trial.path, trial.part) for trial in split_check.trials}
         # By default, train comes before dev, which may have the same recordings.
         if split_check.split == "train":
-            training_recordings = recordings
+            training_recordings |= recordings
         elif split_check.split == "dev":
             split_check.is_trained_on = bool(recordings) and recordings <= training_recordings
 
@@ -443,8 +427,8 @@ def _check_labels(check: CorpusCheck, keys: Path) -> None:
             check.key = check.corpus.find_key(keys)
             _check_key(check, check.corpus.keys(check.key))
     if check.corpus.asv_scores and any(split_check.split == "eval" for split_check in check.splits):
-        protocols = [split_check.protocol for split_check in check.splits]
-        check.has_min_tdcf = _check_asv_scores(check, [keys, *filter(None, protocols)])
+        protocols = filter(None, (split_check.protocol for split_check in check.splits))
+        check.has_min_tdcf = _check_asv_scores(check, check.corpus.asv_scores, [keys, *protocols])
 
 
 def _check_key(check: CorpusCheck, labelled: Sequence[Trial]) -> None:
@@ -470,12 +454,11 @@ def _check_key(check: CorpusCheck, labelled: Sequence[Trial]) -> None:
         check.findings.append(Finding("keys", f"{trials_are} not in the protocol: {join_names(unlisted)}"))
 
 
-def _check_asv_scores(check: CorpusCheck, paths: Sequence[Path]) -> bool:
-    assert check.corpus.asv_scores is not None
+def _check_asv_scores(check: CorpusCheck, read: Callable[..., object], paths: Sequence[Path]) -> bool:
     tried: list[Path] = []
     for path in paths:
         try:
-            check.corpus.asv_scores(path, "eval")
+            read(path, "eval")
             return True
         except NotFound as error:
             tried += error.tried

@@ -7,6 +7,7 @@ import os
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from contextlib import suppress
+from operator import itemgetter
 from pathlib import Path
 
 from nes2net.data.audio.parts import RecordingPart
@@ -33,16 +34,17 @@ def shared_recordings(trials: Sequence[Trial]) -> list[list[Trial]]:
         if size and number[size] > 1:
             with suppress(OSError):  # the file cannot be read
                 content[path] = sha256_of(path)
-    comparable: dict[object, list[tuple[RecordingPart, Trial]]] = defaultdict(list)
+    comparable: dict[object, list[tuple[float, float, Trial]]] = defaultdict(list)  # start, end
     for trial in trials:
         part = trial.part or RecordingPart()
-        comparable[content.get(trial.path, trial.path), part.in_samples, part.channel].append((part, trial))
+        kind = (content.get(trial.path, trial.path), part.in_samples, part.channel)
+        comparable[kind].append((part.start, part.start + (part.length or math.inf), trial))
     groups: list[list[Trial]] = []
-    for pairs in comparable.values():
-        end = 0.0
-        for part, trial in sorted(pairs, key=lambda pair: pair[0].start):
-            if part.start >= end - _TOLERANCE:
+    for spans in comparable.values():
+        last_end = 0.0
+        for start, end, trial in sorted(spans, key=itemgetter(0)):
+            if start >= last_end - _TOLERANCE:
                 groups.append([])
             groups[-1].append(trial)
-            end = max(end, part.start + (part.length or math.inf))
+            last_end = max(last_end, end)
     return [group for group in groups if len(group) > 1]

@@ -329,18 +329,17 @@ class Corpus(ABC):
             raise InputError(f"where is {self.title}? name its folder with `root`")
         return Path(root)
 
-    def labelled_counts(self, phase: str) -> Counts | None:
-        """Return the official numbers of labelled trials of ``phase``; None if not known."""
-        return (self.key_counts or self.counts).get(canonical_phase(phase))
-
-    def official_counts(self, split: str, counts: Counts) -> Counts | None:
-        """Return the official numbers of ``split``, if known.
+    def official_counts(self, split: str, counts: Counts, *, labelled: bool = False) -> Counts | None:
+        """Return the official numbers of ``split``, or of the ``labelled`` trials of this phase, if known.
 
         Of several editions, the first or the one that agrees with a copy's ``counts`` decides.
         """
         first = None
-        for edition in (self.counts, *self.editions.values()):
-            official = edition.get(split)
+        editions = [self.counts, *self.editions.values()]
+        if labelled and self.key_counts:
+            editions = [self.key_counts]
+        for edition in editions:
+            official = edition.get(canonical_phase(split))
             if official is not None and not counts.differences(official):
                 return official
             first = first or official
@@ -353,7 +352,7 @@ class Corpus(ABC):
         or without ``phase`` of ``split``; true if the latter are unknown or come from a paper.
         """
         counts = count(trials)
-        official = self.labelled_counts(phase) if phase else self.official_counts(canonical_phase(split), counts)
+        official = self.official_counts(phase or split, counts, labelled=bool(phase))
         is_official = official is None or bool(self.counts_from) or not counts.differences(official)
         ids = trials_digest(trials, lambda trial: trial.id, in_order=False)
         return {"trials": len(trials), "ids_sha256": ids, "official": is_official}
@@ -364,9 +363,7 @@ class Corpus(ABC):
         None if the official numbers are unknown, or differ but come only from a paper.
         """
         counts = count(key)
-        official = self.labelled_counts(phase)
-        if official is not None and not self.key_counts:
-            official = self.official_counts(canonical_phase(phase), counts)
+        official = self.official_counts(phase, counts, labelled=True)
         if official is None:
             return None
         differences = counts.differences(official)
@@ -405,9 +402,10 @@ class Corpus(ABC):
             return
         # Labels without phases may belong to another phase: compare their numbers with the official ones.
         counts = count(key)
+        numbers = (counts.bonafide, counts.spoof)
         equal_phases = []
         for name, official in (self.key_counts or self.counts).items():
-            if official.labelled and (counts.bonafide, counts.spoof) == (official.bonafide, official.spoof):
+            if official.labelled and numbers == (official.bonafide, official.spoof):
                 equal_phases.append(name)
         if equal_phases and phase not in equal_phases:
             raise InputError(

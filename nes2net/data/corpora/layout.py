@@ -203,24 +203,20 @@ class ListedCorpus(Corpus):
                 ``files_are_trials`` is true and ``protocols`` is given.
             InputError: if there are no recordings with the suffix.
         """
-        # If ``unlisted`` gives no suffix, only a list can give the trials.
         split = files.resolve_split(split, self.splits, self.title)
         split_files = self.parts[split]
-        if not split_files.unlisted:
-            return super().trials(root, split, protocols=protocols)
-        # If ``unlisted`` gives a suffix, the list may be missing.
-        audio = self.find_audio(files.corpus_root(self.place(root)), split)
-        labelled: dict[Path | None, Trial] = {}
-        try:
-            listed = self.read_protocol(self.find_protocol(root, split, protocols), split, audio)
-            if not self.files_are_trials:
-                return listed
-            labelled = {trial.path: trial for trial in listed}
-        except files.NotFound:
-            if self.files_are_trials and protocols is not None:
-                raise
-        # Every recording is a trial, but not ._1.wav, in which a Mac's archives hold the attributes of 1.wav.
         suffix = split_files.unlisted
+        listed: list[Trial] = []
+        try:
+            listed = super().trials(root, split, protocols=protocols)
+        except files.NotFound:
+            if not suffix or (self.files_are_trials and protocols is not None):
+                raise
+        if listed and not (suffix and self.files_are_trials):
+            return listed
+        # Every recording is a trial, but not ._1.wav, in which a Mac's archives hold the attributes of 1.wav.
+        labelled = {trial.path: trial for trial in listed}
+        audio = self.find_audio(files.corpus_root(self.place(root)), split)
         all_names = os.listdir(audio)
         names = sorted(name for name in all_names if name.lower().endswith(suffix) and name[0] != ".")
         if not names:

@@ -67,10 +67,9 @@ class _Packed(NamedTuple):
 
 
 class PackResult(NamedTuple):
-    """Shards, and the numbers of their trials and bytes."""
+    """Shards, and the number of their bytes."""
 
     shards: list[Path]
-    trials: int
     size: int
     """Bytes of audio."""
     there_before: int
@@ -106,9 +105,8 @@ def pack(
     # Decide which recording belongs to which shard.
     recordings = _check_and_size_recordings(parts, format)
     shards = _plan_shards(recordings, out, format, shard_bytes)
-    all_packed = list(chain.from_iterable(shards.values()))
-    trials = [packed.trial for packed in all_packed]
-    size = sum(packed.size for packed in all_packed)
+    trials = list(chain.from_iterable(parts.values()))
+    size = sum(packed.size for packed in chain.from_iterable(recordings.values()))
     with writing(out, "make room or name another folder; the same command resumes"), writing_folder(out):
         _write_or_compare_plan(title, shards, out)
         existing = {path for path in shards if path.is_file()}
@@ -123,7 +121,7 @@ def pack(
                 display.update(len(shard))
         if format == "parquet":
             _write_arena_files(out, title, trials, _NAMES.get(list(parts)[-1], "test"))
-    return PackResult(list(shards), len(trials), size, len(existing))
+    return PackResult(list(shards), size, len(existing))
 
 
 def _write_or_compare_plan(title: str, shards: Mapping[Path, Sequence[_Packed]], out: Path) -> None:

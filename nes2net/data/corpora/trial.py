@@ -187,10 +187,10 @@ class Part:
     @property
     def has_labels(self) -> bool:
         """Whether there is a protocol, which is not read, or a label in a user's own list."""
+        corpus = self.definition
         with suppress(InputError, OSError):
-            if self.definition.user_defined:
-                return any(trial.label for trial in self.trials)
-            return bool(self.definition.find_protocol(self.root, self.split, self.protocols))
+            corpus.find_protocol(self.root, self.split, self.protocols)
+            return not corpus.user_defined or any(trial.label for trial in self.trials)
         return False
 
     def facts(self) -> dict[str, str]:

@@ -122,14 +122,16 @@ def adapt(frontend: Frontend, adaptation: Adaptation) -> None:
     """
     name = frontend.config["name"]
     kind = adaptation.kind
-    is_fairseq = frontend.engine == "fairseq"
     refuse(
         (frontend.adapted, f"front-end '{name}' is adapted already: merge it first (`nes2net export --to merged`)"),
         (
             not frontend.transformer_layers,
             f"front-end '{name}' has no transformer layers to adapt: remove the option adapt",
         ),
-        (is_fairseq, "the layers of the engine fairseq cannot be adapted: remove `model.frontend.engine=fairseq`"),
+        (
+            frontend.engine == "fairseq",
+            "the layers of the engine fairseq cannot be adapted: remove `model.frontend.engine=fairseq`",
+        ),
         (
             kind == "prompt" and not frontend.takes_prompt,
             f"front-end '{name}' cannot use a prompt: use lora, dora, adapter or bitfit as the kind",
