@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 
 from nes2net.actions.scoring import score_corpus
 from nes2net.data.audio.files import expand_folders
+from nes2net.data.corpora.part import Part
 from nes2net.data.corpora.protocol import WHOLE, canonical_phase
-from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Part, Trial
+from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial
 from nes2net.data.registry import corpora
 from nes2net.detector import Detector
 from nes2net.evaluation.judgements import LabelledScores, evaluable

@@ -21,7 +21,7 @@ from nes2net.lib.terminal import print_note, say
 from nes2net.lib.this_process import is_first
 
 if TYPE_CHECKING:
-    from nes2net.data.corpora.trial import Part
+    from nes2net.data.corpora.part import Part
     from nes2net.detector import Detector
     from nes2net.models.provenance import Provenance
     from nes2net.scoring.decisions.decision import Decider
@@ -59,7 +59,7 @@ def locate_part(corpus: str, root: str | None, split: str = "eval", protocols: s
     Raises:
         InputError: if a corpus that is not on the hub has no ``root``.
     """
-    from nes2net.data.corpora.trial import Part  # start-up: NumPy
+    from nes2net.data.corpora.part import Part  # start-up: NumPy
 
     definition = corpora.get(corpus)
     if root is None and definition.home is None:

@@ -11,7 +11,8 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from nes2net.data.audio.waveform import SAMPLE_RATE
-from nes2net.data.corpora.trial import Part, Trial
+from nes2net.data.corpora.part import Part
+from nes2net.data.corpora.trial import Trial
 from nes2net.evaluation.origin import uses_in_words
 from nes2net.lib.errors import InputError
 from nes2net.lib.files import AnyPath

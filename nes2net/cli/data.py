@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from nes2net.data.corpora.corpus import Corpus, Counts
     from nes2net.data.corpora.decoding import Decoding
     from nes2net.data.corpora.download import Plan
-    from nes2net.data.corpora.trial import Part, Trial
+    from nes2net.data.corpora.part import Part
+    from nes2net.data.corpora.trial import Trial
 
 # If a field has more values than this, such as the attacks of ASVspoof 2021 DF, the values are summarised instead of
 # listed.

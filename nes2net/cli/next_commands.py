@@ -14,7 +14,7 @@ from nes2net.lib.text_files import reading_once
 from nes2net.lib.this_process import is_first
 
 if TYPE_CHECKING:
-    from nes2net.data.corpora.trial import Part
+    from nes2net.data.corpora.part import Part
     from nes2net.training.recipes.recipe import Recipe
 
 #: The words of a command after ``nes2net``; each is turned into a string.
@@ -66,7 +66,7 @@ def after_averaging(checkpoint: Path, recipe: Recipe) -> list[Words]:
     There are no commands for a detector that reads scores of other systems, or for a corpus without
     a folder.
     """
-    from nes2net.data.corpora.trial import Part
+    from nes2net.data.corpora.part import Part
     from nes2net.data.registry import corpora
     from nes2net.training.tasks.task import create_task
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from nes2net.data.corpora.part import Part
 from nes2net.data.corpora.protocol import WHOLE, canonical_phase
-from nes2net.data.corpora.trial import Part
 from nes2net.data.registry import corpora
 from nes2net.lib.claims import differing_names
 from nes2net.lib.errors import join_names

@@ -126,8 +126,9 @@ def _add_arguments(
     values: dict[str, Callable[[argparse.Namespace], Any]] = {}
     for key, parameter in inspect.signature(owner).parameters.items():
         if key not in hints:
-            command = parser.prog.split()[-1]
-            raise InputError(f"command '{command}' does not state the type of `{key}`: annotate all its parameters")
+            raise InputError(
+                f"command '{parser.prog.split()[-1]}' does not state the type of `{key}`: annotate all its parameters"
+            )
         hint = hints[key]
         facts = getattr(hint, "__metadata__", ())
         conditions = [*inherited, *(fact for fact in facts if isinstance(fact, Condition))]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 from nes2net.data.audio.packed import is_there
 from nes2net.data.corpora.protocol import canonical_phase
@@ -17,8 +18,7 @@ from nes2net.training.recipes.data import CorpusConfig, DataConfig, SetName
 
 def check_folders(data: DataConfig) -> None:
     """Raise the error of :func:`read_trials` if a folder is missing; this needs no PyTorch."""
-    parts: tuple[SetName, ...] = ("train", "dev")
-    for part in parts:
+    for part in get_args(SetName):
         for corpus in data.parts(part):
             has_folder = Path(corpus.root).exists() if corpus.root else corpora.get(corpus.name).home is not None
             if not (has_folder or is_address(corpus.root or "")):

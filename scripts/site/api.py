@@ -128,6 +128,7 @@ API = {
             "nes2net.data.corpora.corpus",
             "nes2net.data.corpora.layout",
             "nes2net.data.corpora.folders",
+            "nes2net.data.corpora.part",
             "nes2net.data.corpora.trial",
         ],
     ),

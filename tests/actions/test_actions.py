@@ -18,7 +18,7 @@ from nes2net.actions.scoring import score_corpus
 from nes2net.cli import calibrate as commands
 from nes2net.cli.main import main
 from nes2net.data.corpora import asvspoof2019_la
-from nes2net.data.corpora.trial import Part
+from nes2net.data.corpora.part import Part
 from nes2net.evaluation.judgements import Frames
 from nes2net.models.provenance import Provenance
 from nes2net.scoring.corpus import ScoringSettings

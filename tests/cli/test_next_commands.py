@@ -8,7 +8,7 @@ import pytest
 from builders.files import write
 
 from nes2net.cli.next_commands import after_scoring, command_line
-from nes2net.data.corpora.trial import Part
+from nes2net.data.corpora.part import Part
 from nes2net.data.registry import corpora
 
 

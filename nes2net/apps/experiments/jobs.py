@@ -20,7 +20,7 @@ from nes2net.apps.experiments.description import Average, EvaluationSet
 from nes2net.apps.experiments.missing import Search, missing_for_training
 from nes2net.apps.experiments.result import METRICS, Measured
 from nes2net.apps.experiments.settings import Machine
-from nes2net.data.corpora.trial import Part
+from nes2net.data.corpora.part import Part
 from nes2net.data.registry import corpora
 from nes2net.detector import Detector
 from nes2net.evaluation.evaluate import evaluate_systems

@@ -6,10 +6,11 @@ import os
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
+from typing import get_args
 
 from nes2net.data.audio.files import is_recording
 from nes2net.data.corpora.check import CorpusCheck, find_split, why_unusable
-from nes2net.data.corpora.trial import Part
+from nes2net.data.corpora.part import Part
 from nes2net.data.registry import corpora
 from nes2net.lib.errors import InputError
 from nes2net.lib.findings import Finding
@@ -27,9 +28,8 @@ def missing_for_training(recipe: Recipe, name: str, search: Search | None = None
     ``name`` is the recipe's file name in suggested commands.
     """
     search = search or Search()
-    purposes: tuple[SetName, ...] = ("train", "dev")
     corpus_parts = []
-    for purpose in purposes:
+    for purpose in get_args(SetName):
         for corpus in recipe.data.parts(purpose):
             corpus_parts.append(Part(corpus.name, corpus.root, corpus.split(purpose), corpus.protocols))
     missing = []

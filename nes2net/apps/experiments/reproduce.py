@@ -14,8 +14,8 @@ from nes2net.actions.scoring import score_corpus
 from nes2net.apps.experiments.missing import Paths, recipe_path, recipe_with_folders
 from nes2net.apps.experiments.result import METRICS
 from nes2net.apps.experiments.settings import Machine
+from nes2net.data.corpora.part import Part
 from nes2net.data.corpora.protocol import canonical_phase
-from nes2net.data.corpora.trial import Part
 from nes2net.data.registry import corpora
 from nes2net.detector import Detector
 from nes2net.evaluation.evaluate import evaluate_systems

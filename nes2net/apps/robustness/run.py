@@ -16,8 +16,9 @@ from nes2net.apps.robustness.robustness import CLEAN, EER_OF_CLEAN, evaluate_rob
 from nes2net.apps.robustness.settings import Suite
 from nes2net.data.augment import Effect, Sources
 from nes2net.data.augment.conditions import create_condition, default_conditions
+from nes2net.data.corpora.part import Part
 from nes2net.data.corpora.protocol import find_repeated
-from nes2net.data.corpora.trial import BONAFIDE, Part, Trial, stratified_subset, trials_digest
+from nes2net.data.corpora.trial import BONAFIDE, Trial, stratified_subset, trials_digest
 from nes2net.data.registry import effects
 from nes2net.evaluation.key import Labels
 from nes2net.evaluation.matching import check_classes

@@ -330,7 +330,7 @@ def recipe_from_flags(args: argparse.Namespace) -> Recipe:
 
 def _score(args: argparse.Namespace) -> int:
     from nes2net.actions.scoring import score_corpus
-    from nes2net.data.corpora.trial import Part
+    from nes2net.data.corpora.part import Part
     from nes2net.detector import Detector
     from nes2net.lib.devices import own_device
     from nes2net.scoring.corpus import ScoringSettings

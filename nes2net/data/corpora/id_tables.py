@@ -67,10 +67,9 @@ def column_of(header: Sequence[str], names: Iterable[str]) -> int | None:
 
 def first_line(path: Path) -> str:
     """Read the first line that is not blank; empty if there is none, or no text."""
-    if not path.is_file():  # a pipe is not read, because opening it would block
-        return ""
     with suppress(InputError):
-        return next(numbered_lines(path), (0, ""))[1]
+        if path.is_file():  # a pipe is not read, because opening it would block
+            return next(numbered_lines(path), (0, ""))[1]
     return ""
 
 

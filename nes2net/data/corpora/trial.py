@@ -1,13 +1,11 @@
-"""Define a trial (an utterance with label and other fields), a part of a corpus, and subsets."""
+"""Define a trial (an utterance with label and other fields), and subsets."""
 
 from __future__ import annotations
 
 import hashlib
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import cached_property
 from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,15 +13,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nes2net.data.audio.parts import RecordingPart
-from nes2net.data.registry import corpora
 from nes2net.lib.errors import InputError, check_setting, join_names, pluralise
-from nes2net.lib.files import AnyPath
 from nes2net.lib.terminal import check_one_line
-from nes2net.lib.text_files import reading_once
 
 if TYPE_CHECKING:
     from nes2net.data.audio.packed import AnyRecording
-    from nes2net.data.corpora.corpus import Corpus
 
 BONAFIDE = "bonafide"
 SPOOF = "spoof"
@@ -160,45 +154,6 @@ def _unpickled_trial(kind: type[Path], id: str, path: str | None, *other_fields:
     if path is None:
         return Trial(id, None, *other_fields)
     return Trial(id, kind(path), *other_fields)
-
-
-@dataclass(frozen=True)
-class Part:
-    """A part of a corpus, such as the evaluation set, and the folders of its files; its list is read once."""
-
-    corpus: str
-    root: AnyPath | None
-    split: str = "eval"
-    protocols: AnyPath | None = None
-    """None if they are in ``root``."""
-    revision: str | None = None
-    """Commit of a data set downloaded from the hub."""
-
-    @property
-    def definition(self) -> Corpus:
-        return corpora.get(self.corpus)
-
-    @cached_property
-    def trials(self) -> list[Trial]:
-        """All trials, as :meth:`~nes2net.data.corpora.corpus.Corpus.trials` lists them."""
-        with reading_once():
-            return self.definition.trials(self.root, self.split, protocols=self.protocols)
-
-    @property
-    def has_labels(self) -> bool:
-        """Whether there is a protocol, which is not read, or a label in a user's own list."""
-        corpus = self.definition
-        with suppress(InputError, OSError):
-            corpus.find_protocol(self.root, self.split, self.protocols)
-            return not corpus.user_defined or any(trial.label for trial in self.trials)
-        return False
-
-    def facts(self) -> dict[str, str]:
-        """Describe the part by plain data, for the record of scores or a run."""
-        facts = {"name": self.corpus}
-        if self.revision:
-            facts["revision"] = self.revision
-        return facts | {"root": str(self.root), "split": self.split}
 
 
 def stratified_subset(trials: Sequence[Trial], count: int, seed: int = 0) -> list[Trial]:

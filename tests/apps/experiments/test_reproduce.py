@@ -18,7 +18,7 @@ from nes2net.apps.experiments.missing import Paths, find_missing, missing_for_tr
 from nes2net.apps.experiments.reproduce import judge
 from nes2net.data.corpora import asvspoof2021_la, in_the_wild
 from nes2net.data.corpora.corpus import Counts
-from nes2net.data.corpora.trial import Part
+from nes2net.data.corpora.part import Part
 from nes2net.data.registry import corpora
 from nes2net.models.checkpoints.state_dict import load_state_dict, save_state_dict
 from nes2net.models.published_models import PUBLISHED_MODELS

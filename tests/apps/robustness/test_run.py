@@ -12,7 +12,8 @@ from nes2net.apps.robustness import run as robustness
 from nes2net.apps.robustness.settings import Suite
 from nes2net.data.audio.read import load_audio
 from nes2net.data.augment import Sources
-from nes2net.data.corpora.trial import BONAFIDE, Part
+from nes2net.data.corpora.part import Part
+from nes2net.data.corpora.trial import BONAFIDE
 from nes2net.evaluation.page import Pages
 from nes2net.scoring.corpus import ScoringSettings
 from nes2net.scoring.journal import Journal
