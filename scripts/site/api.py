@@ -179,4 +179,5 @@ def shown(path: str) -> str:
     )
     lines = [f".. autoclass:: {path}", ":no-members:", "", *first, "", ".. rubric:: Inside", "", *remaining]
     network = [f".. autoclass:: {Network.__module__}.Network", ":no-members:"]
-    return "\n\n".join("\n   ".join(block) for block in (lines, network))
+    blocks = (lines, network)
+    return "\n\n".join("\n   ".join(block) for block in blocks)

@@ -50,7 +50,7 @@ def test_the_commands_after_training_open_a_list_once_and_a_protocol_not_at_all(
     own_list = recipe(data={"corpus": "generic", "root": str(database / "list.csv")})
     official = recipe(data={"root": str(database)})
     with counted_opens() as opens:
-        commands = [after_averaging(Path("a.pth"), chosen) for chosen in (own_list, official)]
+        commands = [after_averaging(Path("a.pth"), run_recipe) for run_recipe in (own_list, official)]
     assert [[words[0] for words in suggested] for suggested in commands] == [["score", "evaluate"]] * 2
     assert of_lists(opens, database) == {"list.csv": 1}
 
