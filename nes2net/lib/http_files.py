@@ -168,8 +168,8 @@ class HttpFiles:
         stated = {"sha256": digest[1]} if digest else {}
         return replace(file, size=size, digests={**stated, **file.digests})
 
-    def fetch(self, file: RemoteFile, path: Path, title: str) -> dict[str, str]:
-        """Download ``file`` to ``path``, and check its size and its digests.
+    def fetch(self, file: RemoteFile, path: Path, title: str, *, shown: bool = True) -> dict[str, str]:
+        """Download ``file`` to ``path``, and check its size and its digests; ``shown`` with the progress.
 
         A partial download stays in ``{path}.part``, and is resumed unless the file has changed.
 
@@ -184,13 +184,14 @@ class HttpFiles:
         partial_path = path.with_name(f"{path.name}.part")
         make_folder(path.parent)
         total = None if file.size is None else max(1, file.size // _MB)
-        with ProgressDisplay[Any](title=title, unit="MB", total=total, start=size_of(partial_path) // _MB) as display:
+        start = size_of(partial_path) // _MB
+        with ProgressDisplay[Any](title=title, unit="MB", total=total, start=start, shown=shown) as display:
             self.persistently(
                 lambda: self._resume(file, partial_path, display),
                 file.url,
                 bytes_so_far=lambda: size_of(partial_path),
             )
-        digests = digests_of(partial_path, file.digests or ("sha256",), f"checking {path.name}")
+        digests = digests_of(partial_path, file.digests or ("sha256",), f"checking {path.name}", shown=shown)
         for name, published in file.digests.items():
             if digests[name] != published.lower():
                 _remove(partial_path)
@@ -383,8 +384,10 @@ class HttpFiles:
             self.sleep(min(pause, 120))
 
 
-def digests_of(path: Path, names: Mapping[str, str] | tuple[str, ...], title: str) -> dict[str, str]:
-    """Compute the hexadecimal digests ``names`` (:mod:`hashlib`) of a file, and show the progress.
+def digests_of(
+    path: Path, names: Mapping[str, str] | tuple[str, ...], title: str, *, shown: bool = True
+) -> dict[str, str]:
+    """Compute the hexadecimal digests ``names`` (:mod:`hashlib`) of a file; ``shown`` with the progress.
 
     >>> import tempfile
     >>> file = Path(tempfile.mkdtemp()) / "a.txt"
@@ -394,7 +397,10 @@ def digests_of(path: Path, names: Mapping[str, str] | tuple[str, ...], title: st
     """
     hashes = {name: hashlib.new(name, usedforsecurity=False) for name in names}
     total = max(1, size_of(path) // _MB)
-    with ProgressDisplay[Any](title=title, unit="MB", total=total, delay=2.0) as display, open(path, "rb") as file:
+    with (
+        ProgressDisplay[Any](title=title, unit="MB", total=total, delay=2.0, shown=shown) as display,
+        open(path, "rb") as file,
+    ):
         while block := file.read(_CHUNK):
             for file_hash in hashes.values():
                 file_hash.update(block)

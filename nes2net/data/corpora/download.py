@@ -10,6 +10,7 @@ import json
 import re
 import shutil
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
@@ -23,6 +24,7 @@ from nes2net.lib.files import exclusive_lock, is_absent, make_folder, path_below
 from nes2net.lib.http_files import HttpFiles, RemoteFile, digests_of, size_of
 from nes2net.lib.hub import HUB_PREFIX, hub_errors
 from nes2net.lib.plain_data import read_json_as, validate_json
+from nes2net.lib.progress import ProgressDisplay
 from nes2net.lib.unpacking import is_archive, unpack
 
 RECORD = "nes2net_download.json"
@@ -31,6 +33,8 @@ _INVENIO = re.compile(r"(https?://[^/]+)/records/(\d+)(?:/files/([^/?#]+))?(?:\?
 _MAX_LISTING_BYTES = 20_000_000  # bytes
 _MAX_RECORD_BYTES = 50_000_000  # bytes
 _MAX_LICENCE_LENGTH = 100  # characters
+_MAX_SMALL_BYTES = 10_000_000
+_NUM_THREADS = 8  # small files that are fetched at the same time
 _CHECKSUM = re.compile(r"(md5(?=:.{32}$)|sha256(?=:.{64}$)):([0-9a-f]+)")  # algorithm, digest
 
 
@@ -217,6 +221,7 @@ def fetch_all(
                 f"{folder}: about {readable_size(needed)} are needed for the files and their unpacked content, but "
                 f"{readable_size(free)} are free; make room, name another folder, or fetch some of the files with `only`"
             )
+        _fetch_small_files(plan, folder, client, record)
         for number, file in enumerate(plan.files, 1):
             path = folder / file.name
             path_below(folder, *PurePosixPath(file.name).parent.parts)
@@ -232,6 +237,24 @@ def fetch_all(
                 _write_record(folder, record, file.name, received)
             if received.unpacked and not keep_archives:
                 path.unlink(missing_ok=True)
+
+
+def _fetch_small_files(plan: Plan, folder: Path, client: HttpFiles, record: _Record) -> None:
+    """Fetch the missing small files of published size several at a time: a set of the hub may have 150,000 of them."""
+    small = [file for file in plan.files if file.remote.size is not None and file.remote.size <= _MAX_SMALL_BYTES]
+    missing = [file for file in small if is_absent(folder / file.name) and file.name not in record.files]
+
+    def fetch(file: PlannedFile) -> None:
+        path_below(folder, *PurePosixPath(file.name).parent.parts)
+        client.fetch(file.remote, folder / file.name, file.name, shown=False)
+
+    with ThreadPoolExecutor(_NUM_THREADS) as threads:
+        fetched = threads.map(fetch, missing)
+        try:
+            for _ in ProgressDisplay(fetched, title="downloading small files", unit="file", total=len(missing)):
+                pass
+        finally:
+            threads.shutdown(cancel_futures=True)
 
 
 def _needed_bytes(plan: Plan, folder: Path, record: _Record, unpacking: bool) -> int:

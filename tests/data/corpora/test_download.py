@@ -5,10 +5,11 @@ import hashlib
 import io
 import json
 import tarfile
+import threading
 import zipfile
 
 import pytest
-from builders import input_error
+from builders import PATIENCE, input_error
 from builders.files import write
 from builders.http_server import running
 from builders.hub_server import serving, spoil, use_cache
@@ -83,6 +84,19 @@ def test_a_zenodo_record_is_downloaded_with_its_zip_and_tar_archives_unpacked(se
     fetch_all(plan_downloads(corpus, client), tmp_path, client)
     assert [trial.label for trial in corpus.trials(tmp_path)] == ["bonafide", "spoof"] * 2
     assert {"README.txt", "more.rar", "release.zip", "keys/LA/CM/trial_metadata.txt"} < set(files_of(tmp_path))
+
+
+def test_small_files_of_a_download_are_fetched_at_the_same_time(server, tmp_path):
+    together = threading.Barrier(len(FILES))
+
+    class Waiting(HttpFiles):
+        def fetch(self, *arguments, **options):
+            together.wait(PATIENCE)  # for the requests for all other files
+            return super().fetch(*arguments, **options)
+
+    with Waiting() as client:
+        fetch_all(plan_downloads(corpus_of(record_of(server)), client), tmp_path, client)
+    assert (tmp_path / "README.txt").read_bytes() == FILES["README.txt"]
 
 
 def test_the_plan_of_a_download_states_the_size_of_each_file_and_of_all(server, client):
