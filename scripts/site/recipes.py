@@ -36,7 +36,6 @@ COLUMNS = (
 BLOCK = """\
 {table}
 
-- *front-end + aggregation + back-end*: `nes2net info NAME` explains each name.
 - *utterances*: number of utterances in an epoch. One-class distillation reads only bona fide utterances, source tracing
   only spoofed ones.
 - *training hours*: number of operations of all training steps, divided by {fp32:.0f}·10¹² operations a second. An
@@ -47,9 +46,7 @@ BLOCK = """\
 - *GPU memory*, in the recipe's precision (–: not estimated): the sum of 16 bytes for each trained parameter, 4 bytes for
   every other parameter, and the activations of a batch. CUDA's libraries add about 1 GB.
 - If your GPU has less memory, `train.accumulate=2` halves the activations, and
-  `train.activation_checkpointing=true` removes most of the activations. For `{example}` in
-  bfloat16, gradients and activations are estimated at {step_memory:.1f} GiB, or {checkpointed_memory:.1f} GiB with
-  checkpointing; an H200 used 4.4 and 2.8 GiB.
+  `train.activation_checkpointing=true` removes most of the activations.
 """
 
 
@@ -69,8 +66,6 @@ def recipes_block() -> str:
         batch_size=measured.train.batch_size,
         fp32=SPEED["fp32"] / 1e12,
         bf16_percent=100 * SPEED["fp32"] / SPEED["bf16"],
-        step_memory=step_memory("train.precision=bf16"),
-        checkpointed_memory=step_memory("train.precision=bf16", "train.activation_checkpointing=true"),
     )
 
 
@@ -105,13 +100,6 @@ def hours(recipe: Recipe, utterances: float) -> dict[str, float]:
     """Estimate the hours that training steps of so many utterances take, by precision."""
     operations = utterances * operations_of(recipe)
     return {precision: operations / speed / 3600 for precision, speed in SPEED.items()}
-
-
-def step_memory(*overrides: str) -> float:
-    """Estimate the GiB of gradients and activations of MEASURED_RECIPE; weights and Adam's averages stay in memory."""
-    memory = training_memory(load_recipe(MEASURED_RECIPE, overrides))
-    gradients = memory.optimizer / 3  # the other two are Adam's averages
-    return (gradients + memory.activations) / GIBIBYTE
 
 
 _operations = {}
