@@ -207,6 +207,7 @@ def calibrate_recordings(
     *,
     checkpoint: AnyPath = "",
     num_samples: RequestedSamples = "auto",
+    audio_track: int = 0,
     prior: float = 0.5,
     l2: float = 1e-4,
     allow_inverted: bool = False,
@@ -225,6 +226,7 @@ def calibrate_recordings(
         checkpoint: where ``detector`` was loaded from, for the record.
         num_samples: leading samples; ``"auto"`` for a window that suits the detector. None for all:
             much longer recordings then get no decision.
+        audio_track: of files with several, from 0.
         batch_size, num_workers: as for :class:`nes2net.scoring.corpus.ScoringSettings`.
 
     Raises:
@@ -234,7 +236,7 @@ def calibrate_recordings(
     """
     recordings = Path(f"{save}.recordings.csv")
     scores = Path(f"{save}.scores.txt")
-    _write_generic_list(recordings, bonafide, spoof)
+    _write_generic_list(recordings, bonafide, spoof, audio_track)
     score_length = samples_to_calibrate(detector.provenance, num_samples)
     print_note(score_length.note)
     scored = score_corpus(
@@ -260,7 +262,7 @@ def calibrate_recordings(
     return FromRecordings(calibrated, scored)
 
 
-def _write_generic_list(path: Path, bonafide: AnyPath, spoof: AnyPath) -> None:
+def _write_generic_list(path: Path, bonafide: AnyPath, spoof: AnyPath, audio_track: int) -> None:
     folders = {BONAFIDE: bonafide, SPOOF: spoof}
     recordings = {label: expand_folders([str(folder)]) for label, folder in folders.items()}
     shared_paths = {*map(os.path.realpath, recordings[BONAFIDE])} & {*map(os.path.realpath, recordings[SPOOF])}
@@ -271,13 +273,14 @@ def _write_generic_list(path: Path, bonafide: AnyPath, spoof: AnyPath) -> None:
         raise InputError(f"{recordings_are} in both {bonafide} and {spoof}: {names}; keep each in only one folder")
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
-    rows.writerow(("path", "label", "id"))
+    rows.writerow(("path", "label", "id", "audio_track"))
     # A spreadsheet would take a cell that begins with "=" for a formula. No cell here begins with
     # "=": paths are absolute, and ids begin with the label.
     for label, folder in folders.items():
         top = Path(folder) if Path(folder).is_dir() else Path(folder).parent
         check_utf8(map(str, recordings[label]))
-        rows.writerows((path.absolute(), label, f"{label}/{path.relative_to(top)}") for path in recordings[label])
+        for file in recordings[label]:
+            rows.writerow((file.absolute(), label, f"{label}/{file.relative_to(top)}", audio_track))
     write_text(path, text.getvalue())
 
 

@@ -5,8 +5,8 @@ A dataclass here is a group of flags: its fields are flags, and its ``Args`` are
 
 from __future__ import annotations
 
-import os
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from os.path import isfile
 from pathlib import Path
@@ -22,6 +22,7 @@ from nes2net.lib.this_process import is_first
 
 if TYPE_CHECKING:
     from nes2net.data.corpora.part import Part
+    from nes2net.data.corpora.trial import Trial
     from nes2net.detector import Detector
     from nes2net.models.provenance import Provenance
     from nes2net.scoring.decisions.decision import Decider
@@ -207,11 +208,11 @@ class Reading(Length):
 
     audio_track: FromZero = 0
 
-    def __post_init__(self) -> None:
-        from nes2net.data.audio.files import AUDIO_TRACK  # start-up
-
-        super().__post_init__()
-        os.environ[AUDIO_TRACK] = str(self.audio_track)  # also for the workers
+    def choose(self, trials: Sequence[Trial], channel: int | None = None) -> Sequence[Trial]:
+        """Let ``trials`` read the chosen audio track, and ``channel`` unless they name one."""
+        if channel is None and not self.audio_track:
+            return trials
+        return [trial.choose(channel, self.audio_track) for trial in trials]
 
 
 @dataclass(frozen=True)

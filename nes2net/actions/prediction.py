@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 from nes2net.data.audio.files import expand_folders
-from nes2net.data.audio.packed import AnyRecording, ChannelOf
-from nes2net.data.audio.read import count_channels, count_samples
+from nes2net.data.audio.packed import AnyRecording
+from nes2net.data.audio.parts import choose
+from nes2net.data.audio.read import AudioFile, count_samples
 from nes2net.data.audio.waveform import SAMPLE_RATE
 from nes2net.evaluation.origin import training_in_words
 from nes2net.lib.errors import InputError, with_flag_names
@@ -53,6 +54,7 @@ def predict(
     judgement: str | Mapping[str, Any] | Judgement[Any] = "scores",
     *,
     channel: int | Literal["mix", "each"] = "mix",
+    audio_track: int = 0,
     decider: Decider | Cutoff | None = None,
     calibration: AnyPath = "",
     settings: JudgingSettings | None = None,
@@ -65,6 +67,7 @@ def predict(
         judgement: as for :class:`nes2net.scoring.judging.Judge`, such as ``"frames"`` for fake
             stretches.
         channel: ``"mix"`` for the mean, a number from 0, or ``"each"`` for a row per channel.
+        audio_track: of a file with several, from 0.
         decider: a calibration or threshold; None to decide nothing.
         calibration: path of the calibration, stated in rows.
         first: answers of a detector of fakes about the same files; each row shows them first.
@@ -76,7 +79,7 @@ def predict(
     judge = Judge(detector, judgement, decider, settings, progress_of)
     recordings: list[AnyRecording] = []
     for path in expand_folders(map(str, files)):
-        recordings += _recordings_of(path, channel)
+        recordings += _recordings_of(choose(path, None, audio_track), channel)
     _check_windows_are_used(judge, recordings)
     described = training_in_words(detector.provenance)
     meaning = [f"detector: {described}"] if described else []
@@ -125,18 +128,16 @@ def as_columns(row: Mapping[str, Any]) -> dict[str, Any]:
     return cells
 
 
-def _recordings_of(path: Path, channel: int | Literal["mix", "each"]) -> list[AnyRecording]:
+def _recordings_of(path: AnyRecording, channel: int | Literal["mix", "each"]) -> list[AnyRecording]:
     if channel == "mix":
         return [path]
-    if channel == "each":
-        try:
-            count = count_channels(path)
-        except InputError:  # the error is reported when the file is judged
-            return [path]
-        if count == 1:
-            return [path]
-        return [ChannelOf(path, number) for number in range(count)]
-    return [ChannelOf(path, channel)]
+    if channel != "each":
+        return [choose(path, channel)]
+    with suppress(InputError), AudioFile(path) as audio:  # an error is reported when the file is judged
+        samples, _ = next(audio.blocks())  # (channels, N)
+        if len(samples) > 1:
+            return [choose(path, number) for number in range(len(samples))]
+    return [path]
 
 
 def _check_windows_are_used(judge: Judge[Any], recordings: Iterable[AnyRecording]) -> None:

@@ -153,7 +153,6 @@ def score_corpus(
         trials,
         out,
         num_samples=num_samples,
-        channel=settings.channel,
         num_workers=settings.num_workers,
         facts=basis,
     )

@@ -252,6 +252,7 @@ def recordings(
         save,
         checkpoint=model,
         num_samples=length.requested_samples_of_files(),
+        audio_track=length.audio_track,
         prior=prior,
         l2=l2,
         allow_inverted=allow_inverted,

@@ -94,7 +94,7 @@ def embed(
         source["checkpoint"] = {**detector.provenance.to_dict(), "path": model}
     result = embed_recordings(
         detector,
-        trials,
+        length.choose(trials),
         out,
         embeddings,
         num_samples=length.requested_samples_of_files(),

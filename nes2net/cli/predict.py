@@ -137,7 +137,13 @@ def predict(
         first_detector = replace(loading, config=None, base=None).scorer(detector)
         of_first = JudgingSettings(batch_size=batch_size, workers=workers)
         first = predicted(
-            first_detector, paths, channel=chosen_channel, decider=decider, calibration=calibration, settings=of_first
+            first_detector,
+            paths,
+            channel=chosen_channel,
+            audio_track=along.audio_track,
+            decider=decider,
+            calibration=calibration,
+            settings=of_first,
         )
         decider = None
         calibration = ""
@@ -147,6 +153,7 @@ def predict(
         paths,
         chosen_judgement,
         channel=chosen_channel,
+        audio_track=along.audio_track,
         decider=decider or cutoff,
         calibration=calibration,
         settings=settings,

@@ -96,25 +96,32 @@ def score(
     chosen_judgement = as_judgement(described)
     decider = deciding.decider()
     located_part = locate_part(corpus, root, split, protocols)
-    _ = located_part.trials  # read before the detector, so that an error in the list is found first
+    # Before the detector, so that an error in the list is found first.
+    trials = length.choose(located_part.trials, channel)
     detector = loading.scorer(model)
+    about = {}
+    if channel is not None:
+        about["channel"] = channel
+    if length.audio_track:
+        about["audio_track"] = length.audio_track
     scores, decisions = score_corpus(
         detector,
         located_part,
         out,
         checkpoint=model,
+        trials=trials,
         num_samples=length.requested_samples(),
         judgement=chosen_judgement,
         system_scores=system_scores,
         score_range=score_range,
         decider=decider,
         calibration=deciding.calibration or "",
+        about=about,
         settings=ScoringSettings(
             crop=crop,
             crop_seed=crop_seed,
             padding=padding,
             peak_normalize=peak_normalize,
-            channel=channel,
             batch_size=batches.batch_size,
             num_workers=batches.num_workers,
             on_error=on_error,

@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from nes2net.data.audio.packed import AnyRecording, is_there, size_of
-from nes2net.data.audio.read import stated_length
+from nes2net.data.audio.read import AudioFile
 from nes2net.data.audio.waveform import ASVSPOOF_SAMPLES
 from nes2net.data.corpora.trial import Trial
 from nes2net.lib.contracts import check_rows
@@ -218,7 +218,8 @@ def header_length(reader: WaveformReader) -> Callable[[Trial], int]:
             # A pipe is not opened, because opening would wait for ever.
             if trial.path is None or not is_there(trial.path):
                 return _NO_FILE
-            stated = stated_length(trial.recording())
+            with AudioFile(trial.recording()) as audio:
+                stated = audio.stated_length()
             if stated is None:
                 return -2 - size_of(trial.path)
             return reader.score_length(stated)

@@ -120,7 +120,6 @@ def decide_trials(
     out: str | Path,
     *,
     num_samples: int | None,
-    channel: int | None = None,
     num_workers: int | None = None,
     facts: Mapping[str, object] | None = None,
 ) -> CorpusDecisions:
@@ -132,7 +131,6 @@ def decide_trials(
 
     Args:
         num_samples: leading samples of each recording that were scored; None for all.
-        channel: channel that was scored, from 0; None for the mean of all.
         facts: plain data for the record beside the table.
 
     Raises:
@@ -156,7 +154,6 @@ def decide_trials(
         num_samples,
         scorer=scorer,
         embed=measurer.embed is not None,
-        channel=channel,
         num_workers=num_workers,
     )
     text = io.StringIO()

@@ -40,8 +40,6 @@ class ScoringSettings(RunSettings):
     """``"repeat"`` repeats a short utterance; ``"zeros"`` appends zeros, as some benchmarks do."""
     peak_normalize: PeakNormalize = "no"
     """Scale the largest absolute sample to 1: of the ``"recording"``, of the scored ``"cut"``, or ``"no"``."""
-    channel: int | None = None
-    """Channel to score, from 0; None for the mean of all."""
     legacy_train_mode: bool = False
     """Score in train mode, as the published scoring of In-the-Wild does (deviation 2): batch
     statistics of single utterances, and active dropout with random numbers by utterance id."""
@@ -52,7 +50,7 @@ class ScoringSettings(RunSettings):
 
     def identity(self) -> dict[str, object]:
         """Return the settings that change scores, without defaults, for the identity of the run."""
-        values = {name: getattr(self, name) for name in ("crop", "padding", "peak_normalize", "channel")}
+        values = {name: getattr(self, name) for name in ("crop", "padding", "peak_normalize")}
         identity = {name: value for name, value in values.items() if value != getattr(ScoringSettings, name)}
         if self.crop != "head":
             identity["crop_seed"] = self.crop_seed
@@ -101,7 +99,6 @@ def judge_trials(
         padding=settings.padding,
         peak_normalize=settings.peak_normalize,
         transform=settings.transform,
-        channel=settings.channel,
     )
     reader = judgement.reader(reader)
     judgement = judgement.fit_to(scorer)

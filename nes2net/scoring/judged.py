@@ -8,7 +8,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from nes2net.data.audio.packed import AnyRecording, ChannelOf, whole_of
+from nes2net.data.audio.packed import AnyRecording, whole_of
+from nes2net.data.audio.parts import PartOf
 from nes2net.data.audio.remarks import Remark
 from nes2net.lib.errors import InputError, pluralise, with_flag_names
 from nes2net.metrics.localisation.segments import Segment
@@ -206,6 +207,6 @@ def stretch_rows(stretches: Iterable[Segment]) -> list[dict[str, object]]:
 
 def _names(recording: AnyRecording) -> dict[str, object]:
     names: dict[str, object] = {"file": str(whole_of(recording))}
-    if isinstance(recording, ChannelOf):
-        names["channel"] = recording.channel
+    if isinstance(recording, PartOf) and recording.part.channel is not None:
+        names["channel"] = recording.part.channel
     return names

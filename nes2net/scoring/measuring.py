@@ -16,8 +16,8 @@ from pydantic import Field, FiniteFloat, TypeAdapter
 from torch import Tensor
 
 from nes2net.data.audio.blocks import push_all
-from nes2net.data.audio.packed import AnyRecording, choose_channel
-from nes2net.data.audio.read import load_head_and_length, stream_audio
+from nes2net.data.audio.packed import AnyRecording
+from nes2net.data.audio.read import AudioFile, stream_audio
 from nes2net.data.audio.remarks import Channels, Listener, Remark
 from nes2net.data.corpora.trial import Trial
 from nes2net.lib.files import json_text
@@ -63,7 +63,8 @@ def measure_file(path: AnyRecording, num_samples: int | None, max_used_samples: 
         traits = measure_blocks(push_all(stream_audio(path, listener.channels), listener))
         length = listener.num_samples
     else:
-        head, length = load_head_and_length(path, num_samples, channels=listener.channels)
+        with AudioFile(path) as audio:
+            head, length = audio.read_with_length(num_samples, channels=listener.channels)
         traits = measure_blocks(listener.push(head))
     remark = listener.remark(trained_on=0)  # no recording is too short for training
     judged = judged_share(length, num_samples, max_used_samples)
@@ -125,7 +126,6 @@ def measure_trials(
     *,
     scorer: Scorer | None = None,
     embed: bool = False,
-    channel: int | None = None,
     num_workers: int | None = None,
 ) -> tuple[dict[str, Traits], dict[str, str]]:
     """Measure recordings by :func:`measure_file`; with ``embed``, also embed them.
@@ -137,7 +137,6 @@ def measure_trials(
     Args:
         scorer: None if unknown.
         embed: ignored for an exported detector.
-        channel: the scored channel, from 0; None for the mean of all.
         num_workers: None for one per processor, at most 8.
 
     Returns:
@@ -157,9 +156,7 @@ def measure_trials(
         trials: Sequence[Trial], done: Container[str], processes: Processes
     ) -> Generator[list[ReadItem], None, None]:
         batches = Plan(_BATCH).batches([trial for trial in trials if trial.id not in done], processes=processes)
-        yield from Loader(
-            ItemDataset(partial(_measure_item, num_samples, most_samples, channel)), batches, list, workers
-        )
+        yield from Loader(ItemDataset(partial(_measure_item, num_samples, most_samples)), batches, list, workers)
 
     def compute(batches: Iterable[list[ReadItem]]) -> Generator[BatchResult[Traits], None, None]:
         for batch in batches:
@@ -177,8 +174,6 @@ def measure_trials(
         "trials": recordings_digest(trials),
         "num_samples": num_samples,
     }
-    if channel is not None:
-        run["channel"] = channel
     try:
         settings = RunSettings(overwrite="others", alone=True)
         failures = run_over(trials, read, compute, output, out, run=run, about={}, settings=settings).failures
@@ -193,9 +188,7 @@ def measure_trials(
         [trial for trial in trials if trial.id in traits],
         embeddings,
         judgement,
-        settings=ScoringSettings(
-            num_samples=num_samples, channel=channel, num_workers=num_workers, overwrite="others", alone=True
-        ),
+        settings=ScoringSettings(num_samples=num_samples, num_workers=num_workers, overwrite="others", alone=True),
     )
     for id, row in judgement.read(embeddings):
         traits[id] = traits[id]._replace(embedding=np.array(row))
@@ -213,8 +206,8 @@ def _files_beside(beside: str | Path) -> tuple[Path, Path]:
     return Path(f"{beside}.traits"), Path(f"{beside}.embeddings.npy")
 
 
-def _measure_item(num_samples: int | None, max_used_samples: int | None, channel: int | None, item: Item) -> Traits:
-    return measure_file(choose_channel(item.path, channel), num_samples, max_used_samples)
+def _measure_item(num_samples: int | None, max_used_samples: int | None, item: Item) -> Traits:
+    return measure_file(item.path, num_samples, max_used_samples)
 
 
 @dataclass(frozen=True)

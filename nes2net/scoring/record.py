@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict
 
-from nes2net.data.audio.files import audio_track
 from nes2net.data.corpora.trial import Trial, trials_digest
 from nes2net.lib.errors import InputError
 from nes2net.lib.files import is_absent, read_bounded, sha256_of
@@ -31,13 +30,12 @@ _MAX_RECORD_BYTES = 64 << 20  # largest size in bytes; a record may state a reas
 
 
 def score_dependencies(scorer: Scorer, num_samples: int | None) -> dict[str, object]:
-    """Collect what a score depends on: detector, precision, kind of device, number of samples, audio track."""
+    """Collect what a score depends on: detector, precision, kind of device and number of samples."""
     return {
         "model": scorer.fingerprint(),
         "num_samples": num_samples,
         "dtype": scorer.precision,
         "device": scorer.computes_on.type,
-        "audio_track": audio_track(),
     }
 
 

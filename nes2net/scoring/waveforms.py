@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -10,8 +11,9 @@ from typing import Literal, NamedTuple, Protocol, TypeAlias, get_args
 
 import numpy as np
 
-from nes2net.data.audio.packed import AnyRecording, choose_channel
-from nes2net.data.audio.read import LongAudio, count_samples, load_audio, load_head_and_length, stream_audio
+from nes2net.data.audio.packed import AnyRecording
+from nes2net.data.audio.parts import choose
+from nes2net.data.audio.read import AudioFile, LongAudio, count_samples, stream_audio
 from nes2net.data.audio.remarks import Channels
 from nes2net.data.audio.sources import Audio, recording_of
 from nes2net.data.audio.waveform import Padding, head_crop, peak_normalized, pre_emphasised, random_crop
@@ -107,9 +109,10 @@ class WaveformReader:
         used: tells how many leading samples affect scores; others are cut off.
         longest: samples of a whole file; a longer one raises
             :class:`~nes2net.data.audio.read.LongAudio`.
-        crop, seed, transform, padding, peak_normalize, channel: as in
+        crop, seed, transform, padding, peak_normalize: as in
             :class:`~nes2net.scoring.corpus.ScoringSettings`; ``seed`` is its ``crop_seed``.
         pre_emphasis: coefficient, applied before the cut.
+        audio_track: of files with several, from 0.
 
     Raises:
         InputError: if ``num_samples`` is neither None nor an integer of at least 1, a word is
@@ -126,7 +129,7 @@ class WaveformReader:
     padding: Padding = "repeat"
     peak_normalize: PeakNormalize = "no"
     pre_emphasis: float = 0.0
-    channel: int | None = None
+    audio_track: int = 0
 
     def __post_init__(self) -> None:
         for name, choices in _CHOICES.items():
@@ -165,12 +168,13 @@ class WaveformReader:
         Raises:
             InputError: if the file cannot be read or is too long, or the transform fails.
         """
-        path = choose_channel(path, self.channel)
+        path = choose(path, track=self.audio_track)
         needs_all = self.transform is not None or self.peak_normalize == "recording"
-        if self.num_samples is not None and self.crop == "head" and not needs_all:
-            head, length = load_head_and_length(path, self.num_samples, channels=channels)
-            return self._cut(head, length, str(path), channels)
-        waveform = load_audio(path, longest=self.longest, channels=channels)
+        with AudioFile(path) as audio:
+            if self.num_samples is not None and self.crop == "head" and not needs_all:
+                head, length = audio.read_with_length(self.num_samples, channels=channels)
+                return self._cut(head, length, str(path), channels)
+            waveform, _ = audio.read_with_length(sys.maxsize, longest=self.longest, channels=channels)
         if self.transform is not None:
             if id is None:
                 id = Path(str(path)).stem
@@ -199,10 +203,7 @@ class WaveformReader:
 
     def read_audio(self, audio: Audio, sample_rate: float | None) -> Recording:
         """Make the detector's input; arguments and errors as for :func:`recording_of`."""
-        recording = recording_of(audio, sample_rate)
-        if isinstance(recording, np.ndarray):
-            return self._cut(recording, len(recording), "the recording", None)
-        return self.read(recording)
+        return self.read_source(Source.of(audio, sample_rate))
 
     def _cut(self, waveform: np.ndarray, num_samples: int, name: str, channels: Channels | None) -> Recording:
         """Make the input from a recording of ``num_samples``, or its first samples; ``name`` seeds a random start."""

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 
-from nes2net.data.audio.read import stated_length
+from nes2net.data.audio.read import AudioFile
 from nes2net.data.audio.waveform import SAMPLE_RATE
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial
 from nes2net.detector import Detector
@@ -76,8 +76,9 @@ def describe_trials(trials: Sequence[Trial]) -> dict[str, object]:
     interval = max(1, math.ceil(len(trials) / _MAX_HEADERS))
     for trial in trials[::interval]:
         with suppress(InputError, OSError):
-            if length := stated_length(trial.recording()):
-                lengths.append(length)
+            with AudioFile(trial.recording()) as audio:
+                lengths.append(audio.stated_length() or 0)
+    lengths = list(filter(None, lengths))
     hours = None
     if lengths:
         mean_length = sum(lengths) / len(lengths)  # in samples

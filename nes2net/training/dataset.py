@@ -20,8 +20,8 @@ from torch.utils._pytree import tree_map_only
 from torch.utils.data import Dataset
 
 from nes2net.data.audio.cache import AudioCache
-from nes2net.data.audio.packed import AnyRecording, is_there, open_recording, size_of, whole_of
-from nes2net.data.audio.read import load_audio, load_excerpt, load_head
+from nes2net.data.audio.packed import AnyRecording, fetch, is_there, open_recording, size_of, whole_of
+from nes2net.data.audio.read import load_audio
 from nes2net.data.audio.waveform import head_crop, pad, pre_emphasised, random_crop, random_tiled_crop
 from nes2net.data.augment.effect import Effect, InOrder
 from nes2net.data.corpora.trial import Trial
@@ -267,16 +267,10 @@ class TrainingSet(Dataset):
         return self._decode(path, excerpt)  # the file can be read now: decode it, or raise the error if it is damaged
 
     def _decode(self, path: AnyRecording, excerpt: tuple[int, int] | None) -> np.ndarray:
-        if excerpt is not None:
-            start, length = excerpt  # samples
-            if self.cache is None:
-                return load_excerpt(path, start, length)
-            return self.cache.load(path)[start:][:length]
+        start, length = excerpt or (0, self.samples_to_read)
         if self.cache is not None:
-            return self.cache.load(path, self.samples_to_read)
-        if self.samples_to_read is None:
-            return load_audio(path)
-        return load_head(path, self.samples_to_read)
+            return self.cache.load(path, None if excerpt else length)[start:][:length]
+        return load_audio(path, length, start)
 
 
 def _check_exist(*paths: AnyRecording) -> None:
@@ -293,7 +287,7 @@ def check_readable(path: AnyRecording) -> None:
     """
     try:
         _check_exist(path)
-        with open_recording(path) as file:
+        with open_recording(fetch(path)) as file:
             while file.read(1 << 20):
                 pass
     except (OSError, InputError) as error:

@@ -319,7 +319,7 @@ def _read_alike(folder):
     path = _only_file(folder)
     whole = read.load_audio(path)
     np.testing.assert_allclose(np.concatenate([*read.stream_audio(path)]), whole, rtol=0, atol=1e-5)
-    np.testing.assert_allclose(read.load_head(path, 4000), whole[:4000], rtol=0, atol=1e-5)
+    np.testing.assert_allclose(read.load_audio(path, 4000), whole[:4000], rtol=0, atol=1e-5)
     return len(whole)
 
 
@@ -511,10 +511,10 @@ BOUNDARIES = {
         {
             "whole": lambda folder: len(read.load_audio(_only_file(folder))),
             "stream": lambda folder: sum(map(len, read.stream_audio(_only_file(folder)))),
-            "head": lambda folder: len(read.load_head(_only_file(folder), 4000)),
-            "excerpt": lambda folder: len(read.load_excerpt(_only_file(folder), 1000, 2000)),
+            "head": lambda folder: len(read.load_audio(_only_file(folder), 4000)),
+            "excerpt": lambda folder: len(read.load_audio(_only_file(folder), 2000, 1000)),
             "count": lambda folder: read.count_samples(_only_file(folder)),
-            "decode": lambda folder: read.measure_audio(_only_file(folder)).sample_rate,
+            "decode": lambda folder: recordings.measure_audio(_only_file(folder)).sample_rate,
             "alike": _read_alike,
         },
     ),

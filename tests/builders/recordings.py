@@ -8,7 +8,44 @@ import numpy as np
 from av.audio.plane import AudioPlane
 
 from builders import input_error
-from nes2net.data.audio.read import count_samples, load_audio, load_excerpt, load_head, stream_audio
+from nes2net.data.audio.blocks import BlocksAt16k, push_all
+from nes2net.data.audio.read import AudioFile, count_samples, join_blocks, load_audio, stream_audio
+
+
+def to_mono_16k(samples, rate):
+    """The mean of the channels of samples, (N,) or (channels, N), at 16 kHz."""
+    return join_blocks(push_all([(samples, rate)], BlocksAt16k()))
+
+
+def load_head(path, num_samples):
+    return load_audio(path, num_samples)
+
+
+def load_excerpt(path, start, num_samples):
+    return load_audio(path, num_samples, start)
+
+
+def load_head_and_length(path, num_samples, start=0, channels=None):
+    with AudioFile(path) as audio:
+        return audio.read_with_length(num_samples, start, channels=channels)
+
+
+def measure_audio(path):
+    with AudioFile(path) as audio:
+        return audio.measure()
+
+
+def decoded(path, decode):
+    """The samples (channels, N) and the rate that a decoder gives."""
+    with AudioFile(path) as audio:
+        blocks, rates = zip(*decode(audio))
+    return np.concatenate(blocks, axis=1), rates[0]
+
+
+def stated_length(path):
+    with AudioFile(path) as audio:
+        return audio.stated_length()
+
 
 #: Each reads a file in another way.
 READERS = (

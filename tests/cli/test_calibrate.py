@@ -11,13 +11,13 @@ import pytest
 import soundfile
 import torch
 from builders.files import read_json, write_json, write_record, write_scores
+from builders.recordings import load_head_and_length
 from builders.small_parts import SPECTRUM
 from builders.tiny_corpus import generated_clips, make_partialspoof
 from conftest import seeded_detector
 
 from nes2net import Detector, metrics
 from nes2net.cli.main import main
-from nes2net.data.audio.read import load_head_and_length
 from nes2net.data.corpora import partialspoof
 from nes2net.scoring.decisions import calibration
 from nes2net.scoring.decisions.population import Population, measure

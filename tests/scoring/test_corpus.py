@@ -284,7 +284,7 @@ def test_scores_of_other_parts_are_those_of_another_run(score, out, tmp_path):
 
 def test_a_channel_of_the_list_is_scored_whatever_channel_others_have(score, tmp_path):
     trials, files = parts_and_files(tmp_path)
-    score(trials[:2], tmp_path / "parts.txt", channel=1)
+    score([trial.choose(channel=1) for trial in trials[:2]], tmp_path / "parts.txt")
     score(files[:2], tmp_path / "files.txt")
     assert read(tmp_path / "parts.txt") == read(tmp_path / "files.txt")
 

@@ -18,7 +18,7 @@ from builders.runs import same
 from numpy.testing import assert_array_equal
 
 from nes2net.data.audio.cache import AudioCache
-from nes2net.data.audio.read import load_audio
+from nes2net.data.audio.read import AudioFile, load_audio
 from nes2net.data.audio.waveform import head_crop, random_crop
 from nes2net.data.augment import NoiseAugmentation, Sources, rawboost
 from nes2net.data.augment.channels import LowPass
@@ -127,20 +127,20 @@ def fails(path, *_):
 
 
 def test_a_recording_whose_first_read_fails_is_read_again(trials, monkeypatch):
-    read = dataset_module.load_head
+    read = dataset_module.load_audio
     failed = []
 
-    def fails_once(path, *length):
+    def fails_once(path, *excerpt):
         failed.append(path)
-        return fails(path) if failed == [path] else read(path, *length)
+        return fails(path) if failed == [path] else read(path, *excerpt)
 
-    monkeypatch.setattr(dataset_module, "load_head", fails_once)
+    monkeypatch.setattr(dataset_module, "load_audio", fails_once)
     assert first_example(trials).lost is None
     assert failed == [trials[0].path] * 2
 
 
 def test_a_run_ends_if_both_reads_of_a_recording_fail(trials, monkeypatch):
-    for name in ("load_head", "open_recording"):
+    for name in ("load_audio", "open_recording"):
         monkeypatch.setattr(dataset_module, name, fails)
     assert "cannot be read at present (Too many open files)" in first_example(trials).lost
 
@@ -161,7 +161,7 @@ def test_only_the_beginning_of_a_recording_is_decoded_for_a_head_crop_without_au
     trials, tmp_path, monkeypatch
 ):
     heads = [head_crop(load_audio(trial.path), 4000) for trial in trials]
-    monkeypatch.setattr(dataset_module, "load_audio", None)
+    monkeypatch.setattr(AudioFile, "read_with_length", None)
     cache = AudioCache(tmp_path)
     for options in ({}, {"effects": [NoiseAugmentation()]}, {"cache": cache}, {"cache": cache}):
         dataset = TrainingSet(Examples(trials), 4000, **options)

@@ -60,6 +60,7 @@ def explain(
     """
     from nes2net.apps.explanation.explain import explain as explained
     from nes2net.data.audio.files import expand_folders
+    from nes2net.data.audio.parts import choose
     from nes2net.scoring.score_length import samples_to_score
 
     paths = expand_folders(files)
@@ -79,7 +80,7 @@ def explain(
             with ProgressDisplay[None](title=title, unit="version", advice=advice, delay=1) as display:
                 explanation = explained(
                     detector,
-                    path,
+                    choose(path, track=length.audio_track),
                     num_samples=num_samples,
                     start=start,
                     duration=duration,

@@ -16,7 +16,7 @@ from nes2net.apps.explanation.occlusion import most_occlusions, occlude
 from nes2net.apps.explanation.relevance import Relevance
 from nes2net.apps.explanation.settings import How
 from nes2net.apps.explanation.subject import Removable, Subject
-from nes2net.data.audio.read import SAMPLE_RATE, count_samples, load_excerpt
+from nes2net.data.audio.read import SAMPLE_RATE, count_samples, load_audio
 from nes2net.data.audio.remarks import remark_of
 from nes2net.data.audio.sources import Audio, recording_of
 from nes2net.detector import Detector
@@ -173,7 +173,7 @@ def _read_part(
         waveform = recording[first : first + length]
     else:
         name = str(recording)
-        waveform = load_excerpt(recording, first, length)
+        waveform = load_audio(recording, length, first)
     if not len(waveform):
         total = len(recording) if isinstance(recording, np.ndarray) else count_samples(recording)
         raise InputError(f"{name} ends at {total / SAMPLE_RATE:.2f} s: choose a `start` before that, not {start}")

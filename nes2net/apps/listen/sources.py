@@ -14,7 +14,7 @@ import numpy as np
 
 from nes2net.apps.listen.listening import Block
 from nes2net.apps.listen.settings import Keep
-from nes2net.data.audio.packed import ChannelOf
+from nes2net.data.audio.parts import choose
 from nes2net.data.audio.pcm import Encoding, RawAudio
 from nes2net.data.audio.read import stream_audio
 from nes2net.data.audio.waveform import SAMPLE_RATE
@@ -128,11 +128,8 @@ def _arriving_bytes(source: str) -> Iterator[bytes]:
 
 def _recording_blocks(path: str, num_channels: int) -> Iterator[np.ndarray]:
     """Yield (channels, N) at 16 kHz; a single channel is the mean of all."""
-    if num_channels == 1:
-        for block in stream_audio(path):
-            yield block[None]
-        return
-    for blocks in zip(*(stream_audio(ChannelOf(path, number)) for number in range(num_channels)), strict=True):
+    channels = [None] if num_channels == 1 else range(num_channels)
+    for blocks in zip(*(stream_audio(choose(path, channel)) for channel in channels), strict=True):
         yield np.stack(blocks)
 
 

@@ -44,7 +44,7 @@ def report(
         channel: channel to examine, from 0; the mean of all if not given
         batch_size: windows at once (8, or 64 on a GPU)
     """
-    from nes2net.apps.report.examination import AudioFile, examine
+    from nes2net.apps.report.examination import ExaminedFile, examine
     from nes2net.apps.report.page import ReportProvenance, html_page
     from nes2net.apps.report.pdf import weasyprint, write_pdf
     from nes2net.lib.files import Unchanged, check_writable, json_text, write_output
@@ -62,7 +62,7 @@ def report(
         raise InputError(f"{' and '.join(paths)} name one file twice: name another file for each")
     decider = deciding.decider()
     recording = Unchanged(file)  # check() below raises InputError if the file changes meanwhile
-    audio = AudioFile.of(Path(file), channel)
+    audio = ExaminedFile.of(Path(file), channel)
     detector = loading.load(model)
     examination = examine(audio, detector, decider, batch_size)
     # Compose the command for the report, without the folders of its files.

@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 
 from nes2net.actions.prediction import progress_of
 from nes2net.data.audio.decoders import open_with_ffmpeg, open_with_libsndfile
-from nes2net.data.audio.packed import AnyRecording, ChannelOf
-from nes2net.data.audio.read import measure_audio, stream_audio
+from nes2net.data.audio.packed import AnyRecording
+from nes2net.data.audio.parts import choose
+from nes2net.data.audio.read import AudioFile, MeasuredAudio, stream_audio
 from nes2net.detector import Detector
 from nes2net.evaluation.origin import training_in_words
 from nes2net.lib.errors import InputError, pluralise, readable_size, with_flag_names
@@ -27,7 +28,7 @@ from nes2net.scoring.waveforms import Source
 Facts = list[tuple[str, str]]
 
 
-class AudioFile(NamedTuple):
+class ExaminedFile(NamedTuple):
     """The file of a recording, and facts about the file."""
 
     path: Path
@@ -36,49 +37,50 @@ class AudioFile(NamedTuple):
     """Bytes."""
     coding: str
     """Container and codec, as the decoder names them."""
-    sample_rate: int
-    """Hz."""
-    channels: int
-    duration: float
-    """Seconds."""
+    measured: MeasuredAudio
     channel: int | None
     """The examined channel, counted from 0; None for the mean of all channels."""
 
     @classmethod
-    def of(cls, path: Path, channel: int | None = None) -> AudioFile:
+    def of(cls, path: Path, channel: int | None = None) -> ExaminedFile:
         """Collect the facts about an audio file; all of it is decoded, because damage may be anywhere.
 
         Raises:
             InputError: if the file is missing, damaged, or not audio, or has no such channel.
         """
-        measured = measure_audio(path)
+        with AudioFile(path) as audio:
+            measured = audio.measure()
+            if measured.second_decoder:
+                with open_with_ffmpeg(audio) as container:
+                    codec = container.streams.audio[0].codec_context.codec
+                    coding = f"{container.format.long_name}, {codec.long_name}"
+            else:
+                with open_with_libsndfile(audio) as info:
+                    coding = f"{info.format_info}, {info.subtype_info}"
         if channel is not None and channel >= measured.channels:
             raise InputError(
                 f"has {pluralise(measured.channels, 'channel')}, counted from 0, so there is no channel {channel}: choose a "
                 f"`channel` below {measured.channels}, or remove it for the mean of all",
                 subject=f"audio file {path}",
             )
-        if measured.second_decoder:
-            with open_with_ffmpeg(path) as container:
-                coding = f"{container.format.long_name}, {container.streams.audio[0].codec_context.codec.long_name}"
-        else:
-            with open_with_libsndfile(path) as info:
-                coding = f"{info.format_info}, {info.subtype_info}"
-        duration = measured.num_samples / measured.sample_rate
-        size = path.stat().st_size
-        return cls(path, sha256_of(path), size, coding, measured.sample_rate, measured.channels, duration, channel)
+        return cls(path, sha256_of(path), path.stat().st_size, coding, measured, channel)
+
+    @property
+    def duration(self) -> float:
+        """Seconds."""
+        return self.measured.num_samples / self.measured.sample_rate
 
     @property
     def recording(self) -> AnyRecording:
         """The examined recording: the file, or one channel of it."""
-        return self.path if self.channel is None else ChannelOf(self.path, self.channel)
+        return choose(self.path, self.channel)
 
 
 @dataclass(frozen=True)
 class Examination:
     """What the detector says of a recording, and facts about both."""
 
-    file: AudioFile
+    file: ExaminedFile
     traits: Traits
     """Measures of the signal, such as level and bandwidth."""
     judged: Judged[float]
@@ -103,21 +105,24 @@ class Examination:
         """The facts about the recording, as texts."""
         file = self.file
         level = f"{self.traits.level:.1f} dBFS, in its loud parts".replace("-", "−")
+        channels = str(file.measured.channels)
+        if file.channel is not None:
+            channels = f"{file.channel} (from 0) of {channels}"
         facts = [
             ("Name", file.path.name),
             ("SHA-256", file.sha256),
             ("Size", f"{file.size:,} bytes ({readable_size(file.size)})"),
             ("Length", readable_duration(file.duration, exact=True)),
             ("Format", file.coding),
-            ("Sampling rate", f"{file.sample_rate:,} Hz"),
-            ("Channels", str(file.channels) if file.channel is None else f"{file.channel} (from 0) of {file.channels}"),
+            ("Sampling rate", f"{file.measured.sample_rate:,} Hz"),
+            ("Channels", channels),
             ("Bandwidth", f"up to about {self.traits.bandwidth / 1000:.1f} kHz, of the 8 kHz that the detector gets"),
             ("Level", level),
         ]
         return [*facts, ("Remarks", self.judged.remarks or "nothing remarkable")]
 
 
-def examine(file: AudioFile, detector: Detector, decider: Decider | None, batch_size: int | None) -> Examination:
+def examine(file: ExaminedFile, detector: Detector, decider: Decider | None, batch_size: int | None) -> Examination:
     """Score the windows of a recording, and collect the facts for its report.
 
     Args:
@@ -156,7 +161,7 @@ def examine(file: AudioFile, detector: Detector, decider: Decider | None, batch_
     )
 
 
-def _judge_or_raise(judge: Judge[Any], file: AudioFile) -> Judged[Any]:
+def _judge_or_raise(judge: Judge[Any], file: ExaminedFile) -> Judged[Any]:
     answer = judge.answer(Source.of(file.recording))
     if isinstance(answer, Failed):
         raise InputError(answer.words, subject=f"audio file {file.path}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -87,7 +88,7 @@ def robustness(
         print_warnings(filter(None, doubts))
     result = run(
         detector,
-        planned,
+        replace(planned, trials=list(length.choose(planned.trials))),
         out,
         num_samples=num_samples,
         settings=ScoringSettings(batch_size=batch_size, num_workers=num_workers, overwrite=overwrite),

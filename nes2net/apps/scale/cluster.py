@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from typing import Annotated
 
 from nes2net.apps.scale.libraries import library
-from nes2net.data.audio.files import AUDIO_TRACK, audio_track
 from nes2net.lib.commands import Flag, Ranged
 from nes2net.lib.errors import InputError, as_input_error
 from nes2net.lib.this_process import usable_processors
@@ -103,8 +102,7 @@ def start_ray(resources: Resources) -> bool:
     problem = f"Ray cannot be started or reached on {location or 'this machine'}"
     with as_input_error(problem, ConnectionError, RuntimeError, ValueError, OSError):
         if location:
-            variables = {AUDIO_TRACK: str(audio_track())}  # of this process, for processes on other machines
-            ray.init(address=resources.address, runtime_env={"env_vars": variables}, **quiet)
+            ray.init(address=resources.address, **quiet)
             return True
         try:  # give Ray's store an eighth of the memory, from 256 MiB to 4 GiB
             memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

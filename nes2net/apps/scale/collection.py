@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Container, Generator, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,7 @@ def score_collection(
     *,
     judgement: str | Mapping[str, Any] | Judgement[Any] = "scores",
     num_samples: RequestedSamples = "auto",
+    audio_track: int = 0,
     batch_size: int | None = None,
     resources: Resources | None = None,
     overwrite: bool = False,
@@ -71,6 +72,7 @@ def score_collection(
             numbers for a recording, ``score`` is a list.
         num_samples: leading samples to score, repeated if short; None for all; "auto" for
             :func:`nes2net.scoring.score_length.samples_to_score`, 64,600 for most detectors.
+        audio_track: of files with several, from 0.
         batch_size: None for 8 on a CPU and 64 on a GPU.
         resources: None for all of this machine.
         overwrite: first remove results of another detector or other settings, and results of shards
@@ -99,6 +101,7 @@ def score_collection(
     chosen_model = Model.of(model)
     files = _stamps_of_model(Path(chosen_model.name))
     request = {**asdict(chosen_model), "files": files, "num_samples": num_samples, "batch_size": batch_size}
+    request["audio_track"] = audio_track
     request |= chosen_judgement.identity()
     record = None if overwrite else read_record(out)
     if record is not None and files:
@@ -110,6 +113,9 @@ def score_collection(
     # Ray's handler of SIGTERM would print a stack trace and abort.
     with connect(resources), StopRequests():
         facts = facts_of(chosen_model, num_samples, batch_size, resources, chosen_judgement)
+        facts = facts._replace(
+            reader=replace(facts.reader, audio_track=audio_track), run={**facts.run, "audio_track": audio_track}
+        )
         print_note(facts.score_length.note)
         about = {
             "asked": request,

@@ -64,6 +64,7 @@ def scale(
         out,
         judgement=read_value(judgement, None, "`judgement`"),
         num_samples=length.requested_samples_of_files(),
+        audio_track=length.audio_track,
         batch_size=batch_size,
         resources=resources,
         overwrite=overwrite,

@@ -13,12 +13,11 @@ from contextlib import ExitStack
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from nes2net.data.audio.packed import ChannelOf
-from nes2net.data.audio.read import NotAudio, stated_length, stream_audio
+from nes2net.data.audio.packed import AnyRecording
+from nes2net.data.audio.read import AudioFile, NotAudio
 from nes2net.data.audio.remarks import Channels
 from nes2net.data.audio.waveform import SAMPLE_RATE
 from nes2net.lib.errors import InputError
@@ -53,7 +52,7 @@ class ChannelsOfBoth(Channels):
 
 
 def decode(
-    source: Path | ChannelOf,
+    source: AnyRecording,
     full_wav: Path,
     player_wav: Path | None,
     *,
@@ -105,7 +104,7 @@ def decode(
 
 
 def _decode_and_send(
-    source: Path | ChannelOf,
+    source: AnyRecording,
     full_wav: Path,
     player_wav: Path | None,
     longest: float,
@@ -124,27 +123,26 @@ def _decode_and_send(
 
 
 def _write_wavs(
-    source: Path | ChannelOf, full_wav: Path, player_wav: Path | None, longest: float, channels: Channels
+    source: AnyRecording, full_wav: Path, player_wav: Path | None, longest: float, channels: Channels
 ) -> float:
     too_long = (
         f"longer than {readable_duration(longest, exact=True)}, the most that is accepted here: send a part of it"
     )
     # Refuse a long recording before it is decoded if its header states its length, and otherwise while it is decoded.
-    if (stated_length(source) or 0) > longest * SAMPLE_RATE:
-        raise InputError(too_long)
     length = 0
-    with ExitStack() as files:
+    with AudioFile(source) as audio, ExitStack() as files:
+        if (audio.stated_length() or 0) > longest * SAMPLE_RATE:
+            raise InputError(too_long)
         formats = {full_wav: "FLOAT"}
         if player_wav is not None:
             formats[player_wav] = "PCM_16"
         outputs = []
         for path, subtype in formats.items():
             outputs.append(files.enter_context(soundfile.SoundFile(path, "w", SAMPLE_RATE, 1, subtype, format="WAV")))
-        for block in stream_audio(source, channels):
+        for block in audio.blocks_at_16k(channels):
             length += len(block)
             if length > longest * SAMPLE_RATE:
                 raise InputError(too_long)
-            outputs[0].write(block)
-            for output in outputs[1:]:
-                output.write(np.clip(block, -1, 1))  # 16-bit samples have no values beyond 1
+            for output in outputs:
+                output.write(block)  # soundfile clips 16-bit samples, which have no values beyond 1
     return length / SAMPLE_RATE

@@ -23,7 +23,7 @@ from nes2net.apps.serve.decoding import TooSlow, decode
 from nes2net.apps.serve.limits import Limits
 from nes2net.apps.serve.observing import Observer, RecordingTimes
 from nes2net.data.audio.columns import RANGE, envelope, loudest_of, spectrogram
-from nes2net.data.audio.packed import ChannelOf
+from nes2net.data.audio.parts import choose
 from nes2net.lib.errors import InputError, pluralise
 from nes2net.lib.times import clock, readable_duration
 from nes2net.scoring.judged import Failed, Judged, stretch_rows
@@ -184,7 +184,7 @@ class Desk:
             full_wav = folder / "full.wav"
             player_wav = folder / "player.wav" if for_page else None
             duration, channels = decode(
-                source if channel is None else ChannelOf(source, channel),
+                choose(source, channel),
                 full_wav,
                 player_wav,
                 num_samples=judge.num_samples,
@@ -192,7 +192,7 @@ class Desk:
                 check=check_end,
             )
             times.duration = duration
-            origin = name if channel is None else ChannelOf(name, channel)
+            origin = choose(name, channel)
             # The decoded file is judged, but the answer names the uploaded one.
             recording = Source(origin, full_wav, (channels.beginning, channels))
             finds_segments = judge.judgement.is_score and self.detector.trained_on_segments

@@ -68,17 +68,19 @@ class PreEmphasis:
 class BlocksAt16k:
     """A :class:`Stage` that averages channels and resamples to 16 kHz, block by block.
 
-    The samples equal those of :func:`nes2net.data.audio.waveform.to_mono_16k`, to the last bit.
+    Equals ``librosa.load``: soxr resamples in high quality, and a sample of 0 is appended if soxr
+    returns one less than expected.
 
     Args:
         subject: the beginning of error messages.
         channels: if given, is reset, then compares the channels before they are averaged.
+        start: time of the first sample in the recording, in seconds, for messages.
     """
 
-    def __init__(self, subject: str = "audio", channels: Channels | None = None) -> None:
+    def __init__(self, subject: str = "audio", channels: Channels | None = None, start: float = 0.0) -> None:
         self._subject = subject
         self._channels = channels
-        self._seconds = 0.0  # duration of all blocks so far
+        self._seconds = start  # with the duration of all blocks so far
         self._rate: float = SAMPLE_RATE
         self._resampler: soxr.ResampleStream | None = None
         self._num_read = 0  # samples pushed at ``_rate`` since the rate last changed

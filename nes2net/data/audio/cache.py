@@ -16,9 +16,8 @@ from weakref import WeakValueDictionary
 import numpy as np
 import torch
 
-from nes2net.data.audio.files import audio_track
 from nes2net.data.audio.packed import AnyRecording, not_found, status_of, whole_of
-from nes2net.data.audio.read import load_audio, load_head
+from nes2net.data.audio.read import load_audio
 from nes2net.data.audio.waveform import FULL_SCALE, as_16_bits
 from nes2net.lib.errors import InputError, as_input_error
 from nes2net.lib.files import AnyPath, make_folder, path_below, remove_leftovers, replacing
@@ -39,8 +38,8 @@ class AudioCache:
     """A folder that stores the results of :func:`load_audio` without loss; processes may share it.
 
     An entry is a ``.npy`` file with the CRC-32 of its samples at the end: int16 if all samples are
-    multiples of 1/32768, otherwise float32. Its name is a digest of the recording's path, part,
-    audio track, size and modification time. Entries of changed or deleted recordings stay.
+    multiples of 1/32768, otherwise float32. Its name is a digest of the recording's path, part
+    with audio track, size and modification time. Entries of changed or deleted recordings stay.
 
     A damaged entry is replaced. Recordings of more than 17 minutes are not cached. If the disk is
     full or the folder is read-only, a warning is printed and nothing more is cached. Unfinished
@@ -72,21 +71,16 @@ class AudioCache:
         """Return the recording, or its first ``num_samples``; cache it if all of it can be decoded.
 
         Raises:
-            InputError: as :func:`load_audio` or :func:`load_head`.
+            InputError: as :func:`load_audio`.
         """
         entry = self.entry(path)
         waveform = _read_entry(entry, num_samples)
         if waveform is not None:
             return waveform
-        try:
-            waveform = load_head(path, _MAX_SAMPLES + 1)
-        except InputError:
-            if num_samples is None:
-                raise
-            return load_head(path, num_samples)  # the damage may come after ``num_samples``
-        if len(waveform) > _MAX_SAMPLES:
-            del waveform
-            return load_audio(path) if num_samples is None else load_head(path, num_samples)
+        with suppress(InputError):  # the damage may come after ``num_samples``
+            waveform = load_audio(path, _MAX_SAMPLES + 1)
+        if waveform is None or len(waveform) > _MAX_SAMPLES:
+            return load_audio(path, num_samples)
         self._write(entry, waveform)
         return waveform[:num_samples]
 
@@ -102,7 +96,7 @@ class AudioCache:
         except OSError as error:
             raise not_found(file) from error
         part = str(path).removeprefix(str(file))
-        key = f"{_DECODING}\0{os.path.realpath(file)}\0{status}\0{audio_track()}{part}"
+        key = f"{_DECODING}\0{os.path.realpath(file)}\0{status}\0{part}"
         digest = hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()[:40]
         return self.folder / digest[:2] / f"{digest[2:]}.npy"
 

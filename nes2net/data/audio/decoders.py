@@ -10,11 +10,9 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Generator
 from dataclasses import dataclass
-from itertools import pairwise
-from pathlib import Path
+from functools import cached_property
 from typing import Any, BinaryIO, TypeAlias
 
 import av
@@ -34,7 +32,7 @@ from nes2net.data.audio.containers import (
     riff_fault,
     states_duration,
 )
-from nes2net.data.audio.files import audio_track, note_once
+from nes2net.data.audio.files import note_once
 from nes2net.data.audio.frames import (
     FlacHeader,
     exceeds_length,
@@ -46,9 +44,8 @@ from nes2net.data.audio.frames import (
     states_length,
     tag_fault,
 )
-from nes2net.data.audio.packed import audio_error, open_recording
-from nes2net.data.audio.parts import Fetched, RecordingBytes
-from nes2net.lib.errors import InputError, as_input_error, concerning, pluralise
+from nes2net.data.audio.packed import InMemory
+from nes2net.lib.errors import InputError, as_input_error, pluralise, with_flag_names
 
 #: A generator of decoded blocks, which yields (samples, rate in Hz); the samples are (channels, N) float32.
 Blocks: TypeAlias = Generator[tuple[np.ndarray, int], None, None]
@@ -69,45 +66,74 @@ class DamagedAudio(ValueError):
     """A decoder reads other audio than the file announces; another decoder may succeed."""
 
 
-def check_whole(path: Fetched) -> FlacHeader | None:
-    """Check that a file was not cut off or damaged; return a FLAC file's header.
+class OpenAudio:
+    """An open audio file, or a stream of a chain in memory.
 
-    Raises:
-        InputError: if the file cannot be opened, was cut off, contradicts its own header, or has a
-            page with a wrong checksum.
+    Args:
+        subject: beginning of messages.
+        track: of a file with several audio tracks, counted from 0.
     """
-    with concerning(f"audio file {path}"), as_input_error("cannot be opened", OSError), open_recording(path) as file:
-        kind = file.read(4)
-        header = None if kind in RIFF_FORMATS else read_flac_header(file)
-        if header is not None:
-            header = header._replace(exceeded=exceeds_length(file, header))
-        if fault := _find_damage(file, kind, header):
-            raise InputError(fault, remedy=_GET_AGAIN)
-    return header
+
+    def __init__(self, subject: str, file: BinaryIO, track: int = 0) -> None:
+        self.subject = subject
+        self.file = file
+        self.track = track
+
+    @cached_property
+    def header(self) -> FlacHeader | None:
+        """Check that the file was not cut off or damaged; return a FLAC file's header.
+
+        Raises:
+            InputError: if the file cannot be read, was cut off, contradicts its own header, or has
+                a page with a wrong checksum.
+        """
+        with as_input_error(f"{self.subject} cannot be read", OSError):
+            self.file.seek(0)
+            kind = self.file.read(4)
+            header = None if kind in RIFF_FORMATS else read_flac_header(self.file)
+            if header is not None:
+                header = header._replace(exceeded=exceeds_length(self.file, header))
+            if fault := self._find_damage(kind, header):
+                raise InputError(fault, subject=self.subject, remedy=_GET_AGAIN)
+        return header
+
+    def _find_damage(self, kind: bytes, header: FlacHeader | None) -> str | None:
+        file = self.file
+        if kind in RIFF_FORMATS:
+            return riff_fault(file)
+        if kind != b"fLaC":  # each check returns None for a file of another format
+            for fault_of in (ogg_fault, matroska_fault, mp4_fault, tag_fault, chunk_fault):
+                if fault := fault_of(file):
+                    return fault
+        # A file that is not FLAC and states no length may consist of MPEG or ADTS frames.
+        if header is None:
+            return None if self.states_length else frame_fault(file)
+        if header.first_frame_rate not in (None, header.sample_rate):
+            return f"is damaged: its header says {header.sample_rate} Hz, its first frame {header.first_frame_rate} Hz"
+        return None
+
+    @cached_property
+    def states_length(self) -> bool:
+        """Whether it is MPEG audio whose first frame states the true number of frames."""
+        return states_length(self.file)
+
+    @cached_property
+    def starts(self) -> list[int]:
+        """The offsets where the Ogg or FLAC streams, or AU files, of a chain begin."""
+        return link_starts(self.file)
+
+    @property
+    def is_chain(self) -> bool:
+        return len(self.starts) > 1
 
 
-def _find_damage(file: BinaryIO, kind: bytes, header: FlacHeader | None) -> str | None:
-    if kind in RIFF_FORMATS:
-        return riff_fault(file)
-    if kind != b"fLaC":  # each check returns None for a file of another format
-        for fault_of in (ogg_fault, matroska_fault, mp4_fault, tag_fault, chunk_fault):
-            if fault := fault_of(file):
-                return fault
-    # A file that is not FLAC and states no length may consist of MPEG or ADTS frames.
-    if header is None:
-        return None if states_length(file) else frame_fault(file)
-    if header.first_frame_rate not in (None, header.sample_rate):
-        return f"is damaged: its header says {header.sample_rate} Hz, its first frame {header.first_frame_rate} Hz"
-    return None
-
-
-def check_format(path: Fetched, name: str) -> None:
+def check_format(audio: OpenAudio, name: str) -> None:
     """Refuse a format in which a cut cannot be noticed, unless :data:`UNCHECKED` is 1."""
     if name.split(",")[0] not in _CHECKED and os.environ.get(UNCHECKED) != "1":
-        raise audio_error(
-            path,
+        raise InputError(
             f"is of the format {name}, in which a file that was cut off looks like a whole one: convert it to WAV or "
             f"FLAC, or set the environment variable {UNCHECKED}=1 to read it as it is",
+            subject=audio.subject,
         )
 
 
@@ -134,92 +160,81 @@ class _InOrder(soundfile.SoundFile):
 
 
 def open_with_libsndfile(
-    path: str | Fetched, kind: type[soundfile.SoundFile] = soundfile.SoundFile
+    audio: OpenAudio, kind: type[soundfile.SoundFile] = soundfile.SoundFile
 ) -> soundfile.SoundFile:
-    """Open a recording with libsndfile.
+    """Open a checked recording with libsndfile; nothing else may read ``audio.file`` before it is closed.
 
-    Raises one of :data:`LIBSNDFILE_ERRORS` if it cannot be opened, if another audio track than the
-    first is chosen, or if it is Opus: libsndfile decodes
-    Opus at the rate in its header, and keeps the pre-skip if the granule positions do not begin at
-    0.
+    Raises one of :data:`LIBSNDFILE_ERRORS` if it cannot be opened or would not be read to the end,
+    if another audio track than the first is chosen, or if it is Opus: libsndfile decodes Opus at
+    the rate in its header, and keeps the pre-skip if the granule positions do not begin at 0.
+
+    Raises:
+        InputError: if the file was cut off, or if a cut could not be noticed in the file's format.
     """
-    source: BinaryIO | str | Path | bytes
-    if audio_track():
+    header = audio.header
+    if audio.track:
         raise DamagedAudio("it reads only the first audio track")
-    if isinstance(path, RecordingBytes):
-        source = open_recording(path)
-        name = source.name
+    # Move the file to its end and the descriptor to the start: the next seek of the file then moves the descriptor, which
+    # libsndfile will have moved.
+    source: BinaryIO | int = audio.file
+    audio.file.seek(0, os.SEEK_END)
+    if isinstance(audio.file, InMemory):
+        audio.file.seek(0)
     else:
-        source = path
-        name = str(path)
-        try:
-            name.encode()
-        except UnicodeEncodeError:  # soundfile accepts a name that is not valid Unicode only as bytes
-            source = os.fsencode(path)
+        source = audio.file.fileno()
+        os.lseek(source, 0, os.SEEK_SET)
     try:
-        file = kind(source)
-    except TypeError as error:  # soundfile expects no header in a file whose name ends in .raw
-        if Path(name).suffix.lower() != ".raw":
-            raise
-        raise ValueError(
-            "a name that ends in .raw means samples without a header, but the file has one: rename it"
-        ) from error
+        file = kind(source, closefd=False)
+    except soundfile.LibsndfileError as error:  # its message has the number of the descriptor
+        raise DamagedAudio(error.error_string) from error
     if file.subtype == "OPUS":
-        file.close()
         raise DamagedAudio("it is not used for Opus")
+    if header is None:  # not FLAC
+        _check_no_cut(file, audio)
+    elif header.exceeded:
+        raise DamagedAudio(f"it holds more than the {header.num_samples:,} samples that its header announces")
     return file
 
 
-@contextmanager
-def open_with_ffmpeg(path: Fetched) -> Iterator[av.container.InputContainer]:
+def _check_no_cut(file: soundfile.SoundFile, audio: OpenAudio) -> None:
+    """Raise as :func:`open_with_libsndfile` if libsndfile would not read all of a file."""
+    check_format(audio, file.format)
+    # For AU, CAF and W64, libsndfile's log holds the announced and the present size.
+    if file.format in _LOGGING_CUTS and (sizes := re.search(r": (\d+) \(should be (\d+)\)", file.extra_info)):
+        announced, present = map(int, sizes.groups())
+        is_unknown = is_placeholder(announced) if file.format == "AU" else announced >= UNKNOWN_LONG_SIZE
+        if present < announced and not is_unknown:
+            fault = cut_off(announced, present, "bytes")
+            raise InputError(fault, subject=audio.subject, remedy=_GET_AGAIN)
+    if file.format == "NIST":
+        raise DamagedAudio("libsndfile reads SPHERE files that were cut off as shorter ones")
+    # In MP3 files, and in files that announce no samples, only the bytes show whether the length is right.
+    if file.format in MP3 and not audio.states_length:
+        raise DamagedAudio("libsndfile guesses the length of MP3 files that do not state it, and stops there")
+    if file.format in ("WAV", "WAVEX") and not file.frames and lacks_length(audio.file):
+        raise DamagedAudio("its header announces no samples, but was never filled in")
+
+
+def open_with_ffmpeg(audio: OpenAudio) -> av.container.InputContainer:
     """Open a recording with FFmpeg, whatever the encoding of its tags, and without protocols.
 
     With them, a playlist with the suffix .flac could make FFmpeg open other files.
     """
-    with (
-        open_recording(path) as file,
-        av.open(file, options={"protocol_whitelist": ""}, metadata_errors="replace") as container,
-    ):
-        yield container
+    audio.file.seek(0)
+    return av.open(audio.file, "r", options={"protocol_whitelist": ""}, metadata_errors="replace")
 
 
-def is_chain(path: Fetched) -> bool:
-    """Whether several Ogg or FLAC streams, or AU files, stand one behind another."""
-    with open_recording(path) as file:
-        return len(link_starts(file)) > 1
+def libsndfile_blocks(audio: OpenAudio) -> Blocks:
+    """Decode a stream by libsndfile: yield (block, rate in Hz); a block is (channels, N) float32.
 
-
-def _links(path: Fetched, header: FlacHeader | None) -> Iterator[tuple[Fetched, FlacHeader | None]]:
-    # Yield each stream of a chain and its FLAC header; otherwise only the file itself.
-    with open_recording(path) as file:
-        starts = link_starts(file)
-        if len(starts) == 1:
-            yield path, header
-            return
-        suffix = path.suffix if isinstance(path, RecordingBytes) else None
-        for start, end in pairwise([*starts, file.seek(0, 2)]):
-            file.seek(start)
-            link = RecordingBytes(str(path), file.read(end - start), suffix)
-            yield link, check_whole(link)
-
-
-def libsndfile_blocks(path: Fetched, header: FlacHeader | None) -> Blocks:
-    """Decode a file by libsndfile: yield (block, rate in Hz); a block is (channels, N) float32.
-
-    The streams of a chain may differ in rate and channels; an empty one gives an empty block.
+    An empty stream gives an empty block.
 
     Raises:
         DamagedAudio: if the file holds other audio than it announces; the error may come only after
             the last block.
         InputError: if the file was cut off.
     """
-    for link, header_of_link in _links(path, header):
-        yield from _libsndfile_link(link, header_of_link)
-
-
-def _libsndfile_link(path: Fetched, header: FlacHeader | None) -> Blocks:
-    with open_with_libsndfile(path, _InOrder) as file:
-        check_length(file, path, header)
+    with open_with_libsndfile(audio, _InOrder) as file:
         length = max(1, BLOCK_VALUES // file.channels)
         count = 0
         while True:
@@ -233,45 +248,9 @@ def _libsndfile_link(path: Fetched, header: FlacHeader | None) -> Blocks:
         slack = 2 * 1152 if file.format in MP3 else 0
         if count < file.frames - slack:
             if file.format in (*MP3, "OGG"):  # FFmpeg would not notice the cut, or that pages of Ogg are missing
-                raise audio_error(path, f"{cut_off(file.frames, count, 'samples')}; {_GET_AGAIN}")
+                fault = cut_off(file.frames, count, "samples")
+                raise InputError(fault, subject=audio.subject, remedy=_GET_AGAIN)
             raise DamagedAudio(f"its header announces {file.frames:,} samples, {count:,} could be decoded")
-
-
-def check_length(file: soundfile.SoundFile, path: Fetched, header: FlacHeader | None) -> None:
-    """Check that libsndfile will read the open ``file`` to the end.
-
-    Raises:
-        DamagedAudio: if FFmpeg may still read the file.
-        InputError: if the file was cut off, or if a cut could not be noticed in the file's format.
-    """
-    # A header is given only for FLAC.
-    if header is None:
-        check_format(path, file.format)
-        # For AU, CAF and W64, libsndfile's log holds the announced and the present size.
-        if file.format in _LOGGING_CUTS and (sizes := re.search(r": (\d+) \(should be (\d+)\)", file.extra_info)):
-            announced, present = map(int, sizes.groups())
-            is_unknown = is_placeholder(announced) if file.format == "AU" else announced >= UNKNOWN_LONG_SIZE
-            if present < announced and not is_unknown:
-                raise audio_error(path, f"{cut_off(announced, present, 'bytes')}; {_GET_AGAIN}")
-    if reason := _why_misread(file, path, header):
-        raise DamagedAudio(reason)
-
-
-def _why_misread(file: soundfile.SoundFile, path: Fetched, header: FlacHeader | None) -> str:
-    """Say why libsndfile would read other audio than there is, if so."""
-    if header is not None and header.exceeded:
-        return f"it holds more than the {header.num_samples:,} samples that its header announces"
-    if file.format == "NIST":
-        return "libsndfile reads SPHERE files that were cut off as shorter ones"
-    # In MP3 files, and in files that announce no samples, only the bytes show whether the length is right.
-    if header is not None or (file.format not in MP3 and file.frames):
-        return ""
-    with open_recording(path) as raw:
-        if file.format in MP3 and not states_length(raw):
-            return "libsndfile guesses the length of MP3 files that do not state it, and stops there"
-        if file.format in ("WAV", "WAVEX") and not file.frames and lacks_length(raw):
-            return "its header announces no samples, but was never filled in"
-    return ""
 
 
 # Formats whose headers state the time at which the longest stream ends.
@@ -281,25 +260,6 @@ _DURATION_OF_STREAM = ("mov", "avi", "wv", "tta", "ape")
 _OPUS_DECODER = "libopus"
 # FFmpeg's name of a sample format → NumPy's name.
 _TYPES = {"u8": "u1", "s16": "i2", "s32": "i4", "s64": "i8", "flt": "f4", "dbl": "f8"}
-
-
-def ffmpeg_blocks(path: Fetched, *, strict: bool = True) -> Blocks:
-    """Decode a file by FFmpeg: yield (block, rate in Hz); a block is (channels, N) float32.
-
-    The streams of a chain follow each other.
-
-    Args:
-        strict: whether a wrong checksum of a FLAC frame is an error.
-
-    Raises:
-        DamagedAudio: if a frame is damaged, if the rate or the channels change within a stream, or
-            if the file holds other audio than its header announces.
-        InputError: if a cut could not be noticed in the format of the file.
-        ValueError: if there is no audio in the file.
-        av.FFmpegError: if FFmpeg cannot read the file.
-    """
-    for link, _ in _links(path, None):
-        yield from _ffmpeg_link(link, strict)
 
 
 @dataclass
@@ -343,12 +303,23 @@ class _Decoded:
         return samples
 
 
-def _ffmpeg_link(path: Fetched, strict: bool) -> Blocks:
-    with open_recording(path) as file:
-        has_duration = states_duration(file) or states_length(file)
-    with open_with_ffmpeg(path) as container:
-        stream = _chosen_track(container, path)
-        check_format(path, container.format.name)
+def ffmpeg_blocks(audio: OpenAudio, *, strict: bool = True) -> Blocks:
+    """Decode a stream by FFmpeg: yield (block, rate in Hz); a block is (channels, N) float32.
+
+    Args:
+        strict: whether a wrong checksum of a FLAC frame is an error.
+
+    Raises:
+        DamagedAudio: if a frame is damaged, if the rate or the channels change within a stream, or
+            if the file holds other audio than its header announces.
+        InputError: if a cut could not be noticed in the format of the file.
+        ValueError: if there is no audio in the file.
+        av.FFmpegError: if FFmpeg cannot read the file.
+    """
+    has_duration = states_duration(audio.file) or audio.states_length
+    with open_with_ffmpeg(audio) as container:
+        stream = _chosen_track(container, audio)
+        check_format(audio, container.format.name)
         seconds = _stated_seconds(container, stream, has_duration)
         decoder = _decoder_of(stream)
         if strict and decoder.name == "flac":
@@ -397,8 +368,8 @@ def _ffmpeg_link(path: Fetched, strict: bool) -> Blocks:
         _check_duration(container, stream, seconds, decoded_seconds)
 
 
-def _chosen_track(container: av.container.InputContainer, path: Fetched) -> av.AudioStream:
-    """Choose one of the audio tracks by :func:`audio_track`; print a note if there are several.
+def _chosen_track(container: av.container.InputContainer, audio: OpenAudio) -> av.AudioStream:
+    """Choose one of the audio tracks; print a note if there are several.
 
     Raises:
         ValueError: if there is no audio.
@@ -407,16 +378,19 @@ def _chosen_track(container: av.container.InputContainer, path: Fetched) -> av.A
     tracks = container.streams.audio
     if not tracks:
         raise ValueError("no audio stream")
-    number = audio_track()
-    if number >= len(tracks):
-        raise audio_error(
-            path,
-            f"has {pluralise(len(tracks), 'audio track')}, counted from 0, so there is no track {number}: choose another "
+    if audio.track >= len(tracks):
+        raise InputError(
+            f"has {pluralise(len(tracks), 'audio track')}, counted from 0, so there is no track {audio.track}: choose another "
             "with `audio_track`",
+            subject=audio.subject,
         )
     if len(tracks) > 1:
-        note_once(f"{path}: audio track {number} of {len(tracks)} (from 0) is read; choose another with `audio_track`")
-    return tracks[number]
+        note = f"{audio.subject}: audio track {audio.track} of {len(tracks)} (from 0) is read"
+        flag = with_flag_names("`audio_track`")
+        if flag.startswith("--"):  # the running command has it
+            note += f"; choose another with {flag}"
+        note_once(note)
+    return tracks[audio.track]
 
 
 def _decoder_of(stream: av.AudioStream) -> av.AudioCodecContext:

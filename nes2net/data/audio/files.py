@@ -20,9 +20,6 @@ AUDIO_SUFFIXES = frozenset(
     ).split()
 )
 
-#: Environment variable of the audio track that is read of a file with several, from 0.
-AUDIO_TRACK = "NES2NET_AUDIO_TRACK"
-
 # Suffixes of lists and texts, which often lie beside recordings. The note of :func:`list_recordings` does not count
 # these files.
 _LISTS_AND_NOTES = frozenset(".txt .csv .tsv .json .yaml .yml .md .html .rttm .textgrid .lab .trn".split())
@@ -35,11 +32,6 @@ def is_recording(name: str) -> bool:
     (True, False, False)
     """
     return not name.startswith(".") and os.path.splitext(name)[1].lower() in AUDIO_SUFFIXES
-
-
-def audio_track() -> int:
-    """The audio track that is read of a file with several, counted from 0 (:data:`AUDIO_TRACK`)."""
-    return int(os.environ.get(AUDIO_TRACK, "0"))
 
 
 def recordings_below(folder: Path) -> list[Path]:

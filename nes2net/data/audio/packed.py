@@ -26,7 +26,7 @@ from typing import Any, BinaryIO, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from nes2net.data.audio.parts import ChannelOf, Fetched, PartOf, RecordingBytes
+from nes2net.data.audio.parts import Fetched, PartOf, RecordingBytes
 from nes2net.data.audio.tables import BLOCK_BYTES, ParquetTable, open_table, pyarrow_module
 from nes2net.lib import remote
 from nes2net.lib.errors import InputError, as_input_error, concerning, readable_size, short_repr
@@ -50,52 +50,29 @@ _TAR_BLOCK = 512  # bytes
 _TAR_BLOCK_BYTES = 1 << 22  # the part of a tar file that is fetched at once
 
 
-#: A recording: a path, an address in a shard, the content of a file, or a part or channel of such a recording.
-AnyRecording: TypeAlias = str | Path | RecordingBytes | PartOf | ChannelOf
-
-
-def part_of(recording: AnyRecording) -> PartOf | None:
-    """Return the part that is read; None for all."""
-    if isinstance(recording, ChannelOf):
-        recording = recording.recording
-    return recording if isinstance(recording, PartOf) else None
-
-
-def choose_channel(recording: AnyRecording, channel: int | None) -> AnyRecording:
-    """Choose a channel, unless it is None or ``recording`` names another one."""
-    if channel is None or isinstance(recording, ChannelOf):
-        return recording
-    if isinstance(recording, PartOf) and recording.part.channel is not None:
-        return recording
-    return ChannelOf(recording, channel)
+#: A recording: a path, an address in a shard, the content of a file, or a part of such a recording.
+AnyRecording: TypeAlias = str | Path | RecordingBytes | PartOf
 
 
 def whole_of(recording: AnyRecording) -> Any:
-    """Return the whole recording behind a part or channel: a path, or :class:`RecordingBytes`."""
-    while isinstance(recording, (ChannelOf, PartOf)):
-        recording = recording.recording
-    return recording
-
-
-def audio_error(recording: AnyRecording, problem: str) -> InputError:
-    return InputError(problem, subject=f"audio file {recording}")
+    """Return the whole recording behind a part: a path, or :class:`RecordingBytes`."""
+    return recording.recording if isinstance(recording, PartOf) else recording
 
 
 def not_found(path: AnyPath) -> InputError:
+    problem = "not found"
     if is_address(path):
-        return audio_error(RemotePath(path), "is an address, and not read as a file: download it, or list shards")
-    return audio_error(path, "not found")
+        path = RemotePath(path)
+        problem = "is an address, and not read as a file: download it, or list shards"
+    return InputError(problem, subject=f"audio file {path}")
 
 
-class _InMemory(io.BytesIO):
+class InMemory(io.BytesIO):
     """A file in memory with a name, by which decoders recognise some formats."""
 
     def __init__(self, content: bytes, suffix: str) -> None:
         super().__init__(content)
         self.name = f"recording{suffix}"
-
-    def __repr__(self) -> str:  # libsndfile's messages contain this text, which must be the same in each run
-        return repr(self.name)
 
 
 def shard_of(path: AnyPath) -> tuple[Path, str] | None:
@@ -112,7 +89,7 @@ def shard_of(path: AnyPath) -> tuple[Path, str] | None:
 def fetch(recording: AnyRecording) -> Fetched:
     """Read a recording in a shard into memory, so that it can be opened many times.
 
-    A file becomes a :class:`~pathlib.Path`, a part or channel the whole recording.
+    A file becomes a :class:`~pathlib.Path`, a part the whole recording.
 
     Raises:
         InputError: if the shard cannot be read or has no such recording.
@@ -130,22 +107,20 @@ def fetch(recording: AnyRecording) -> Fetched:
     return RecordingBytes(str(whole), content, suffix)
 
 
-def open_recording(recording: AnyRecording) -> BinaryIO:
+def open_recording(source: Fetched) -> BinaryIO:
     """Open a recording for reading in binary mode.
 
     Raises:
-        InputError, MissingLibrary: as :func:`fetch`.
         OSError: if a file cannot be opened.
     """
-    source = fetch(recording)
     if isinstance(source, Path):
         return open(source, "rb")
     suffix = source.suffix
     if suffix is None:
         suffix = Path(source.name).suffix
-    if not re.fullmatch(r"\.[A-Za-z0-9]{1,8}", suffix):
+    if not re.fullmatch(r"\.(?!raw$)[A-Za-z0-9]{1,8}", suffix):
         suffix = ""
-    return _InMemory(source.content, suffix)
+    return InMemory(source.content, suffix)
 
 
 def is_there(path: AnyPath) -> bool:

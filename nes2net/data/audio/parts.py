@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeAlias
 
@@ -32,22 +31,36 @@ Fetched: TypeAlias = Path | RecordingBytes
 
 @dataclass(frozen=True, slots=True)
 class RecordingPart:
-    """The part of a recording that an utterance is."""
+    """What is read of a recording: a stretch of time, a channel, an audio track."""
 
     start: float = 0.0
     length: float | None = None  # None for all up to the end
     in_samples: bool = False  # start and length then count samples of the file, instead of seconds
     channel: int | None = None  # counted from 0; None for the mean of all
     row: str = field(default="the part", compare=False)  # list and line, for messages
+    track: int = 0  # of a file with several audio tracks, counted from 0
+
+    @property
+    def is_stretch(self) -> bool:
+        return bool(self.start) or self.length is not None
 
     def __str__(self) -> str:
+        facts = []
         unit = ("s", "samples")[self.in_samples]
-        text = f"from {self.start} {unit}"
+        if self.is_stretch:
+            facts.append(f"from {self.start} {unit}")
         if self.length is not None:
-            text += f", lasts {self.length} {unit}"
+            facts.append(f"lasts {self.length} {unit}")
         if self.channel is not None:
-            text += f", channel {self.channel}"
-        return text
+            facts.append(f"channel {self.channel}")
+        if self.track:
+            facts.append(f"audio track {self.track}")
+        return ", ".join(facts)
+
+    def choose(self, channel: int | None, track: int) -> RecordingPart:
+        if self.channel is not None:
+            channel = self.channel
+        return replace(self, channel=channel, track=track or self.track)
 
     def of(self, path: str | Fetched) -> PartOf:
         return PartOf(path, self)
@@ -58,28 +71,27 @@ class PartOf:
     """A part of a recording."""
 
     recording: str | Fetched
-    part: RecordingPart
+    part: RecordingPart = RecordingPart()
 
     def __str__(self) -> str:
         return f"{self.recording}, {self.part}"
 
-    def samples(self, rate: int) -> tuple[int, int]:
-        """Return the first sample at ``rate``, and the one after the last."""
-        if self.part.in_samples:
-            rate = 1
-        first = round(self.part.start * rate)
-        if self.part.length is None:
-            return first, sys.maxsize
-        return first, first + round(self.part.length * rate)
-
     def bounds(self, num_samples: int, rate: int) -> tuple[int, int]:
-        """Return :meth:`samples`; raise InputError if a file of ``num_samples`` is too short."""
-        first, last = self.samples(rate)
+        """Return the first sample at ``rate`` and the one after the last, of a recording of ``num_samples``.
+
+        Raises:
+            InputError: if the recording is too short.
+        """
+        units = 1 if self.part.in_samples else rate  # in a second, or a sample
         tolerance = TOLERANCE * rate
+        first = round(self.part.start * units)
+        last = num_samples
         # A part from 0 on that is as long as the recording, to within 10 ms, is the whole recording.
-        if last == sys.maxsize or (first == 0 and abs(num_samples - last) <= tolerance):
-            last = num_samples
-        if first >= num_samples or last > num_samples + tolerance:
+        if self.part.length is not None:
+            end = first + round(self.part.length * units)
+            if first > 0 or abs(num_samples - end) > tolerance:
+                last = end
+        if first >= max(num_samples, 1) or last > num_samples + tolerance:
             raise InputError(
                 f"lasts {num_samples / rate:.3f} s ({num_samples:,} samples), but {self.part.row} is {self.part}",
                 subject=f"audio file {self.recording}",
@@ -88,12 +100,10 @@ class PartOf:
         return first, min(last, num_samples)
 
 
-@dataclass(frozen=True, slots=True)
-class ChannelOf:
-    """One channel of a recording, in place of their mean."""
-
-    recording: str | Fetched | PartOf
-    channel: int  # counted from 0
-
-    def __str__(self) -> str:
-        return f"{self.recording}, channel {self.channel}"
+def choose(recording: str | Fetched | PartOf, channel: int | None = None, track: int = 0) -> str | Fetched | PartOf:
+    """Choose a channel, unless it is None or ``recording`` names another one, and an audio track."""
+    if channel is None and not track:
+        return recording
+    if isinstance(recording, PartOf):
+        return PartOf(recording.recording, recording.part.choose(channel, track))
+    return PartOf(recording, RecordingPart().choose(channel, track))

@@ -7,11 +7,14 @@ cut off or damaged raises an error, instead of being read as a shorter recording
 from __future__ import annotations
 
 import hashlib
-import io
 import math
 import stat
+import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, suppress
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -23,27 +26,22 @@ from nes2net.data.audio.decoders import (
     MP3,
     Blocks,
     DamagedAudio,
-    check_length,
-    check_whole,
+    OpenAudio,
     ffmpeg_blocks,
-    is_chain,
     libsndfile_blocks,
     open_with_libsndfile,
 )
-from nes2net.data.audio.frames import FlacHeader, md5_content, read_flac_header
-from nes2net.data.audio.packed import AnyRecording, audio_error, fetch, not_found, open_recording, part_of
-from nes2net.data.audio.parts import TOLERANCE, ChannelOf, Fetched, PartOf, RecordingBytes
+from nes2net.data.audio.frames import FlacHeader, md5_content
+from nes2net.data.audio.packed import AnyRecording, fetch, not_found, open_recording
+from nes2net.data.audio.parts import TOLERANCE, PartOf, RecordingBytes, choose
 from nes2net.data.audio.remarks import Channels
-from nes2net.data.audio.waveform import SAMPLE_RATE, as_16_bits, check_rate, check_samples, to_mono_16k
-from nes2net.lib.errors import InputError, pluralise
+from nes2net.data.audio.waveform import SAMPLE_RATE, check_rate, check_samples
+from nes2net.lib.errors import InputError, concerning, pluralise
 from nes2net.lib.files import check_arrived
 
-# If only a part is needed, this many samples of all channels are still searched for damage: two hours of one channel
-# at 16 kHz.
-_SEARCHED_VALUES = 1 << 27
+# If only a part is needed, this many samples at 16 kHz, two hours, are still searched for damage.
+_SEARCHED_SAMPLES = 1 << 27
 _MAX_VALUES = 1 << 24  # most samples to read in one piece, counted over all channels
-_SUBTYPES = {"int16": "PCM_16", "float32": "FLOAT"}
-
 _T = TypeVar("_T")
 
 
@@ -67,170 +65,21 @@ class MeasuredAudio(NamedTuple):
     """Whether FFmpeg read the file: Opus, or because libsndfile could not."""
 
 
-def load_audio(path: AnyRecording, *, longest: int | None = None, channels: Channels | None = None) -> np.ndarray:
-    """Read ``path`` as 16 kHz mono float32 (N,): the mean of its channels, or one channel.
-
-    FFmpeg (PyAV) reads Opus, and what libsndfile cannot: many FLAC files of ASVspoof 2021. The
-    decoded length must be the stated one, and each page or frame complete (docs/data.md).
-
-    Args:
-        path: also a part or channel (:mod:`nes2net.data.audio.parts`).
-        longest: the most samples at 16 kHz that are accepted.
-        channels: if given, compares the channels before they are averaged.
-
-    Raises:
-        InputError: if the file is missing, not a regular file, cut off, damaged or empty; if a
-            sample is not finite or far outside [−1, 1]; if there is no such channel or part; if the
-            rate is impossible; if a cut could not be noticed in this format; or if neither decoder reads
-            the file.
-        LongAudio: if the recording has more than ``longest`` samples.
-    """
-
-    def check_longest(blocks: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
-        length = 0
-        for block in blocks:
-            length += len(block)
-            if longest is not None and length > longest:
-                raise LongAudio(f"is longer than {longest / SAMPLE_RATE:g} s", subject=f"audio file {path}")
-            yield block
-
-    def read_all(blocks: Blocks) -> np.ndarray:
-        return join_blocks(check_longest(push_all(blocks, BlocksAt16k(f"audio file {path}", channels))))
-
-    return _read_with_fallback(path, read_all)[0]
+def load_audio(path: AnyRecording, num_samples: int | None = None, start: int = 0) -> np.ndarray:
+    """Read a recording or an excerpt by :meth:`AudioFile.read`; arguments and errors as there."""
+    with AudioFile(path) as audio:
+        return audio.read(num_samples, start)
 
 
 def stream_audio(path: AnyRecording, channels: Channels | None = None) -> Iterator[np.ndarray]:
     """Yield ``load_audio(path, channels=channels)`` in blocks (N,), to save memory.
 
     Raises:
-        InputError: as :func:`load_audio`; a cut or damage may be noticed only after the last block.
+        InputError: as :meth:`AudioFile.read`; a cut or damage may be noticed only after the last
+            block.
     """
-    return push_all(_blocks_with_fallback(path), BlocksAt16k(f"audio file {path}", channels))
-
-
-def load_excerpt(path: AnyRecording, start: int, num_samples: int) -> np.ndarray:
-    """Return ``load_audio(path)[start : start + num_samples]``, but read only this part of the file.
-
-    Formats in which libsndfile cannot seek exactly, such as Ogg and MP3, are decoded from the
-    start.
-
-    Args:
-        start, num_samples: in samples at 16 kHz, ≥ 0.
-
-    Raises:
-        InputError: if the file is missing or cut off, if a sample of the excerpt is not finite, or
-            if no decoder reads the file.
-    """
-
-    def read_excerpt(file: soundfile.SoundFile, _: FlacHeader | None) -> np.ndarray | None:
-        if not _seeks_exactly(file):
-            return None
-        check_rate(file.samplerate, f"audio file {path}")
-        divisor = math.gcd(SAMPLE_RATE, file.samplerate)
-        # A step is the shortest time that is a whole number of samples at 16 kHz and at the rate of the file.
-        step_at_16k = SAMPLE_RATE // divisor
-        step_in_file = file.samplerate // divisor
-        # The part to read begins and ends at whole steps, with a margin on either side, in samples at 16 kHz, that is
-        # longer than soxr's filter.
-        margin = 0 if file.samplerate == SAMPLE_RATE else 1024
-        first_step = max(0, start - margin) // step_at_16k
-        last_step = -(-(start + num_samples + margin) // step_at_16k)
-        position = file.seek(min(first_step * step_in_file, file.frames))
-        num_frames = min((last_step - first_step) * step_in_file, file.frames - position)
-        if num_frames <= 0:
-            return np.zeros(0, np.float32)
-        if num_frames * file.channels > _MAX_VALUES:
-            return None
-        samples = file.read(num_frames, dtype="float32", always_2d=True)
-        if len(samples) != num_frames:
-            raise DamagedAudio(
-                f"of {num_frames:,} samples from sample {position:,} on, only {len(samples):,} could be decoded"
-            )
-        skipped = start - first_step * step_at_16k
-        resampled = to_mono_16k(samples.T, file.samplerate, f"audio file {path}")
-        waveform = resampled[skipped : skipped + num_samples]
-        check_samples(waveform, SAMPLE_RATE, f"audio file {path}", start / SAMPLE_RATE)
-        return waveform
-
-    # If read_excerpt returns None, the whole recording is decoded.
-    waveform = _with_libsndfile(path, read_excerpt)
-    return load_head_and_length(path, num_samples, start)[0] if waveform is None else waveform
-
-
-def load_head(path: AnyRecording, num_samples: int) -> np.ndarray:
-    """Return ``load_audio(path)[:num_samples]``; if possible, do not decode the rest of the file.
-
-    A cut is noticed anywhere, other damage only in the first ``num_samples``. Lossy files are
-    decoded to the end, because only that shows a cut.
-
-    Raises:
-        InputError: as :func:`load_audio`, for the part that is decoded.
-    """
-
-    def read_head(file: soundfile.SoundFile, _: FlacHeader | None) -> np.ndarray | None:
-        is_lossless = file.subtype.startswith("PCM") or file.subtype in ("FLOAT", "DOUBLE")
-        check_rate(file.samplerate, f"audio file {path}")
-        num_frames = math.ceil(num_samples * file.samplerate / SAMPLE_RATE)
-        if file.samplerate != SAMPLE_RATE:
-            num_frames += max(1000, file.samplerate // 10)  # most samples that soxr holds back
-        if not is_lossless or file.frames <= num_frames or num_frames * file.channels > _MAX_VALUES:
-            return None
-        samples = file.read(num_frames, dtype="float32", always_2d=True)
-        if len(samples) < num_frames:
-            return None
-        first_block = next(push_all([(samples.T, file.samplerate)], BlocksAt16k(f"audio file {path}")))
-        if len(first_block) < num_samples:
-            return None
-        return first_block[:num_samples]
-
-    # If read_head returns None, the whole recording is decoded.
-    waveform = _with_libsndfile(path, read_head)
-    return load_head_and_length(path, num_samples)[0] if waveform is None else waveform
-
-
-def load_head_and_length(
-    path: AnyRecording, num_samples: int, start: int = 0, channels: Channels | None = None
-) -> tuple[np.ndarray, int]:
-    """Return ``load_audio(path)[start : start + num_samples]`` and the length of the recording.
-
-    The rest is decoded to find damage. If the length is stated, decoding stops after 2²⁷ samples of
-    all channels together, or at the end of the excerpt.
-
-    Args:
-        num_samples, start: in samples at 16 kHz, ≥ 0.
-        channels: if given, compares the channels before they are averaged.
-
-    Raises:
-        InputError: as :func:`load_audio`, for the part that is decoded.
-    """
-
-    def read_excerpt(blocks: Blocks) -> tuple[np.ndarray, int]:
-        pieces: list[np.ndarray] = []
-        end = num_searched = 0
-
-        def count_values() -> Iterator[tuple[np.ndarray, int]]:
-            nonlocal num_searched
-            for samples, rate in blocks:
-                num_searched += samples.size
-                yield samples, rate
-
-        for block in push_all(count_values(), BlocksAt16k(f"audio file {path}", channels)):
-            piece = block[max(0, start - end) : max(0, start + num_samples - end)]
-            if len(piece) < len(block):
-                piece = piece.copy()  # a view would keep the block in memory
-            if len(piece) or not pieces:
-                pieces.append(piece)
-            end += len(block)
-            # Stop if the excerpt is complete and enough audio was searched for damage.
-            if num_searched > _SEARCHED_VALUES and end >= start + num_samples:
-                length = _checked_length(cut_out(path))
-                if length is not None:
-                    return join_blocks(pieces), length
-                num_searched = 0  # go on, because only decoding shows the length
-        return join_blocks(pieces), end
-
-    return _read_with_fallback(path, read_excerpt)[0]
+    with AudioFile(path) as audio:
+        yield from audio.blocks_at_16k(channels)
 
 
 def count_samples(path: AnyRecording) -> int:
@@ -241,159 +90,312 @@ def count_samples(path: AnyRecording) -> int:
     Raises:
         InputError: if the file is missing or cut off, or if no decoder reads the file.
     """
-    length = _checked_length(cut_out(path))
-    return load_head_and_length(path, 0)[1] if length is None else length
+    with AudioFile(path) as audio:
+        length = audio.stated_length()
+        return audio.read_with_length(0)[1] if length is None else length
 
 
-def stated_length(path: AnyRecording) -> int | None:
-    """Read the length in samples at 16 kHz from the unchecked header.
+class AudioFile(OpenAudio):
+    """A recording whose file is opened once, for one reading: ``with AudioFile(path) as audio``.
 
-    None if unknown, and for MP3, whose length libsndfile may only guess, Opus and chains.
-    """
-    part = part_of(path)
-    path = fetch(path)
-    if is_chain(path):
-        return None
-    with open_recording(path) as file:
-        flac = read_flac_header(file)  # libsndfile cannot open every FLAC file of ASVspoof 2021
-    if flac is not None:
-        return _samples_at_16k(flac.num_samples, max(1, flac.sample_rate), part) or None
-    try:
-        with open_with_libsndfile(path) as info:
-            return None if info.format in MP3 else _samples_at_16k(info.frames, info.samplerate, part) or None
-    except (soundfile.LibsndfileError, ValueError):
-        return None
+    FFmpeg (PyAV) reads Opus, and what libsndfile cannot: many FLAC files of ASVspoof 2021. The
+    decoded length must be the stated one, and each page or frame complete (docs/data.md).
 
-
-def measure_audio(path: AnyRecording) -> MeasuredAudio:
-    """Decode all of ``path`` to find faults; by FFmpeg again if an MD5 sum is wrong.
+    Args:
+        recording: also a part of a recording (:mod:`nes2net.data.audio.parts`).
 
     Raises:
-        InputError: as :func:`load_audio`.
+        InputError: if the file is missing, empty or not a regular file. Each method that decodes
+            raises it if the file is cut off, damaged or empty; if a sample is not finite or far
+            outside [−1, 1]; if there is no such channel, track or part; if the rate is impossible;
+            if a cut could not be noticed in this format; or if neither decoder reads the file.
     """
 
-    def measure(blocks: Blocks) -> tuple[int, int, int]:
+    def __init__(self, recording: AnyRecording) -> None:
+        self._part = recording if isinstance(recording, PartOf) else PartOf(recording)
+        self._part_subject = f"audio file {recording}"  # for messages about samples
+        self._source = fetch(recording)
+        self._failures: list[Exception] = []  # of the decoders
+        subject = f"audio file {self._source}"
+        try:
+            with concerning(subject):
+                self._check_kind()
+            file = open_recording(self._source)
+        except (FileNotFoundError, NotADirectoryError):
+            raise not_found(str(self._source)) from None
+        except InputError:
+            raise
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise InputError(f"cannot be opened ({reason}): check its path and permissions", subject=subject) from None
+        super().__init__(subject, file, self._part.part.track)
+
+    def _check_kind(self) -> None:
+        if isinstance(self._source, RecordingBytes):
+            is_empty = not self._source.content
+        else:
+            self._status = self._source.stat()
+            kind = stat.S_IFMT(self._status.st_mode)
+            is_empty = not self._status.st_size
+            if kind != stat.S_IFREG:
+                raise InputError(
+                    "is a folder" if kind == stat.S_IFDIR else "is not a regular file but a pipe or a device"
+                )
+        if is_empty:  # for an empty file, PyAV would print a traceback
+            raise InputError("is empty: copy or download it again")
+
+    def __enter__(self) -> AudioFile:
+        return self
+
+    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
+        """Close the file; it must not have changed while the caller read it."""
+        self.file.close()
+        if error is None and isinstance(self._source, Path):
+            with suppress(OSError):  # removing the file after reading is no error
+                status = self._source.stat()
+                if (status.st_size, status.st_mtime_ns) != (self._status.st_size, self._status.st_mtime_ns):
+                    raise InputError(
+                        "changed while it was read: read it again when it is complete", subject=self.subject
+                    )
+
+    def read(self, num_samples: int | None = None, start: int = 0) -> np.ndarray:
+        """Read the recording, or ``num_samples`` from ``start`` on, as 16 kHz mono float32 (N,).
+
+        The samples are the mean of the channels, or one channel. Of an excerpt, a cut of the file is
+        noticed, other damage only in the excerpt. Formats in which libsndfile cannot seek exactly,
+        such as Ogg and MP3, are decoded as a whole, because only that shows a cut.
+
+        Args:
+            start, num_samples: in samples at 16 kHz, ≥ 0; None for all samples.
+        """
+        if num_samples is None:
+            return self.read_with_length(sys.maxsize, start)[0]
+
+        def read_excerpt(file: soundfile.SoundFile, first: int, last: int) -> np.ndarray | None:
+            rate = file.samplerate
+            check_rate(rate, self._part_subject)
+            if not _seeks_exactly(file):
+                return None
+            divisor = math.gcd(SAMPLE_RATE, rate)
+            # A step is the shortest time that is a whole number of samples at 16 kHz and at the rate of the file.
+            step_at_16k = SAMPLE_RATE // divisor
+            step_in_file = rate // divisor
+            # The part to read begins and ends at whole steps, with a margin on either side, in samples at 16 kHz, for
+            # the most that soxr holds back.
+            margin = 0 if rate == SAMPLE_RATE else SAMPLE_RATE * max(1000, rate // 10) // rate
+            first_step = max(0, start - margin) // step_at_16k
+            last_step = -(-(start + num_samples + margin) // step_at_16k)
+            position = min(first + first_step * step_in_file, last)
+            block = self._read_frames(file, position, min(first + last_step * step_in_file, last))
+            if block is None:
+                return None
+            skipped = start - first_step * step_at_16k
+            stage = BlocksAt16k(self._part_subject, start=(position - first) / rate)
+            resampled = join_blocks(push_all([block], stage))
+            return resampled[skipped : skipped + num_samples]
+
+        waveform = self._with_libsndfile(read_excerpt)
+        return self.read_with_length(num_samples, start)[0] if waveform is None else waveform
+
+    def read_with_length(
+        self, num_samples: int, start: int = 0, *, longest: int | None = None, channels: Channels | None = None
+    ) -> tuple[np.ndarray, int]:
+        """Return :meth:`read` and the length of the recording.
+
+        The rest is decoded to find damage. If the length is stated, decoding stops after two hours, or
+        at the end of the excerpt.
+
+        Args:
+            num_samples, start: in samples at 16 kHz, ≥ 0.
+            longest: the most samples at 16 kHz that are accepted.
+            channels: if given, compares the channels before they are averaged.
+
+        Raises:
+            LongAudio: if the recording has more than ``longest`` samples.
+        """
+        length = 0
+
+        def pieces() -> Iterator[np.ndarray]:
+            nonlocal length
+            search_end = max(start + num_samples, _SEARCHED_SAMPLES)
+            for block in self.blocks_at_16k(channels):
+                piece = block[max(0, start - length) : max(0, start + num_samples - length)]
+                if len(piece) < len(block):
+                    piece = piece.copy()  # a view would keep the block in memory
+                yield piece
+                length += len(block)
+                if longest is not None and length > longest:
+                    raise LongAudio(f"is longer than {longest / SAMPLE_RATE:g} s", subject=self._part_subject)
+                # Stop if the excerpt is complete and enough audio was searched for damage.
+                if length > search_end:
+                    with AudioFile(self._part) as again:  # libsndfile may be reading this file
+                        stated = again.stated_length()
+                    if stated is not None:
+                        length = stated
+                        return
+                    search_end = sys.maxsize  # because only decoding shows the length
+
+        return join_blocks(pieces()), length
+
+    def stated_length(self) -> int | None:
+        """Read the length in samples at 16 kHz from the header of the checked file.
+
+        None if unknown, and for MP3, whose length libsndfile may only guess, Opus and chains.
+        """
+
+        def length_at_16k(file: soundfile.SoundFile, first: int, last: int) -> int | None:
+            is_mp3 = file.format in MP3 or file.subtype.startswith("MPEG")
+            return _at_16k(last - first, file.samplerate) if file.seekable() and not is_mp3 else None
+
+        flac = self.header
+        if flac is None:
+            return self._with_libsndfile(length_at_16k)
+        # libsndfile cannot open every FLAC file of ASVspoof 2021.
+        if self.is_chain or flac.exceeded or not flac.num_samples:
+            return None
+        first, last = self._part.bounds(flac.num_samples, flac.sample_rate)
+        return _at_16k(last - first, flac.sample_rate)
+
+    def is_whole(self) -> bool:
+        """Whether all of the file is read, as the header shows."""
+        part = self._part.part
+        chooses = part.channel is not None or part.track > 0
+        return not chooses and bool(self._with_libsndfile(lambda file, first, last: last - first == file.frames))
+
+    def measure(self) -> MeasuredAudio:
+        """Decode all of the recording to find faults; by FFmpeg again if an MD5 sum is wrong."""
         first_rate = 0
         channels = 0
         length = 0.0
-        for samples, rate in blocks:
-            check_rate(rate, f"audio file {path}")
-            check_samples(samples, rate, f"audio file {path}", length / (first_rate or rate))
+        for samples, rate in self.blocks(verify_md5=True):
+            check_rate(rate, self._part_subject)
+            check_samples(samples, rate, self._part_subject, length / (first_rate or rate))
             first_rate = first_rate or rate
             channels = max(channels, len(samples))
             length += samples.shape[1] * first_rate / rate  # rates may differ between the links of a chain
         if not length:
-            raise audio_error(path, "has no samples")
-        return first_rate, channels, round(length)
+            raise InputError("has no samples", subject=self._part_subject)
+        return MeasuredAudio(first_rate, channels, round(length), bool(self._failures))
 
-    measured, second_decoder = _read_with_fallback(path, measure, verify_md5=True)
-    return MeasuredAudio(*measured, second_decoder)
+    def blocks(self, *, verify_md5: bool = False) -> Iterator[tuple[np.ndarray, int]]:
+        """Yield (block, rate in Hz); a block is (channels, N).
 
+        If a decoder fails, the next one continues at the same sample.
+        """
+        num_yielded = 0
+        for blocks in self._attempts(verify_md5):
+            num_repeated = num_yielded  # samples to skip, because an earlier decoder has yielded them
+            try:
+                with closing(blocks):
+                    for samples, rate in blocks:
+                        skipped = min(num_repeated, samples.shape[1])
+                        num_repeated -= skipped
+                        num_yielded += samples.shape[1] - skipped
+                        if skipped < samples.shape[1]:
+                            yield samples[:, skipped:], rate
+                return
+            except InputError:
+                raise
+            except Exception as error:  # a decoder can raise anything on a damaged file
+                self._failures.append(error)
+                if num_yielded and self.header is None:  # only lossless decoders agree on every sample
+                    raise InputError(
+                        f"is damaged ({error}): copy or download it again", subject=self.subject
+                    ) from error
+        start = self._source.content if isinstance(self._source, RecordingBytes) else None
+        check_arrived(str(self._source), start)
+        problem = f"was read by neither libsndfile ({self._failures[0]}) nor FFmpeg ({self._failures[1]})"
+        raise NotAudio(problem, subject=self.subject, remedy="copy or download it again, or convert it to WAV")
 
-def cut_out(recording: AnyRecording) -> Fetched:
-    """Fetch a recording; of a part, write the samples to an AU file in memory, without loss.
+    def blocks_at_16k(self, channels: Channels | None = None) -> Iterator[np.ndarray]:
+        """Yield ``read(channels=channels)`` in blocks (N,)."""
+        return push_all(self.blocks(), BlocksAt16k(self._part_subject, channels))
 
-    Only the part is decoded, if libsndfile can seek in the format; it must fit into memory.
+    def _attempts(self, verify_md5: bool = False) -> Iterator[Blocks]:
+        """Yield the blocks of the part (a generator) once for each decoder, in order of preference.
 
-    Raises:
-        InputError: as :func:`load_audio`, for a part.
-    """
-    part = part_of(recording)
-    if part is None:
-        return fetch(recording)
-    channel = part.part.channel
+        A FLAC file with an MD5 sum is tried twice by FFmpeg: with checks of CRCs, then without.
+        """
+        header = self.header
+        if header is not None and (not header.has_md5 or self.is_chain):  # in a chain, the sum covers only one stream
+            header = None
+        if self._part.part.is_stretch and (stretch := self._with_libsndfile(self._read_frames)) is not None:
+            yield (block for block in [stretch])
+        blocks = self._links(libsndfile_blocks)
+        if verify_md5 and header is not None:
+            blocks = _with_md5_of(header, blocks)
+        yield self._cut(blocks)
+        yield self._cut(self._links(ffmpeg_blocks))
+        if header is not None:
+            # If other data come after the last frame, FFmpeg may report a wrong CRC. The last attempt ignores CRCs, but
+            # requires the right MD5 sum of all samples.
+            yield self._cut(_with_md5_of(header, self._links(partial(ffmpeg_blocks, strict=False))))
 
-    def write(samples: np.ndarray, rate: int) -> Fetched:
-        if channel is not None:
-            samples = _channel(samples, part.recording, channel)
-        content = io.BytesIO()
-        samples = as_16_bits(samples.T)
-        soundfile.write(content, samples, rate, _SUBTYPES[samples.dtype.name], format="AU")
-        return RecordingBytes(str(part), content.getvalue(), ".au")
+    def _links(self, decode: Callable[[OpenAudio], Blocks]) -> Blocks:
+        """Decode the file, or the streams of a chain one after another, which may differ in rate and channels."""
+        if not self.is_chain:
+            yield from decode(self)
+            return
+        for start, end in pairwise([*self.starts, self.file.seek(0, 2)]):
+            self.file.seek(start)
+            link = RecordingBytes(str(self._source), self.file.read(end - start))
+            yield from decode(AudioFile(choose(link, track=self.track)))
 
-    def read_part(file: soundfile.SoundFile, _: FlacHeader | None) -> Fetched | None:
-        if not _seeks_exactly(file):
-            return None
-        first, last = part.bounds(file.frames, file.samplerate)
-        if last - first == file.frames and channel is None:
-            return fetch(recording)
-        file.seek(first)
-        samples = file.read(last - first, dtype="float32", always_2d=True)
-        if len(samples) < last - first:
-            return None
-        return write(samples.T, file.samplerate)
-
-    def cut_blocks(blocks: Blocks) -> Fetched:
-        pieces = []
+    def _cut(self, blocks: Blocks) -> Blocks:
+        """Yield the channel of ``blocks``; of a stretch of time, all at the end."""
+        pieces: list[np.ndarray] = []
         position = 0
-        for samples, rate in blocks:
-            first, last = part.samples(rate)
-            end = last + round(TOLERANCE * rate)  # the part may be all of a recording that is a little longer
-            pieces.append(samples[:, max(0, first - position) : max(0, end - position)].copy())
-            position += samples.shape[1]
-        first, last = part.bounds(position, rate)
-        return write(np.concatenate(pieces, axis=1)[:, : last - first], rate)
+        with closing(blocks):
+            for samples, rate in blocks:
+                samples = self._channel(samples)
+                if not self._part.part.is_stretch:
+                    yield samples, rate
+                    continue
+                first, last = self._part.bounds(sys.maxsize, rate)
+                last += round(TOLERANCE * rate)  # the part may be all of a recording that is a little longer
+                pieces.append(samples[:, max(0, first - position) : max(0, last - position)].copy())
+                position += samples.shape[1]
+        if pieces:
+            first, last = self._part.bounds(position, rate)
+            yield np.concatenate(pieces, axis=1)[:, : last - first], rate
 
-    # If read_part returns None, the whole recording is decoded.
-    return _with_libsndfile(part.recording, read_part) or _read_with_fallback(part.recording, cut_blocks)[0]
+    def _channel(self, samples: np.ndarray) -> np.ndarray:
+        channel = self._part.part.channel
+        if channel is None:
+            return samples
+        if not 0 <= channel < len(samples):
+            raise InputError(
+                f"has {pluralise(len(samples), 'channel')}, counted from 0, so there is no channel {channel}: choose another",
+                subject=self.subject,
+            )
+        return samples[channel : channel + 1]
 
+    def _with_libsndfile(self, read: Callable[[soundfile.SoundFile, int, int], _T | None]) -> _T | None:
+        """Return ``read(file, first, last)``, with the first sample of the part and the one after the last.
 
-@contextmanager
-def _check_while_reading(path: AnyRecording) -> Iterator[tuple[Fetched, FlacHeader | None]]:
-    """Check a recording; yield it as :func:`cut_out` returns it, and its FLAC header if any."""
-    path = cut_out(path)
-    before = None
-    fault = ""
-    if isinstance(path, RecordingBytes):
-        is_empty = not path.content
-    else:
-        try:
-            before = path.stat()
-        except (FileNotFoundError, NotADirectoryError):
-            raise not_found(path) from None
-        except (OSError, ValueError) as error:
-            raise audio_error(
-                path, f"cannot be opened ({getattr(error, 'strerror', None) or error}): check its path and permissions"
-            ) from None
-        fault = _FAULTS_OF_KINDS.get(stat.S_IFMT(before.st_mode), "is not a regular file but a pipe or a device")
-        is_empty = not before.st_size
-    if is_empty and not fault:  # for an empty file, PyAV would print a traceback
-        fault = "is empty: copy or download it again"
-    if fault:
-        raise audio_error(path, fault)
-    yield path, check_whole(path)
-    if before is None or isinstance(path, RecordingBytes):
-        return
-    # The file must not have changed while the caller read the file.
-    with suppress(OSError):  # removing the file after reading is no error
-        after = path.stat()
-        if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
-            raise audio_error(path, "changed while it was read: read it again when it is complete")
-
-
-_FAULTS_OF_KINDS = {stat.S_IFREG: "", stat.S_IFDIR: "is a folder"}
-
-
-def _with_libsndfile(
-    path: AnyRecording, read: Callable[[soundfile.SoundFile, FlacHeader | None], _T | None]
-) -> _T | None:
-    """Return ``read(file, FLAC header)``, or None if libsndfile cannot read the whole recording.
-
-    None also for a chain of streams and a :class:`ChannelOf`.
-    """
-    if isinstance(path, ChannelOf):
-        return None
-    with _check_while_reading(path) as (recording, header):
-        if is_chain(recording):
+        None if libsndfile cannot read the whole recording, or seek to the part, and for a chain.
+        """
+        if self.is_chain:
             return None
         try:
-            with open_with_libsndfile(recording) as file:
-                check_length(file, recording, header)
-                return read(file, header)
+            with open_with_libsndfile(self) as file:
+                if self._part.part.is_stretch and not _seeks_exactly(file):
+                    return None
+                return read(file, *self._part.bounds(file.frames, file.samplerate))
         except InputError:
             raise
         except LIBSNDFILE_ERRORS:
             return None
+
+    def _read_frames(self, file: soundfile.SoundFile, first: int, last: int) -> tuple[np.ndarray, int] | None:
+        """Read samples (channels, N) and their rate; None if they are none or too many, or not all there."""
+        num_frames = last - first
+        if num_frames * file.channels > _MAX_VALUES:
+            return None
+        if first:
+            file.seek(first)
+        samples = file.read(num_frames, dtype="float32", always_2d=True)
+        return (self._channel(samples.T), file.samplerate) if len(samples) == num_frames > 0 else None
 
 
 def _seeks_exactly(file: soundfile.SoundFile) -> bool:
@@ -401,131 +403,8 @@ def _seeks_exactly(file: soundfile.SoundFile) -> bool:
     return file.seekable() and file.format not in (*MP3, "OGG")
 
 
-def _samples_at_16k(num_samples: int, sample_rate: int, part: PartOf | None = None) -> int:
-    if part is not None and num_samples:
-        first, last = part.bounds(num_samples, sample_rate)
-        num_samples = last - first
+def _at_16k(num_samples: int, sample_rate: int) -> int:
     return -(-num_samples * SAMPLE_RATE // sample_rate)
-
-
-def _checked_length(path: AnyRecording) -> int | None:
-    def length_at_16k(file: soundfile.SoundFile, header: FlacHeader | None) -> int | None:
-        is_mp3 = file.format in MP3 or file.subtype.startswith("MPEG")
-        if is_mp3 or not file.seekable() or (header is not None and not header.num_samples):
-            return None  # libsndfile would guess the length
-        return _samples_at_16k(file.frames, file.samplerate)
-
-    return _with_libsndfile(path, length_at_16k)
-
-
-def join_blocks(blocks: Iterable[np.ndarray]) -> np.ndarray:
-    """Join ``blocks`` (N,) into an array that grows, so that no sample is in memory twice."""
-    blocks = iter(blocks)
-    first = next(blocks)
-    waveform = np.zeros(0, np.float32)
-    for block in blocks:
-        if not len(waveform):
-            # refcheck=False, because no other array uses this memory.
-            waveform.resize(len(first), refcheck=False)
-            waveform[:] = first
-        length = len(waveform)
-        waveform.resize(length + len(block), refcheck=False)
-        waveform[length:] = block
-    return waveform if len(waveform) else first
-
-
-def _read_with_fallback(
-    path: AnyRecording, read: Callable[[Blocks], _T], *, verify_md5: bool = False
-) -> tuple[_T, bool]:
-    """Call ``read`` with the blocks of one decoder after another, until it succeeds.
-
-    Returns:
-        The result of ``read``, and whether FFmpeg was used.
-    """
-    failures: list[Exception] = []
-    with _check_while_reading(path) as (source, header):
-        for blocks in _blocks_by_decoder(source, header, verify_md5):
-            with _attempt(failures), closing(_choose_channel(path, blocks)) as chosen:
-                return read(chosen), bool(failures)
-    raise _unreadable_error(source, failures)
-
-
-def _blocks_with_fallback(path: AnyRecording) -> Iterator[tuple[np.ndarray, int]]:
-    """Yield blocks; if a decoder fails, the next continues at the same sample."""
-    failures: list[Exception] = []
-    num_yielded = 0
-    with _check_while_reading(path) as (source, header):
-        for blocks in _blocks_by_decoder(source, header):
-            num_repeated = num_yielded  # samples to skip, because an earlier decoder has yielded them
-            with _attempt(failures), closing(_choose_channel(path, blocks)) as chosen:
-                for samples, rate in chosen:
-                    skipped = min(num_repeated, samples.shape[1])
-                    num_repeated -= skipped
-                    num_yielded += samples.shape[1] - skipped
-                    if skipped < samples.shape[1]:
-                        yield samples[:, skipped:], rate
-                return
-            if num_yielded and header is None:  # only lossless decoders agree on every sample
-                raise audio_error(path, f"is damaged ({failures[-1]}): copy or download it again") from failures[-1]
-    raise _unreadable_error(source, failures)
-
-
-@contextmanager
-def _attempt(failures: list[Exception]) -> Iterator[None]:
-    """Collect an error other than :class:`InputError`: a decoder can raise anything on a damaged file."""
-    try:
-        yield
-    except InputError:
-        raise
-    except Exception as error:
-        failures.append(error)
-
-
-def _choose_channel(path: AnyRecording, blocks: Blocks) -> Blocks:
-    with closing(blocks):
-        for samples, rate in blocks:
-            if isinstance(path, ChannelOf):
-                samples = _channel(samples, path.recording, path.channel)
-            yield samples, rate
-
-
-def _channel(samples: np.ndarray, recording: AnyRecording, channel: int) -> np.ndarray:
-    if not 0 <= channel < len(samples):
-        raise audio_error(
-            recording,
-            f"has {pluralise(len(samples), 'channel')}, counted from 0, so there is no channel {channel}: choose another",
-        )
-    return samples[channel : channel + 1]
-
-
-def count_channels(path: AnyRecording) -> int:
-    """Decode the beginning of a recording, and count its channels.
-
-    Raises:
-        InputError: as :func:`load_audio`, for the part that is decoded.
-    """
-    return _read_with_fallback(path, lambda blocks: len(next(blocks)[0]))[0]  # a block is (channels, N)
-
-
-def _blocks_by_decoder(path: Fetched, header: FlacHeader | None, verify_md5: bool = False) -> Iterator[Blocks]:
-    """Yield the blocks of ``path`` (a generator) once for each decoder, in order of preference.
-
-    A FLAC file with an MD5 sum is tried twice by FFmpeg: with checks of CRCs, then without.
-    """
-    blocks = libsndfile_blocks(path, header)
-    if verify_md5 and header and _has_md5_of_file(path, header):
-        blocks = _with_md5_of(header, blocks)
-    yield blocks
-    yield ffmpeg_blocks(path)
-    if header and _has_md5_of_file(path, header):
-        # If other data come after the last frame, FFmpeg may report a wrong CRC. The last attempt ignores CRCs, but
-        # requires the right MD5 sum of all samples.
-        yield _with_md5_of(header, ffmpeg_blocks(path, strict=False))
-
-
-def _has_md5_of_file(path: Fetched, header: FlacHeader) -> bool:
-    """Return False for a chain, where the MD5 sum covers only one stream."""
-    return header.has_md5 and not is_chain(path)
 
 
 def _with_md5_of(header: FlacHeader, blocks: Blocks) -> Blocks:
@@ -539,10 +418,14 @@ def _with_md5_of(header: FlacHeader, blocks: Blocks) -> Blocks:
         raise DamagedAudio("the MD5 sum of its samples differs from the one in its header")
 
 
-def _unreadable_error(path: AnyRecording, failures: list[Exception]) -> InputError:
-    start = None
-    if isinstance(path, RecordingBytes):
-        start = path.content
-    check_arrived(str(path), start)
-    problem = f"was read by neither libsndfile ({failures[0]}) nor FFmpeg ({failures[1]})"
-    return NotAudio(problem, subject=f"audio file {path}", remedy="copy or download it again, or convert it to WAV")
+def join_blocks(blocks: Iterable[np.ndarray]) -> np.ndarray:
+    """Join ``blocks`` (N,) into an array that grows, so that no sample is in memory twice."""
+    blocks = iter(blocks)
+    waveform = next(blocks)
+    for number, block in enumerate(blocks):
+        if number == 0:
+            waveform = waveform.copy()  # a view cannot grow
+        length = len(waveform)
+        waveform.resize(length + len(block), refcheck=False)  # no other array uses this memory
+        waveform[length:] = block
+    return waveform

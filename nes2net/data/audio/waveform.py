@@ -6,7 +6,6 @@ import math
 from typing import Literal, TypeAlias
 
 import numpy as np
-import soxr
 
 from nes2net.lib.errors import InputError
 
@@ -20,35 +19,6 @@ FULL_SCALE = np.float32(32768)
 # Lowest and highest accepted rate in Hz. A damaged header may state any rate, and resampling from a very
 # low rate would make gigabytes of samples.
 _RATES = (1000, 1_000_000)
-
-
-def to_mono_16k(samples: np.ndarray, sample_rate: float, subject: str = "audio") -> np.ndarray:
-    """Average the channels of a recording, and resample the mean to 16 kHz.
-
-    Equals ``librosa.load``: soxr resamples in high quality, and a sample of 0 is appended if soxr
-    returns one less than expected.
-
-    Args:
-        samples: (N,) or (channels, N).
-        sample_rate: in Hz.
-        subject: the beginning of error messages.
-
-    Returns:
-        (M,) float32 with M = :func:`resampled_length`.
-
-    Raises:
-        InputError: if ``samples`` has another shape or is empty, or if the rate is below 1 kHz or
-            above 1 MHz.
-    """
-    samples = mean_of_channels(samples)
-    check_rate(sample_rate, subject)
-    if sample_rate != SAMPLE_RATE and len(samples):
-        length = resampled_length(len(samples), sample_rate)
-        samples = soxr.resample(samples, sample_rate, SAMPLE_RATE, quality=SOXR_QUALITY)[:length]
-        samples = np.pad(samples, (0, length - len(samples)))
-    if not len(samples):
-        raise InputError("has no samples: replace or remove it", subject=subject)
-    return np.ascontiguousarray(samples, dtype=np.float32)
 
 
 def as_16_bits(samples: np.ndarray) -> np.ndarray:

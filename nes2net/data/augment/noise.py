@@ -179,11 +179,11 @@ def draw_noise(files: Sequence[NoiseFile], category: str, num_samples: int, rng:
 
 def draw_excerpt(file: NoiseFile, num_samples: int, rng: Generator) -> np.ndarray:
     """Read ``num_samples`` from a random start; a shorter file is repeated."""
-    from nes2net.data.audio.read import load_excerpt  # imported late for a fast start-up of --help
+    from nes2net.data.audio.read import load_audio  # imported late for a fast start-up of --help
 
     last_start = file.num_samples - num_samples
     start = int(rng.integers(last_start + 1)) if last_start > 0 else 0
-    return head_crop(load_excerpt(file.path, start, num_samples), num_samples, str(file.path))
+    return head_crop(load_audio(file.path, num_samples, start), num_samples, str(file.path))
 
 
 def level_db(x: np.ndarray, floor: float = _POWER_FLOOR) -> float:

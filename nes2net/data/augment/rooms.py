@@ -8,7 +8,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from nes2net.data.audio.packed import ChannelOf
+from nes2net.data.audio.parts import RecordingPart
 from nes2net.data.audio.waveform import SAMPLE_RATE
 from nes2net.data.augment.effect import Effect, Waveform
 from nes2net.data.augment.sources import Sources
@@ -65,7 +65,7 @@ class MeasuredRoom(Effect):
         from nes2net.data.audio.read import load_audio  # imported late for a fast start-up of --help
 
         path = self.sources.impulse_responses[rng.integers(len(self.sources.impulse_responses))]
-        return reverberate(x, load_audio(ChannelOf(path, 0)), str(path), aligned=self.aligned)
+        return reverberate(x, load_audio(RecordingPart(channel=0).of(path)), str(path), aligned=self.aligned)
 
 
 def reverberate(

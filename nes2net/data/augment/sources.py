@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from nes2net.data.audio.files import recordings_below
-from nes2net.data.audio.packed import AnyRecording, audio_error
+from nes2net.data.audio.packed import AnyRecording
 from nes2net.lib.errors import InputError
 from nes2net.lib.files import AnyPath
 
@@ -135,5 +135,5 @@ def _check_length(path: Path) -> int:
 
     num_samples = count_samples(path)
     if num_samples == 0:
-        raise audio_error(path, "has no samples; remove it from its folder")
+        raise InputError("has no samples; remove it from its folder", subject=f"audio file {path}")
     return num_samples

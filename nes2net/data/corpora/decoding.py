@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from nes2net.data.audio.packed import AnyRecording
-from nes2net.data.audio.read import measure_audio
+from nes2net.data.audio.read import AudioFile, MeasuredAudio
 from nes2net.data.audio.waveform import SAMPLE_RATE
 from nes2net.lib.errors import InputError, check_setting
 from nes2net.lib.progress import ProgressDisplay
@@ -26,17 +26,11 @@ _CHUNK = 32  # a process decodes this many files before it returns the results
 
 
 class Decoded(NamedTuple):
-    """The measurements of a decoded file, or its ``error``.
-
-    ``sample_rate`` is in Hz. ``second_decoder``: only FFmpeg could read the file.
-    """
+    """The measurements of a decoded file, or its ``error``."""
 
     path: AnyRecording
-    sample_rate: int = 0
-    channels: int = 0
-    seconds: float = 0.0
-    second_decoder: bool = False
-    error: str | None = None
+    measured: MeasuredAudio | None = None
+    error: str = "the process that decoded it crashed"
 
 
 @dataclass
@@ -60,17 +54,19 @@ class Decoding:
 
     def add(self, decoded: Decoded, name: str) -> None:
         self.files += 1
-        if decoded.error is not None:
+        measured = decoded.measured
+        if measured is None:
             self.unreadable[name] = decoded.error
             return
-        self.seconds += decoded.seconds
-        self.shortest = min(self.shortest, (decoded.seconds, name))
-        self.longest = max(self.longest, (decoded.seconds, name))
-        self.rates[decoded.sample_rate] += 1
-        self.channels[decoded.channels] += 1
-        if decoded.sample_rate != SAMPLE_RATE:
+        seconds = measured.num_samples / measured.sample_rate
+        self.seconds += seconds
+        self.shortest = min(self.shortest, (seconds, name))
+        self.longest = max(self.longest, (seconds, name))
+        self.rates[measured.sample_rate] += 1
+        self.channels[measured.channels] += 1
+        if measured.sample_rate != SAMPLE_RATE:
             self.other_rate.append(name)
-        if decoded.second_decoder:
+        if measured.second_decoder:
             self.second_decoder.append(name)
 
 
@@ -103,10 +99,10 @@ def decode_all(
 def decode(path: AnyRecording) -> Decoded:
     """Decode a file to its end, and check the MD5 sum of a FLAC file."""
     try:
-        sample_rate, channels, length, second_decoder = measure_audio(path)
+        with AudioFile(path) as audio:
+            return Decoded(path, audio.measure())
     except InputError as error:
         return Decoded(path, error=error.reason)
-    return Decoded(path, sample_rate, channels, length / sample_rate, second_decoder)
 
 
 def _decode_each(paths: Sequence[AnyRecording], decode: Callable[[AnyRecording], Decoded] = decode) -> list[Decoded]:
@@ -140,7 +136,7 @@ def decode_in_parallel(
                 try:
                     decoded = pool.submit(decode, path).result()
                 except BrokenProcessPool:
-                    decoded = Decoded(path, error="the process that decoded it crashed")
+                    decoded = Decoded(path)
             yield [decoded]
         remaining = remaining[num_tried:]
 

@@ -16,15 +16,16 @@ _FACTS = {
     **dict.fromkeys(("stop", "end", "end_time"), "end"),
     "duration": "length",
     "channel": "channel",
+    "audio_track": "track",
 }
 #: Columns that say which part is read, and stay facts of a trial.
-PART_FIELDS = ("duration", "channel")
+PART_FIELDS = ("duration", "channel", "audio_track")
 #: Columns of the times at which a part begins and ends.
 TIMES = _FACTS.keys() - set(PART_FIELDS)
 # The columns above, and others that would change what is read.
 _COLUMN = re.compile(
     r"((segment|seg|utt|utterance|audio|cut|clip|chunk|speech|frame|sample|t)_?)?(start|begin|onset|offset|stop|end)s?"
-    r"(_?(time|s|secs?|seconds|ms|msecs?|samples?|frames?|idx|index))?|duration|channel(_selector)?|transforms"
+    r"(_?(time|s|secs?|seconds|ms|msecs?|samples?|frames?|idx|index))?|duration|channel(_selector)?|audio_track|transforms"
 )
 _FEWEST_SAMPLES = 100  # a shorter part is probably stated in seconds
 _LARGEST = 1e12
@@ -43,7 +44,7 @@ def read_part(fields: Mapping[str, str], row: str) -> RecordingPart | None:
     except (KeyError, ValueError):
         raise InputError(
             f"{short_repr(stated)} does not say which part of the recording is meant; expected start and stop (whole "
-            "samples), offset and duration, or start and end (seconds), and channel (from 0); correct them, or rename "
+            "samples), offset and duration, or start and end (seconds), channel and audio_track (from 0); correct them, or rename "
             "columns that mean something else"
         ) from None
     return None if part == RecordingPart() else part
@@ -63,11 +64,13 @@ def _part_of(stated: Mapping[str, str], row: str) -> RecordingPart:
     channel = None
     if "channel" in facts:
         channel = int(facts["channel"])
-    is_clear = len(facts) == len(stated) and all(0 <= value < _LARGEST for value in (start, channel or 0, *lengths))
+    track = int(facts.get("track", 0))
+    values = (start, channel or 0, track, *lengths)
+    is_clear = len(facts) == len(stated) and all(0 <= value < _LARGEST for value in values)
     if in_samples:
         is_clear = is_clear and "start" in stated and lengths[0] >= _FEWEST_SAMPLES
     elif start and "offset" not in stated:
         is_clear = is_clear and bool(lengths)
     if not is_clear or not all(abs(length - lengths[0]) <= TOLERANCE for length in lengths):
         raise ValueError
-    return RecordingPart(start, next(iter(lengths), None), in_samples, channel, row)
+    return RecordingPart(start, next(iter(lengths), None), in_samples, channel, row, track)

@@ -20,9 +20,14 @@ from pathlib import Path, PurePath
 from typing import Literal, NamedTuple, get_args
 from urllib.parse import quote
 
+import numpy as np
+import soundfile
+
 from nes2net.data.audio.files import is_recording
-from nes2net.data.audio.packed import open_recording, pyarrow_module, status_of
-from nes2net.data.audio.read import cut_out
+from nes2net.data.audio.packed import fetch, open_recording, pyarrow_module, status_of
+from nes2net.data.audio.parts import Fetched, PartOf, RecordingBytes
+from nes2net.data.audio.read import AudioFile
+from nes2net.data.audio.waveform import as_16_bits
 from nes2net.data.corpora.generic import FIELDS
 from nes2net.data.corpora.protocol import WHOLE
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial, trials_digest
@@ -53,6 +58,7 @@ _MAX_PLAN_BYTES = 1 << 24  # bytes
 #: from elsewhere, each is a request.
 GROUP_BYTES = 4_000_000
 _GROUP_ROWS = 100  # largest number of recordings in a row group
+_SUBTYPES = {"int16": "PCM_16", "float32": "FLOAT"}  # of samples of a part
 _LABELS = {BONAFIDE: 0, SPOOF: 1, None: None}  # our label → its number in the Arena
 
 
@@ -182,7 +188,7 @@ def _check_and_size_recordings(parts: Mapping[str, Sequence[Trial]], format: For
         missing = []
         for trial in ProgressDisplay(trials, title=f"sizes of {split}", unit="file", delay=1.0):
             try:
-                source = cut_out(trial.recording())
+                source = _fetch(trial)
                 if isinstance(source, Path):
                     split_recordings.append(_Packed(trial, source.stat().st_size, source.suffix))
                 else:  # the recording is in a shard, or a part
@@ -232,10 +238,24 @@ def _notes_json(trial: Trial) -> str:
     return json_text({**dict(trial.extra), **fields, "utterance_id": trial.id}, ensure_ascii=False)
 
 
+def _fetch(trial: Trial) -> Fetched:
+    """Fetch a recording; write the samples of a part to an AU file in memory, without loss."""
+    recording = trial.recording()
+    if isinstance(recording, PartOf):
+        with AudioFile(recording) as audio:
+            if not audio.is_whole():
+                blocks, rates = zip(*audio.blocks())
+                samples = as_16_bits(np.concatenate(blocks, axis=1).T)
+                content = io.BytesIO()
+                soundfile.write(content, samples, rates[0], _SUBTYPES[samples.dtype.name], format="AU")
+                return RecordingBytes(str(recording), content.getvalue(), ".au")
+    return fetch(recording)
+
+
 def _read_content(packed: _Packed) -> bytes:
     path = packed.trial.audio_path()
     with as_input_error(f"audio file {path} cannot be read", OSError):
-        with open_recording(cut_out(packed.trial.recording())) as file:
+        with open_recording(_fetch(packed.trial)) as file:
             content = file.read()
     if len(content) != packed.size:
         raise InputError(f"audio file {path} changed while it was packed: start again when it is complete")

@@ -103,6 +103,10 @@ class Trial:
             return self.audio_path()
         return self.part.of(self.audio_path())
 
+    def choose(self, channel: int | None, track: int = 0) -> Trial:
+        """Choose a channel, unless the part names one, and an audio track, both counted from 0."""
+        return replace(self, part=(self.part or RecordingPart()).choose(channel, track))
+
     def with_audio_of(self, trial: Trial) -> Trial:
         return replace(self, path=trial.path, part=trial.part)
 

@@ -1,13 +1,10 @@
 """How many actors there are, and what each takes of a cluster."""
 
-import os
-import subprocess
 import sys
 
 import pytest
 
 from nes2net.apps.scale.cluster import Resources, connect
-from nes2net.data.audio.files import AUDIO_TRACK
 
 
 @pytest.mark.parametrize(
@@ -37,24 +34,3 @@ def test_processes_of_ray_import_no_modules_from_the_current_folder(tmp_path, mo
     with connect(Resources()):
         searched = ray.get(ray.remote(search_path).remote())
     assert not {"", str(tmp_path)} & set(searched)
-
-
-PRINT_TRACK = f"""
-import os, sys
-import ray
-from nes2net.apps.scale.cluster import Resources, connect
-from nes2net.data.audio.files import AUDIO_TRACK
-
-with connect(Resources(address=sys.argv[1])):
-    print(ray.get(ray.remote(lambda: os.environ["{AUDIO_TRACK}"]).remote()))
-"""
-
-
-@pytest.mark.slow
-def test_processes_of_a_cluster_that_runs_already_read_the_audio_track_of_the_command():
-    ray = pytest.importorskip("ray", reason="the extra 'scale' is not installed")
-    with connect(Resources()):
-        address = ray.get_runtime_context().gcs_address
-        command = [sys.executable, "-c", PRINT_TRACK, address]
-        printed = subprocess.run(command, env={**os.environ, AUDIO_TRACK: "1"}, capture_output=True, text=True)
-    assert printed.stdout == "1\n", printed.stderr

@@ -6,6 +6,8 @@ import fsspec
 import pytest
 from builders.collection import flac, write_shard
 from builders.files import write
+from builders.recordings import noise, tone, write_two_tracks
+from numpy.testing import assert_allclose
 
 from nes2net.apps.scale.engine import decode_piece, score_piece
 from nes2net.apps.scale.reading import pieces_of
@@ -47,6 +49,15 @@ def test_a_shard_that_is_scored_in_pieces_has_the_scores_and_failures_of_nes2net
     assert list(failures) == ["u4"]
     scores = [row["score"] for row in rows if row["score"] is not None]
     assert scores == pytest.approx(read_scores(tmp_path / "s.txt")[1], abs=tolerance)
+
+
+def test_the_chosen_audio_track_of_a_recording_is_decoded(tmp_path):
+    write_two_tracks(tmp_path / "two.mkv")
+    write(tmp_path / "list.txt", "two.mkv\n")
+    (piece,) = pieces_of(shards_of(tmp_path / "list.txt")[0], 16, 2)
+    for track, expected in enumerate((tone(), noise(16000))):
+        (row,) = decode_piece(piece, WaveformReader(None, audio_track=track)).rows
+        assert_allclose(row["waveform"], expected, atol=1e-4)
 
 
 def test_a_missing_recording_of_a_list_fails_alone(spectral_detector, tmp_path):

@@ -24,7 +24,7 @@ def test_a_shard_has_the_same_recordings_from_a_disk_and_from_a_remote_store(tmp
     (shard,) = shards_of(path)
     rows = rows_of(pieces_of(shard, 4, 2))
     # The address is that of audio.packed, which reads the same bytes there.
-    assert [packed.open_recording(row["address"]).read() for row in rows] == list(RECORDINGS.values())
+    assert [packed.open_recording(packed.fetch(row["address"])).read() for row in rows] == list(RECORDINGS.values())
     fsspec.filesystem("memory").pipe(f"/x{kind}", path.read_bytes())
     remote = rows_of(pieces_of(shards_of(f"memory://x{kind}")[0], 4, 2))
     assert [row["content"] for row in remote] == list(RECORDINGS.values())

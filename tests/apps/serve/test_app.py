@@ -13,7 +13,7 @@ from builders.voices import voice
 
 from nes2net import __version__
 from nes2net.apps.serve.desk import Limits
-from nes2net.data.audio.packed import ChannelOf
+from nes2net.data.audio.parts import RecordingPart
 from nes2net.scoring.decisions import Decider
 
 pytestmark = needs_serve
@@ -147,7 +147,7 @@ def test_each_channel_is_scored_by_itself_for_the_page_and_over_http(client, sma
     by_channel = answers(client, "call.wav", path.read_bytes(), each=True)
     assert [answer["row"]["file"] for answer in by_channel] == ["call.wav, channel 0", "call.wav, channel 1"]
     for number, answer in enumerate(by_channel):
-        assert answer["row"]["score"] == small.score(ChannelOf(path, number))
+        assert answer["row"]["score"] == small.score(RecordingPart(channel=number).of(path))
         assert send(client, path, params={"channel": number}).json()["score"] == answer["row"]["score"]
 
 

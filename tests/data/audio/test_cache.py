@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 import soundfile
 from builders import PATIENCE
+from builders.recordings import load_head
 
 from nes2net.data.audio import cache as cache_module
 from nes2net.data.audio.cache import AudioCache
-from nes2net.data.audio.files import AUDIO_TRACK
-from nes2net.data.audio.parts import RecordingPart
-from nes2net.data.audio.read import load_audio, load_head
+from nes2net.data.audio.parts import RecordingPart, choose
+from nes2net.data.audio.read import load_audio
 from nes2net.lib.files import replacing
 
 SAMPLES = 0.3 * np.random.default_rng(0).standard_normal((9000, 3))
@@ -49,7 +49,7 @@ def test_the_cache_gives_the_bits_of_the_decoded_samples_however_many_are_asked_
     cache = AudioCache(tmp_path / "cache")
     expected = load_audio(path)
     assert same_bits(cache.load(path, 700), expected[:700])
-    monkeypatch.setattr(cache_module, "load_head", None)  # nothing is decoded again
+    monkeypatch.setattr(cache_module, "load_audio", None)  # nothing is decoded again
     for num_samples in (None, 500, len(expected) + 1):
         assert same_bits(cache.load(path, num_samples), expected[:num_samples])
 
@@ -67,10 +67,10 @@ def test_samples_are_cached_without_loss(tmp_path, audio, monkeypatch):
     """Also samples that 16 bits cannot hold."""
     for waveform in ([-0.0, 0.5], [1.0, 0.0], [-1.5, 0.0], [2.0**-16, 0.0], [-1.0, 32767 / 32768]):
         waveform = np.array(waveform, np.float32)
-        monkeypatch.setattr(cache_module, "load_head", lambda *_, waveform=waveform: waveform)
+        monkeypatch.setattr(cache_module, "load_audio", lambda *_, waveform=waveform: waveform)
         cache = AudioCache(tmp_path / str(waveform))
         cache.load(audio / "16bit.wav")
-        monkeypatch.setattr(cache_module, "load_head", None)
+        monkeypatch.setattr(cache_module, "load_audio", None)
         assert same_bits(cache.load(audio / "16bit.wav"), waveform)
 
 
@@ -208,11 +208,10 @@ def test_a_recording_longer_than_the_limit_of_the_cache_is_decoded_but_not_cache
     assert not cache.entry(path).exists()
 
 
-def test_each_audio_track_of_a_recording_has_an_entry_of_its_own(audio, tmp_path, monkeypatch):
+def test_each_audio_track_of_a_recording_has_an_entry_of_its_own(audio, tmp_path):
     cache = AudioCache(tmp_path)
-    entry = cache.entry(audio / "stereo.wav")
-    monkeypatch.setenv(AUDIO_TRACK, "1")
-    assert cache.entry(audio / "stereo.wav") != entry
+    path = audio / "stereo.wav"
+    assert cache.entry(choose(path, track=1)) != cache.entry(path)
 
 
 @pytest.mark.parametrize("num_samples", [None, 3000])

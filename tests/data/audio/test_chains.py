@@ -6,21 +6,14 @@ import numpy as np
 import pytest
 import soundfile
 from builders import input_error
-from builders.recordings import noise
+from builders.recordings import decoded, load_excerpt, load_head, load_head_and_length, noise, to_mono_16k
 from numpy.testing import assert_array_equal
 
 from nes2net.data.audio.decoders import ffmpeg_blocks
 from nes2net.data.audio.frames import link_starts
 from nes2net.data.audio.packed import RecordingBytes
-from nes2net.data.audio.read import (
-    count_samples,
-    load_audio,
-    load_excerpt,
-    load_head,
-    load_head_and_length,
-    stream_audio,
-)
-from nes2net.data.audio.waveform import mean_of_channels, to_mono_16k
+from nes2net.data.audio.read import count_samples, load_audio, stream_audio
+from nes2net.data.audio.waveform import mean_of_channels
 
 
 def link(file_format, subtype, *, rate=16000, channels=1, loudness=1.0):
@@ -37,7 +30,7 @@ def one_behind_another(links, name, subtype):
         return np.concatenate([load_audio(recording) for recording in recordings])
     samples = []
     for recording in recordings:
-        samples += [mean_of_channels(block) for block, _ in ffmpeg_blocks(recording)]
+        samples.append(mean_of_channels(decoded(recording, ffmpeg_blocks)[0]))
     return to_mono_16k(np.concatenate(samples)[None], 48000)
 
 

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import soundfile
 from builders import PATIENCE
-from builders.recordings import READERS, bw64, encode, noise, read_every_way, refused, tone
+from builders.recordings import READERS, bw64, decoded, encode, measure_audio, noise, read_every_way, refused, tone
 
 from nes2net.data.audio.decoders import ffmpeg_blocks
-from nes2net.data.audio.packed import ChannelOf
-from nes2net.data.audio.read import load_audio, measure_audio
+from nes2net.data.audio.parts import RecordingPart
+from nes2net.data.audio.read import load_audio
 
 in_mp4_and_mov = pytest.mark.parametrize("suffix", ["m4a", "mov"])
 
@@ -42,7 +42,9 @@ def test_each_of_up_to_twelve_channels_of_pcm_is_decoded_to_its_own_samples(tmp_
         path = tmp_path / "array.wav"
         path.write_bytes(bw64(samples.tobytes(), 1000, channels))
         for channel in range(channels):
-            np.testing.assert_array_equal(load_audio(ChannelOf(path, channel)), samples[:, channel] / np.float32(32768))
+            np.testing.assert_array_equal(
+                load_audio(RecordingPart(channel=channel).of(path)), samples[:, channel] / np.float32(32768)
+            )
 
 
 def test_the_eight_channels_of_an_aac_file_are_counted(tmp_path):
@@ -62,8 +64,8 @@ def test_integer_and_floating_point_samples_come_out_of_ffmpeg_with_the_values_t
 ):
     expected = (tone() * 32767).round() / np.float32(32768)
     encode(tmp_path / "tone.mka", expected, codec, sample_format, format="matroska")
-    decoded = np.concatenate([samples for samples, _ in ffmpeg_blocks(tmp_path / "tone.mka")], axis=1)
-    np.testing.assert_allclose(decoded[0, :16000], expected, rtol=0, atol=tolerance)
+    samples, _ = decoded(tmp_path / "tone.mka", ffmpeg_blocks)
+    np.testing.assert_allclose(samples[0, :16000], expected, rtol=0, atol=tolerance)
 
 
 @pytest.mark.slow

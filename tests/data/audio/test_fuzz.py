@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 import soundfile
-from builders.recordings import encode, noise
+from builders.recordings import encode, noise, to_mono_16k
 from numpy.testing import assert_allclose, assert_array_equal
 
 from nes2net import InputError
-from nes2net.data.audio.read import count_samples, load_audio, stream_audio, to_mono_16k
+from nes2net.data.audio.read import count_samples, load_audio, stream_audio
 
 RATE = 16000
 SAMPLES = noise(12000)

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 import soundfile
 from builders import PATIENCE, input_error, shards
-from builders.recordings import encode, noise, read_every_way
+from builders.recordings import encode, measure_audio, noise, read_every_way, stated_length
 from numpy.testing import assert_array_equal
 
 from nes2net.data.audio import packed
 from nes2net.data.audio.cache import AudioCache
 from nes2net.data.audio.packed import RecordingBytes, is_there, shard_of, size_of
-from nes2net.data.audio.read import count_samples, load_audio, measure_audio, stated_length
+from nes2net.data.audio.read import count_samples, load_audio
 from nes2net.scoring.journal import stamp
 from nes2net.training.dataset import LostFile, check_readable
 

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import soundfile
 from builders import input_error
-from builders.recordings import READERS, read_every_way
+from builders.recordings import READERS, decoded, load_head, measure_audio, read_every_way, stated_length
 from numpy.testing import assert_array_equal
 
-from nes2net.data.audio import decoders
+from nes2net.data.audio.decoders import ffmpeg_blocks, libsndfile_blocks
 from nes2net.data.audio.parts import RecordingPart
-from nes2net.data.audio.read import load_audio, load_head, measure_audio, stated_length
+from nes2net.data.audio.read import load_audio
 
 # Name of a file → its subtype; libsndfile seeks in the first three, and FFmpeg reads Opus.
 FILES = {"a.wav": "PCM_16", "a.flac": "PCM_16", "a.aiff": "PCM_24", "a.ogg": "VORBIS", "opus.ogg": "OPUS"}
@@ -27,9 +27,8 @@ def recordings(request, tmp_path_factory):
 
 def native_samples(path):
     """The samples (N, channels) of a whole file and their rate, as the decoder for this format gives them."""
-    blocks = decoders.ffmpeg_blocks(path) if path.name == "opus.ogg" else decoders.libsndfile_blocks(path, None)
-    pieces, rates = zip(*blocks)
-    return np.concatenate(pieces, axis=1).T, rates[0]
+    samples, rate = decoded(path, ffmpeg_blocks if path.name == "opus.ogg" else libsndfile_blocks)
+    return samples.T, rate
 
 
 @pytest.mark.parametrize("name", FILES)

@@ -8,23 +8,24 @@ import librosa
 import numpy as np
 import pytest
 import soundfile
-from builders.recordings import encode, noise, read_every_way, refused, tone
+from builders.recordings import (
+    encode,
+    load_excerpt,
+    load_head,
+    load_head_and_length,
+    measure_audio,
+    noise,
+    read_every_way,
+    refused,
+    tone,
+)
 from numpy.random import default_rng
 from numpy.testing import assert_allclose, assert_array_equal
 
 from nes2net import InputError
 from nes2net.data.audio.decoders import libsndfile_blocks
-from nes2net.data.audio.packed import ChannelOf
-from nes2net.data.audio.read import (
-    LongAudio,
-    count_samples,
-    load_audio,
-    load_excerpt,
-    load_head,
-    load_head_and_length,
-    measure_audio,
-    stream_audio,
-)
+from nes2net.data.audio.parts import RecordingPart
+from nes2net.data.audio.read import AudioFile, LongAudio, count_samples, load_audio, stream_audio
 
 
 @pytest.mark.slow
@@ -116,6 +117,10 @@ def test_a_path_that_is_no_regular_file_is_refused_with_what_it_is(tmp_path, mon
     refused(name, rf"{re.escape(name)}.* {message}")
 
 
+def test_a_path_with_a_null_byte_is_refused():
+    refused("a\0.wav", "cannot be opened .*null byte")
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_a_recording_with_nan_or_infinite_samples_is_refused(tmp_path, value):
     soundfile.write(tmp_path / "x.wav", np.array([0, 0, value, 0]), 16000, subtype="FLOAT")
@@ -138,7 +143,7 @@ def test_a_recording_of_several_channels_is_read_as_their_mean(three_channels):
 def test_a_channel_of_a_recording_is_read_by_its_number(three_channels):
     path, samples = three_channels
     for channel in range(3):
-        assert_array_equal(load_audio(ChannelOf(path, channel)), samples[:, channel])
+        assert_array_equal(load_audio(RecordingPart(channel=channel).of(path)), samples[:, channel])
 
 
 @pytest.mark.parametrize("suffix", ["wav", "flac", "mp3"])
@@ -147,7 +152,8 @@ def test_a_recording_longer_than_allowed_is_refused_before_its_end_is_read(tmp_p
     path = tmp_path / f"recording.{suffix}"
     soundfile.write(path, noise(), 16000)
     loaded = load_audio(path)
-    assert_array_equal(load_audio(path, longest=len(loaded)), loaded)
+    with AudioFile(path) as audio:
+        assert_array_equal(audio.read_with_length(9**9, longest=len(loaded))[0], loaded)
     read = []
 
     def counted(*arguments):
@@ -157,7 +163,7 @@ def test_a_recording_longer_than_allowed_is_refused_before_its_end_is_read(tmp_p
 
     monkeypatch.setattr("nes2net.data.audio.read.libsndfile_blocks", counted)
     with pytest.raises(LongAudio, match=f"recording.{suffix} is longer than 0.5 s"):
-        load_audio(path, longest=8000)
+        AudioFile(path).read_with_length(9**9, longest=8000)
     assert 8000 < sum(read) < 20000
 
 

@@ -8,14 +8,24 @@ import numpy as np
 import pytest
 import soundfile
 from builders.ogg import begun_later, pages, with_input_rate
-from builders.recordings import encode, noise, packets_of, read_every_way, refused, tone, write_two_tracks
+from builders.recordings import (
+    decoded,
+    encode,
+    noise,
+    packets_of,
+    read_every_way,
+    refused,
+    to_mono_16k,
+    tone,
+    write_two_tracks,
+)
 from numpy.testing import assert_allclose, assert_array_equal
 
 from nes2net.actions.flags import Reading
 from nes2net.data.audio.decoders import ffmpeg_blocks, libsndfile_blocks
-from nes2net.data.audio.files import AUDIO_TRACK
+from nes2net.data.audio.parts import choose
 from nes2net.data.audio.read import load_audio
-from nes2net.data.audio.waveform import to_mono_16k
+from nes2net.data.corpora.trial import Trial
 
 # ---- Opus
 
@@ -113,8 +123,8 @@ def write_mp3(path, first_packet):
 def test_libsndfile_ffmpeg_and_every_reader_begin_a_stream_at_the_same_sample(tmp_path, write, start):
     path = tmp_path / "noise"
     write(path, start)
-    by_libsndfile = np.concatenate([samples for samples, _ in libsndfile_blocks(path, None)], axis=1)
-    by_ffmpeg = np.concatenate([samples for samples, _ in ffmpeg_blocks(path)], axis=1)
+    by_libsndfile, _ = decoded(path, libsndfile_blocks)
+    by_ffmpeg, _ = decoded(path, ffmpeg_blocks)
     assert_allclose(by_ffmpeg, by_libsndfile, atol=1e-5)
     assert_array_equal(read_every_way(path), by_libsndfile[0])
 
@@ -179,20 +189,17 @@ def test_of_several_audio_tracks_the_first_is_read_with_a_remark(two_tracks, cap
     assert f"{two_tracks}: audio track 0 of 2 (from 0) is read" in capsys.readouterr().err
 
 
-def test_a_flag_of_the_commands_chooses_another_audio_track(two_tracks, monkeypatch):
-    monkeypatch.setenv(AUDIO_TRACK, "0")
-    Reading(audio_track=1)
-    assert_allclose(read_every_way(two_tracks), noise(16000), atol=1e-4)
-    Reading()
+def test_a_flag_of_the_commands_chooses_another_audio_track_only_of_its_trials(two_tracks):
+    (trial,) = Reading(audio_track=1).choose([Trial("a", two_tracks)])
+    assert_allclose(read_every_way(trial.recording()), noise(16000), atol=1e-4)
     assert_allclose(load_audio(two_tracks), tone(), atol=1e-4)
 
 
 @pytest.mark.parametrize("suffix", ["mkv", "wav"])
-def test_an_audio_track_that_a_file_lacks_is_refused(tmp_path, monkeypatch, suffix):
+def test_an_audio_track_that_a_file_lacks_is_refused(tmp_path, suffix):
     path = tmp_path / f"noise.{suffix}"
     encode(path, noise(), "pcm_s16le", "s16")
-    monkeypatch.setenv(AUDIO_TRACK, "1")
-    refused(path, "has 1 audio track, counted from 0, so there is no track 1")
+    refused(choose(path, track=1), "has 1 audio track, counted from 0, so there is no track 1")
 
 
 # ---- Tags

@@ -15,7 +15,7 @@ from numpy.random import default_rng
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import signal
 
-from nes2net.data.audio.packed import ChannelOf
+from nes2net.data.audio.parts import RecordingPart
 from nes2net.data.audio.read import load_audio
 from nes2net.data.augment import NoiseAugmentation
 from nes2net.data.augment.noise import add_noise, draw_excerpt
@@ -101,7 +101,7 @@ def plain_augmentation(x, rng, musan, rirs, probability):
         return x
     if rng.integers(2) == 1:
         paths = find_impulse_responses(rirs)
-        return plain_reverberation(x, load_audio(ChannelOf(paths[rng.integers(len(paths))], 0)))
+        return plain_reverberation(x, load_audio(RecordingPart(channel=0).of(paths[rng.integers(len(paths))])))
     name = ["noise", "speech", "music"][rng.integers(3)]
     paths = sorted(p for p in (musan / name).rglob("*.wav") if not p.name.startswith("."))
     low, high = {"noise": (1, 1), "speech": (3, 8), "music": (1, 1)}[name]

@@ -11,6 +11,7 @@ import pytest
 import soundfile
 from builders import recordings
 
+from nes2net.data.audio.read import MeasuredAudio
 from nes2net.data.corpora import decoding
 from nes2net.data.corpora.decoding import Decoded, decode_all, decode_in_parallel
 
@@ -93,7 +94,7 @@ def forked(monkeypatch):
 def dies_at_c(path):
     if path.name == "c":
         os.kill(os.getpid(), signal.SIGKILL)
-    return Decoded(path, 16000, 1, 1.0)
+    return Decoded(path, MeasuredAudio(16000, 1, 16000, second_decoder=False))
 
 
 @pytest.mark.slow
@@ -108,4 +109,4 @@ def test_only_the_file_whose_decoding_crashes_a_process_is_reported_as_unreadabl
     chunks = [paths[n : n + size] for n in range(0, len(paths), size)]
     results = [decoded for chunk in decode_in_parallel(chunks, 1, dies_at_c) for decoded in chunk]
     assert sorted(d.path for d in results) == sorted(paths)
-    assert {d.path.name: d.error for d in results if d.error} == {"c": "the process that decoded it crashed"}
+    assert {d.path.name: d.error for d in results if d.measured is None} == {"c": "the process that decoded it crashed"}

@@ -26,7 +26,8 @@ start,duration | 0.5,1 | from 0.5 s, lasts 1.0 s
 Start,END | 0.1,0.3 | from 0.1 s, lasts 0.2 s
 begin,end,duration | 1,3,2.005 | from 1.0 s, lasts 2.0 s
 start_time,end_time | 1,3 | from 1.0 s, lasts 2.0 s
-channel | 1 | from 0.0 s, channel 1
+channel | 1 | channel 1
+audio_track | 1 | audio track 1
 offset,duration,channel | ,, | None
 start | 0 | None
 start,stop | 0, | None

@@ -11,7 +11,7 @@ from builders import input_error
 from builders.listed_parts import parts_and_files
 
 from nes2net.cli.main import main
-from nes2net.data.audio.packed import open_recording
+from nes2net.data.audio.packed import fetch, open_recording
 from nes2net.data.audio.parts import RecordingPart
 from nes2net.data.audio.read import load_audio
 from nes2net.data.corpora import asvspoof2019_la, pack, shards
@@ -38,7 +38,7 @@ def test_packed_trials_are_read_back_with_their_fields_and_recordings(corpus, fo
         original = asvspoof2019_la.CORPUS.trials(corpus, split)
         assert without_place(packed_trials) == without_place(replace(t, phase=split) for t in original)
         for packed, file in zip(packed_trials, original):
-            assert open_recording(packed.path).read() == file.path.read_bytes()
+            assert open_recording(fetch(packed.path)).read() == file.path.read_bytes()
 
 
 def test_packing_keeps_ids_beside_a_further_column_that_is_called_utterance_id(dev_trials, tmp_path):
@@ -53,7 +53,7 @@ def test_shards_are_packed_into_shards_of_another_format(dev_trials, tmp_path, f
     assert main(["data", "pack", "shards", str(tmp_path / first), str(tmp_path / second), "--format", second]) == 0
     repacked = CORPUS.trials(tmp_path / second, "dev")
     assert without_place(repacked) == without_place(CORPUS.trials(tmp_path / first, "dev"))
-    assert [open_recording(t.path).read() for t in repacked] == [t.path.read_bytes() for t in dev_trials]
+    assert [open_recording(fetch(t.path)).read() for t in repacked] == [t.path.read_bytes() for t in dev_trials]
 
 
 @pytest.mark.parametrize("format", ["parquet", "tar"])

@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 import soundfile
 from builders import input_error
+from builders.recordings import to_mono_16k
 from numpy.testing import assert_allclose
 from scipy.signal import butter, sosfilt
 
 from nes2net.data.audio.read import load_audio, stream_audio
-from nes2net.data.audio.waveform import SAMPLE_RATE, to_mono_16k
+from nes2net.data.audio.waveform import SAMPLE_RATE
 from nes2net.scoring.decisions import calibration
 from nes2net.scoring.decisions.population import SILENCE, EmbeddingModel, Population, Traits, measure, measure_blocks
 
