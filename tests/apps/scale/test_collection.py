@@ -130,7 +130,7 @@ def finished_command(tmp_path, monkeypatch):
     shard = write_shard(tmp_path / "x.tar", {"a": b"", "b": b""})
     write_results(out, shards_of(shard)[0], RUN, ROWS)
     settings = {"name": str(model), "files": _stamps_of_model(model), "num_samples": "auto", "batch_size": None}
-    settings |= {"device": "auto", "dtype": "auto", "config": None, "base": None}
+    settings |= {"audio_track": 0, "device": "auto", "dtype": "auto", "config": None, "base": None}
     counts = {"shards": 1, "total": 2, "scored": 1}
     write_record(out, {"run": RUN, "failures": {}, "asked": settings, **counts})
     monkeypatch.setitem(sys.modules, "ray", None)
