@@ -59,6 +59,8 @@ class InputError(Explained, ValueError):
     The command line prints it without a traceback, and exits with status 2.
     """
 
+    http_status = 422
+
 
 class MissingLibrary(InputError):
     """A needed library is not installed, or cannot be imported."""

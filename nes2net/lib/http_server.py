@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import logging
 import os
 import socket
 import time
@@ -14,11 +13,10 @@ from urllib.parse import urlsplit
 from weakref import WeakSet
 
 from nes2net.lib.errors import InputError, as_input_error
-from nes2net.lib.repeated_logs import OncePerMinute
+from nes2net.lib.service_log import LOGGER, tell
+from nes2net.lib.terminal import printable_name
 from nes2net.lib.this_process import most_open_files
 
-_LOGGER = logging.getLogger("nes2net.connections")
-_LOGGER.addFilter(OncePerMinute())
 _PAUSE = 0.005  # seconds in which a connection that was cut off usually ends
 
 
@@ -83,8 +81,11 @@ def is_loopback(host: str) -> bool:
 
 
 def names_at(host: str) -> list[str]:
-    """List the host names of a server at ``host``, for :func:`check_site`; none for a loopback IP address."""
-    if is_address(host) and is_loopback(host):
+    """List the host names of a server at ``host``, for :func:`check_site`; none for a loopback IP address.
+
+    Raises InputError if ``host`` has no address here.
+    """
+    if is_loopback(host) and is_address(host):
         return []
     name = socket.gethostname()
     names = [name, f"{name}.local", socket.getfqdn()]
@@ -138,7 +139,7 @@ class Listener(socket.socket):
                 if self.fileno() < 0 or isinstance(error, BlockingIOError):
                     raise
                 if not isinstance(error, TimeoutError):
-                    _LOGGER.warning("a connection could not be opened (%s)", error.strerror)
+                    LOGGER.warning("a connection could not be opened (%s)", error.strerror)
                     self._must_pause = True
                 continue
             if self._makes_room():
@@ -151,7 +152,7 @@ class Listener(socket.socket):
         self._connections = [connection for connection in self._connections if connection.fileno() >= 0]
         if len(self._connections) < self.most:
             return True
-        _LOGGER.warning("more than %d connections: idle ones are closed", self.most)
+        LOGGER.warning("more than %d connections: idle ones are closed", self.most)
         idle = next(
             (connection for connection in self._connections if connection not in self.served), None
         )  # the oldest
@@ -198,6 +199,15 @@ def address_of(listener: socket.socket, host: str, scheme: str = "http") -> str:
     """Write the address by which clients reach ``listener``."""
     name = f"[{host}]" if ":" in host else host
     return f"{scheme}://{name}:{listener.getsockname()[1]}"
+
+
+def announce(model: str, url: str, host: str, what: str) -> None:
+    """Say that ``what``, such as ``"page"``, is ready at ``url``; warn if other machines can reach ``host``."""
+    if not is_loopback(host):
+        LOGGER.warning(
+            "warning: everyone who can reach %s can use this %s; there is no password and no encryption", url, what
+        )
+    tell("ready", f"{printable_name(model)} is served at {url} (Ctrl-C ends it)", model=model, url=url)
 
 
 def _host_and_port(origin: str) -> str | None:

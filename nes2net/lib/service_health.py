@@ -1,18 +1,27 @@
-"""Health and metrics of a server: the answers of ``/health`` and ``/metrics``."""
+"""Health and metrics of a server, and whether a failure is the request's fault or the server's."""
 
 from __future__ import annotations
 
+import errno
+import time
+from tempfile import gettempdir
 from typing import Literal, TypeAlias
 
 from prometheus_client import CollectorRegistry, Counter, Info, ProcessCollector, generate_latest
 from pydantic import ConfigDict, with_config
 from typing_extensions import TypedDict  # before Python 3.12, pydantic refuses the type of `typing`
 
+from nes2net.lib.errors import BrokenPart, InputError
+from nes2net.lib.service_log import LOGGER
 from nes2net.lib.terminal import printable
+from nes2net.lib.this_process import is_out_of_memory
 from nes2net.version import __version__
 
 #: State of a server.
-Status: TypeAlias = Literal["ready", "loading", "stopping"]
+Status: TypeAlias = Literal["ready", "loading", "stopping", "full"]
+_OF_SERVER = (OSError, MemoryError, ImportError, BrokenPart)  # no request is at fault for these errors
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_FULL_FOR = 60.0  # seconds after a full disk in which a server says so
 
 
 @with_config(ConfigDict(extra="forbid", use_attribute_docstrings=True))
@@ -20,18 +29,17 @@ class Health(TypedDict):
     """Whether the server accepts recordings or calls."""
 
     status: Status
-    """State of the server: `ready` with HTTP status 200; `loading` and `stopping` with HTTP status 503."""
+    """State of the server: `ready` with HTTP status 200; `loading`, `stopping` and `full` (in the last minute, its disk
+    was full) with HTTP status 503."""
     model: str
     """Name of the detector."""
 
 
-def health_of(status: Status, model: str) -> tuple[int, Health]:
-    """Return the HTTP status and the answer of ``/health``."""
-    return 200 if status == "ready" else 503, Health(status=status, model=printable(model))
-
-
 class Metrics:
     """Counts for Prometheus; subclasses add counts to :attr:`registry`."""
+
+    _full_until = 0.0  # by the monotonic clock
+    state: Status = "loading"
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -42,8 +50,31 @@ class Metrics:
         )
 
     def describe(self, model: str, precision: str, device: object) -> None:
+        """Describe the detector of a server that is now ready."""
         facts = {"model": printable(model), "version": __version__, "precision": precision, "device": str(device)}
         self._facts.info(facts)
+        self.state = "ready"
+
+    def health(self, model: str) -> tuple[int, Health]:
+        """Return the HTTP status and the answer of ``/health``."""
+        status = self.state
+        if status == "ready" and time.monotonic() < self._full_until:
+            status = "full"
+        return 200 if status == "ready" else 503, Health(status=status, model=printable(model))
+
+    def failure(self, error: Exception) -> tuple[int, str]:
+        """Return the HTTP status of a failed request, and what to answer.
+
+        The status is below 500 if the request is at fault. A fault of the server is logged.
+        """
+        cause = error.__cause__ or error
+        if isinstance(error, InputError) and not (isinstance(cause, _OF_SERVER) or is_out_of_memory(cause)):
+            return error.http_status, str(error)
+        LOGGER.error("the server failed", exc_info=error)
+        if isinstance(cause, OSError) and cause.errno in _FULL:
+            self._full_until = time.monotonic() + _FULL_FOR
+            return 507, f"not scored: the disk of the server is full ({gettempdir()}); try again later"
+        return 500, f"not scored: the server failed ({type(cause).__name__})"
 
     def text(self) -> bytes:
         return generate_latest(self.registry)

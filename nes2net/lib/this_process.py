@@ -54,8 +54,8 @@ def is_first_to_fail() -> bool:
 if sys.platform != "win32":
     import resource
 
-# Words by which PyTorch on CPU and CUDA, cuBLAS, cuDNN, onnxruntime and the operating system report
-# a lack of memory.
+# Words by which PyTorch on CPU and CUDA, cuBLAS, cuDNN, onnxruntime, the operating system and nes2net's kernel report a
+# lack of memory.
 _WORDS = (
     "out of memory",
     "not enough memory",
@@ -63,6 +63,7 @@ _WORDS = (
     "cannot allocate memory",
     "failed to allocate memory",
     "_alloc_failed",
+    "fit into the memory",
 )
 
 

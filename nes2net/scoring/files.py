@@ -149,6 +149,7 @@ class _File(Generic[T]):
             failure = error
         except Exception as error:  # a decoder can raise any error on a damaged file
             failure = InputError(f"could not be read ({type(error).__name__}: {error})", subject=str(self.source))
+            failure.__cause__ = error
         self.finish(Failed(self.source.recording, failure))
         return None
 

@@ -6,6 +6,7 @@ A file is scored in the same way, block by block (:func:`nes2net.scoring.track.s
 from __future__ import annotations
 
 import math
+from time import monotonic
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
@@ -62,6 +63,8 @@ class TimedWindow(NamedTuple):
     """End in seconds."""
     samples: np.ndarray
     """(N,) float32."""
+    arrived: float
+    """Reading of the monotonic clock when the last sample was pushed."""
 
 
 AnyWindow = TypeVar("AnyWindow", Window, TimedWindow)
@@ -390,7 +393,7 @@ class Stream:
         for window in windows:
             start = self.piece_start + window.start / SAMPLE_RATE
             end = self.piece_start + (window.start + len(window.samples)) / SAMPLE_RATE
-            self.waiting.append(TimedWindow(start, end, window.samples))
+            self.waiting.append(TimedWindow(start, end, window.samples, monotonic()))
 
     def _end_piece(self, scores_short: bool) -> None:
         for block in self._at_16k.finish():

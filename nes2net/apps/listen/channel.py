@@ -65,7 +65,7 @@ class Channel:
     Args:
         hop: seconds from one window to the next.
         evidence: adds up the evidence by a calibration, if any.
-        is_live: whether the audio arrives as it is spoken; only then, its lag is measured.
+        is_live: whether the audio arrives as it is spoken; only then, lag and delay are measured.
         vad: the rule for windows with little speech.
         earlier: tally before a restart, whose time continues.
     """
@@ -91,7 +91,7 @@ class Channel:
         # judged.
         self._warn_from: float | None = None
         self._computing: deque[float] = deque(maxlen=_MAX_TIMES)  # seconds to judge each window
-        self._lags: deque[float] = deque(maxlen=_MAX_TIMES)  # seconds from the end of each window to its line
+        self._lags: deque[float] = deque(maxlen=_MAX_TIMES)  # seconds from the arrival of each window to its line
 
     def take(self, samples: np.ndarray, start_time: float | None, max_waiting: int | None) -> None:
         """Put the windows that are now complete into :attr:`queue`.
@@ -147,7 +147,8 @@ class Channel:
         lines += self._warn_if_unjudged(line)
         self._computing.append(time.perf_counter() - began)
         if self.is_live and self._began is not None:
-            line["lag"] = time.monotonic() - self._began - item.end
+            line["lag"] = time.monotonic() - item.arrived
+            line["late"] = item.arrived - self._began - item.end
             self._lags.append(line["lag"])
         return lines
 

@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -14,14 +13,15 @@ from nes2net.actions.flags import Deciding, Loading, ScorerName
 from nes2net.apps.listen.settings import ServerSettings, Windows
 from nes2net.lib.commands import Count, Flag, command_facts
 from nes2net.lib.conditions import NotWith
-from nes2net.lib.errors import InputError, MissingLibrary
-from nes2net.lib.installation import how_to_install
+from nes2net.lib.errors import InputError, with_flag_names
+from nes2net.lib.installation import optional
 from nes2net.lib.stop_signals import StopSignals
-from nes2net.lib.terminal import print_note, print_warnings, say
+from nes2net.lib.terminal import printable_name, say
 
 if TYPE_CHECKING:
     from nes2net.apps.listen.listening import LiveJudge
     from nes2net.apps.listen.sources import Source
+    from nes2net.scoring.decisions.decision import Decider
 
 
 @dataclass(frozen=True)
@@ -73,15 +73,15 @@ def listen(
         serve: listen for WebSocket clients in place of a source
     """
     with StopSignals() as stop:
+        decider = deciding.decider()  # a wrong calibration is found before PyTorch is imported
         from nes2net.apps.listen.sources import open_source
 
         if (source is None) == (serve is None):
             raise InputError("name one source, such as - for the standard input, or `serve`, and not both")
-        load = partial(_load_judge, model, loading, deciding, windows)
+        load = partial(_load_judge, model, loading, deciding, decider, windows)
         if serve is not None:
             for library in ("websockets", "prometheus_client"):
-                if find_spec(library) is None:
-                    raise MissingLibrary(f"clients need {library}, which is not installed: {how_to_install('listen')}")
+                optional(library, f"clients need {library}", "listen")
             _serve(load, Path(model).name, serve, server, stop)
             return
         opened_source = open_source(str(source), **vars(audio))
@@ -89,19 +89,21 @@ def listen(
         _listen(load(), opened_source, json_, stop)
 
 
-def _load_judge(model: str, loading: Loading, deciding: Deciding, windows: Windows) -> LiveJudge:
+def _load_judge(
+    model: str, loading: Loading, deciding: Deciding, decider: Decider | None, windows: Windows
+) -> LiveJudge:
     from nes2net.apps.listen.listening import LiveJudge
     from nes2net.data.audio.waveform import SAMPLE_RATE
+    from nes2net.lib.service_log import LOGGER
     from nes2net.scoring.calibrated import check_decider, default_window
 
-    decider = deciding.decider()
     scorer = loading.scorer(model)
     window = default_window(scorer, decider) if windows.window is None else windows.window
     calibration = deciding.calibration and Path(deciding.calibration).name
     judge = LiveJudge(scorer, Path(model).name, decider, calibration, **{**vars(windows), "window": window})
     if decider is not None:
         for note in check_decider(scorer, decider, round(window * SAMPLE_RATE)):
-            print_note(note)
+            LOGGER.warning("note: %s", printable_name(with_flag_names(note)))
     return judge
 
 
@@ -133,21 +135,17 @@ def _serve(
     load: Callable[[], LiveJudge], model: str, address: str, settings: ServerSettings, stop: StopSignals
 ) -> None:
     from nes2net.apps.listen.server import Server
-    from nes2net.lib.http_server import address_of, address_to_serve, is_loopback, listening_socket, names_at
+    from nes2net.lib.http_server import address_of, address_to_serve, announce, listening_socket, names_at
+    from nes2net.lib.service_log import logging_as
 
     host, port = address_to_serve(address)
-    is_local = is_loopback(host)
-    with listening_socket(host, range(port, port + 1)) as listener:  # only this port
-        server = Server(model, settings, names_at(host))
+    names = names_at(host)
+    with listening_socket(host, range(port, port + 1)) as listener, logging_as(settings.log):  # only this port
+        server = Server(model, settings, names)
         with server.accepting(listener):  # requests for its health are answered while the detector is loaded
             stop.check()
             server.begin(load())
             stop.action = server.stop
             stop.check()
-            url = address_of(listener, host, "ws")
-            if not is_local:
-                print_warnings(
-                    [f"everyone who can reach {url} can use this server; there is no password and no encryption"]
-                )
-            say(f"{model} listens at {url} (Ctrl-C ends it)")
+            announce(model, address_of(listener, host, "ws"), host, "server")
             server.serve()

@@ -1,4 +1,4 @@
-"""Count what the server of calls does, for ``/metrics``."""
+"""Count and log what the server of calls does."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from prometheus_client import Counter, Gauge, Histogram
 
 from nes2net.apps.listen.channel import Line
 from nes2net.lib.service_health import Metrics
+from nes2net.lib.service_log import log_event
 
 _SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)  # upper bounds of the histogram's buckets
 
@@ -19,16 +20,24 @@ class CallMetrics(Metrics):
         registry = self.registry
         present = Gauge("nes2net_calls_present", "Calls that are being served.", registry=registry)
         present.set_function(num_running)
-        self.calls = Counter("nes2net_calls", "Ended connections by WebSocket close code.", ["code"], registry=registry)
+        self._calls = Counter(
+            "nes2net_calls", "Ended or refused calls by WebSocket close code or HTTP status.", ["code"], registry=registry
+        )
         self._windows = Counter("nes2net_windows", "Windows by outcome.", ["outcome"], registry=registry)
         self._alarms = Counter("nes2net_alarms", "Alarms that began.", registry=registry)
         self._lag = Histogram(
-            "nes2net_lag_seconds", "Time from the end of a window to its line.", buckets=_SECONDS, registry=registry
+            "nes2net_lag_seconds", "Time from the arrival of a window to its line.", buckets=_SECONDS, registry=registry
         )
 
-    def count(self, line: Line) -> None:
+    def end(self, event: str, code: int | None, **call: str) -> None:
+        """Count and log a call that ended, or was refused, with a WebSocket close code or an HTTP status."""
+        self._calls.labels(code).inc()
+        log_event(event, code=code, **call)
+
+    def count(self, line: Line, call: str) -> None:
         if line["event"] == "alarm":
             self._alarms.inc()
+            log_event("alarm", call=call, seconds=line["time"], because=line["because"])
         elif line["event"] == "skipped":
             self._windows.labels("skipped").inc(line["windows"])
         elif line["event"] == "score":

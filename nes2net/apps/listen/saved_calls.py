@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 import os
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,12 +14,11 @@ from nes2net.apps.listen.listening import LiveJudge, Session
 from nes2net.lib.errors import InputError
 from nes2net.lib.files import check_writable, json_text, replacing, writing
 from nes2net.lib.plain_data import StrictModel, read_json_as
-from nes2net.lib.repeated_logs import OncePerMinute
+from nes2net.lib.service_log import LOGGER
 
-_LOGGER = logging.getLogger("nes2net.apps.listen.saved_calls")
-_LOGGER.addFilter(OncePerMinute())
-#: Seconds within which a call may continue from its saved state.
+#: Seconds within which a call may continue from its saved state, after its loss or a restart of the server.
 MAX_AGE = 600.0
+_MAX_GAP = 86400.0  # longest time in seconds from the latest window of a call until it continues
 _REMEDY = "name a folder of yours with `state`"
 _MAX_BYTES = 1 << 14  # largest number of bytes in a file; eight channels need 5,000
 _MAX_FILES = 1000
@@ -37,6 +34,7 @@ class Parked(NamedTuple):
 class _SavedCall(StrictModel):
     basis: str  # digest of what evidence depends on besides audio, see SavedCalls._digest_of_settings
     channels: list[Tally]  # in the order of the session's channels
+    time: float  # reading of the monotonic clock, which is the same for all processes until this machine restarts
 
 
 class SavedCalls:
@@ -49,15 +47,18 @@ class SavedCalls:
         self._folder = folder
         decisions = judge.decider and judge.decider.basis()
         self._facts = {"detector": judge.scorer.fingerprint(), "decisions": decisions, "latch": judge.latch}
+        files = sorted(self._folder.glob(f"call-{'[0-9a-f]' * 64}.json"), key=os.path.getmtime)
+        # File of a lost call → reading of the monotonic clock when it was lost, oldest first.
+        self._lost = dict.fromkeys(files, time.monotonic())
         self.tidy()
 
     def save(self, session: Session, tallies: list[Tally]) -> None:
-        state = _SavedCall(basis=self._digest_of_settings(session), channels=tallies)
+        state = _SavedCall(basis=self._digest_of_settings(session), channels=tallies, time=time.monotonic())
         try:
             with replacing(self._path(session.ready["session"])) as temporary:
                 temporary.write_text(state.model_dump_json(), encoding="utf-8")
         except (OSError, InputError) as error:
-            _LOGGER.warning("the state of a call could not be saved, so it cannot continue after a restart: %s", error)
+            LOGGER.warning("the state of a call could not be saved, so it cannot continue after a restart: %s", error)
 
     def restore(self, key: str, begin: Callable[[Sequence[Tally]], Session]) -> Parked | None:
         """Return the session of ``key``; None if its state is missing, damaged, too old or of other settings.
@@ -70,27 +71,34 @@ class SavedCalls:
             return None
         try:
             saved = read_json_as(_SavedCall, path, _MAX_BYTES, "the state of a call", "remove it")
-            seconds = max(0.0, time.time() - os.path.getmtime(path))
             session = begin(saved.channels)
         except (OSError, InputError) as error:
-            _LOGGER.warning("a call begins again, because its saved state cannot be used: %s", error)
+            LOGGER.warning("a call begins again, because its saved state cannot be used: %s", error)
             return None
-        if saved.basis != self._digest_of_settings(session) or len(saved.channels) != len(session.ready["channels"]):
+        is_same = saved.basis == self._digest_of_settings(session)
+        # After a restart of this machine, its clock is another.
+        has_clock = 0 <= time.monotonic() - saved.time <= _MAX_GAP
+        if not (is_same and has_clock and len(saved.channels) == len(session.ready["channels"])):
             return None
+        self._lost.pop(path, None)
         session.ready["session"] = key
-        return Parked(session, time.monotonic() - seconds)
+        return Parked(session, saved.time)
 
-    def remove(self, key: str) -> None:
-        self._path(key).unlink(missing_ok=True)
+    def end(self, key: str, may_continue: bool) -> None:
+        """Remove the state of a call, or keep it for a while."""
+        path = self._path(key)
+        if may_continue:
+            self._lost[path] = time.monotonic()
+        else:
+            path.unlink(missing_ok=True)
 
     def tidy(self) -> None:
         """Remove old files, and the oldest of too many."""
-        oldest = time.time() - MAX_AGE
-        with suppress(OSError):  # another thread was faster
-            files = sorted(self._folder.glob(f"call-{'[0-9a-f]' * 64}.json"), key=os.path.getmtime, reverse=True)
-            for number, path in enumerate(files):
-                if number >= _MAX_FILES or os.path.getmtime(path) < oldest:
-                    path.unlink()
+        oldest = time.monotonic() - MAX_AGE
+        for number, (path, since) in enumerate(reversed(list(self._lost.items()))):
+            if number >= _MAX_FILES or since < oldest:
+                del self._lost[path]
+                path.unlink(missing_ok=True)
 
     def _path(self, key: str) -> Path:
         return self._folder / f"call-{hashlib.sha256(key.encode()).hexdigest()}.json"

@@ -6,7 +6,7 @@ import logging
 import socket
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -30,12 +30,9 @@ from nes2net.lib.errors import InputError
 from nes2net.lib.files import json_text
 from nes2net.lib.http_server import Listener, Refused, check_site, most_connections
 from nes2net.lib.plain_data import StrictModel, validate_json
-from nes2net.lib.repeated_logs import OncePerMinute
-from nes2net.lib.service_health import Status, health_of
+from nes2net.lib.service_log import log_event
 from nes2net.lib.this_process import most_open_files
 
-_LOGGER = logging.getLogger("nes2net.apps.listen")
-_LOGGER.addFilter(OncePerMinute())
 #: Seconds after which a client that sends no message is disconnected, unless the settings state others.
 MAX_SILENCE = 30.0
 #: Seconds that sending a line to a client may take; after that, the client is disconnected.
@@ -100,38 +97,36 @@ class Server:
     """
 
     def __init__(self, model: str, settings: ServerSettings, names: Iterable[str] = ()) -> None:
-        max_clients = settings.clients
-        self._idle = settings.idle
+        self._settings = settings
         self._origins = {origin.lower().rstrip("/") for origin in settings.allow_origin}
         self._max_connections = most_connections(_FILES_EACH)
-        if max_clients > self._max_connections:
+        if settings.clients > self._max_connections:
             raise InputError(
-                f"`clients` must be at most {self._max_connections}, not {max_clients}, because this process may open only "
-                f"{most_open_files()} files: allow it more with ulimit -n"
+                f"`clients` must be at most {self._max_connections}, not {settings.clients}, because this process may open "
+                f"only {most_open_files()} files: allow it more with ulimit -n"
             )
         self._model = model
-        self._state_folder = settings.state
         self._judge: LiveJudge | None = None  # None until the detector is loaded
         self._saved_calls: SavedCalls | None = None
-        self._max_clients = max_clients
-        self._slots = threading.BoundedSemaphore(max_clients)
+        self._slots = threading.BoundedSemaphore(settings.clients)
         self._names = {name.lower().rstrip(".") for name in (*names, *settings.allow_name)}
-        self._lock = threading.Lock()
-        self._running: dict[str, tuple[Listening, ServerConnection]] = {}  # token of a session → session, connection
+        self._changed = threading.Condition()  # guards the following; wakes threads that wait for lost connections
+        self._serving: dict[str, ServerConnection] = {}  # token of a session → the only connection that may serve it
+        self._running: dict[ServerConnection, Listening] = {}
         self._parked: dict[str, Parked] = {}  # token → session whose connection was lost, oldest first
-        self._is_stopped = False
+        self._is_ending = False  # whether calls are stopped
         self._metrics = CallMetrics(lambda: len(self._running))
 
     def stop(self) -> None:
-        """Let :meth:`serve` end after the last lines of each client. A signal handler may call this."""
-        self._is_stopped = True
+        """Refuse new clients, and let :meth:`serve` end. A signal handler may call this."""
+        self._metrics.state = "stopping"
 
     @contextmanager
     def accepting(self, listener: Listener) -> Iterator[None]:
         """Accept connections in this context; clients only after :meth:`begin`."""
         logger = logging.getLogger("nes2net.apps.listen.websockets")
         logger.setLevel(logging.CRITICAL)  # a stranger's failed handshake is no error of this program
-        listener.most = min(self._max_connections, self._max_clients + _MAX_STRANGERS)
+        listener.most = min(self._max_connections, self._settings.clients + _MAX_STRANGERS)
         listener.settimeout(1.0)  # so that the thread that accepts connections notices the end
         server = websocket_server(
             self._serve_client,
@@ -156,44 +151,37 @@ class Server:
         Raises:
             InputError: if the states of calls cannot be saved.
         """
-        if self._state_folder is not None:
-            self._saved_calls = SavedCalls(Path(self._state_folder), judge)
+        if self._settings.state is not None:
+            self._saved_calls = SavedCalls(Path(self._settings.state), judge)
+        self._judge = judge
+        # Last, because clients are accepted from now on.
         self._metrics.describe(self._model, judge.scorer.precision, judge.scorer.computes_on)
-        self._judge = judge  # last, because clients are accepted from now on
 
     def serve(self) -> None:
-        """Wait for :meth:`stop`, then for the last lines of each client."""
-        while not self._is_stopped:
+        """Wait for :meth:`stop`, at most ``drain`` seconds for the ends of calls, then for the last lines of others."""
+        while self._metrics.state != "stopping":
             time.sleep(_LOOK)
-        # Stop all sessions, also those that begin meanwhile, and wait until their last lines are sent.
+        give_up = time.monotonic() + self._settings.drain
         last_ones = set()
-        while running := self._running_sessions():
-            for listening in running:
-                listening.stop()
-            last_ones.update(running)
+        while running := list(self._running.values()):
+            self._is_ending = time.monotonic() >= give_up
+            if self._is_ending:  # stop all sessions, also those that begin meanwhile
+                for listening in running:
+                    listening.stop()
+                last_ones.update(running)
             time.sleep(_LOOK)
         for listening in last_ones:
             listening.wait(MAX_WAIT)
 
-    def _running_sessions(self) -> list[Listening]:
-        with self._lock:
-            return [listening for listening, _ in self._running.values()]
-
     def _answer_request(self, connection: ServerConnection, request: Request) -> Response | None:
         """Answer or refuse a request; None accepts a client."""
-        headers: dict[str, str] = {}
-        for name, value in request.headers.raw_items():
-            headers.setdefault(name.lower(), value)
+        # Reversed, so that the first of several equal headers counts.
+        headers = {name.lower(): value for name, value in reversed(list(request.headers.raw_items()))}
         try:
             check_site(headers, self._names, self._origins)
         except Refused as refusal:
             return connection.respond(refusal.status, f"{refusal}\n")
-        state: Status = "ready"
-        if self._is_stopped:
-            state = "stopping"
-        elif self._judge is None:
-            state = "loading"
-        status, health = health_of(state, self._model)
+        status, health = self._metrics.health(self._model)
         content_type = "application/json"
         if request.path == "/metrics":
             response = connection.respond(200, self._metrics.text().decode())
@@ -211,40 +199,42 @@ class Server:
         # Clients may ask for any path, and each label is a metric that is kept.
         route = request.path if request.path in ("/health", "/metrics") else "other"
         self._metrics.requests.labels(route, response.status_code).inc()
+        if route == "other" and response.status_code >= 400:
+            self._metrics.end("refusal", response.status_code)
 
     def _serve_client(self, connection: ServerConnection) -> None:
         with suppress(ConnectionClosed, Gone):
             if not self._slots.acquire(blocking=False):  # released by _run_session_to_code()
-                message = f"busy: {self._max_clients} clients are served already; try again later"
+                self._metrics.end("refusal", _TRY_LATER)
+                message = f"busy: {self._settings.clients} clients are served already; try again later"
                 _send(connection, {"event": "error", "message": message})
                 connection.close(_TRY_LATER)
                 return
             Listener.served.add(connection.socket)
             try:
                 code = self._run_session_to_code(connection)
-                connection.close(_GOING_AWAY if self._is_stopped else code)
+                connection.close(_GOING_AWAY if self._is_ending else code)
             finally:  # not before the client has the last lines
                 Listener.served.discard(connection.socket)
-                self._metrics.calls.labels(connection.close_code).inc()
+                self._metrics.end("end", connection.close_code, call=str(connection.id))
 
     def _run_session_to_code(self, connection: ServerConnection) -> int:
         try:
             self._run_session(connection)
-        except InputError as error:
-            _send(connection, {"event": "error", "message": str(error)})
-            return _REFUSED
         except (ConnectionClosed, Gone):
             raise
-        except Exception:  # a bug in this program disconnects only this client
-            _LOGGER.exception("a client was disconnected")
-            return _FAILED
+        except Exception as error:
+            status, words = self._metrics.failure(error)
+            log_event("error", call=str(connection.id), message=words)
+            _send(connection, {"event": "error", "message": words})
+            return _REFUSED if status < 500 else _FAILED
         finally:
             self._slots.release()  # _serve_client() took one
         return _OK
 
     def _run_session(self, connection: ServerConnection) -> None:
         """Keep the session if the connection is lost."""
-        start = _receive(connection, self._idle)
+        start = _receive(connection, self._settings.idle)
         if not isinstance(start, _Start):
             raise InputError(
                 'the first message must be text such as {"event": "start", "rate": 16000}, not audio or another event'
@@ -252,47 +242,65 @@ class Server:
         names = channel_names(start.names, start.channels, "names")
         assert self._judge is not None
         begin = partial(self._judge.session, start.rate, start.encoding, names, True, "latest")
-        parked = self._take_parked(start, names)
-        if parked is None and self._saved_calls is not None:
-            parked = self._saved_calls.restore(start.session or "", begin)
+        parked = self._claim(connection, start, names, begin)
         session = begin() if parked is None else parked.session
-        listening = Listening(session, _blocks(connection, self._idle, start, session, parked))
+        listening = Listening(session, _blocks(connection, self._settings.idle, start, session, parked))
         token = session.ready["session"]
-        with self._lock:
-            self._running[token] = listening, connection
+        self._serving[token] = connection
+        self._running[connection] = listening
+        is_resumed = parked is not None
         try:
-            _send(connection, session.ready | {"resumed": parked is not None})
+            log_event("begin", call=str(connection.id), resumed=is_resumed)
+            _send(connection, session.ready | {"resumed": is_resumed})
             for line in listening.lines():
-                self._metrics.count(line)
+                self._metrics.count(line, str(connection.id))
                 if self._saved_calls is not None and line["event"] == "score":
                     self._saved_calls.save(session, listening.tallies())
                 _send(connection, line)
         except (Gone, ConnectionClosed):
             listening.wait()
-            with self._lock:
+            with self._changed:
                 self._parked[token] = Parked(session, time.monotonic())
             raise
         finally:
-            with self._lock:
-                self._running.pop(token, None)
+            if self._saved_calls is not None:
                 # A call that may resume, or that a stop of the server ends, keeps its saved state.
-                is_over = token not in self._parked and not self._is_stopped
-            if self._saved_calls is not None and is_over:
-                self._saved_calls.remove(token)
+                self._saved_calls.end(token, token in self._parked or self._is_ending)
+            del self._running[connection]
+            with self._changed:
+                del self._serving[token]
+                self._changed.notify_all()
 
-    def _take_parked(self, start: _Start, names: list[str]) -> Parked | None:
-        """Remove and return the session to resume, if kept; cut its connection if it still runs."""
-        token = start.session or ""
-        _, lost_connection = self._running.get(token, (None, None))
-        if lost_connection is not None:  # the connection is lost, but the server has not noticed yet
+    def _claim(
+        self, connection: ServerConnection, start: _Start, names: list[str], begin: Callable[..., Session]
+    ) -> Parked | None:
+        """Return the session that ``start`` continues, for this connection alone; None for a new session."""
+        token = start.session
+        if not token:
+            return None
+        lost = self._serving.get(token)
+        if lost is not None:  # the connection is lost, but the server has not noticed yet
             with suppress(OSError):
-                lost_connection.socket.shutdown(socket.SHUT_RDWR)
-            # Without the lock, which the other thread needs to remove its session.
-            while token in self._running:
-                time.sleep(_LOOK)
-        with self._lock:
+                lost.socket.shutdown(socket.SHUT_RDWR)
+            with self._changed:
+                self._changed.wait_for(lambda: self._serving.get(token) is not lost, MEMORY)
+        if self._serving.setdefault(token, connection) is not connection:  # another connection was faster
+            return None
+        parked = None
+        try:
+            parked = self._take_parked(token, start, names)
+            if parked is None and self._saved_calls is not None:
+                parked = self._saved_calls.restore(token, begin)
+            return parked
+        finally:
+            if parked is None:
+                del self._serving[token]
+
+    def _take_parked(self, token: str, start: _Start, names: list[str]) -> Parked | None:
+        """Remove and return the session to resume, if kept."""
+        with self._changed:
             # Lost sessions are kept for MEMORY seconds, and at most as many as clients, to bound memory.
-            latest = list(self._parked.items())[-self._max_clients :]
+            latest = list(self._parked.items())[-self._settings.clients :]
             now = time.monotonic()
             self._parked = {name: parked for name, parked in latest if now - parked.since <= MEMORY}
             parked = self._parked.get(token)

@@ -8,6 +8,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from nes2net.lib.commands import Count, Flag, Ranged, Seconds
 from nes2net.lib.conditions import UsedWith
+from nes2net.lib.service_log import LogKind
 
 #: What happens if windows arrive faster than they can be scored. ``"all"``: every window is scored, and the source
 #: waits. ``"latest"``: old windows are skipped.
@@ -48,6 +49,8 @@ class ServerSettings:
         allow_origin: a site whose pages may use this server
         idle: seconds without a message that end a session (30)
         state: folder by which calls continue after a restart
+        drain: seconds that calls may go on after SIGTERM
+        log: json: a line of JSON for every call, alarm and error
     """
 
     clients: Count = 4
@@ -55,3 +58,5 @@ class ServerSettings:
     allow_origin: Annotated[Sequence[str], Flag("URL", repeated=True), UsedWith("serve")] = ()
     idle: Annotated[Seconds | None, UsedWith("serve")] = None
     state: Annotated[str | None, Flag("FOLDER"), UsedWith("serve")] = None
+    drain: Annotated[float, Flag("S", minimum=0, maximum=1e9), UsedWith("serve")] = 0.0
+    log: Annotated[LogKind, UsedWith("serve")] = "text"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Iterable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager
 from typing import Annotated, Any
 
 import torch
@@ -21,19 +21,17 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from nes2net.apps.serve.answers import Info, JudgedRecording, error_answers
-from nes2net.apps.serve.desk import STOPPING, Busy, Closed, Desk, TooLarge, TooSlow
+from nes2net.apps.serve.answers import REASONS, Info, JudgedRecording, error_answers
+from nes2net.apps.serve.desk import STOPPING, Desk
 from nes2net.apps.serve.guard import Admitted, Guard
 from nes2net.apps.serve.observing import ObservedRequests
 from nes2net.apps.serve.page import lines_of
 from nes2net.apps.serve.uploads import Upload, one_upload
-from nes2net.lib.errors import InputError
 from nes2net.lib.http_server import Refused
-from nes2net.lib.service_health import Health, health_of
+from nes2net.lib.service_health import Health
 from nes2net.lib.terminal import printable
 from nes2net.version import __version__
 
-_STATUS = {TooLarge: 413, Busy: 503, Closed: 503, TooSlow: 504}  # error → HTTP status; 422 for any other
 _SCORE_PATH = "/api/score"
 _PAGE_PATH = "/page/score"
 # The only paths to which the server answers, and the parameters of those that receive a recording.
@@ -71,12 +69,17 @@ def build(desk: Desk, model: str, names: Iterable[str] = (), frames: Iterable[st
         swagger_ui_parameters={"validatorUrl": None},  # None, because the default would contact another server
     )
 
+    def answer_failure(error: Exception, **facts: str) -> JSONResponse:
+        status, words = desk.observer.failure(error)
+        headers = {"Retry-After": "10"} if status == 503 else None
+        return JSONResponse({**facts, "error": words}, status, headers)
+
     # The functions `health` and `metrics` are async, because they have to answer while recordings occupy all threads.
 
     @app.get("/health", responses={503: {"model": Health, "description": "no recordings are accepted now"}})
     async def health(response: Response) -> Health:
         """Tell whether the server accepts recordings."""
-        response.status_code, answer = health_of("stopping" if desk.is_finishing else "ready", model)
+        response.status_code, answer = desk.observer.health(model)
         return answer
 
     @app.get("/metrics", response_class=PlainTextResponse)
@@ -94,7 +97,7 @@ def build(desk: Desk, model: str, names: Iterable[str] = (), frames: Iterable[st
     @app.post(
         _SCORE_PATH,
         response_model=None,
-        responses={200: {"model": JudgedRecording}, **error_answers(403, 408, 413, 421, 422, 503, 504)},
+        responses={200: {"model": JudgedRecording}, **error_answers(*REASONS)},
     )
     def score(
         upload: Annotated[Upload, Depends(one_upload)],
@@ -112,10 +115,8 @@ def build(desk: Desk, model: str, names: Iterable[str] = (), frames: Iterable[st
         try:
             with upload.store(desk) as source:
                 row = desk.score(source, upload.name, channel=channel, judgement=judgement).row()
-        except InputError as error:
-            status = _STATUS.get(type(error), 422)
-            headers = {"Retry-After": "10"} if status == 503 else None
-            return JSONResponse({"file": upload.name, "error": str(error)}, status, headers)
+        except Exception as error:
+            return answer_failure(error, file=upload.name)
         if not track:
             for key in ("times", "scores", "llrs", "probabilities"):
                 row.pop(key, None)
@@ -144,6 +145,9 @@ def build(desk: Desk, model: str, names: Iterable[str] = (), frames: Iterable[st
 
     @app.exception_handler(HTTPException)
     def answer_error(_: Request, error: HTTPException) -> JSONResponse:
+        # FastAPI answers 400 to whatever happens while it stores an upload.
+        if isinstance(error.__cause__, OSError):
+            return answer_failure(error)
         return JSONResponse({"error": printable(str(error.detail))}, error.status_code)
 
     app.mount("/", StaticFiles(packages=[("nes2net.apps.serve", "static")], html=True))
@@ -200,8 +204,7 @@ class RequestAdmission:
 async def _tidy_regularly(desk: Desk) -> None:
     while True:
         await asyncio.sleep(_TIDY_EVERY)
-        with suppress(OSError):  # the folder is removed when the server stops
-            desk.tidy()
+        desk.tidy()
 
 
 def collect_info(desk: Desk, model: str) -> Info:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib.util import find_spec
-from typing import Annotated, Literal
+from typing import Annotated
 
 from nes2net.actions.flags import Deciding, Loading, ScorerName
 from nes2net.apps.serve.limits import Limits
 from nes2net.lib.commands import Flag, command_facts
-from nes2net.lib.errors import MissingLibrary
-from nes2net.lib.installation import how_to_install
+from nes2net.lib.installation import optional
+from nes2net.lib.service_log import LogKind
 from nes2net.lib.stop_signals import StopSignals
 
 
@@ -27,7 +26,7 @@ def serve(
     host: str = "127.0.0.1",
     allow_name: Annotated[Sequence[str], Flag("NAME", repeated=True)] = (),
     open_: bool = False,
-    log: Literal["text", "json"] = "text",
+    log: LogKind = "text",
     limits: Limits,
 ) -> None:
     """Open a page that plays recordings and shows their scores over time.
@@ -51,14 +50,14 @@ def serve(
     """
     with StopSignals() as stop:
         for library in ("fastapi", "uvicorn", "python_multipart", "prometheus_client", "fastapi_offline"):
-            if find_spec(library) is None:
-                raise MissingLibrary(f"the page needs {library}, which is not installed: {how_to_install('serve')}")
+            optional(library, f"the page needs {library}", "serve")
+        decider = deciding.decider()  # a wrong calibration is found before PyTorch is imported
         from nes2net.apps.serve.server import Address
         from nes2net.apps.serve.server import serve as served
 
         served(
             model,
-            deciding.decider(),
+            decider,
             Address(host, port, allow_name),
             loading,
             limits=limits,

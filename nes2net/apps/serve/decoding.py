@@ -6,6 +6,7 @@ process ends, and the server continues.
 
 from __future__ import annotations
 
+import errno
 import multiprocessing
 import signal
 from collections.abc import Callable
@@ -33,6 +34,8 @@ class NotDecoded(InputError):
 
 class TooSlow(InputError):
     """A recording took longer than the server's time limit."""
+
+    http_status = 504
 
 
 class ChannelsOfBoth(Channels):
@@ -74,6 +77,7 @@ def decode(
 
     Raises:
         NotDecoded: if the file is not a recording, is damaged or is too long.
+        OSError: if the disk is full, or this machine is at fault in another way.
     """
     secure_multiprocessing()
     context = multiprocessing.get_context("spawn")
@@ -98,8 +102,8 @@ def decode(
                 process.join(0)
                 process.kill()
                 process.join()
-    if isinstance(result, str):
-        raise NotDecoded(result)
+    if isinstance(result, Exception):
+        raise result
     return result
 
 
@@ -115,11 +119,13 @@ def _decode_and_send(
     try:
         sender.send((_write_wavs(source, full_wav, player_wav, longest, channels), channels))
     except NotAudio:  # the messages of the two libraries would not help the user
-        sender.send("not a recording: neither libsndfile nor FFmpeg reads it")
+        sender.send(NotDecoded("not a recording: neither libsndfile nor FFmpeg reads it"))
     except InputError as error:
-        sender.send(error.reason)  # the user does not know the temporary name of the file
-    except OSError as error:
-        sender.send(f"cannot be read: {error.strerror or type(error).__name__}")
+        sender.send(NotDecoded(error.reason))  # the user does not know the temporary name of the file
+    except soundfile.LibsndfileError:  # of a file that is written; libsndfile does not tell the reason
+        sender.send(OSError(errno.ENOSPC, "cannot be written"))
+    except Exception as error:
+        sender.send(error)
 
 
 def _write_wavs(

@@ -46,13 +46,19 @@ Progress = Callable[[float, str], object]
 class Busy(InputError):
     """As many recordings as allowed are waiting already."""
 
+    http_status = 503
+
 
 class TooLarge(InputError):
     """An upload is larger than allowed."""
 
+    http_status = 413
+
 
 class Closed(InputError):
     """The server is being stopped, or nobody waits for the answer any more."""
+
+    http_status = 503
 
 
 @dataclass(frozen=True)
@@ -129,6 +135,7 @@ class Desk:
         states.labels("waiting").set_function(lambda: max(0, self.num_present - self.limits.workers))
         #: Token → file for the player, which is removed when a browser has fetched it, or after some minutes.
         self.player_files: dict[str, Path] = {}
+        self._offered: dict[Path, float] = {}  # file for a player → reading of the monotonic clock when it was made
 
     def close(self) -> None:
         """End the scoring of all recordings at its next step."""
@@ -137,6 +144,7 @@ class Desk:
     def finish(self) -> None:
         """Refuse new recordings; present ones are still scored."""
         self.is_finishing = True
+        self.observer.state = "stopping"
 
     @property
     def max_present(self) -> int:
@@ -216,7 +224,7 @@ class Desk:
                 # Out of the work folder, which is removed now.
                 token = token_urlsafe(16)
                 self.player_files[token] = player_wav.rename(self.folder / f"{token}.wav")
-                self.player_files[token].touch()  # its minutes count from now on
+                self._offered[self.player_files[token]] = time.monotonic()
             return Scored(name, judged, fakes, picture, token)
 
     def _judge(self, judgement: str) -> Judge[Any]:
@@ -234,11 +242,12 @@ class Desk:
 
     def tidy(self, later: float = 0.0) -> None:
         """Remove player files offered minutes ago; tests move the clock by ``later`` seconds."""
-        for path in self.folder.glob("*.wav"):
-            with suppress(OSError):  # it was fetched meanwhile; or Windows cannot remove a file while it is being sent
-                if path.stat().st_mtime + _OFFERED_FOR < time.time() + later:
+        for path, since in list(self._offered.items()):
+            with suppress(OSError):  # Windows cannot remove a file while it is being sent
+                if since + _OFFERED_FOR < time.monotonic() + later:
                     self.player_files.pop(path.stem, None)
-                    path.unlink()
+                    path.unlink(missing_ok=True)
+                    del self._offered[path]
 
     @contextmanager
     def work_folder(self) -> Iterator[Path]:

@@ -1,26 +1,18 @@
-"""Count and log what the server does: counts at ``/metrics``, and a log of JSON lines."""
+"""Count and log recordings and requests."""
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime, timezone
-from typing import Literal, TypeAlias
 
 from prometheus_client import Counter, Gauge, Histogram
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from nes2net.lib.files import json_text
-from nes2net.lib.repeated_logs import OncePerMinute
 from nes2net.lib.service_health import Metrics
+from nes2net.lib.service_log import log_event
 
-#: The form of the log. ``"text"`` prints only notes, warnings and errors, for people. ``"json"`` prints these, and
-#: each recording and request, as lines of JSON on standard error.
-LogKind: TypeAlias = Literal["text", "json"]
-LOGGER = logging.getLogger("nes2net.serve")
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")  # others may be as long as a stranger likes
 _SECONDS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100, 250, 600)  # upper bounds in seconds of the histograms' buckets
 
@@ -81,8 +73,9 @@ class Observer(Metrics):
                 self.scoring.observe(end - began)
             if facts["outcome"] == "scored":
                 self.audio.inc(times.duration)
-            durations = {"waited": round(began - times.arrived, 3), "seconds": round(end - began, 3)}
-            LOGGER.info("recording", extra={"facts": {**facts, **durations, "duration": times.duration}})
+            waited = round(began - times.arrived, 3)
+            seconds = round(end - began, 3)
+            log_event("recording", **facts, waited=waited, seconds=seconds, duration=times.duration)
 
 
 @dataclass
@@ -116,54 +109,5 @@ class ObservedRequests:
             route = self.route_of(scope["path"])
             self.observer.requests.labels(route, status).inc()
             method = scope["method"] if scope["method"] in _METHODS else "other"
-            facts = {"method": method, "route": route, "status": status}
-            LOGGER.info("request", extra={"facts": {**facts, "seconds": round(time.monotonic() - begin, 3)}})
-
-
-class JsonLines(logging.Formatter):
-    """Formats each record of a log as a line of JSON with time, level, name of the event, and facts."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """Format a record; without facts, such as a library's, it becomes the event ``"message"``."""
-        time_of_day = datetime.fromtimestamp(record.created, timezone.utc).isoformat(timespec="milliseconds")
-        # Users' programs read these keys.
-        line = {"time": time_of_day, "level": record.levelname.lower()}
-        facts = vars(record).get("facts")
-        if facts is None:
-            line |= {"event": "message", "logger": record.name, "message": record.getMessage()}
-        else:
-            line |= {"event": record.getMessage(), **facts}
-        if record.exc_info:
-            line["traceback"] = self.formatException(record.exc_info)
-        return json_text(line)
-
-
-@contextmanager
-def logging_as(kind: LogKind) -> Iterator[None]:
-    """Log to standard error within this context, including what libraries log.
-
-    ``"text"`` prints notes, warnings and errors as text. ``"json"`` prints these, and also each
-    recording, request and Python warning, as lines of JSON. What strangers can repeat is logged
-    once a minute.
-    """
-    handler = logging.StreamHandler()
-    handler.addFilter(OncePerMinute())
-    if kind == "json":
-        handler.setFormatter(JsonLines())
-        LOGGER.setLevel(logging.INFO)
-    logging.captureWarnings(kind == "json")
-    logging.getLogger().addHandler(handler)
-    try:
-        yield
-    finally:
-        logging.getLogger().removeHandler(handler)
-        logging.captureWarnings(False)
-        LOGGER.setLevel(logging.NOTSET)
-
-
-def tell(event: str, text: str, **facts: str) -> None:
-    """Log an event and its facts if the log is JSON; otherwise print ``text`` for people."""
-    if LOGGER.isEnabledFor(logging.INFO):
-        LOGGER.info(event, extra={"facts": facts})
-    else:
-        print(text, flush=True)
+            seconds = round(time.monotonic() - begin, 3)
+            log_event("request", method=method, route=route, status=status, seconds=seconds)

@@ -14,9 +14,8 @@ from starlette.concurrency import run_in_threadpool
 from nes2net.actions.prediction import COLUMNS, as_columns
 from nes2net.apps.serve.decoding import NotDecoded
 from nes2net.apps.serve.desk import Closed, Desk, Progress, Scored
-from nes2net.apps.serve.observing import LOGGER
 from nes2net.apps.serve.uploads import Upload
-from nes2net.lib.errors import InputError, settings_called, with_flag_names
+from nes2net.lib.errors import settings_called, with_flag_names
 from nes2net.lib.files import json_text
 from nes2net.lib.text_files import as_cell
 
@@ -80,18 +79,11 @@ def _answers(
                     name = f"{upload.name}, channel {channel}"
                 scored = desk.score(source, name, for_page=True, channel=channel, progress=progress, check=check)
                 yield _scored_row(scored, desk)
-    except InputError as error:
+    except Exception as error:
         # If channel 0 was decoded, and a later channel is not, there is no such channel.
         if not (channel and isinstance(error, NotDecoded)):
-            yield _failed_row(name, str(error))
-    except Exception as error:
-        LOGGER.exception("a recording was not scored")
-        yield _failed_row(name, f"not scored: the server failed ({type(error).__name__})")
-
-
-def _failed_row(name: str, error: str) -> Line:
-    row = {"file": name, "error": error}
-    return {"row": row, "columns": _table_cells(row)}
+            row = {"file": name, "error": desk.observer.failure(error)[1]}
+            yield {"row": row, "columns": _table_cells(row)}
 
 
 def _scored_row(scored: Scored, desk: Desk) -> Line:

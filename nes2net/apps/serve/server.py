@@ -26,12 +26,11 @@ from nes2net.apps.serve.app import build
 from nes2net.apps.serve.desk import Desk
 from nes2net.apps.serve.guard import Admitted, Guard
 from nes2net.apps.serve.limits import Limits
-from nes2net.apps.serve.observing import LOGGER, LogKind, logging_as, tell
 from nes2net.lib.errors import with_flag_names
-from nes2net.lib.http_server import Listener, Refused, address_of, is_loopback, listening_socket, names_at
-from nes2net.lib.service_health import health_of
+from nes2net.lib.http_server import Listener, Refused, address_of, announce, listening_socket, names_at
+from nes2net.lib.service_health import Metrics
+from nes2net.lib.service_log import LOGGER, LogKind, logging_as, tell
 from nes2net.lib.stop_signals import StopSignals
-from nes2net.lib.terminal import printable_name
 from nes2net.scoring.decisions.decision import Decider
 from nes2net.scoring.kernel import check_takes_audio_alone
 
@@ -82,7 +81,6 @@ def serve(
     """
     host = address.host
     limits = limits or Limits()
-    local = is_loopback(host)
     names = [*names_at(host), *address.names]
     name = Path(model).name
     ports = range(PORT, PORT + _PORTS_TRIED)
@@ -105,13 +103,7 @@ def serve(
         for note in desk.notes:
             LOGGER.warning("note: %s", with_flag_names(note))
         url = address_of(listener, host)
-        if not local:
-            LOGGER.warning(
-                "warning: everyone who can reach %s can use this page; there is no password and no encryption. "
-                "Without --host, only this machine can.",
-                url,
-            )
-        tell("ready", f"{printable_name(model)} is served at {url} (Ctrl-C ends it)", model=name, url=url)
+        announce(str(model), url, host, "page")
         if open_browser:
             threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
         try:
@@ -128,7 +120,7 @@ def serve(
 def _answering_while_loading(listener: socket.socket, model: str, names: Sequence[str]) -> Iterator[None]:
     """Answer with status 503 while the detector is loaded; ``listener`` stays open."""
 
-    status, health = health_of("loading", model)
+    status, health = Metrics().health(model)
     answer = JSONResponse(health, status, {"Retry-After": "10"})
 
     def admit(_: str, path: str) -> AbstractContextManager[Admitted]:

@@ -5,6 +5,7 @@ import json
 import threading
 import time
 import tracemalloc
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,9 +14,11 @@ from builders.live import WINDOW, expected, heard, judge_of, lines_of, session_o
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nes2net.apps.listen import channel
 from nes2net.apps.listen.listening import Block, Gone, Listening
 from nes2net.lib.files import json_text
 from nes2net.scoring.decisions import Decider, Evidence, load
+from nes2net.scoring import stream
 from nes2net.scoring.stream import TimedWindow
 
 
@@ -253,7 +256,7 @@ def test_a_source_that_is_lost_and_comes_back_has_the_lines_of_one_stream_with_a
             lines.append(line)
     lines += Listening(session, [Block(behind, 3.5)]).lines()
     for line in (*lines, *uninterrupted):
-        for measured in ("lag", "compute", "real_time_factor"):
+        for measured in ("lag", "late", "compute", "real_time_factor"):
             line.pop(measured, None)
     assert json.loads(json_text(lines)) == uninterrupted
 
@@ -298,3 +301,32 @@ def test_memory_does_not_grow_during_a_long_call(calls_it_spoof, small, call):
     tracemalloc.stop()  # Python may crash if another thread allocates meanwhile
     # Times of up to 1,000 windows are kept, some 100 bytes each. A line takes 1 kB; 200 windows lie in between.
     assert min(memory[150:]) - min(memory[40:60]) < 128 << 10
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock that stands still until its time is changed."""
+    clock = SimpleNamespace(now=1000.0)
+    monkeypatch.setattr(stream, "monotonic", lambda: clock.now)
+    monkeypatch.setattr(channel.time, "monotonic", lambda: clock.now)
+    return clock
+
+
+def judged_window(judge, clock, call, client_takes, computing_takes):
+    """The line about a window whose second half comes, and is judged, after these seconds."""
+    (channel,) = session_of(judge()).channels
+    channel.take(call[0, :4000], None, None)
+    clock.now += client_takes
+    channel.take(call[0, 4000:8000], None, None)
+    clock.now += computing_takes
+    (line,) = channel.judge(channel.queue.popleft())
+    return line
+
+
+def test_the_lag_of_a_window_is_the_time_from_its_arrival_to_its_line(judge, clock, call):
+    assert judged_window(judge, clock, call, 5.25, 0.5)["lag"] == pytest.approx(0.5)
+
+
+def test_a_client_that_sends_slowly_is_late_by_the_time_that_it_took_too_long(judge, clock, call):
+    """The second half of the window lasts 0.25 s."""
+    assert judged_window(judge, clock, call, 5.25, 0.5)["late"] == pytest.approx(5.0)

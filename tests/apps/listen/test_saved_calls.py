@@ -134,13 +134,6 @@ def test_a_call_is_not_resumed_after_a_restart_with_another_calibration_hop_or_s
     assert not resume(restart(**settings), first_lines, **start)[0]["resumed"]
 
 
-def test_a_server_that_starts_removes_saved_states_that_are_too_old(saved, restart):
-    _, path = saved
-    os.utime(path, (0, time.time() - saved_calls.MAX_AGE - 1))
-    restart()
-    assert not path.exists()
-
-
 def test_a_server_that_starts_removes_the_oldest_saved_states_above_their_largest_number(
     restart, call, tmp_path, monkeypatch
 ):

@@ -1,6 +1,8 @@
 """The API and the page's routes, over HTTP on the real server."""
 
+import os
 import socket
+import time
 from contextlib import ExitStack
 from http.client import HTTPConnection
 
@@ -177,6 +179,16 @@ def test_the_scoring_for_a_page_ends_when_the_page_is_closed(client, desk):
     assert desk.num_present == 1
     told.close()
     wait(lambda: not desk.num_present and not left(desk))
+
+
+def test_files_for_the_player_are_removed_in_time_although_the_clock_is_set_back(client, desk):
+    """As if they had been made tomorrow."""
+    answers(client, "a.wav", wav())
+    tomorrow = time.time() + 86400
+    for path in left(desk):
+        os.utime(path, (tomorrow, tomorrow))
+    desk.tidy(400)
+    assert left(desk) == []
 
 
 @pytest.fixture

@@ -1,0 +1,323 @@
+"""`nes2net listen --serve` as a service: what it counts and logs, how it drains, and who continues a call."""
+
+import json
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+from builders import PATIENCE, wait
+from builders.live import expected, lines_of, serving, windows
+
+pytest.importorskip("websockets")
+pytest.importorskip("prometheus_client")
+
+from builders.metrics_page import samples
+from builders.websocket_calls import (
+    START,
+    call_of,
+    lines_of_first,
+    lose,
+    rest,
+    rest_or_closed,
+    resume,
+    say,
+    send_rest,
+    server_process,
+)
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect
+
+from nes2net.apps.listen import saved_calls
+from nes2net.apps.listen import server as server_module
+from nes2net.apps.listen.listening import Listening
+from nes2net.apps.listen.saved_calls import SavedCalls
+from nes2net.lib.service_log import logging_as
+
+
+def counts(url):
+    return samples(httpx.get(url.replace("ws://", "http://") + "/metrics", timeout=PATIENCE).text)
+
+
+REFUSED = {
+    "from a page of another site": ("403", {"origin": "https://evil.example"}),
+    "to another host name": ("421", {"additional_headers": {"Host": "evil.example"}}),
+}
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+def test_a_call_refused_by_its_head_is_counted_with_its_http_status(serve, kind):
+    status, options = REFUSED[kind]
+    url = serve()
+    with pytest.raises(InvalidStatus, match=status):
+        connect(url, **options)
+    assert counts(url)["nes2net_calls_total", status] == 1
+
+
+def test_a_request_that_is_no_websocket_is_counted_as_a_refused_call(serve):
+    url = serve()
+    assert httpx.get(url.replace("ws://", "http://"), timeout=PATIENCE).status_code == 426
+    assert counts(url)["nes2net_calls_total", "426"] == 1
+
+
+def test_a_call_above_the_largest_number_of_clients_is_counted_as_refused(serve):
+    url = serve(clients=1)
+    with connect(url) as first:
+        say(first, **START)
+        first.recv()
+        with connect(url) as second:
+            rest_or_closed(second)
+        assert counts(url)["nes2net_calls_total", "1013"] == 1
+
+
+@pytest.fixture
+def log(judge, calls_it_spoof, small, call, capsys, monkeypatch):
+    """The events in the log of a call with an alarm, a refused one, a wrong one, and one at which the server fails."""
+    with logging_as("json"), serving(judge(calls_it_spoof, keep="all")) as (url, _):
+        call_of(url, call[0].tobytes())
+        with pytest.raises(InvalidStatus):
+            connect(url, origin="https://evil.example")
+        with connect(url) as client:
+            client.send("hello")
+            rest_or_closed(client)
+        with connect(url) as client, monkeypatch.context() as patch:
+            patch.setattr(small, "scores", lambda *_: 1 / 0)
+            say(client, **START)
+            send_rest(client, call)
+            rest_or_closed(client)
+    return [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+
+
+def test_the_log_of_calls_tells_their_begin_alarms_end_refusals_and_errors(log):
+    calls = [line for line in log if line["event"] != "message"]
+    events = ["begin", "alarm", "end", "refusal", "error", "end", "begin", "error", "end"]
+    assert [line["event"] for line in calls] == events
+    assert [line["code"] for line in calls if "code" in line] == [1000, 403, 1008, 1011]
+
+
+def test_each_line_of_the_log_of_calls_has_a_time(log):
+    assert all(line["time"] for line in log)
+
+
+def test_lines_of_the_log_about_a_call_name_it_by_the_same_id(log):
+    begin, alarm, end = log[:3]
+    assert begin["call"] == alarm["call"] == end["call"]
+
+
+def test_the_log_of_calls_has_neither_scores_nor_the_session_by_which_a_call_continues(log):
+    assert not {"session", "score", "probability", "against"} & {key for line in log for key in line}
+
+
+def test_the_traceback_of_a_failure_of_the_server_during_a_call_is_logged(log):
+    (message,) = [line for line in log if line["event"] == "message"]
+    assert "ZeroDivisionError" in message["traceback"]
+
+
+def test_a_client_is_told_that_the_server_failed(serve, small, call, monkeypatch):
+    monkeypatch.setattr(small, "scores", lambda *_: 1 / 0)
+    with connect(serve()) as client:
+        say(client, **START)
+        send_rest(client, call)
+        assert rest_or_closed(client)[-1]["message"] == "not scored: the server failed (ZeroDivisionError)"
+        assert client.close_code == 1011
+
+
+@pytest.fixture
+def draining(judge, call):
+    """A server that lets calls end after it was stopped, and the client of a call under way, with its first lines."""
+    with serving(judge(keep="all"), drain=PATIENCE) as (url, server), connect(url) as client:
+        lines = lines_of_first(client, call)
+        server.stop()
+        yield url, client, lines
+
+
+def test_a_server_that_drains_refuses_new_calls(draining):
+    url, client, _ = draining
+    with pytest.raises(InvalidStatus, match="503"):
+        connect(url)
+    say(client, event="stop")
+    rest(client)
+
+
+def test_a_call_under_way_goes_on_to_its_end_while_the_server_drains(draining, small, call):
+    _, client, lines = draining
+    send_rest(client, call)
+    assert windows(lines + rest(client)) == expected(small, call[0])
+    assert client.close_code == 1000
+
+
+def test_while_a_server_drains_another_one_takes_new_calls(draining, serve, small, call):
+    """So a detector is changed without losing calls."""
+    _, client, lines = draining
+    assert windows(call_of(serve(), call[0].tobytes())) == expected(small, call[0])
+    send_rest(client, call)
+    assert windows(lines + rest(client)) == expected(small, call[0])
+
+
+def test_a_call_that_lasts_longer_than_the_server_drains_gets_its_last_lines(judge, small, call):
+    with serving(judge(keep="all"), drain=0.3) as (url, server), connect(url) as client:
+        lines = lines_of_first(client, call)
+        server.stop()
+        lines += rest_or_closed(client)
+        assert lines[-1]["event"] == "end"
+        assert client.close_code == 1001
+
+
+@pytest.mark.slow
+def test_a_server_drains_after_a_sigterm_and_logs_lines_of_json(listen_folder, small, call):
+    with server_process(listen_folder, "--drain", PATIENCE) as (server, url), connect(url) as client:
+        lines = lines_of_first(client, call)
+        server.send_signal(signal.SIGTERM)
+        send_rest(client, call)
+        assert windows(lines + rest(client)) == expected(small, call[0])
+        assert server.wait(PATIENCE) == 0
+
+
+def together(clients, token):
+    """Let clients come back with one session at once; return the first line of each."""
+    lines = [None] * len(clients)
+    barrier = threading.Barrier(len(clients))
+
+    def come(number):
+        barrier.wait()
+        say(clients[number], **START, session=token)
+        lines[number] = json.loads(clients[number].recv(PATIENCE))
+
+    threads = [threading.Thread(target=come, args=[number]) for number in range(len(clients))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(PATIENCE)
+    return lines
+
+
+@pytest.fixture
+def held(monkeypatch):
+    """An event; the thread of a lost connection ends only when it is set."""
+    may_end = threading.Event()
+    ends = Listening.wait
+
+    def wait_longer(listening, *arguments):
+        may_end.wait(PATIENCE)
+        ends(listening, *arguments)
+
+    monkeypatch.setattr(Listening, "wait", wait_longer)
+    yield may_end
+    may_end.set()
+
+
+def test_a_reconnection_waits_for_a_lost_connection_that_does_not_end_only_as_long_as_sessions_are_kept(
+    serve, call, held, monkeypatch
+):
+    monkeypatch.setattr(server_module, "MEMORY", 0.2)
+    url = serve()
+    with connect(url) as lost, connect(url) as client:
+        token = lines_of_first(lost, call)[0]["session"]
+        (line,) = together([client], token)
+        assert line["event"] == "ready"
+        assert not line["resumed"]
+        held.set()
+
+
+def test_each_of_three_clients_that_come_back_with_one_session_at_once_gets_an_answer(serve, call):
+    url = serve()
+    with connect(url) as lost, connect(url) as first, connect(url) as second, connect(url) as third:
+        token = lines_of_first(lost, call)[0]["session"]
+        lines = together([first, second, third], token)
+        assert [line["event"] for line in lines] == ["ready"] * 3
+
+
+@pytest.fixture
+def lost_call(judge, call, tmp_path):
+    """A function that starts a server with saved calls; the first lines of a call that another server lost."""
+    settings = {"state": str(tmp_path / "state")}
+    with serving(judge(keep="all"), **settings) as (url, _), connect(url) as client:
+        lines = lines_of_first(client, call)
+        lose(client)
+    return lambda: serving(judge(keep="all"), **settings), lines
+
+
+def test_a_saved_call_is_continued_by_one_connection_only(lost_call, call, monkeypatch):
+    begin, lines = lost_call
+    restore = SavedCalls.restore
+    begun = threading.Event()
+    may_go_on = threading.Event()
+
+    def slowly(*arguments):
+        begun.set()
+        may_go_on.wait(PATIENCE)
+        return restore(*arguments)
+
+    monkeypatch.setattr(SavedCalls, "restore", slowly)
+    monkeypatch.setattr(server_module, "MEMORY", 0.2)
+    token = lines[0]["session"]
+    with begin() as (url, _), connect(url) as first, connect(url) as second:
+        say(first, **START, session=token)
+        assert begun.wait(PATIENCE)
+        (line,) = together([second], token)
+        assert not line["resumed"]
+        may_go_on.set()
+
+
+def test_a_call_on_hold_whose_last_line_is_older_than_ten_minutes_continues_after_a_restart(lost_call, monkeypatch):
+    """Its gap is as long as the time since that line."""
+    begin, lines = lost_call
+    clock = time.monotonic
+    monkeypatch.setattr(saved_calls.time, "monotonic", lambda: clock() + 700)
+    with begin() as (url, _):
+        resumed = resume(url, lines, np.zeros(8000, np.float32).tobytes())
+    assert resumed[0]["resumed"]
+    (gap,) = lines_of(resumed, "gap")
+    assert gap["end"] - gap["start"] >= 700
+
+
+def test_the_age_of_a_saved_call_is_not_measured_by_the_clock_of_the_day(lost_call, monkeypatch, tmp_path):
+    """Here this clock is set forward by a day after the call was lost."""
+    begin, lines = lost_call
+    now = time.time()
+    monkeypatch.setattr(saved_calls.time, "time", lambda: now + 86400)
+    with begin() as (url, _):
+        assert resume(url, lines)[0]["resumed"]
+
+
+def test_a_saved_call_does_not_continue_after_a_restart_of_the_machine(lost_call, monkeypatch):
+    """The monotonic clock then begins again."""
+    begin, lines = lost_call
+    monkeypatch.setattr(saved_calls.time, "monotonic", lambda: 1.0)
+    with begin() as (url, _):
+        assert not resume(url, lines)[0]["resumed"]
+
+
+def test_a_server_removes_the_state_of_a_lost_call_after_ten_minutes(lost_call, tmp_path, monkeypatch):
+    begin, lines = lost_call
+    (path,) = Path(tmp_path / "state").iterdir()
+    clock = time.monotonic
+    with begin() as (url, _):
+        monkeypatch.setattr(saved_calls.time, "monotonic", lambda: clock() + 601)
+        assert not resume(url, lines)[0]["resumed"]
+    assert not path.exists()
+
+
+MISSING = [
+    ["listen", "call.wav"],
+    ["listen", "--serve", "0"],
+    ["serve"],
+]
+
+
+def test_a_missing_calibration_is_found_before_pytorch_is_imported(tmp_path):
+    program = f"""
+import sys
+from nes2net.cli.main import main
+for words in {MISSING}:
+    assert main([*words, "--model", "small.pth", "--calibration", "missing.json"]) == 2
+assert "torch" not in sys.modules
+"""
+    run = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    assert run.stderr.count("missing.json: cannot be read") == len(MISSING)
