@@ -6,10 +6,10 @@ A file is scored in the same way, block by block (:func:`nes2net.scoring.track.s
 from __future__ import annotations
 
 import math
-from time import monotonic
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
+from time import monotonic
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np

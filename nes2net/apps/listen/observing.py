@@ -21,7 +21,10 @@ class CallMetrics(Metrics):
         present = Gauge("nes2net_calls_present", "Calls that are being served.", registry=registry)
         present.set_function(num_running)
         self._calls = Counter(
-            "nes2net_calls", "Ended or refused calls by WebSocket close code or HTTP status.", ["code"], registry=registry
+            "nes2net_calls",
+            "Ended or refused calls by WebSocket close code or HTTP status.",
+            ["code"],
+            registry=registry,
         )
         self._windows = Counter("nes2net_windows", "Windows by outcome.", ["outcome"], registry=registry)
         self._alarms = Counter("nes2net_alarms", "Alarms that began.", registry=registry)

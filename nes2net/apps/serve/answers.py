@@ -169,8 +169,7 @@ REASONS = {
     421: "the request is addressed to a name that is not this server's",
     422: "the file is not a recording, is damaged or too long, or the form has no `file`",
     500: "the server failed, whatever the recording",
-    503: "too many recordings wait, the detector is being loaded, the server is being stopped, or its memory is full: try "
-    "again later",
+    503: "too many recordings wait, the detector is being loaded, or the server is being stopped: try again later",
     504: "the recording took longer than the server's time limit",
     507: "the disk of the server is full",
 }

@@ -69,11 +69,6 @@ def build(desk: Desk, model: str, names: Iterable[str] = (), frames: Iterable[st
         swagger_ui_parameters={"validatorUrl": None},  # None, because the default would contact another server
     )
 
-    def answer_failure(error: Exception, **facts: str) -> JSONResponse:
-        status, words = desk.observer.failure(error)
-        headers = {"Retry-After": "10"} if status == 503 else None
-        return JSONResponse({**facts, "error": words}, status, headers)
-
     # The functions `health` and `metrics` are async, because they have to answer while recordings occupy all threads.
 
     @app.get("/health", responses={503: {"model": Health, "description": "no recordings are accepted now"}})
@@ -116,7 +111,7 @@ def build(desk: Desk, model: str, names: Iterable[str] = (), frames: Iterable[st
             with upload.store(desk) as source:
                 row = desk.score(source, upload.name, channel=channel, judgement=judgement).row()
         except Exception as error:
-            return answer_failure(error, file=upload.name)
+            return _answer_failure(desk, error, file=upload.name)
         if not track:
             for key in ("times", "scores", "llrs", "probabilities"):
                 row.pop(key, None)
@@ -147,7 +142,7 @@ def build(desk: Desk, model: str, names: Iterable[str] = (), frames: Iterable[st
     def answer_error(_: Request, error: HTTPException) -> JSONResponse:
         # FastAPI answers 400 to whatever happens while it stores an upload.
         if isinstance(error.__cause__, OSError):
-            return answer_failure(error)
+            return _answer_failure(desk, error)
         return JSONResponse({"error": printable(str(error.detail))}, error.status_code)
 
     app.mount("/", StaticFiles(packages=[("nes2net.apps.serve", "static")], html=True))
@@ -205,6 +200,12 @@ async def _tidy_regularly(desk: Desk) -> None:
     while True:
         await asyncio.sleep(_TIDY_EVERY)
         desk.tidy()
+
+
+def _answer_failure(desk: Desk, error: Exception, **facts: str) -> JSONResponse:
+    status, words = desk.observer.failure(error)
+    headers = {"Retry-After": "10"} if status == 503 else None
+    return JSONResponse({**facts, "error": words}, status, headers)
 
 
 def collect_info(desk: Desk, model: str) -> Info:

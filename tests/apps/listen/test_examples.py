@@ -8,6 +8,7 @@ import runpy
 import subprocess
 import sys
 import threading
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -135,12 +136,30 @@ def test_audio_of_16_bit_through_the_vonage_bridge_has_the_scores_of_its_samples
     assert windows(said(capsys)) == expected(small, samples / np.float32(32768), rate)
 
 
-def test_the_client_of_the_manual_prints_every_window(serve, small, call, tmp_path):
+def manual_client(url):
+    """The program in docs/listen.md, with another address."""
     page = repository_text("docs/listen.md")
-    script = re.search(r"```python\n([^`]*connect\([^`]*)```", page)[1]
+    return re.search(r"```python\n([^`]*connect\([^`]*)```", page)[1].replace("ws://127.0.0.1:7861", url)
+
+
+def test_the_client_of_the_manual_prints_every_window(serve, small, call, tmp_path):
     content, decoded = mulaw(call[0, :16000], tmp_path)
     (tmp_path / "call.ulaw").write_bytes(content)
-    program = script.replace("ws://127.0.0.1:7861", serve())
+    program = manual_client(serve())
     printed = subprocess.check_output([sys.executable, "-c", program], cwd=tmp_path, text=True, timeout=PATIENCE)
     lines = [ast.literal_eval(line) for line in printed.splitlines()]
     assert windows(lines) == expected(small, decoded, 8000)
+
+
+def test_the_client_of_the_manual_sends_by_the_clock(serve, tmp_path, monkeypatch):
+    """Each of its pauses lasts longer than it asks for; the delays do not add up."""
+    clock = SimpleNamespace(now=0.0)
+
+    def sleep(seconds):
+        clock.now += seconds + 0.005
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "call.ulaw").write_bytes(bytes(8000))
+    program = manual_client(serve()).replace("import time\n", "")
+    exec(program, {"time": SimpleNamespace(monotonic=lambda: clock.now, sleep=sleep)})
+    assert clock.now == pytest.approx(1.0, abs=0.006)

@@ -14,11 +14,9 @@ from builders.live import WINDOW, expected, heard, judge_of, lines_of, session_o
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nes2net.apps.listen import channel
 from nes2net.apps.listen.listening import Block, Gone, Listening
 from nes2net.lib.files import json_text
 from nes2net.scoring.decisions import Decider, Evidence, load
-from nes2net.scoring import stream
 from nes2net.scoring.stream import TimedWindow
 
 
@@ -307,8 +305,8 @@ def test_memory_does_not_grow_during_a_long_call(calls_it_spoof, small, call):
 def clock(monkeypatch):
     """A clock that stands still until its time is changed."""
     clock = SimpleNamespace(now=1000.0)
-    monkeypatch.setattr(stream, "monotonic", lambda: clock.now)
-    monkeypatch.setattr(channel.time, "monotonic", lambda: clock.now)
+    monkeypatch.setattr("nes2net.scoring.stream.monotonic", lambda: clock.now)
+    monkeypatch.setattr("time.monotonic", lambda: clock.now)
     return clock
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pytest
-from builders import PATIENCE, wait
-from builders.live import expected, lines_of, serving, windows
+from builders import PATIENCE
+from builders.live import HOP, WINDOW, expected, lines_of, serving, windows
 
 pytest.importorskip("websockets")
 pytest.importorskip("prometheus_client")
@@ -28,7 +28,6 @@ from builders.websocket_calls import (
     resume,
     say,
     send_rest,
-    server_process,
 )
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
@@ -44,25 +43,15 @@ def counts(url):
     return samples(httpx.get(url.replace("ws://", "http://") + "/metrics", timeout=PATIENCE).text)
 
 
-REFUSED = {
-    "from a page of another site": ("403", {"origin": "https://evil.example"}),
-    "to another host name": ("421", {"additional_headers": {"Host": "evil.example"}}),
-}
-
-
-@pytest.mark.parametrize("kind", REFUSED)
-def test_a_call_refused_by_its_head_is_counted_with_its_http_status(serve, kind):
-    status, options = REFUSED[kind]
+@pytest.mark.parametrize(
+    "status, headers",
+    [(403, {"Origin": "https://evil.example"}), (421, {"Host": "evil.example"}), (426, {})],
+    ids=["of a page of another site", "to another host name", "without WebSocket"],
+)
+def test_a_call_that_is_refused_by_its_head_is_counted_with_its_http_status(serve, status, headers):
     url = serve()
-    with pytest.raises(InvalidStatus, match=status):
-        connect(url, **options)
-    assert counts(url)["nes2net_calls_total", status] == 1
-
-
-def test_a_request_that_is_no_websocket_is_counted_as_a_refused_call(serve):
-    url = serve()
-    assert httpx.get(url.replace("ws://", "http://"), timeout=PATIENCE).status_code == 426
-    assert counts(url)["nes2net_calls_total", "426"] == 1
+    assert httpx.get(url.replace("ws://", "http://"), headers=headers, timeout=PATIENCE).status_code == status
+    assert counts(url)["nes2net_calls_total", str(status)] == 1
 
 
 def test_a_call_above_the_largest_number_of_clients_is_counted_as_refused(serve):
@@ -78,7 +67,7 @@ def test_a_call_above_the_largest_number_of_clients_is_counted_as_refused(serve)
 @pytest.fixture
 def log(judge, calls_it_spoof, small, call, capsys, monkeypatch):
     """The events in the log of a call with an alarm, a refused one, a wrong one, and one at which the server fails."""
-    with logging_as("json"), serving(judge(calls_it_spoof, keep="all")) as (url, _):
+    with logging_as("json"), serving(judge(calls_it_spoof, keep="all", latch=True)) as (url, _):
         call_of(url, call[0].tobytes())
         with pytest.raises(InvalidStatus):
             connect(url, origin="https://evil.example")
@@ -170,12 +159,29 @@ def test_a_call_that_lasts_longer_than_the_server_drains_gets_its_last_lines(jud
 
 @pytest.mark.slow
 def test_a_server_drains_after_a_sigterm_and_logs_lines_of_json(listen_folder, small, call):
-    with server_process(listen_folder, "--drain", PATIENCE) as (server, url), connect(url) as client:
-        lines = lines_of_first(client, call)
-        server.send_signal(signal.SIGTERM)
-        send_rest(client, call)
-        assert windows(lines + rest(client)) == expected(small, call[0])
-        assert server.wait(PATIENCE) == 0
+    options = ["--window", WINDOW, "--hop", HOP, "--keep", "all", "--device", "cpu"]
+    options += ["--drain", PATIENCE, "--log", "json"]
+    command = [
+        sys.executable,
+        "-m",
+        "nes2net",
+        "listen",
+        "--serve",
+        0,
+        "--model",
+        listen_folder / "small.pth",
+        *options,
+    ]
+    with subprocess.Popen(list(map(str, command)), stderr=subprocess.PIPE, text=True) as server:
+        url = json.loads(server.stderr.readline())["url"]
+        with connect(url) as client:
+            lines = lines_of_first(client, call)
+            server.send_signal(signal.SIGTERM)
+            send_rest(client, call)
+            assert windows(lines + rest(client)) == expected(small, call[0])
+        _, log = server.communicate(timeout=PATIENCE)
+    assert server.returncode == 0
+    assert [json.loads(line)["event"] for line in log.splitlines()] == ["begin", "end"]
 
 
 def together(clients, token):
