@@ -44,7 +44,7 @@ DIRECT_WRITES = {
     "apps.bench.command": 1,  # in a temporary folder
     "apps.listen.saved_calls": 1,  # a temporary file; a call does not wait for the disk
     "apps.scale.cluster": 1,  # the null device
-    "apps.serve.desk": 2,  # in the server's temporary folder
+    "apps.serve.desk": 1,  # in the server's temporary folder
     "apps.serve.uploads": 2,  # as above
     "cli.augment": 1,  # its caller gives the temporary file
     "data.augment.codecs": 2,  # in memory

@@ -60,6 +60,7 @@ class InputError(Explained, ValueError):
     """
 
     http_status = 422
+    """HTTP status of an answer with this error."""
 
 
 class MissingLibrary(InputError):

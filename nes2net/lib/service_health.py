@@ -48,6 +48,7 @@ class Metrics:
         self.requests = Counter(
             "nes2net_requests", "HTTP requests by route and status.", ["route", "status"], registry=self.registry
         )
+        self._faults = Counter("nes2net_faults", "Faults of the server by error.", ["error"], registry=self.registry)
 
     def describe(self, model: str, precision: str, device: object) -> None:
         """Describe the detector of a server that is now ready."""
@@ -70,11 +71,13 @@ class Metrics:
         cause = error.__cause__ or error
         if isinstance(error, InputError) and not (isinstance(cause, _OF_SERVER) or is_out_of_memory(cause)):
             return error.http_status, str(error)
-        LOGGER.error("the server failed", exc_info=error)
+        name = type(cause).__name__
+        self._faults.labels(name).inc()
+        LOGGER.error("the server failed (%s)", name, exc_info=error)
         if isinstance(cause, OSError) and cause.errno in _FULL:
             self._full_until = time.monotonic() + _FULL_FOR
             return 507, f"not scored: the disk of the server is full ({gettempdir()}); try again later"
-        return 500, f"not scored: the server failed ({type(cause).__name__})"
+        return 500, f"not scored: the server failed ({name})"
 
     def text(self) -> bytes:
         return generate_latest(self.registry)

@@ -9,6 +9,8 @@ from builders.small_parts import SPECTRAL_MODEL
 
 pytest.importorskip("prometheus_client")
 
+from builders.metrics_page import samples
+
 from nes2net import Detector
 from nes2net.lib import service_health
 from nes2net.lib.errors import BrokenPart, InputError, as_input_error
@@ -67,6 +69,15 @@ def test_a_fault_of_the_server_has_the_status_500_and_is_logged(metrics, caplog,
     assert status == 500
     assert words.startswith("not scored: the server failed (")
     assert caplog.records[-1].exc_info
+
+
+def test_the_metrics_count_faults_of_the_server_by_error(metrics):
+    metrics.failure(ZeroDivisionError())
+    metrics.failure(InputError("too short"))
+    counts = samples(metrics.text().decode())
+    assert {name: count for name, count in counts.items() if name[0] == "nes2net_faults_total"} == {
+        ("nes2net_faults_total", "ZeroDivisionError"): 1
+    }
 
 
 def test_a_wrong_input_has_the_status_422_and_is_not_logged(metrics, caplog):

@@ -18,7 +18,6 @@ from nes2net.lib.service_log import LOGGER
 
 #: Seconds within which a call may continue from its saved state, after its loss or a restart of the server.
 MAX_AGE = 600.0
-_MAX_GAP = 86400.0  # longest time in seconds from the latest window of a call until it continues
 _REMEDY = "name a folder of yours with `state`"
 _MAX_BYTES = 1 << 14  # largest number of bytes in a file; eight channels need 5,000
 _MAX_FILES = 1000
@@ -75,10 +74,9 @@ class SavedCalls:
         except (OSError, InputError) as error:
             LOGGER.warning("a call begins again, because its saved state cannot be used: %s", error)
             return None
-        is_same = saved.basis == self._digest_of_settings(session)
-        # After a restart of this machine, its clock is another.
-        has_clock = 0 <= time.monotonic() - saved.time <= _MAX_GAP
-        if not (is_same and has_clock and len(saved.channels) == len(session.ready["channels"])):
+        if saved.basis != self._digest_of_settings(session) or len(saved.channels) != len(session.ready["channels"]):
+            return None
+        if saved.time > time.monotonic():  # this machine was restarted
             return None
         self._lost.pop(path, None)
         session.ready["session"] = key
@@ -97,7 +95,7 @@ class SavedCalls:
         oldest = time.monotonic() - MAX_AGE
         for number, (path, since) in enumerate(reversed(list(self._lost.items()))):
             if number >= _MAX_FILES or since < oldest:
-                del self._lost[path]
+                self._lost.pop(path, None)  # another thread may be faster
                 path.unlink(missing_ok=True)
 
     def _path(self, key: str) -> Path:

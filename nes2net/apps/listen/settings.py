@@ -58,5 +58,5 @@ class ServerSettings:
     allow_origin: Annotated[Sequence[str], Flag("URL", repeated=True), UsedWith("serve")] = ()
     idle: Annotated[Seconds | None, UsedWith("serve")] = None
     state: Annotated[str | None, Flag("FOLDER"), UsedWith("serve")] = None
-    drain: Annotated[float, Flag("S", minimum=0, maximum=1e9), UsedWith("serve")] = 0.0
+    drain: Annotated[float, Flag("S", minimum=0), UsedWith("serve")] = 0.0
     log: Annotated[LogKind, UsedWith("serve")] = "text"

@@ -223,8 +223,9 @@ class Desk:
             if player_wav:
                 # Out of the work folder, which is removed now.
                 token = token_urlsafe(16)
-                self.player_files[token] = player_wav.rename(self.folder / f"{token}.wav")
-                self._offered[self.player_files[token]] = time.monotonic()
+                offered = player_wav.rename(self.folder / f"{token}.wav")
+                self.player_files[token] = offered
+                self._offered[offered] = time.monotonic()
             return Scored(name, judged, fakes, picture, token)
 
     def _judge(self, judgement: str) -> Judge[Any]:

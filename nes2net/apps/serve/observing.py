@@ -73,9 +73,13 @@ class Observer(Metrics):
                 self.scoring.observe(end - began)
             if facts["outcome"] == "scored":
                 self.audio.inc(times.duration)
-            waited = round(began - times.arrived, 3)
-            seconds = round(end - began, 3)
-            log_event("recording", **facts, waited=waited, seconds=seconds, duration=times.duration)
+            log_event(
+                "recording",
+                **facts,
+                waited=round(began - times.arrived, 3),
+                seconds=round(end - began, 3),
+                duration=times.duration,
+            )
 
 
 @dataclass
@@ -109,5 +113,4 @@ class ObservedRequests:
             route = self.route_of(scope["path"])
             self.observer.requests.labels(route, status).inc()
             method = scope["method"] if scope["method"] in _METHODS else "other"
-            seconds = round(time.monotonic() - begin, 3)
-            log_event("request", method=method, route=route, status=status, seconds=seconds)
+            log_event("request", method=method, route=route, status=status, seconds=round(time.monotonic() - begin, 3))

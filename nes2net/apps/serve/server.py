@@ -103,7 +103,7 @@ def serve(
         for note in desk.notes:
             LOGGER.warning("note: %s", with_flag_names(note))
         url = address_of(listener, host)
-        announce(str(model), url, host, "page")
+        announce(name, url, host, "page")
         if open_browser:
             threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
         try:
