@@ -81,11 +81,8 @@ def is_loopback(host: str) -> bool:
 
 
 def names_at(host: str) -> list[str]:
-    """List the host names of a server at ``host``, for :func:`check_site`; none for a loopback IP address.
-
-    Raises InputError if ``host`` has no address here.
-    """
-    if is_loopback(host) and is_address(host):
+    """List the host names of a server at ``host``, for :func:`check_site`; none for a loopback IP address."""
+    if is_address(host) and is_loopback(host):
         return []
     name = socket.gethostname()
     names = [name, f"{name}.local", socket.getfqdn()]
@@ -174,8 +171,9 @@ def listening_socket(host: str, ports: range) -> Listener:
     """Listen at the first free port of ``ports``.
 
     Raises:
-        InputError: if none of the ports is free.
+        InputError: if ``host`` has no address here, or if none of the ports is free.
     """
+    is_loopback(host)  # raises the error about an unknown host
     family, _, _, _, address = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)[0]
     reason = None
     for port in ports:

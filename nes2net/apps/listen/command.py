@@ -139,9 +139,8 @@ def _serve(
     from nes2net.lib.service_log import logging_as
 
     host, port = address_to_serve(address)
-    names = names_at(host)
     with listening_socket(host, range(port, port + 1)) as listener, logging_as(settings.log):  # only this port
-        server = Server(model, settings, names)
+        server = Server(model, settings, names_at(host))
         with server.accepting(listener):  # requests for its health are answered while the detector is loaded
             stop.check()
             server.begin(load())
