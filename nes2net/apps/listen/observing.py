@@ -34,8 +34,8 @@ class CallMetrics(Metrics):
 
     def end(self, event: str, code: int | None, **call: str) -> None:
         """Count and log a call that ended, or was refused, with a WebSocket close code or an HTTP status."""
-        self._calls.labels(code).inc()
         log_event(event, code=code, **call)
+        self._calls.labels(code).inc()
 
     def count(self, line: Line, call: str) -> None:
         if line["event"] == "alarm":

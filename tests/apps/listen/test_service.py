@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pytest
-from builders import PATIENCE
+from builders import PATIENCE, wait
 from builders.live import HOP, WINDOW, expected, lines_of, serving, windows
 
 pytest.importorskip("websockets")
@@ -43,6 +43,11 @@ def counts(url):
     return samples(httpx.get(url.replace("ws://", "http://") + "/metrics", timeout=PATIENCE).text)
 
 
+def wait_until_counted(url, code):
+    """Wait for the end of a call with this code, which the client may notice before the server."""
+    wait(lambda: ("nes2net_calls_total", str(code)) in counts(url))
+
+
 @pytest.mark.parametrize(
     "status, headers",
     [(403, {"Origin": "https://evil.example"}), (421, {"Host": "evil.example"}), (426, {})],
@@ -69,16 +74,19 @@ def log(judge, calls_it_spoof, small, call, capsys, monkeypatch):
     """The events in the log of a call with an alarm, a refused one, a wrong one, and one at which the server fails."""
     with logging_as("json"), serving(judge(calls_it_spoof, keep="all", latch=True)) as (url, _):
         call_of(url, call[0].tobytes())
+        wait_until_counted(url, 1000)
         with pytest.raises(InvalidStatus):
             connect(url, origin="https://evil.example")
         with connect(url) as client:
             client.send("hello")
             rest_or_closed(client)
+        wait_until_counted(url, 1008)
         with connect(url) as client, monkeypatch.context() as patch:
             patch.setattr(small, "scores", lambda *_: 1 / 0)
             say(client, **START)
             send_rest(client, call)
             rest_or_closed(client)
+        wait_until_counted(url, 1011)
     return [json.loads(line) for line in capsys.readouterr().err.splitlines()]
 
 
