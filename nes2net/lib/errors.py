@@ -60,7 +60,6 @@ class InputError(Explained, ValueError):
     """
 
     http_status = 422
-    """HTTP status of an answer with this error."""
 
 
 class MissingLibrary(InputError):

@@ -200,7 +200,7 @@ def address_of(listener: socket.socket, host: str, scheme: str = "http") -> str:
 
 
 def announce(model: str, url: str, host: str, what: str) -> None:
-    """Say that ``what``, such as ``"page"``, is ready at ``url``; warn if other machines can reach ``host``."""
+    """Say that a server is ready; warn if other machines can reach ``host``."""
     if not is_loopback(host):
         LOGGER.warning(
             "warning: everyone who can reach %s can use this %s; there is no password and no encryption", url, what

@@ -51,23 +51,19 @@ class Metrics:
         self._faults = Counter("nes2net_faults", "Faults of the server by error.", ["error"], registry=self.registry)
 
     def describe(self, model: str, precision: str, device: object) -> None:
-        """Describe the detector of a server that is now ready."""
         facts = {"model": printable(model), "version": __version__, "precision": precision, "device": str(device)}
         self._facts.info(facts)
         self.state = "ready"
 
     def health(self, model: str) -> tuple[int, Health]:
-        """Return the HTTP status and the answer of ``/health``."""
+        """HTTP status and answer of ``/health``."""
         status = self.state
         if status == "ready" and time.monotonic() < self._full_until:
             status = "full"
         return 200 if status == "ready" else 503, Health(status=status, model=printable(model))
 
     def failure(self, error: Exception) -> tuple[int, str]:
-        """Return the HTTP status of a failed request, and what to answer.
-
-        The status is below 500 if the request is at fault. A fault of the server is logged.
-        """
+        """Return the HTTP status, below 500 if the request is at fault, and the words; log a fault of the server."""
         cause = error.__cause__ or error
         if isinstance(error, InputError) and not (isinstance(cause, _OF_SERVER) or is_out_of_memory(cause)):
             return error.http_status, str(error)

@@ -39,8 +39,7 @@ class JsonLines(logging.Formatter):
 def logging_as(kind: LogKind) -> Iterator[None]:
     """Log to standard error within this context, including what libraries log.
 
-    ``"text"`` prints notes, warnings and errors as text. ``"json"`` prints these, and also each
-    event and Python warning, as lines of JSON. What strangers can repeat is logged once a minute.
+    What strangers can repeat is logged once a minute.
     """
     handler = logging.StreamHandler()
     handler.addFilter(OncePerMinute())

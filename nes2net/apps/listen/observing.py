@@ -33,7 +33,7 @@ class CallMetrics(Metrics):
         )
 
     def end(self, event: str, code: int | None, **call: str) -> None:
-        """Count and log a call that ended, or was refused, with a WebSocket close code or an HTTP status."""
+        """Count and log an end or refusal by WebSocket close code or HTTP status."""
         log_event(event, code=code, **call)
         self._calls.labels(code).inc()
 

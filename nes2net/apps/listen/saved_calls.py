@@ -83,7 +83,6 @@ class SavedCalls:
         return Parked(session, saved.time)
 
     def end(self, key: str, may_continue: bool) -> None:
-        """Remove the state of a call, or keep it for a while."""
         path = self._path(key)
         if may_continue:
             self._lost[path] = time.monotonic()
