@@ -121,7 +121,10 @@ def _decode_and_send(
     except NotAudio:  # the messages of the two libraries would not help the user
         sender.send(NotDecoded("not a recording: neither libsndfile nor FFmpeg reads it"))
     except InputError as error:
-        sender.send(NotDecoded(error.reason))  # the user does not know the temporary name of the file
+        if isinstance(error.__cause__, FileNotFoundError):  # the upload is gone from the disk
+            sender.send(error.__cause__)
+        else:
+            sender.send(NotDecoded(error.reason))  # the user does not know the temporary name of the file
     except soundfile.LibsndfileError:  # of a file that is written; libsndfile does not tell the reason
         sender.send(OSError(errno.ENOSPC, "cannot be written"))
     except Exception as error:

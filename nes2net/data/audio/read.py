@@ -121,8 +121,8 @@ class AudioFile(OpenAudio):
             with concerning(subject):
                 self._check_kind()
             file = open_recording(self._source)
-        except (FileNotFoundError, NotADirectoryError):
-            raise not_found(str(self._source)) from None
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise not_found(str(self._source)) from error
         except InputError:
             raise
         except (OSError, ValueError) as error:
