@@ -29,7 +29,7 @@ from nes2net.lib.devices import (
     without_autocast,
 )
 from nes2net.lib.errors import InputError, check_setting, join_names
-from nes2net.lib.options import Input, ModelConfig, Options, fit_options, name_and_options, options_of
+from nes2net.lib.options import Input, ModelConfig, Options, fit_options, name_and_options
 from nes2net.lib.terminal import printable_name
 from nes2net.models.aggregations.base import Aggregation
 from nes2net.models.backends.base import Backend, ScoreRule
@@ -134,18 +134,9 @@ class Network(nn.Module):
         }
 
     def __repr__(self) -> str:
-        # With the defaults of options that its configuration lacks.
-        name = self.backend.config["name"]
-        options = dict(self.backend.config)
-        if name in backends.names():
-            options = {key: option.default for key, option in options_of(backends.get(name)).items()} | options
-        texts = []
-        for key, value in options.items():
-            if isinstance(value, tuple):
-                value = list(value)
-            # These two are shown elsewhere.
-            if key not in ("name", "feature_dim"):
-                texts.append(f"{key}={value}")
+        # The omitted two are shown elsewhere.
+        options = {key: value for key, value in self.backend.config.items() if key not in ("name", "feature_dim")}
+        texts = [f"{key}={value}" for key, value in options.items()]
         states = f"{self.frontend.num_layers} hidden state{'s' * (self.frontend.num_layers > 1)}"
         unused = "not used: the back-end reads all layers" if self.backend.wants_layers == "all" else ""
         mode = "train" if self.training else "eval"

@@ -231,6 +231,9 @@ def create_head(head: str | Mapping[str, Any], in_features: int, num_logits: int
 
 
 def _check_and_configure(registry: Registry, name: str, part: Any, options: dict[str, Any]) -> Any:
+    """Set the configuration of ``part``: its name and all options, with the defaults of those that are not stated."""
+    from nes2net.lib.options import options_of  # imported late, so that listing names needs no pydantic
+
     part_class = resolve_name(registry.base)
     if not isinstance(part, part_class):
         raise InputError(
@@ -238,7 +241,9 @@ def _check_and_configure(registry: Registry, name: str, part: Any, options: dict
             f"{part_class.__module__}.{part_class.__name__}"
         )
     if not hasattr(part, "config"):
+        declared = options_of(registry.get(name))
+        defaults = {key: option.default for key, option in declared.items() if key not in registry.given}
         part.config = {"name": name}
-        for key, value in options.items():
+        for key, value in {**defaults, **options}.items():
             part.config[key] = list(value) if isinstance(value, tuple) else value
     return part

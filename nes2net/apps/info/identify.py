@@ -260,6 +260,7 @@ def _compare_with_record(checkpoint: Checkpoint, kind: str) -> Identity:
     # A detector without memory for its weights has the names and shapes of the tensors that it expects.
     with build_errors_as_input_errors(str(path)), torch.device("meta"):
         detector = Detector.from_config(identity.config)
+    identity.config = detector.config
     identity.misfit = compare(state_dict, detector.expected_tensors(state_dict))
     identity.misfit.values = not_finite(state_dict)
     if detector.frontend.adapted and detector.omitted_names(state_dict):

@@ -49,7 +49,7 @@ WAVEFORMS_KEY = "waveforms"
 #: The file that describes a detector in a folder of this package.
 DETECTOR_FILE = "config.yaml"
 # Key of a folder's configuration → the only value that is supported.
-_SUPPORTED = {"problem_type": "single_label_classification", "add_adapter": False}
+_SUPPORTED = {"problem_type": "single_label_classification", "add_adapter": False, "tie_last_hidden_states": True}
 _LAYER_WEIGHTS = "layer_weights"
 # The library's name of a tensor → the name in a detector, for the weights of the layers, the
 # projection and the last layer.
@@ -162,9 +162,8 @@ def library_head(detector: Network) -> tuple[StateDict, dict[str, Any]]:
         - The options in the library's configuration; ``label2id`` has bona fide last.
 
         Both are empty if the library would compute other logits: with repeated frames or a
-        pre-emphasis; with another back-end than ``mean_linear``, on the last layer or a weighted
-        sum of layers; or for a sum of layers that normalise before attention, because release 5
-        sums the last one without the final norm.
+        pre-emphasis; or with another back-end than ``mean_linear``, on the last layer or a weighted
+        sum of layers.
     """
     frontend, aggregation, backend = detector.config.values()
     state_dict = detector.state_dict()
@@ -174,13 +173,12 @@ def library_head(detector: Network) -> tuple[StateDict, dict[str, Any]]:
         # The library always projects: by the identity, which changes no bit.
         width = detector.frontend.out_dim
         tensors |= {"projector.weight": torch.eye(width), "projector.bias": torch.zeros(width)}
-    network = aggregation["name"], backend["name"], backend.get("pool", "mean")
+    network = aggregation["name"], backend["name"], backend.get("pool")
     if (
         # Of the tensors, only the layer weights may be missing.
         network != ("weighted_sum" if is_weighted else "last", "mean_linear", "mean")
         or len(tensors) != len(_TENSORS) - 1 + is_weighted
         or len(tensors["classifier.bias"]) != len(detector.classes)
-        or (is_weighted and frontend["layer_norm_first"])
         or frontend.keys() & {"repeat_last", "pre_emphasis"}
     ):
         return {}, {}
@@ -198,6 +196,7 @@ def library_head(detector: Network) -> tuple[StateDict, dict[str, Any]]:
         "label2id": label2id,
         "id2label": {number: name for name, number in label2id.items()},
         "use_weighted_layer_sum": is_weighted,
+        "tie_last_hidden_states": True,  # the last state is summed after the final norm, as in a detector
         "classifier_proj_size": len(tensors["projector.bias"]),
     }
     return tensors, options

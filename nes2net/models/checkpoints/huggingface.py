@@ -100,7 +100,7 @@ HARMLESS_KEYS = frozenset(
     _name_or_path _commit_hash architectures model_type transformers_version dtype torch_dtype _attn_implementation
     attn_implementation _attn_implementation_autoset gradient_checkpointing return_dict output_attentions
     output_hidden_states use_cache initializer_range init_std tokenizer_class processor_class finetuning_task
-    id2label label2id num_labels problem_type
+    id2label label2id num_labels problem_type tie_last_hidden_states
     classifier_proj_size use_weighted_layer_sum pooling_mode vocab_size bos_token_id eos_token_id pad_token_id
     ctc_loss_reduction ctc_zero_infinity final_dropout num_ctc_classes num_clusters codevector_dim
     contrastive_logits_temperature diversity_loss_weight feat_quantizer_dropout num_negatives replace_prob tdnn_dim

@@ -14,12 +14,10 @@ from torch import Tensor, nn
 from nes2net.data.corpora.trial import BONAFIDE, Trial
 from nes2net.detector import Detector
 from nes2net.lib.errors import InputError, refuse, short_repr
-from nes2net.lib.options import Options, options_of
-from nes2net.models.backends.base import Backend
+from nes2net.lib.options import Options
 from nes2net.models.checkpoints.state_dict import check_fit
 from nes2net.models.distillation import HALVES, OneClassDistillation, Similarity, TeacherStudent
 from nes2net.models.provenance import Provenance
-from nes2net.models.registry import backends
 from nes2net.training.losses import Criterion
 from nes2net.training.objective import Objective
 from nes2net.training.recipes.data import SetName
@@ -199,9 +197,7 @@ def load_teacher(detector: Detector, path: str, student_too: bool) -> None:
     trained = Detector.from_pretrained(path, device="cpu", dtype="float32").whole()
     _check_option(path, "aggregation.name", trained.aggregation.config["name"], "last")
     _check_same_options(path, "frontend.teacher", trained.frontend.config, frontend.config["teacher"])
-    _check_same_options(
-        path, "backend.backend", _options_with_defaults(trained.backend), _options_with_defaults(backend.teacher)
-    )
+    _check_same_options(path, "backend.backend", trained.backend.config, backend.teacher.config)
     start = trained.provenance.only_training_data()
     if start != Provenance():
         detector.provenance = replace(detector.provenance, started_from=(start,))
@@ -229,11 +225,6 @@ def _copy_shared_weights(student: nn.Module, teacher: nn.Module) -> bool:
     shared = {key: teacher_state[key] for key in common if student_state[key].shape == teacher_state[key].shape}
     student.load_state_dict(student_state | shared)
     return len(shared) == len(student_state) == len(teacher_state)
-
-
-def _options_with_defaults(backend: Backend) -> Options:
-    options = options_of(backends.get(backend.config["name"]))
-    return {key: option.default for key, option in options.items()} | dict(backend.config)
 
 
 def _check_same_options(path: str, section: str, teacher_options: Options, recipe_options: Options) -> None:
