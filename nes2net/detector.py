@@ -26,6 +26,7 @@ from nes2net.lib.devices import PRECISIONS, check_precision, choose_device, pars
 from nes2net.lib.errors import InputError, check_known, check_setting
 from nes2net.lib.files import write_text
 from nes2net.lib.options import check_model, name_and_options
+from nes2net.lib.progress import Work
 from nes2net.lib.registry import PACKAGES_KEY, check_installed, packages_of
 from nes2net.lib.terminal import check_one_line
 from nes2net.lib.without_memory import without_memory
@@ -354,25 +355,26 @@ class Detector(Network):
         target_device = choose_device(device)
         if precision is not None:
             check_precision(precision, target_device)
-        checkpoint = find_checkpoint(path_or_name, config)
-        source = checkpoint.source
-        check_installed(source, checkpoint.provenance.facts.get(PACKAGES_KEY), PARTS)
-        # Build the detector on the meta device first: a small file could describe a model that fills the memory.
-        with build_errors_as_input_errors(source), without_memory():
-            detector = cls.from_config(checkpoint.config or {})
-        if not detector._saves_all:  # tensors that no file contains need values
-            check_fit(checkpoint.state_dict, detector.expected_tensors(checkpoint.state_dict), source)
-            detector = cls.from_config(checkpoint.config or {})
-        detector.load(checkpoint, base)
-        detector.provenance = checkpoint.provenance
-        detector.source = source
-        check_one_line(detector.classes, f"a class of {source}")
-        if dtype == "fastest":
-            return detector.to(target_device).set_precision(dtype).eval()
-        if precision is None:
-            types = {tensor.dtype for tensor in detector.state_dict().values() if tensor.is_floating_point()}
-            precision = parse_precision(reduce(torch.promote_types, types))
-        return detector.to(target_device, PRECISIONS[precision]).set_precision(precision).eval()
+        with Work(f"loading {path_or_name}"):
+            checkpoint = find_checkpoint(path_or_name, config)
+            source = checkpoint.source
+            check_installed(source, checkpoint.provenance.facts.get(PACKAGES_KEY), PARTS)
+            # Build the detector on the meta device first: a small file could describe a model that fills the memory.
+            with build_errors_as_input_errors(source), without_memory():
+                detector = cls.from_config(checkpoint.config or {})
+            if not detector._saves_all:  # tensors that no file contains need values
+                check_fit(checkpoint.state_dict, detector.expected_tensors(checkpoint.state_dict), source)
+                detector = cls.from_config(checkpoint.config or {})
+            detector.load(checkpoint, base)
+            detector.provenance = checkpoint.provenance
+            detector.source = source
+            check_one_line(detector.classes, f"a class of {source}")
+            if dtype == "fastest":
+                return detector.to(target_device).set_precision(dtype).eval()
+            if precision is None:
+                types = {tensor.dtype for tensor in detector.state_dict().values() if tensor.is_floating_point()}
+                precision = parse_precision(reduce(torch.promote_types, types))
+            return detector.to(target_device, PRECISIONS[precision]).set_precision(precision).eval()
 
     def score(
         self,

@@ -32,6 +32,7 @@ from nes2net.lib.errors import InputError, concerning, join_names, pluralise
 from nes2net.lib.files import AnyPath, write_text
 from nes2net.lib.terminal import print_note
 from nes2net.lib.text_files import check_utf8
+from nes2net.models.network import Network
 from nes2net.scoring.corpus import ScoringSettings
 from nes2net.scoring.decisions.calibration import (
     LinearCalibration,
@@ -245,7 +246,12 @@ def calibrate_recordings(
         scores,
         checkpoint=checkpoint,
         num_samples=score_length.num_samples,
-        settings=ScoringSettings(batch_size=batch_size, num_workers=num_workers, overwrite="others"),
+        settings=ScoringSettings(
+            batch_size=batch_size,
+            num_workers=num_workers,
+            overwrite="others",
+            later_passes=isinstance(detector, Network),  # for embeddings
+        ),
     ).scores
     # Learn the calibration from the scores.
     calibrated = calibrate(

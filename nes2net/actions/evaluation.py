@@ -10,6 +10,7 @@ from nes2net.evaluation.judgements import evaluable
 from nes2net.evaluation.key import Labels
 from nes2net.evaluation.result import Result
 from nes2net.lib.files import AnyPath
+from nes2net.lib.progress import Work
 from nes2net.scoring.judgement import ScoreFile
 
 
@@ -36,4 +37,5 @@ def evaluate(labels: Labels, scores: Sequence[AnyPath], *, metrics: Collection[s
     judgement.check_settings(evaluator, settings, files[0].path)
     if "metrics" in signature(evaluator).parameters:
         settings["metrics"] = metrics
-    return evaluator(labels.corpus, files, labels.keys, labels.phase, **settings)
+    with Work("evaluating scores"):
+        return evaluator(labels.corpus, files, labels.keys, labels.phase, **settings)

@@ -194,6 +194,6 @@ def progress_of(source: Source, duration: float, hop: float) -> Iterator[Callabl
     """Show the progress; yields a function of the seconds that are done. ``hop`` is 0 without windows."""
     advice = f"a `hop` above {hop:.3g} s takes less time" if hop else ""
     with ProgressDisplay[None](
-        title=_display_name(source), unit="second", total=round(duration), advice=advice, delay=1
+        title=_display_name(source), unit="second", total=round(duration), advice=advice
     ) as display:
         yield lambda seconds: display.update(round(seconds) - display.done)

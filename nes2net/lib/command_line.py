@@ -212,8 +212,11 @@ def run(
             raise
         _print_error(f"{parser.prog}: error: {error}")
         return WRONG_INPUT
+    from nes2net.lib.progress import Preparation  # start-up
+
     texts = [value for value in vars(args).values() if isinstance(value, str)]
-    with settings_called(args.parser.flags()), no_empty_folders(*texts):
+    preparation = Preparation(f"{args.parser.prog}: loading libraries and inputs")
+    with settings_called(args.parser.flags()), no_empty_folders(*texts), preparation:
         try:
             status = command(args) or 0
             sys.stdout.flush()

@@ -397,10 +397,7 @@ def digests_of(
     """
     hashes = {name: hashlib.new(name, usedforsecurity=False) for name in names}
     total = max(1, size_of(path) // _MB)
-    with (
-        ProgressDisplay[Any](title=title, unit="MB", total=total, delay=2.0, shown=shown) as display,
-        open(path, "rb") as file,
-    ):
+    with ProgressDisplay[Any](title=title, unit="MB", total=total, shown=shown) as display, open(path, "rb") as file:
         while block := file.read(_CHUNK):
             for file_hash in hashes.values():
                 file_hash.update(block)

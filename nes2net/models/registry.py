@@ -147,8 +147,11 @@ def create_frontend(name: str, checkpoint: str | Path | None = None, **options: 
     if checkpoint is None:
         frontend = frontends.create(name, **options)
     elif takes_checkpoint(name):
+        from nes2net.lib.progress import Work  # imported late, for a fast start-up
+
         check_exists(name, checkpoint)
-        frontend = frontends.create(name, checkpoint=checkpoint, **options)
+        with Work(f"reading {checkpoint}"):
+            frontend = frontends.create(name, checkpoint=checkpoint, **options)
         check_size(name, frontend.model_type, frontend.config, checkpoint)
     else:
         raise InputError(f"front-end '{name}' uses no pre-training file: remove `ssl_checkpoint`")

@@ -67,6 +67,8 @@ class RunSettings:
     """Work alone even under ``torchrun``; other processes must not call :func:`run_over`."""
     title: str = ""
     """Title of the progress display; empty for the output's word."""
+    later_passes: int = 0
+    """Later passes over the same trials, included in the time left."""
 
     def __post_init__(self) -> None:
         check_setting("batch_size", self.batch_size, self.batch_size is None or self.batch_size >= 1, "at least 1")
@@ -180,6 +182,7 @@ def run_over(
         ids_done = earlier.audio.keys() | failed.keys()
         num_done = sum(trial.id in ids_done for trial in trials)
         bar = _progress_bar(settings.title or output.doing, output.unit, num_done, len(trials), processes)
+        bar.later_steps = settings.later_passes * len(trials)
         with output.keeper(out, run, processes.rank) as keeper:
             # Copy the rows of an incomplete finished file to the journal, because the file will be replaced.
             if processes.rank == 0:
@@ -217,8 +220,7 @@ def _progress_bar(title: str, unit: str, num_done: int, num_trials: int, process
     if processes.count > 1:
         title = f"{title} (process 1 of {processes.count})"
     num_own = -(-(num_trials - num_done) // processes.count)
-    shown = processes.rank == 0
-    return ProgressDisplay(title=title, unit=unit, total=num_done + num_own, start=num_done, shown=shown, leave=True)
+    return ProgressDisplay(title=title, unit=unit, total=num_done + num_own, start=num_done, leave=True)
 
 
 def _speed(seconds: float, audio_seconds: float) -> dict[str, float]:

@@ -64,7 +64,6 @@ def list_examples(
     part: str = "training",
     *,
     labels: FrameLabels | None = None,
-    shown: bool = True,
 ) -> Examples:
     """List the pieces of ``trials`` with ``data.crop: pieces``, otherwise the trials themselves.
 
@@ -74,7 +73,6 @@ def list_examples(
 
     Args:
         labels: labels of the frames of the ``trials``.
-        shown: whether this process shows the progress.
 
     Raises:
         LostFile: if a file cannot be read at present.
@@ -86,7 +84,7 @@ def list_examples(
     cut_pieces = list[Trial]()
     excerpts = list[tuple[int, int]]()
     errors = list[str]()
-    for trial in ProgressDisplay(trials, title=f"lengths of the {part} set", unit="file", delay=1.0, shown=shown):
+    for trial in ProgressDisplay(trials, title=f"lengths of the {part} set", unit="file"):
         recording = trial.recording()
         frames = None if labels is None else labels.of_trial.get(trial.id)
         try:

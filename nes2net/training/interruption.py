@@ -7,12 +7,13 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NoReturn
 
 from nes2net.lib.errors import InputError, Unfinished, readable_size
 from nes2net.lib.stop_signals import StopSignals
+from nes2net.lib.terminal import print_note
 
 # Error numbers of a full file system, of a full quota, and of a file that is larger than the process may write.
 _FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
@@ -32,7 +33,7 @@ class StopRequests(StopSignals):
     >>> import os, signal
     >>> with StopRequests() as stop:
     ...     try:
-    ...         with stop.defer():
+    ...         with stop.defer("a step"):
     ...             os.kill(os.getpid(), signal.SIGTERM)
     ...             print("the step is finished")
     ...     except Unfinished as error:
@@ -48,18 +49,18 @@ class StopRequests(StopSignals):
         #: number of the received signal, 0 for no signal
         self.requested = 0
         self.agree: Callable[[int], int] | None = None  # this process's signal → that of all processes
-        self._deferred = False  # whether within defer()
+        self._deferred = ""  # within defer(), the work that signals wait for
         self._since = 0.0  # time at which the signal came
         self._process = os.getpid()
 
     @contextmanager
-    def defer(self) -> Iterator[None]:
-        """Protect this context from signals; at its end, after :attr:`agree`, raise the exception for a signal."""
-        self._deferred = True
+    def defer(self, work: str) -> Iterator[None]:
+        """Protect ``work`` in this context from signals; then, after :attr:`agree`, raise the one for a signal."""
+        self._deferred = work
         try:
             yield
         finally:
-            self._deferred = False
+            self._deferred = ""
         number = self.requested
         if self.agree:
             number = self.agree(number)
@@ -77,10 +78,14 @@ class StopRequests(StopSignals):
         # All processes get the signal, and torchrun sends it again: a SIGINT within 1 s of the first is not a second
         # Ctrl-C.
         again = number == self.requested == signal.SIGINT and time.monotonic() - self._since > 1
+        awaited_work = self._deferred or (self.agree and "the other processes")
         if not self.requested:
             self.requested = number
             self._since = time.monotonic()
-        if again or not (self._deferred or self.agree):
+            if awaited_work:
+                with suppress(RuntimeError, OSError):  # RuntimeError if the signal came while a line was printed
+                    print_note(f"{signal.Signals(number).name}: waiting for {awaited_work}")
+        if again or not awaited_work:
             self.stop(number)
 
 

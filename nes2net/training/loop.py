@@ -72,12 +72,15 @@ class Trainer:
         """Train, validate and save the remaining epochs; a signal takes effect after a step or a save."""
         while not self.state.selection.is_done:
             epoch = self.state.progress.epoch
-            with self.stop.defer(), float32_products(SCORING_PRECISIONS[self.recipe.train.precision]):
+            with (
+                self.stop.defer("the end of this step, and a save"),
+                float32_products(SCORING_PRECISIONS[self.recipe.train.precision]),
+            ):
                 self.train_epoch(epoch)
             values = {"loss": self.state.progress.loss, "lr": self.state.progress.lr}
             if is_due(epoch, self.recipe.train, self.recipe.validation):
                 values |= self.validator.run(epoch, self.recorded_step.is_recordable)
-            with self.stop.defer():
+            with self.stop.defer("a save"):
                 self.end_epoch(epoch, values)
 
     def train_epoch(self, epoch: int) -> None:

@@ -140,7 +140,7 @@ class Monitor:
         """
         title = f"epoch {epoch} of {self.selection.epochs}"
         later = self.selection.epochs - epoch
-        display = ProgressDisplay[Any](title=title, unit="step", total=total, start=start, shown=self.shown)
+        display = ProgressDisplay[Any](title=title, unit="step", total=total, start=start)
         display.later_steps = later * total
         display.later_seconds = (later + 1) * self.validation_seconds
         return Meter(steps, display)

@@ -222,8 +222,7 @@ class Run:
         examples = Examples(trials, labels=labels)
         if part == "train" or not self.recipe.validation.whole_utterances:
             name = "training" if part == "train" else "development"
-            is_main = self.accelerator.is_main_process
-            examples = list_examples(self.recipe.data, trials, name, labels=labels, shown=is_main)
+            examples = list_examples(self.recipe.data, trials, name, labels=labels)
         return examples._replace(extra_tensors=self.task.extra_tensors, target=self.task.target)
 
     def objective(self, detector: Detector) -> Objective:

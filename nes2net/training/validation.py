@@ -191,8 +191,7 @@ class Validator:
         errors: list[str] = []
         lost: list[str] = []
         title = f"epoch {epoch} of {self.monitor.selection.epochs}, development set{_PASSES_IN_WORDS[name]}"
-        shown = self.accelerator.is_main_process
-        meter = Meter(loader, ProgressDisplay(title=title, unit="batch", total=len(loader), shown=shown))
+        meter = Meter(loader, ProgressDisplay(title=title, unit="batch", total=len(loader)))
         for number, batch in enumerate(meter):
             # A tensor from a worker is shared memory and keeps a file open, so store a copy.
             targets = batch.part.targets.clone().numpy()

@@ -153,7 +153,7 @@ def test_a_worker_that_dies_while_nobody_waits_is_reported_with_the_next_batch()
 def test_hanging_workers_are_ended_after_a_signal_has_ended_the_wait_for_them(soon):
     """Training defers signals to the end of a step, which never comes."""
     batches = loader(Numbers(0, partial(signal_and, signal.SIGTERM, hang)))
-    with StopRequests() as stop, pytest.raises(Unfinished, match="stopped by SIGTERM while waiting"), stop.defer():
+    with StopRequests() as stop, pytest.raises(Unfinished, match="stopped by SIGTERM while waiting"), stop.defer("a step"):
         numbers(batches)
     readers = batches.worker_processes
     del batches  # which kills readers that hang
@@ -163,7 +163,7 @@ def test_hanging_workers_are_ended_after_a_signal_has_ended_the_wait_for_them(so
 
 
 def test_a_signal_before_waiting_ends_waiting_for_hanging_workers(soon):
-    with StopRequests() as stop, pytest.raises(Unfinished, match="stopped by SIGTERM while waiting"), stop.defer():
+    with StopRequests() as stop, pytest.raises(Unfinished, match="stopped by SIGTERM while waiting"), stop.defer("a step"):
         os.kill(os.getpid(), signal.SIGTERM)
         numbers(loader(Numbers(0, hang)))
 
@@ -185,7 +185,7 @@ def test_signal_handlers_are_restored_though_a_worker_ends_meanwhile(monkeypatch
 def test_batches_that_arrive_in_time_are_read_in_spite_of_a_deferred_sigterm(soon, monkeypatch):
     monkeypatch.setattr(workers, "_GRACE", PATIENCE)
     with StopRequests() as stop:
-        stop._deferred = True
+        stop._deferred = "a step"
         assert numbers(loader(Numbers(5, partial(signal_and, signal.SIGTERM, partial(time.sleep, 0.5))))) == EXPECTED
         assert stop.requested == signal.SIGTERM
 

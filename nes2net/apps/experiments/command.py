@@ -57,7 +57,7 @@ def run(
         overrides: override a key of the recipe, e.g. train.epochs=3
         set_: what ${NAME} in the file stands for; repeatable
         out: folder to write; results/NAME if the file names no folder
-        dry_run: list missing inputs, and the jobs to do
+        dry_run: list missing inputs, downloads, and the jobs to do
         allow_missing: begin even if data is missing
 
     Where:
@@ -67,7 +67,7 @@ def run(
         slurm: override a key of the file's section slurm
     """
     from nes2net.apps.experiments.description import load_experiment
-    from nes2net.apps.experiments.experiment import missing_for, work_table
+    from nes2net.apps.experiments.experiment import downloads_of, missing_for, work_table
     from nes2net.apps.experiments.jobs import select_unfinished
     from nes2net.apps.experiments.plan import plan_experiment
     from nes2net.apps.experiments.running import do_here, do_in_processes
@@ -88,7 +88,8 @@ def run(
     if missing:
         lines = [f"missing, {len(missing)} in all:", *listing(missing)]
     if dry_run:
-        print(printable(with_flag_names("\n".join([*lines, "", *work_table(plan, unfinished_jobs)]))))
+        lines += [*downloads_of(unfinished_jobs), "", *work_table(plan, unfinished_jobs)]
+        print(printable(with_flag_names("\n".join(lines))))
         return INCOMPLETE if missing else 0
     if missing:
         print(printable(with_flag_names("\n".join(lines))), file=sys.stderr)

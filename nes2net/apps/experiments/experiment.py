@@ -5,27 +5,41 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from nes2net.apps.experiments.jobs import Job, select_unfinished
+from nes2net.apps.experiments.jobs import Job, TrainJob, select_unfinished
 from nes2net.apps.experiments.missing import Search
 from nes2net.apps.experiments.plan import Plan
 from nes2net.apps.experiments.result import SystemOnSet, comparability_notes, experiment_result
 from nes2net.evaluation.page import Pages
 from nes2net.evaluation.result import Result
 from nes2net.lib.errors import InputError, pluralise
-from nes2net.lib.files import write_text
+from nes2net.lib.files import is_absent, write_text
 from nes2net.lib.findings import Finding
+from nes2net.lib.progress import ProgressDisplay
 from nes2net.lib.terminal import text_table
 from nes2net.lib.yaml_text import write_yaml
+from nes2net.models.checkpoints.shelf import Shelf
+from nes2net.models.frontends.sizes import SIZES
 
 
 def missing_for(jobs: Sequence[Job]) -> list[Finding]:
     """List the missing inputs of ``jobs``, each only once."""
     findings: dict[str, Finding] = {}
     search = Search()
-    for job in jobs:
+    for job in ProgressDisplay(jobs, title="looking for missing inputs", unit="job"):
         for finding in job.missing(search):
             findings.setdefault(finding.problem, finding)  # two jobs may miss the same file: list the file once
     return list(findings.values())
+
+
+def downloads_of(jobs: Sequence[Job]) -> list[str]:
+    """Describe the files that ``jobs`` will download."""
+    names = {job.run.recipe.ssl_checkpoint or "" for job in jobs if isinstance(job, TrainJob)}
+    files = {name: SIZES[name].published for name in sorted(names & SIZES.keys()) if is_absent(name)}
+    return [
+        f"to download: {name}, {file.known_by}, from {file.address}"
+        for name, file in files.items()
+        if not Shelf(name, file).find()
+    ]
 
 
 def work_table(plan: Plan, unfinished_jobs: Sequence[Job]) -> list[str]:

@@ -30,6 +30,7 @@ from nes2net.lib.errors import InputError, pluralise
 from nes2net.lib.files import is_absent, make_folder, path_below, sha256_of
 from nes2net.lib.findings import Finding
 from nes2net.lib.plain_data import read_json_as
+from nes2net.lib.progress import ProgressDisplay
 from nes2net.models.provenance import Provenance
 from nes2net.scoring.corpus import ScoringSettings
 from nes2net.scoring.kernel import check_takes_audio_alone
@@ -351,7 +352,7 @@ def select_unfinished(jobs: Iterable[Job]) -> list[Job]:
     Each job must come after the job that it needs.
     """
     unfinished_jobs = []
-    for job in jobs:
+    for job in ProgressDisplay(jobs, title="looking for finished work", unit="job"):
         try:
             is_done = job.needs not in unfinished_jobs and job.is_done()
         except (InputError, OSError):

@@ -18,7 +18,7 @@ from nes2net.apps.experiments.settings import Machine
 from nes2net.lib.errors import InputError, Unfinished, first_line, one_line
 from nes2net.lib.files import make_folder, never_linked, write_text, writing
 from nes2net.lib.progress import ProgressDisplay
-from nes2net.lib.terminal import printable
+from nes2net.lib.terminal import print_note, printable
 from nes2net.lib.this_process import usable_processors
 from nes2net.training.interruption import StopRequests
 
@@ -118,7 +118,9 @@ def do_in_processes(
                         environment.setdefault("OMP_NUM_THREADS", str(num_threads))
                         if gpus:
                             environment["CUDA_VISIBLE_DEVICES"] = gpus[slot % len(gpus)]
-                        with stop.defer():  # handle signals only after the process is in `running`
+                        with stop.defer(
+                            "the start of a process"
+                        ):  # handle signals only after the process is in `running`
                             log = logs / f"{task.name}.log"
                             running[task.name] = _start_process(command(task.name), log, environment), slot
                 for name, (process, slot) in list(running.items()):
@@ -136,6 +138,7 @@ def do_in_processes(
                 time.sleep(0.1)
         except BaseException as error:
             signal_number = signal.SIGINT if isinstance(error, KeyboardInterrupt) else signal.SIGTERM
+            print_note(f"waiting for the end of {', '.join(running)}")
             for process, _ in running.values():
                 with suppress(ProcessLookupError):
                     process.send_signal(signal_number)

@@ -77,7 +77,7 @@ def explain(
         title = f"explaining {printable_name(path.name)}"
         advice = _ADVICE if method.method == "occlusion" else "fewer `steps` or `draws` take less"
         try:
-            with ProgressDisplay[None](title=title, unit="version", advice=advice, delay=1) as display:
+            with ProgressDisplay[None](title=title, unit="version", advice=advice) as display:
                 explanation = explained(
                     detector,
                     choose(path, track=length.audio_track),

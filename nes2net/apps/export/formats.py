@@ -12,6 +12,7 @@ from nes2net.apps.export.space import write_space
 from nes2net.detector import Detector
 from nes2net.lib.errors import InputError, check_known
 from nes2net.lib.files import json_text, write_text
+from nes2net.lib.progress import Work
 from nes2net.lib.terminal import print_note
 from nes2net.models.card import provenance_with_figures
 from nes2net.models.checkpoints.classification import NAMES_KEY, library_head
@@ -85,17 +86,18 @@ def export(
             "this detector holds all its tensors, so there is nothing to merge: use `to=pth` or `to=safetensors`"
         )
     detector = detector.whole()
-    if to == "onnx":
-        from nes2net.apps.export.onnx import export_onnx  # optional: the extra onnx
+    with Work(f"writing {out}"):
+        if to == "onnx":
+            from nes2net.apps.export.onnx import export_onnx  # optional: the extra onnx
 
-        export_onnx(detector, out, quantize=quantize)
-    elif to == "space":
-        write_space(detector, out, calibration)
-    elif to == "hf":
-        _export_for_transformers(detector, out)
-    else:
-        facts = detector.provenance.to_dict() if to == "merged" else {}
-        detector.save(out, **facts)
+            export_onnx(detector, out, quantize=quantize)
+        elif to == "space":
+            write_space(detector, out, calibration)
+        elif to == "hf":
+            _export_for_transformers(detector, out)
+        else:
+            facts = detector.provenance.to_dict() if to == "merged" else {}
+            detector.save(out, **facts)
     return out
 
 

@@ -161,7 +161,7 @@ def _condition_rows(
     clean = measure(values[CLEAN][is_bonafide], values[CLEAN][~is_bonafide])
     rows = []
     conditions = [name for name in values if name != CLEAN]
-    for name in ProgressDisplay(conditions, title="evaluating", unit="condition", delay=3.0):
+    for name in ProgressDisplay(conditions, title="evaluating", unit="condition"):
         measured = measure(values[name][is_bonafide], values[name][~is_bonafide])
         changed = float(np.mean((values[name] >= threshold) != (values[CLEAN] >= threshold)))
         rows.append(Row({"condition": name}, _error_rates(measured) | _compare_with_clean(measured, clean, changed)))

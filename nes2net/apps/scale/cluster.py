@@ -136,7 +136,10 @@ def connect(resources: Resources) -> Iterator[None]:
     """Connect to Ray in this context; disconnect afterwards unless Ray was connected before."""
     started_here = False
     try:
-        with StopRequests() as stop, stop.defer():  # an interrupted start of Ray would leave processes behind
+        with (
+            StopRequests() as stop,
+            stop.defer("the start of Ray"),
+        ):  # an interrupted start of Ray would leave processes behind
             started_here = start_ray(resources)
         yield
     finally:

@@ -15,7 +15,6 @@ from nes2net.data.corpora.trial import Trial
 from nes2net.lib.files import sha256_of
 from nes2net.lib.progress import ProgressDisplay
 
-_SHORT = 3.0  # seconds before the progress is shown
 _TOLERANCE = 1e-3  # seconds, or samples
 
 
@@ -30,7 +29,7 @@ def shared_recordings(trials: Sequence[Trial]) -> list[list[Trial]]:
             sizes[path] = os.path.getsize(path)
     number = Counter(sizes.values())
     content: dict[Path | None, str] = {}  # file that may have a copy → its digest
-    for path, size in ProgressDisplay(sizes.items(), title="copies", unit="file", delay=_SHORT):
+    for path, size in ProgressDisplay(sizes.items(), title="copies", unit="file"):
         if size and number[size] > 1:
             with suppress(OSError):  # the file cannot be read
                 content[path] = sha256_of(path)

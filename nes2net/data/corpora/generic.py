@@ -49,7 +49,6 @@ _COLUMN_NAMES = {
     "split": ("split", "phase"),
 }
 _LABEL_FILES = {".labels.txt": read_audacity, ".TextGrid": read_textgrid}  # beside a recording
-_SHORT = 3.0  # if measuring durations takes longer than this many seconds, the progress is shown
 # Beginning of a path in a list that stands for the folder of the audio.
 _FOLDER_OF_AUDIO = ("{data_root}/", "$data_root/")
 #: Fields of a trial that a list may state, each in a column of the same name.
@@ -294,7 +293,7 @@ def _find_durations(trials: Sequence[Trial], reco2dur: Path) -> dict[str, float]
         stated = read_reco2dur(reco2dur)
         durations = {trial.id: stated[trial.id] for trial in trials if trial.id in stated}
     unstated = [trial for trial in trials if trial.id not in durations]
-    for trial in ProgressDisplay(unstated, title="durations", unit="file", delay=_SHORT):
+    for trial in ProgressDisplay(unstated, title="durations", unit="file"):
         durations[trial.id] = count_samples(trial.recording()) / SAMPLE_RATE
     return durations
 

@@ -186,7 +186,7 @@ def _check_and_size_recordings(parts: Mapping[str, Sequence[Trial]], format: For
     for split, trials in parts.items():
         split_recordings = []
         missing = []
-        for trial in ProgressDisplay(trials, title=f"sizes of {split}", unit="file", delay=1.0):
+        for trial in ProgressDisplay(trials, title=f"sizes of {split}", unit="file"):
             try:
                 source = _fetch(trial)
                 if isinstance(source, Path):

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from nes2net.lib.errors import InputError, join_names, refuse
+from nes2net.lib.progress import ProgressDisplay
 from nes2net.models.checkpoints.state_dict import (
     COUNTERS,
     WEIGHTS,
@@ -72,7 +73,7 @@ def average_checkpoints(
     # one again.
     if mode == "legacy" and len(paths) > 1:
         paths = [paths[1], *paths[1:]]
-    for number, path in enumerate(paths):
+    for number, path in enumerate(ProgressDisplay(paths, title="averaging", unit="checkpoint")):
         state = _read_and_check(path, first_checkpoint)
         while state:  # free each tensor after adding it
             key, value = state.popitem(last=False)

@@ -23,6 +23,7 @@ from nes2net.data.audio.waveform import MAX_CROP_SAMPLES, SAMPLE_RATE
 from nes2net.lib.errors import InputError, check_setting, pluralise, refuse
 from nes2net.lib.files import Unchanged, json_text, write_output
 from nes2net.lib.plain_data import read_json_as
+from nes2net.lib.progress import ProgressDisplay
 from nes2net.lib.terminal import printable
 from nes2net.metrics import (
     compute_act_dcf,
@@ -415,7 +416,7 @@ def add_resamples(calibration: LinearCalibration) -> LinearCalibration:
     rng = np.random.default_rng(_SEED)
     classes = [ordered[:: max(1, len(ordered) // _MAX_DRAWN_TRIALS)] for ordered in calibration.llrs]
     resamples = [(1.0, 0.0)]  # the trials themselves
-    for _ in range(_RESAMPLES // _DRAWN_AT_ONCE):
+    for _ in ProgressDisplay(range(_RESAMPLES // _DRAWN_AT_ONCE), title="bootstrap", unit="group of draws"):
         draws = []
         for _ in range(_DRAWN_AT_ONCE):
             draws.append([rng.choice(class_llrs, len(class_llrs)) for class_llrs in classes])
