@@ -83,7 +83,7 @@ class StopRequests(StopSignals):
             self.requested = number
             self._since = time.monotonic()
             if awaited_work:
-                with suppress(RuntimeError, OSError):  # RuntimeError if the signal came while a line was printed
+                with suppress(Exception):  # the pipe may be closed, or the signal have come while a line was printed
                     print_note(f"{signal.Signals(number).name}: waiting for {awaited_work}")
         if again or not awaited_work:
             self.stop(number)

@@ -2,6 +2,7 @@
 
 import hashlib
 import lzma
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from conftest import seeded_detector
 from nes2net import Detector, metrics
 from nes2net.cli.main import main
 from nes2net.data.corpora import partialspoof
+from nes2net.lib.progress import SECONDS
 from nes2net.scoring.decisions import calibration
 from nes2net.scoring.decisions.population import Population, measure
 from nes2net.scoring.segment_file import lines
@@ -333,6 +335,14 @@ def test_calibrate_recordings_saves_the_calibration_of_calibrate_fit_on_its_scor
     calibrate(f"{words} --device cpu --allow-inverted --save other.json")
     from_list = calibration.load("other.json")
     assert replace(from_folders, trained_on=from_list.trained_on) == from_list
+
+
+@pytest.mark.usefixtures("class_folders")
+def test_the_time_left_of_a_calibration_includes_the_embeddings_of_its_recordings(calibrate, monkeypatch):
+    monkeypatch.setenv(SECONDS, "1e-9")
+    lines = calibrate(f"{TWO} --batch-size 4").err.splitlines()
+    for title, ending in (("scoring", r"s left \(scoring \d+ s\)"), ("embedding", r"[^)]")):
+        assert any(re.search(f"{title}: utterance .* of 24, .*{ending}$", line) for line in lines), lines
 
 
 @pytest.mark.usefixtures("class_folders")

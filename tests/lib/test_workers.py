@@ -153,7 +153,11 @@ def test_a_worker_that_dies_while_nobody_waits_is_reported_with_the_next_batch()
 def test_hanging_workers_are_ended_after_a_signal_has_ended_the_wait_for_them(soon):
     """Training defers signals to the end of a step, which never comes."""
     batches = loader(Numbers(0, partial(signal_and, signal.SIGTERM, hang)))
-    with StopRequests() as stop, pytest.raises(Unfinished, match="stopped by SIGTERM while waiting"), stop.defer("a step"):
+    with (
+        StopRequests() as stop,
+        pytest.raises(Unfinished, match="stopped by SIGTERM while waiting"),
+        stop.defer("a step"),
+    ):
         numbers(batches)
     readers = batches.worker_processes
     del batches  # which kills readers that hang
@@ -163,7 +167,11 @@ def test_hanging_workers_are_ended_after_a_signal_has_ended_the_wait_for_them(so
 
 
 def test_a_signal_before_waiting_ends_waiting_for_hanging_workers(soon):
-    with StopRequests() as stop, pytest.raises(Unfinished, match="stopped by SIGTERM while waiting"), stop.defer("a step"):
+    with (
+        StopRequests() as stop,
+        pytest.raises(Unfinished, match="stopped by SIGTERM while waiting"),
+        stop.defer("a step"),
+    ):
         os.kill(os.getpid(), signal.SIGTERM)
         numbers(loader(Numbers(0, hang)))
 

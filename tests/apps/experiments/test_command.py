@@ -9,10 +9,13 @@ from pathlib import Path
 import pytest
 from builders import PATIENCE
 from builders.experiments import LA, experiment_file
-from builders.files import read_json
+from builders.files import read_json, write
+from builders.hub_server import use_cache
+from builders.words_at_once import speaking_at_once  # noqa: F401
 
 from nes2net.apps.experiments import jobs
 from nes2net.cli.main import main
+from nes2net.models.frontends.sizes import SIZES
 from nes2net.training.selection import best_epochs
 
 WILD = {"name": "wild", "corpus": "in_the_wild", "root": "${data}/release_in_the_wild"}
@@ -99,6 +102,26 @@ def test_finished_jobs_of_an_experiment_are_not_done_again(folder, corpus, monke
         monkeypatch.setattr(jobs, name, lambda *_, **__: pytest.fail("done again"))
     run(path)
     assert files(folder / "out") == before
+
+
+@pytest.mark.usefixtures("speaking_at_once")
+def test_a_dry_run_says_how_far_its_search_is(tmp_path, corpus, run):
+    lines = run(experiment_file(tmp_path, corpus), "--dry-run").err.splitlines()
+    assert [line.partition(" ")[2] for line in lines][-2:] == [
+        "looking for finished work: job 0 of 10",
+        "looking for missing inputs: job 0 of 10",
+    ]
+
+
+def test_a_dry_run_names_what_will_be_downloaded_with_its_size(tmp_path, corpus, run, monkeypatch):
+    use_cache(monkeypatch, tmp_path / "hf", offline=True)
+    overrides = {"model.frontend": "xlsr_300m", "ssl_checkpoint": "xlsr_300m"}
+    path = experiment_file(tmp_path, corpus, overrides=overrides)
+    file = SIZES["xlsr_300m"].published
+    expected = f"to download: xlsr_300m, SHA-256 {file.sha256}, 3.8 GB, from {file.url}"
+    assert run(path, "--dry-run").out.splitlines()[:2] == ["nothing is missing", expected]
+    write(tmp_path / "hf/assets/nes2net/models/xlsr_300m/xlsr2_300m.pt")
+    assert "to download" not in run(path, "--dry-run").out
 
 
 def to_do(lines):

@@ -73,7 +73,9 @@ def test_the_log_of_a_task_is_not_written_through_a_link(tmp_path):
 
 
 @pytest.mark.parametrize("number, error", [(signal.SIGTERM, Unfinished), (signal.SIGINT, KeyboardInterrupt)])
-def test_a_signal_to_a_run_is_passed_to_its_running_tasks_in_place_of_beginning_another(tmp_path, number, error):
+def test_a_signal_to_a_run_is_passed_to_its_running_tasks_in_place_of_beginning_another(
+    tmp_path, number, error, capsys
+):
     handler = "lambda *_: (print('saved', flush=True), os._exit(75))"
     text = f"import os, signal, time; signal.signal({int(number)}, {handler}); print('ready', flush=True)"
     command = python(f"{text}; time.sleep({PATIENCE})")
@@ -90,3 +92,4 @@ def test_a_signal_to_a_run_is_passed_to_its_running_tasks_in_place_of_beginning_
         do_in_processes(TASKS, lambda _: command, tmp_path, num_processes=2)
     assert [log.read_text().split() for log in logs] == [["ready", "saved"]] * 2
     assert not (tmp_path / "c.log").exists()
+    assert capsys.readouterr().err == "note: waiting for the end of a, b\n"
