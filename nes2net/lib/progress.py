@@ -85,7 +85,9 @@ class Work:
 
     def _speak(self) -> None:
         self._has_spoken = True
-        self._write(self.line())
+        line = self.line()
+        LOGGER.info(line)
+        self._write(line)
 
     def _write(self, line: str) -> None:
         with suppress(OSError):  # a closed pipe or a full disk must not stop the work

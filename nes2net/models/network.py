@@ -135,8 +135,7 @@ class Network(nn.Module):
 
     def __repr__(self) -> str:
         # The omitted two are shown elsewhere.
-        options = {key: value for key, value in self.backend.config.items() if key not in ("name", "feature_dim")}
-        texts = [f"{key}={value}" for key, value in options.items()]
+        texts = [f"{key}={value}" for key, value in self.backend.config.items() if key not in ("name", "feature_dim")]
         states = f"{self.frontend.num_layers} hidden state{'s' * (self.frontend.num_layers > 1)}"
         unused = "not used: the back-end reads all layers" if self.backend.wants_layers == "all" else ""
         mode = "train" if self.training else "eval"

@@ -81,6 +81,12 @@ def test_work_of_more_than_a_second_says_what_is_being_done(printed):
         wait(lambda: printed() == "reading labels\n")
 
 
+def test_what_work_says_is_logged_too(printed, caplog):
+    caplog.set_level("INFO", "nes2net")
+    with Work("reading labels"):
+        wait(lambda: caplog.messages == ["reading labels"])
+
+
 def test_the_steps_of_work_are_counted_before_the_first_of_them_is_done(printed):
     for _ in ProgressDisplay(range(3), title="reading", unit="file"):
         wait(lambda: printed() == "reading: file 0 of 3\n")

@@ -52,6 +52,12 @@ def test_the_log_of_a_run_holds_every_line_that_the_run_printed(capsys, first):
     assert set(lines_of_terminal) <= set(first)
 
 
+def test_the_first_progress_line_of_an_epoch_has_no_loss_and_the_second_has_one(first):
+    for epoch in (1, 2):
+        lines = [line for line in first if re.match(rf"epoch {epoch} of \d+: step [12] ", line)]
+        assert ["loss" in line for line in lines] == [False, True]
+
+
 def test_the_log_of_a_run_that_failed_ends_with_its_error(first):
     assert first[-1] == "ended by ZeroDivisionError: division by zero"
 
