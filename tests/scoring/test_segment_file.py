@@ -5,6 +5,7 @@ import pytest
 from builders import input_error
 from builders.files import write
 
+from nes2net.lib import text_files
 from nes2net.scoring import segment_file
 from nes2net.scoring.judgement import scores_of
 from nes2net.scoring.segment_file import holds_frames, lines, read_segment_scores
@@ -40,3 +41,9 @@ def test_a_file_that_does_not_begin_with_a_line_of_frame_0_holds_no_frames(tmp_p
 
 def test_a_folder_holds_no_frames(tmp_path):
     assert not holds_frames(tmp_path)
+
+
+def test_frames_are_recognised_in_a_table_of_more_lines_than_a_list_may_have(tmp_path, monkeypatch):
+    monkeypatch.setattr(text_files, "MAX_LINES", 10)
+    path = write(tmp_path / "f.txt", "".join(f"utterance_{n} 0 0.5\n" for n in range(60_000)))
+    assert holds_frames(path)

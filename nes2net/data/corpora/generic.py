@@ -182,7 +182,7 @@ def _usual_header(names: Sequence[str]) -> list[str]:
         ("extra" in header, "a column is named 'extra', a name that nes2net uses itself; rename or remove it"),
         ("phase" in header, "the columns 'split' and 'phase' mean the same; rename or remove one"),
     )
-    files.check_columns([name for name in map(column_name, header) if name], "the header:")
+    files.check_columns([name for name in map(column_name, header) if name], "the header")
     return header
 
 

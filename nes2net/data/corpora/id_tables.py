@@ -15,7 +15,7 @@ from nes2net.data.corpora.protocol import NumberedRows, read_csv
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial
 from nes2net.lib.errors import InputError, as_input_error, concerning, short_repr
 from nes2net.lib.plain_data import parse_json
-from nes2net.lib.text_files import from_cell, numbered_lines, read_rows
+from nes2net.lib.text_files import from_cell, numbered_lines, read_rows, read_text, text_blocks
 
 #: Possible names of a column of paths, in lower case, with ``_`` for ``-`` and for a space.
 PATH_COLUMNS = (
@@ -45,6 +45,7 @@ _JSON_LINES = (
     'a list or a mapping of all files is not read: write one object in each line, such as {"file": "a.wav", "label": '
     '"spoof"} or {"file": "a.wav", "score": 0.5}'
 )
+_BEGINNING = 1 << 20  # bytes of a long table in which the first line is looked for
 _MAX_COLUMNS = 100  # a first line with more words that are no names of columns is no header
 
 
@@ -67,10 +68,14 @@ def column_of(header: Sequence[str], names: Iterable[str]) -> int | None:
 
 def first_line(path: Path) -> str:
     """Read the first line that is not blank; empty if there is none, or no text."""
+    lines = []
     with suppress(InputError):
         if path.is_file():  # a pipe is not read, because opening it would block
-            return next(numbered_lines(path), (0, ""))[1]
-    return ""
+            if path.stat().st_size > _BEGINNING:  # it may be a table that is too long to be read as a whole
+                lines = next(text_blocks(path, _BEGINNING))[1]
+            else:
+                lines = read_text(path).split("\n")
+    return next(filter(str.strip, lines), "")
 
 
 def delimiter_of(line: str) -> str | None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from nes2net.data.corpora.id_tables import label_of
 from nes2net.data.corpora.trial import SPOOF
-from nes2net.lib.errors import InputError, refuse, short_repr
+from nes2net.lib.errors import refuse, short_repr
 
 # Keys of a cut, of its recording and of the source of the recording that are read, or do not change the samples.
 _KNOWN_KEYS = set(
@@ -34,13 +34,15 @@ def cut_fields(cut: Mapping[str, Any]) -> dict[str, Any]:
     refuse(
         (unread, f"it has {', '.join(unread)}, which would change the samples and is not read; save the changed audio"),
         (source["type"] != "file", f"its source is of the type {source['type']!r}, which is not read; expected 'file'"),
+        (
+            cut["channel"] not in channels,
+            f"it has channel {short_repr(cut['channel'])}, but its source has {short_repr(channels)}; correct it",
+        ),
     )
-    if cut["channel"] not in channels:
-        raise InputError(
-            f"it has channel {short_repr(cut['channel'])}, but its source has {short_repr(channels)}; correct it"
-        )
     part = {name: cut[name] for name in ("id", "start", "duration")}
-    return {**_joined_facts(cut), **part, "path": source["source"], "channel": channels.index(cut["channel"])}
+    if channels[1:]:  # of a single channel, the recording is the same as in a list without channels
+        part["channel"] = channels.index(cut["channel"])
+    return {**_joined_facts(cut), **part, "path": source["source"]}
 
 
 def _joined_facts(cut: Mapping[str, Any]) -> dict[str, Any]:

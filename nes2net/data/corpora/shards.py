@@ -55,7 +55,8 @@ _PLAIN_TYPE = re.compile(
     r"(dictionary<values=)?((large_)?string|string_view|u?int\d+|(half)?float\d*|double|bool|null)\b"
 )
 # Words, and numbers of the classes in the Arena → our label.
-_LABELS: dict[Any, str] = {**LABELS, "0": BONAFIDE, "1": SPOOF, 0: BONAFIDE, 1: SPOOF}
+_WORDS: dict[Any, str] = {**LABELS, "0": BONAFIDE, "1": SPOOF}
+_LABELS = {**_WORDS, 0: BONAFIDE, 1: SPOOF}
 _NO_LETTERS = re.compile(r"[^A-Za-z]")
 _KEY = re.compile(r"((?:.*/)?[^/.]+)[^/]*", re.DOTALL)  # group 1 is the key of a file in a tar file, if not hidden
 _TEXTS = (".json", ".cls", ".txt")  # suffixes of the files that are read beside a recording in a tar file
@@ -213,7 +214,7 @@ def _class_labels(table: Table, path: Path) -> Callable[[Any, str], str | None] 
         raise InputError(
             f"shard {path}: the names of its labels are {listed_words}; expected {', '.join(LABELS)}; rename them"
         )
-    return partial(_label_of, labels=_LABELS | labels, expected=f"0 to {len(words) - 1} ({listed_words})")
+    return partial(_label_of, labels=_WORDS | labels, expected=f"0 to {len(words) - 1} ({listed_words})")
 
 
 def _read_rows(table: Table, names: list[str], budget: Budget) -> Iterator[dict[str, object]]:
@@ -322,7 +323,7 @@ def _parse_notes(text: Any, row_name: str) -> dict[str, object]:
             raise ValueError(f"{len(text):,} characters, more than {_MAX_NOTES_LENGTH:,}")
         notes = parse_json(text, f"{row_name}: the notes")
         if not isinstance(notes, dict):
-            raise ValueError("no mapping")
+            raise ValueError("not a mapping of names to values")
         return notes
 
 

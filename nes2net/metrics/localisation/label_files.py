@@ -188,7 +188,7 @@ def read_textgrid(path: AnyPath) -> list[Segment]:
     try:
         *_, (_, num_tiers) = islice(words, 5)
         for _ in range(int(num_tiers)):
-            (_, kind), *_, (_, size) = islice(words, 5)
+            (_, kind), _, _, _, (_, size) = islice(words, 5)
             entries = zip(*[words] * _ENTRY_LENGTHS[kind])
             tier = [next(entries) for _ in range(int(size))]
             if kind == _INTERVALS:

@@ -182,6 +182,12 @@ def test_a_cut_of_lhotse_is_a_part_and_a_channel_of_its_recording(tmp_path):
     assert part_of_cut(tmp_path, start=0.5, duration=1.0, channel=1) == RecordingPart(0.5, 1.0, channel=1)
 
 
+def test_a_cut_of_lhotse_of_a_mono_recording_names_no_channel(tmp_path):
+    """So that it counts as the same recording as in a list without channels."""
+    path = write(tmp_path / "cuts.jsonl", lines_of_json(cut("u", "a.wav", "real", start=0.5, duration=1.0)))
+    assert CORPUS.trials(path)[0].part == RecordingPart(0.5, 1.0)
+
+
 def test_the_channels_of_a_cut_of_lhotse_stand_in_the_order_of_its_source(tmp_path):
     entry = cut("u", "a.wav", "real", channel=1)
     entry["recording"]["sources"][0]["channels"] = [1, 0]

@@ -111,3 +111,9 @@ def test_check_decodes_the_parts_that_a_list_names(tmp_path):
     assert round(split_check.decoding.seconds, 3) == 2.2
     (reason,) = split_check.decoding.unreadable.values()
     assert "parts.csv, line 5" in reason
+
+
+def test_two_columns_of_the_same_meaning_are_refused(tmp_path):
+    path = write(tmp_path / "list.csv", "path,start_time,Start Time,duration\na.wav,1,2,1\n")
+    with input_error("list.csv, line 1: the header: more than one column is called 'start_time'"):
+        CORPUS.trials(path)

@@ -194,6 +194,13 @@ def test_a_table_of_malformed_trials_is_refused_with_its_folder_and_fault(rows, 
     assert str(tmp_path) in str(error.value)
 
 
+def test_a_number_of_a_shard_beyond_the_names_of_its_classes_is_refused(tmp_path):
+    one_class = {"label": {"names": ["bonafide"]}}
+    shards.write_parquet(tmp_path / "x.parquet", shards.table(arena_rows("ab", [0, 1]), one_class))
+    with input_error("row 1: the label is '1'; expected 0 to 0"):
+        CORPUS.trials(tmp_path)
+
+
 @pytest.mark.parametrize("members, message", WRONG_TAR_FILES)
 def test_a_tar_file_of_malformed_trials_is_refused(members, message, tmp_path):
     shards.write_tar(tmp_path / "x.tar", members)

@@ -174,6 +174,7 @@ REFUSED_TEXTGRIDS = [
     (short_textgrid(*INTERVALS, size=3), "with other numbers of tiers and intervals"),
     ('{"a":' * 100000, "not a TextGrid of Praat"),
     (" " * ((8 << 20) + 1), "is longer than 8.4 MB"),
+    (HEAD_OF_TEXTGRID.removesuffix("2\n"), "with other numbers of tiers and intervals"),
     ("", "not a TextGrid of Praat"),
     ("no TextGrid", "not a TextGrid of Praat"),
     ('File type = "ooTextFile"\nObject class = "TextGrid"\n\n0\n', "not a TextGrid of Praat"),
