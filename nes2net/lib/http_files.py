@@ -215,7 +215,7 @@ class HttpFiles:
         # Without validator and digest, nothing can show whether the file on the server is still the same.
         if not (validator or file.digests) or (file.size is not None and start > file.size):
             start = 0
-        if start and start == file.size:
+        if 0 < start == file.size:
             return
         headers = dict(file.headers)
         if start:
@@ -227,7 +227,8 @@ class HttpFiles:
             total_bytes = _size_of_whole_file(answer)
             new_validator = _validator_of(answer)
             # A server that ignores If-Range sends a range of another file. There is no range behind the end of a file.
-            is_other_file = code == 206 and validator and new_validator not in ("", validator)
+            # Only tags, which end with a quotation mark, or only times, which end with GMT, are compared.
+            is_other_file = code == 206 and new_validator[-1:] == validator[-1:] and new_validator != validator
             if is_other_file or (code == 416 and total_bytes != start):
                 _remove(partial_path)
                 raise Busy("the file has changed: downloading it again")
@@ -244,8 +245,7 @@ class HttpFiles:
                     remedy="look on its publisher's page whether the file was replaced",
                 )
             if start == 0:
-                state = _State(url=file.url, validator=new_validator)
-                write_text(_state_of(partial_path), state.model_dump_json())
+                write_text(_state_of(partial_path), _State(url=file.url, validator=new_validator).model_dump_json())
             self._receive(answer, partial_path, start, total_bytes or file.size, display)
 
     def _receive(

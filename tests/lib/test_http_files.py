@@ -123,6 +123,14 @@ def test_the_call_after_an_interrupted_download_fetches_only_the_rest(interrupte
     assert ranges(server) == [None, f"bytes={interrupted}-"]
 
 
+def test_a_download_is_resumed_if_the_server_names_the_tag_only_with_the_whole_file(interrupted, server, fetch):
+    server.tag = None
+    server.trusting = True
+    server.extra_headers = {"Last-Modified": "Mon, 01 Jan 2024 00:00:00 GMT"}
+    fetch(len(CONTENT))
+    assert ranges(server) == [None, f"bytes={interrupted}-"]
+
+
 @pytest.mark.parametrize(
     "before, after",
     [

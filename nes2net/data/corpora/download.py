@@ -123,7 +123,7 @@ def plan_downloads(corpus: Corpus, client: HttpFiles, only: Sequence[str] = ()) 
     if only:
         files = [file for file in files if any(fnmatch(file.name, pattern) for pattern in only)]
         if not files:
-            available = join_names(names) if names else "none"
+            available = join_names(names) or "none"
             raise InputError(f"`only` matches no file of {corpus.title}; it has {available}: name one of these")
     by_hand = [file.name for file in files if file.name.lower().endswith((".rar", ".7z"))]
     steps = [*(f"unpack {name} into the folder by hand" for name in by_hand), *corpus.by_hand]
@@ -188,8 +188,8 @@ def _planned(
     remote: RemoteFile, name: str, download: Download, page: str, stated_licence: object = None
 ) -> PlannedFile:
     """Raise InputError if a server's file name would be hidden, or outside the folder."""
-    is_visible = not any(level in ("", "..") or level[0] == "." for level in name.split("/"))
-    if not is_visible or "\\" in name or not name.isprintable():
+    is_hidden = any(level[:1] in ("", ".") for level in name.split("/"))
+    if is_hidden or "\\" in name or not name.isprintable():
         raise InputError(f"{page}: {short_repr(name)} is not allowed as the name of a file; download it with a browser")
     licence = download.licence or str(stated_licence or "")[:_MAX_LICENCE_LENGTH]
     return PlannedFile(remote, name, download.what, licence, download.unpack)
