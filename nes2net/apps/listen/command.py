@@ -33,7 +33,7 @@ class Input:
         rate: needed for raw samples; 16000 for the microphone
         channels: channels of raw samples or microphone
         split: names of channels, each judged by itself: A,B
-        speed: speed of a recording: 1 is real time, inf is at once
+        speed: 1 is real time, inf is at once
     """
 
     encoding: Annotated[Literal["s16le", "s16be", "f32le", "mulaw", "alaw"] | None, Flag("ENCODING")] = None

@@ -49,8 +49,8 @@ class ServerSettings:
         allow_origin: a site whose pages may use this server
         idle: seconds without a message that end a session (30)
         state: folder by which calls continue after a restart
-        drain: seconds that calls may go on after SIGTERM
-        log: json: a line of JSON for every call, alarm and error
+        drain: seconds for calls after SIGTERM
+        log: json: a line for each call and alarm
     """
 
     clients: Count = 4

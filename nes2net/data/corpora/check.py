@@ -292,10 +292,11 @@ def find_split(check: CorpusCheck, split: str, name: str) -> SplitCheck:
 
 
 def _check_files(check: CorpusCheck, split_check: SplitCheck, name: str) -> None:
-    paths = {str(trial.path) for trial in split_check.trials if trial.path is not None}
-    in_shards = set(filter(shard_of, paths))
+    by_name = {str(trial.path): trial.path for trial in split_check.trials if trial.path is not None}
+    paths = by_name.keys()
+    in_shards = {name for name, path in by_name.items() if shard_of(path)}  # a remote path is no text
     files, others = _content(check, split_check.split, set(map(os.path.dirname, paths - in_shards)))
-    files |= set(filter(is_there, in_shards))
+    files |= {name for name in in_shards if is_there(by_name[name])}
     missing = paths - files
     unlisted = [path for path in files - paths if _is_trial(os.path.basename(path), check.corpus)]
     extra = [path for path in unlisted if os.path.abspath(path) not in check.listed_paths]
