@@ -28,7 +28,7 @@ class Windows(Ranged):
         keep: if computing is slow: all windows, or the latest
         max_behind: with latest: seconds that may wait
         latch: an alarm lasts until the end
-        vad: windows without speech (none: as others)
+        vad: windows without speech
     """
 
     window: Seconds | None = None
