@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# The whole job on a small corpus of real speech: build the corpus, fit a detector on a pre-trained encoder, train another on spectra
-# with three seeds, average two checkpoints of each seed and the scores of the seeds, score and evaluate the three evaluation parts, also
-# at the threshold of the development part. Everything goes to demo/; a second run starts from the files there.
+# The whole job on a small corpus of real speech: build the corpus, fit a detector on a pre-trained encoder, train another on spectra,
+# average two of its checkpoints, score and evaluate the three evaluation parts, also at the threshold of the development part.
+# Everything goes to demo/; a second run starts from the files there.
 #
-#   bash scripts/demo.sh [--all] [--bonafide DIR] [--out DIR]
+#   bash scripts/demo.sh [--full] [--all] [--bonafide DIR] [--out DIR]
 #
+# --full has twice as many recordings and three seeds, whose scores are averaged, and writes to demo_full/. The manual has its figures.
 # --all trains four more. One is on another spectrum (beside the first two). Three are trained from their recipes by `nes2net`:
 # MPIF-Res2Net with random Specmix (about two minutes); a detector of fake segments
 # on partially spoofed recordings of the same human speakers (about four minutes, two or three of them to make the recordings); and one
@@ -12,13 +13,14 @@
 # --bonafide DIR takes your own recordings of human speech (one folder per speaker), e.g. on a system without Debian's packages.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
-bonafide=() out=$root/demo all=
+bonafide=() out= full= all=
 while [ $# -gt 0 ]; do
   case $1 in
+    --full) full=yes; shift ;;
     --all) all=yes; shift ;;
     --bonafide) bonafide=(--bonafide "$(realpath "${2:?--bonafide wants a folder}")"); shift 2 ;;
     --out) out=$(realpath -m "${2:?--out wants a folder}"); shift 2 ;;
-    *) echo "error: unknown argument $1 (known: --all, --bonafide DIR, --out DIR)" >&2; exit 2 ;;
+    *) echo "error: unknown argument $1 (known: --full, --all, --bonafide DIR, --out DIR)" >&2; exit 2 ;;
   esac
 done
 
@@ -28,11 +30,26 @@ unset PYTHONDONTWRITEBYTECODE  # every command would compile its libraries anew
 venv=$(cd "$root" && realpath "${VENV:-.venv}")
 python=$venv/bin/python
 
+form=(--short) seeds=(12345) minutes=5 out=${out:-$root/demo${full:+_full}}
+[ -z "$full" ] || { form=() seeds=(12345 1 2) minutes=13; }
+[ -z "$all" ] || minutes=$((minutes + 11))
 mkdir -p "$out"
-started=$SECONDS
-"$python" "$root/scripts/demonstration" --out "$out/corpus" "${bonafide[@]}"
-built=$SECONDS
 cd "$out"
+started=$SECONDS
+cat <<EOF
+About $minutes minutes on two idle cores, in these stages:
+  1. the training and development parts of the corpus
+  2. beside each other: the evaluation parts; a logistic regression on Whisper; Nes2Net-X on LFCC, ${#seeds[@]} seed(s)${all:+; on a log spectrum}
+${all:+     then MPIF-Res2Net, partially spoofed recordings and their detector, a detector that names synthesisers
+}  3. evaluation by the published programs, table, threshold of the development part
+EOF
+export NES2NET_PROGRESS_SECONDS=${NES2NET_PROGRESS_SECONDS:-20}
+corpus=("$python" "$root/scripts/demonstration" --out corpus "${form[@]}" "${bonafide[@]}")
+"${corpus[@]}" --learning
+
+wait_for_evaluation_parts() {
+  until [ -e corpus/release_in_the_wild/meta.csv ]; do sleep 1; done # the last protocol
+}
 
 train() { # NAME SEED EPOCHS FLAGS…
   local name=$1 seed=$2 epochs=$3
@@ -44,6 +61,7 @@ train() { # NAME SEED EPOCHS FLAGS…
   # Checkpoints are saved when a development loss improves, so the last two are the best two.
   local ids
   ids=$(cd "$folder" && ls epoch_*.pth | tr -dc '0-9\n' | sort -n | tail -2 | tr '\n' ' ')
+  wait_for_evaluation_parts
   for track in LA DF in_the_wild; do
     # A file of scores appears complete or not at all, and one that is newer than the detector is its own.
     [ "scores/$name.$track.txt" -nt "$folder/epoch_${ids%% *}.pth" ] && continue
@@ -103,6 +121,7 @@ train_whisper() {
   "$python" "$root/scripts/demonstration/whisper.py" "$package/model/model.bin" whisper_tiny_en --seconds 4 --layers 1
   mapfile -t settings < <(grep '^[^#]' "$root/scripts/demonstration/whisper.txt")
   "$nes2net" train "$root/configs/asvspoof2019_logistic.yaml" data.root=corpus date=demo "comment=$name" "${settings[@]}"
+  wait_for_evaluation_parts
   for track in LA:asvspoof2021_la DF:asvspoof2021_df in_the_wild:in_the_wild; do
     "$nes2net" score "${track#*:}" corpus --samples 64000 --batch-size 8 --out "scores/$name.${track%:*}.txt" \
       --model "$(echo models/demo_*_"$name"/epoch_1.pth)"
@@ -185,29 +204,38 @@ train_tracing() {
 # Training by steps amplifies rounding. So processors with AVX2 round alike as far as they can: by one thread, and by the same instructions
 # in PyTorch, oneDNN and MKL.
 export OMP_NUM_THREADS=1 ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 MKL_CBWR=AVX2
-# All are trained at the same time, and share the cores. Those on spectra are trained from scratch; their learning rate is larger than
-# for fine-tuning XLS-R.
+# All are trained at the same time, while the evaluation parts are made with what they leave of the cores. Those on spectra are trained
+# from scratch; their learning rate is larger than for fine-tuning XLS-R.
 common=(--frontend lps --Nes_ratio 4 4 --algo 5 --batch_size 8 --lr 2e-3 --set data.crop=random
   "augment.speed=[0.6,1.2]" train.schedule=cosine "train.loss.class_weights=[0.4,0.6]" validation.augmented=false)
+beside corpus nice "${corpus[@]}"
 beside whisper train_whisper
 [ -z "$all" ] || beside log_spectrum train log_spectrum 12345 24 "${common[@]}" data.num_samples=24000 validation.first_epoch=18 \
   "model.frontend={name: lps, n_fft: 1024, hop_length: 256, num_bins: 512, window: hann, normalize: true}"
-# Another seed gives another detector, so the scores of three are averaged.
-seeds_of_lfcc=()
-for seed in 12345 1 2; do
+detectors=()
+for seed in "${seeds[@]}"; do
   name=lfcc
   [ "$seed" = 12345 ] || name=lfcc_seed$seed
-  seeds_of_lfcc+=("scores/$name")
+  detectors+=("scores/$name")
   beside "$name" train "$name" "$seed" 12 "${common[@]}" data.num_samples=32000 validation.first_epoch=9 \
     "model.frontend={name: lfcc, n_fft: 1024, window_length: 1024, hop_length: 256, num_filters: 256, num_coefficients: 256, deltas: 1}"
 done
 for one in "${training[@]}"; do wait "$one"; done
 training=()
-average_scores lfcc_mean "${seeds_of_lfcc[@]}"
-for name in ${all:+log_spectrum} lfcc_mean; do evaluate_by_published_scripts "$name"; done
+name=lfcc
+if [ -n "$full" ]; then
+  name=lfcc_mean # another seed gives another detector, so the scores of three are averaged
+  average_scores "$name" "${detectors[@]}"
+fi
 [ -z "$all" ] || { train_mpif_res2net; train_segments; train_tracing; }
-
+transfer_threshold >transfer.txt &
+transfer=$!
+"$python" "$root/scripts/demonstration/table.py" corpus scores partialspoof >table.md &
+table=$!
+for name in ${all:+log_spectrum} "$name"; do evaluate_by_published_scripts "$name"; done
+wait "$table"
 echo
-"$python" "$root/scripts/demonstration/table.py" corpus scores partialspoof | tee table.md
-transfer_threshold
-echo "corpus $((built - started)) s, training to evaluation $((SECONDS - built)) s"
+cat table.md
+wait "$transfer"
+cat transfer.txt
+echo "finished after $((SECONDS - started)) s"

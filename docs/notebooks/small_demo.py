@@ -1,6 +1,6 @@
 """The demonstration for the notebooks, or a stand-in of made voices where there is none.
 
-`bash scripts/demo.sh` makes the demonstration: a corpus of real speech, two trained detectors and
+`bash scripts/demo.sh --full` makes the demonstration: a corpus of real speech, two trained detectors and
 their scores. The stand-in has the same files. It takes half a minute, needs nothing else, and its
 figures mean nothing: real voices have breath noise in it, false ones have almost none.
 """
@@ -29,10 +29,10 @@ RATE = 16000
 
 
 def demonstration() -> Path:
-    """Find the demonstration: the folder `NES2NET_DEMO`, that of scripts/demo.sh, or a stand-in."""
+    """Find the demonstration: the folder `NES2NET_DEMO`, that of scripts/demo.sh --full, or a stand-in."""
     if named := os.environ.get("NES2NET_DEMO"):
         return Path(named)
-    demo = HERE.parents[1] / "demo"
+    demo = HERE.parents[1] / "demo_full"
     return demo if (demo / "scores" / "whisper.DF.txt").is_file() else stand_in(MADE / "demo")
 
 

@@ -6,14 +6,12 @@ import argparse
 import shutil
 import sys
 from collections import Counter
-from collections.abc import Callable
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import soundfile
-from tqdm import tqdm
 
 from nes2net.lib.errors import InputError
 
@@ -21,10 +19,10 @@ from . import channel, layout, verification
 from . import partial as partially_spoofed
 from .codecs import transmit
 from .cues import summary, trivial_cue_eer
-from .plan import Clip, Sizes, Split, clips, split
+from .plan import SHORT, Clip, Sizes, Split, clips, split
 from .prepared import candidates, load, prepare
 from .recordings import ATTRIBUTION, Recording, debian_prompts, own_recordings
-from .synthesis import METHODS, available_methods, read_aloud, say_what_is_missing, sentences, spoof
+from .synthesis import LEARNT, METHODS, available_methods, read_aloud, say_what_is_missing, sentences, spoof
 from .voices import PACKAGES
 from .workers import Workers
 
@@ -50,13 +48,9 @@ def make(clip: Clip, out: Path, work: Path, seed: int) -> None:
         layout.write_audio(path, render(clip, load(clip.source, work), work, seed))
 
 
-def _read_aloud(method: str, part_name: str, num_sentences: int, work: Path, seed: int) -> None:
+def _read_aloud(job: tuple[str, str, int], work: Path, seed: int) -> None:
+    method, part_name, num_sentences = job
     read_aloud(method, part_name, sentences("en", part_name)[:num_sentences], work, seed)
-
-
-def _run_job(job: Callable[[], None]) -> None:
-    """Call ``job``; worker processes need a named function for this."""
-    job()
 
 
 def _embed_enrolment(recording: Recording, work: Path, seed: int) -> np.ndarray:
@@ -69,16 +63,22 @@ def _embed_file(path: Path) -> np.ndarray:
 
 
 def build(
-    out: Path, bonafide: Path | None = None, jobs: int = 2, seed: int = 0, sizes: Sizes | None = None
+    out: Path,
+    bonafide: Path | None = None,
+    jobs: int = 2,
+    seed: int = 0,
+    sizes: Sizes | None = None,
+    learning_only: bool = False,
 ) -> dict[str, float]:
     """Build the corpus in ``out``, or finish it if it is incomplete.
 
     Args:
         bonafide: folder of the user's recordings; None for Debian's voice prompts.
         jobs: number of processes.
+        learning_only: return when the training and the development part are complete.
 
     Returns:
-        The EERs of the check of trivial cues.
+        The EERs of the check of trivial cues; empty if there is no evaluation part yet.
 
     Raises:
         InputError: if there is too little human speech, a program fails, or ``out`` holds another corpus.
@@ -89,41 +89,32 @@ def build(
     stamp = layout.stamp(recordings, seed, {"version": VERSION, "methods": methods, "sizes": repr(sizes)})
     if complete := layout.begin(out, stamp):
         return complete
-    print("Human speech: your own recordings in " + str(bonafide) if bonafide else ATTRIBUTION)
     say_what_is_missing(methods)
 
     work = out / ".work"
     chosen_recordings = candidates(recordings, sizes, seed)
-    with tqdm(total=len(chosen_recordings), unit="clip", dynamic_ncols=True) as bar:
-        workers = Workers(jobs, bar)
-        try:
-            lengths = workers.map(partial(prepare, work=work, seed=seed), chosen_recordings, "human speech")
-            shared = split([r for r, length in zip(chosen_recordings, lengths) if length], sizes, seed)
-            planned = clips(shared, methods, sizes, seed)
-            in_la = [clip for clip in planned if clip.part_name == "la"]
-            number = Counter((clip.method, clip.part_name) for clip in planned if clip.method in PACKAGES)
-            aloud = [(method, part_name, count + 1) for (method, part_name), count in number.items()]
-            aloud.sort(key=lambda texts: METHODS[texts[0]].attack, reverse=True)  # the slowest first
-            bar.total += (
-                len(aloud)
-                + 2 * len(planned)
-                + len(shared.enrolment)
-                + len(shared.recordings_by_part["train"])
-                + len(in_la)
-            )
-            finish = partial(make, out=out, work=work, seed=seed)
-            # Reading aloud takes longest, so it starts first, together with the clips that do not need it.
-            first_jobs = [partial(_read_aloud, *texts, work, seed) for texts in aloud]
-            first_jobs += [partial(finish, clip) for clip in planned if clip.method not in PACKAGES]
-            for _ in workers.map(_run_job, first_jobs, "clips"):
-                pass
-            for _ in workers.map(finish, [clip for clip in planned if clip.method in PACKAGES], "neural clips"):
-                pass
-            layout.write_protocols(out, planned)
-            asv_note = _verify_speakers(out, work, seed, shared, planned, workers)
-            eers = trivial_cue_eer(out, partial(workers.map, title="check"))
-        finally:
-            workers.close()
+    workers = Workers(jobs)
+    try:
+        lengths = workers.map(partial(prepare, work=work, seed=seed), chosen_recordings, "human speech")
+        shared = split([r for r, length in zip(chosen_recordings, lengths) if length], sizes, seed)
+        planned = clips(shared, methods, sizes, seed)
+        finish = partial(make, out=out, work=work, seed=seed)
+        learning = [clip for clip in planned if clip.part_name in LEARNT]
+        list(workers.map(finish, learning, "training and development parts"))
+        layout.write_learning_protocols(out, learning)
+        if learning_only:
+            return {}
+        number = Counter((clip.method, clip.part_name) for clip in planned if clip.method in PACKAGES)
+        aloud = [(method, part_name, count + 1) for (method, part_name), count in number.items()]
+        aloud.sort(key=lambda job: METHODS[job[0]].attack, reverse=True)  # the slowest first
+        list(workers.map(partial(_read_aloud, work=work, seed=seed), aloud, "neural voices"))
+        evaluated = [clip for clip in planned if clip.part_name not in LEARNT]
+        list(workers.map(finish, evaluated, "evaluation parts"))
+        layout.write_evaluation_protocols(out, planned)
+        asv_note = _verify_speakers(out, work, seed, shared, planned, workers)
+        eers = trivial_cue_eer(out, partial(workers.map, title="check"))
+    finally:
+        workers.close()
     source = "Human speech: recordings of your own." if bonafide else ATTRIBUTION
     layout.write_readme(out, planned, source, asv_note, summary(eers))
     layout.complete(out, stamp, [layout.audio_path(out, clip) for clip in planned], eers)
@@ -155,15 +146,22 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--bonafide", type=Path, help="your own recordings (speakers: subfolders) instead of Debian's prompts"
     )
-    parser.add_argument(
+    forms = parser.add_mutually_exclusive_group()
+    forms.add_argument("--short", action="store_true", help="the small corpus of `demo.sh` without --full")
+    forms.add_argument(
         "--partial", action="store_true", help="partially spoofed recordings in the layout of PartialSpoof instead"
     )
+    parser.add_argument("--learning", action="store_true", help="only the training and development parts")
     parser.add_argument("--jobs", type=int, default=2, help="processes (default 2)")
     parser.add_argument("--seed", type=int, default=SEED, help=f"another seed, another corpus (default {SEED})")
     args = parser.parse_args(arguments)
     try:
-        make_corpus = partially_spoofed.build if args.partial else build
-        make_corpus(args.out, args.bonafide, max(args.jobs, 1), args.seed)
+        jobs = max(args.jobs, 1)
+        if args.partial:
+            partially_spoofed.build(args.out, args.bonafide, jobs, args.seed)
+        else:
+            sizes = SHORT if args.short else Sizes()
+            build(args.out, args.bonafide, jobs, args.seed, sizes, learning_only=args.learning)
     except (InputError, OSError) as error:
         print(f"demonstration: {error}", file=sys.stderr)
         return 2

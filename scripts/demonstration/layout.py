@@ -67,15 +67,22 @@ def _df_key(clip: Clip) -> str:
     return " ".join((*fields, clip.label, "notrim", clip.phase, vocoder, "-", "-", "-", "-"))
 
 
-def write_protocols(out: Path, clips: list[Clip]) -> None:
-    """Write the protocols of all parts, the CM keys of 2021 LA and DF, and meta.csv of In-the-Wild."""
+def write_learning_protocols(out: Path, clips: list[Clip]) -> None:
+    """Write the protocols of the training and the development part."""
+    for part_name, name in (("train", "train.trn"), ("dev", "dev.trl")):
+        rows = []
+        for clip in clips:
+            if clip.part_name == part_name:
+                rows.append(f"{clip.source.speaker} {clip.id} - {clip.attack} {clip.label}")
+        for folder in (LA_PROTOCOLS, DF_PROTOCOLS):
+            write_text(out / folder / f"ASVspoof2019.LA.cm.{name}.txt", lines(rows))
+
+
+def write_evaluation_protocols(out: Path, clips: list[Clip]) -> None:
+    """Write the protocols of the evaluation parts, the CM keys of 2021 LA and DF, and meta.csv of In-the-Wild."""
     by_part = defaultdict(list)
     for clip in clips:
         by_part[clip.part_name].append(clip)
-    for part_name, name in (("train", "train.trn"), ("dev", "dev.trl")):
-        rows = [f"{clip.source.speaker} {clip.id} - {clip.attack} {clip.label}" for clip in by_part[part_name]]
-        for folder in (LA_PROTOCOLS, DF_PROTOCOLS):
-            write_text(out / folder / f"ASVspoof2019.LA.cm.{name}.txt", lines(rows))
     la = by_part["la"]
     df = by_part["df"]
     write_text(out / LA_PROTOCOLS / "ASVspoof2021.LA.cm.eval.trl.txt", lines(clip.id for clip in la))

@@ -17,7 +17,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from nes2net.lib.files import replacing, write_text
 from nes2net.metrics.localisation import Segment, frame_labels, pool_labels, write_rttm
@@ -382,31 +381,29 @@ def build(
 
     work = out / ".work"
     chosen_recordings = candidates(recordings, human, seed)
-    with tqdm(total=len(chosen_recordings), unit="clip", dynamic_ncols=True) as bar:
-        workers = Workers(jobs, bar)
-        try:
-            counted = workers.map(partial(count_stretches, work=work, seed=seed), chosen_recordings, "human speech")
-            counts = {recording: count for recording, count in zip(chosen_recordings, counted) if count}
-            shared = plan.split(list(counts), human, seed)
-            words = [] if bonafide else spoken_words()
-            planned = utterances(_sources(shared, counts, words, seed), methods, sizes, seed)
-            aloud = [m for m in METHODS["eval"] if m in PACKAGES and m in methods]
-            bar.total += len(aloud) + 2 * len(planned) + sizes.train + sizes.eval
-            reading = partial(read_aloud, planned=planned, work=work, seed=seed)
-            files = {}
-            for files_of_method in workers.map(reading, aloud, "reading aloud"):
-                files |= files_of_method
-            spectra = Counter[str]()
-            saying = partial(say, read_already=files, work=work, seed=seed)
-            for spectra_of_utterance in workers.map(saying, planned, "pieces"):
-                spectra.update(spectra_of_utterance)
-            spectra = {speaker: 10 * np.log10(total) for speaker, total in spectra.items()}
-            making = partial(make, spectra=spectra, out=out, work=work, seed=seed)
-            labelled = list(map(Labelled, planned, workers.map(making, planned, "partially spoofed")))
-            write_labels(out, labelled)
-            eers = splice_cues.trivial_cue_eer(out, partial(workers.map, title="check"))
-        finally:
-            workers.close()
+    workers = Workers(jobs)
+    try:
+        counted = workers.map(partial(count_stretches, work=work, seed=seed), chosen_recordings, "human speech")
+        counts = {recording: count for recording, count in zip(chosen_recordings, counted) if count}
+        shared = plan.split(list(counts), human, seed)
+        words = [] if bonafide else spoken_words()
+        planned = utterances(_sources(shared, counts, words, seed), methods, sizes, seed)
+        aloud = [m for m in METHODS["eval"] if m in PACKAGES and m in methods]
+        reading = partial(read_aloud, planned=planned, work=work, seed=seed)
+        files = {}
+        for files_of_method in workers.map(reading, aloud, "reading aloud"):
+            files |= files_of_method
+        spectra = Counter[str]()
+        saying = partial(say, read_already=files, work=work, seed=seed)
+        for spectra_of_utterance in workers.map(saying, planned, "pieces"):
+            spectra.update(spectra_of_utterance)
+        spectra = {speaker: 10 * np.log10(total) for speaker, total in spectra.items()}
+        making = partial(make, spectra=spectra, out=out, work=work, seed=seed)
+        labelled = list(map(Labelled, planned, workers.map(making, planned, "partially spoofed")))
+        write_labels(out, labelled)
+        eers = splice_cues.trivial_cue_eer(out, partial(workers.map, title="check"))
+    finally:
+        workers.close()
     summary = f"{_count_table(labelled)}\n\n{splice_cues.summary(eers)}"
     source = "Human speech: recordings of your own." if bonafide else ATTRIBUTION
     write_text(out / "README.md", f"{_README}\n{source}\n\n{summary}\n")

@@ -40,6 +40,10 @@ class Sizes:
         return self.train + self.dev + len(EVALUATION_PARTS) * self.evaluation
 
 
+#: Sizes of the short form of the demonstration.
+SHORT = Sizes(train=200, dev=40, evaluation=60)
+
+
 @dataclass(frozen=True)
 class Clip:
     """One trial to make.

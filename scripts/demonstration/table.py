@@ -34,7 +34,11 @@ SYSTEMS = {
     "LFCC + Nes2Net-X, mean of the scores of three seeds": "lfcc_mean",
     "log spectrum + MPIF-Res2Net, random Specmix": "mpif_res2net",
 }
-LFCC_SEEDS = ["lfcc", "lfcc_seed1", "lfcc_seed2"]  # beginnings of the names of the score files
+SEEDS = {
+    "LFCC + Nes2Net-X, seed 12345": "lfcc",
+    "LFCC + Nes2Net-X, seed 1": "lfcc_seed1",
+    "LFCC + Nes2Net-X, seed 2": "lfcc_seed2",
+}
 PARTS = {
     "LA": ("asvspoof2021_la", "keys"),
     "DF": ("asvspoof2021_df", "keys"),
@@ -65,15 +69,6 @@ def system_table(corpus: Path, scores: Path, systems: dict[str, str]) -> str:
             results.append(evaluate_systems(name, path, corpus / keys))
         rows.append([system, *(cell(result["eer"]) for result in results)])
         trials = [f"*{result['num_bonafide'].value} + {result['num_spoof'].value}*" for result in results]
-    ranges = []
-    for track, (name, keys) in PARTS.items():
-        eers = []
-        for seed in LFCC_SEEDS:
-            path = scores / f"{seed}.{track}.txt"
-            result = evaluate_systems(name, path, corpus / keys, num_resamples=1)
-            eers.append(100 * result["eer"].value)
-        ranges.append(f"{min(eers):.2f}–{max(eers):.2f}")
-    rows.append(["LFCC + Nes2Net-X, range of the three seeds", *ranges])
     head = ["EER in % (95 % interval)", *(name for name, _ in PARTS.values())]
     return markdown_table(head, [["*trials: bona fide + spoof*", *trials], *rows])
 
@@ -145,9 +140,12 @@ def method_eers(scores: Path, partialspoof: Path, step: float) -> dict[str, floa
 
 def main(corpus: Path, scores: Path, partialspoof: Path | None = None) -> None:
     """Print all tables."""
-    systems = {system: file for system, file in SYSTEMS.items() if (scores / f"{file}.LA.txt").is_file()}
-    print(system_table(corpus, scores, systems))
-    print(f"\n{synthesiser_table(corpus, scores, systems)}")
+    scored = {path.name.removesuffix(".LA.txt") for path in scores.glob("*.LA.txt")}
+    systems = {system: file for system, file in SYSTEMS.items() if file in scored}
+    seeds = {system: file for system, file in SEEDS.items() if file in scored}
+    print(system_table(corpus, scores, systems | seeds))
+    systems_by_attack = systems if "lfcc_mean" in scored else systems | seeds
+    print(f"\n{synthesiser_table(corpus, scores, systems_by_attack)}")
     frame_scores = scores / "segments.partialspoof.txt"
     if partialspoof and frame_scores.is_file():
         print(segment_table(frame_scores, partialspoof))

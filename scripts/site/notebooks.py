@@ -1,7 +1,7 @@
 """Run the notebooks of docs/notebooks, and store their outputs without those on standard error.
 
 ``python scripts/site/notebooks.py [NOTEBOOK …]``; they use the demonstration in the folder
-``NES2NET_DEMO``, or in demo/.
+``NES2NET_DEMO``, or that of `demo.sh --full`.
 """
 
 from __future__ import annotations

@@ -78,7 +78,7 @@ def test_the_part_in_the_wild_has_the_layout_of_in_the_wild(built):
 
 
 @pytest.mark.slow
-def test_an_interrupted_build_continued_by_two_processes_gives_the_corpus_of_an_uninterrupted_one(
+def test_an_interrupted_build_continued_by_two_processes_part_by_part_gives_the_corpus_of_an_uninterrupted_one(
     built, tmp_path, monkeypatch
 ):
     out = tmp_path / "corpus"
@@ -98,6 +98,10 @@ def test_an_interrupted_build_continued_by_two_processes_gives_the_corpus_of_an_
     monkeypatch.undo()
     times_before = {p: p.stat().st_mtime_ns for p in out.rglob("*.flac")}
     assert len(times_before) == 10
+    build.build(out, bonafide, jobs=2, seed=0, sizes=SIZES, learning_only=True)
+    for split in ("train", "dev"):
+        check_audio(asvspoof2019_la.CORPUS.trials(out, split))
+    assert not list(out.glob("ASVspoof2021*"))
     build.build(out, bonafide, jobs=2, seed=0, sizes=SIZES)
     assert times_before == {p: p.stat().st_mtime_ns for p in times_before}
     assert contents(out) == contents(built)
