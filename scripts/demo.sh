@@ -5,7 +5,8 @@
 #
 #   bash scripts/demo.sh [--full] [--all] [--bonafide DIR] [--out DIR]
 #
-# --full has twice as many recordings and three seeds, whose scores are averaged, and writes to demo_full/. The manual has its figures.
+# --full has twice as many evaluation trials and three seeds, whose scores are averaged, and writes to demo_full/. Most figures of the
+# manual are from it.
 # --all trains four more. One is on another spectrum (beside the first two). Three are trained from their recipes by `nes2net`:
 # MPIF-Res2Net with random Specmix (about two minutes); a detector of fake segments
 # on partially spoofed recordings of the same human speakers (about four minutes, two or three of them to make the recordings); and one

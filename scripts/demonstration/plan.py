@@ -40,8 +40,8 @@ class Sizes:
         return self.train + self.dev + len(EVALUATION_PARTS) * self.evaluation
 
 
-#: Sizes of the short form of the demonstration.
-SHORT = Sizes(train=200, dev=40, evaluation=60)
+#: Sizes of the short form of the demonstration, whose training and development parts are those of the full form.
+SHORT = Sizes(evaluation=60)
 
 
 @dataclass(frozen=True)
