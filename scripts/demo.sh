@@ -32,17 +32,17 @@ venv=$(cd "$root" && realpath "${VENV:-.venv}")
 python=$venv/bin/python
 
 form=(--short) seeds=(12345) minutes=5 out=${out:-$root/demo${full:+_full}}
-[ -z "$full" ] || { form=() seeds=(12345 1 2) minutes=13; }
+[ -z "$full" ] || { form=() seeds=(12345 1 2) minutes=12; }
 [ -z "$all" ] || minutes=$((minutes + 11))
 mkdir -p "$out"
 cd "$out"
 started=$SECONDS
 cat <<EOF
 About $minutes minutes on two idle cores, in these stages:
-  1. the training and development parts of the corpus
-  2. beside each other: the evaluation parts; a logistic regression on Whisper; Nes2Net-X on LFCC, ${#seeds[@]} seed(s)${all:+; on a log spectrum}
-${all:+     then MPIF-Res2Net, partially spoofed recordings and their detector, a detector that names synthesisers
-}  3. evaluation by the published programs, table, threshold of the development part
+  1. the training and development parts of the corpus (a minute)
+  2. beside each other: the evaluation parts of the corpus; a logistic regression on Whisper; Nes2Net-X on LFCC, seed ${seeds[*]}${all:+;
+     Nes2Net-X on a log spectrum; then MPIF-Res2Net, a detector of fake segments, and one that names synthesisers}
+  3. evaluation by the published programs, table, threshold of the development part (half a minute)
 EOF
 export NES2NET_PROGRESS_SECONDS=${NES2NET_PROGRESS_SECONDS:-20}
 corpus=("$python" "$root/scripts/demonstration" --out corpus "${form[@]}" "${bonafide[@]}")
