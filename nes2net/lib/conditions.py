@@ -24,10 +24,6 @@ class Condition:
         self.settings = settings
 
 
-#: The values of settings that are not set, as words.
-_UNSET = ("", "None", "null", "False", "false", "[]", "{}")
-
-
 class UsedWith(Condition):
     """The setting has an effect only together with one of ``settings``."""
 
@@ -78,7 +74,7 @@ def check_conditions(
             wanted = f"`{full_setting}`"
             if equals:
                 present_value = f", not with `{other}={values[other]}`"
-            elif str(values[other]) not in _UNSET:
+            elif str(values[other]).isdigit():
                 wanted += f" other than {values[other]}"
             unmet.append(wanted)
         if isinstance(condition, NotWith) and met:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import zlib
@@ -210,6 +211,9 @@ def forget(address: str) -> None:
 def expand_series(address: str) -> list[str]:
     """Write the addresses of series in braces, as Bash does, without asking whether there are such files.
 
+    Raises:
+        InputError: if they may be more than a million.
+
     >>> expand_series("https://host/{08..10}.tar")
     ['https://host/08.tar', 'https://host/09.tar', 'https://host/10.tar']
     >>> expand_series("https://host/{train-{0..1},dev}.tar")
@@ -218,6 +222,8 @@ def expand_series(address: str) -> list[str]:
     series = _SERIES.search(address)
     if series is None:
         return [address]
+    if math.prod(map(int, re.findall(r"\.\.(\d+)\}", address))) > 1_000_000:
+        raise InputError("names more than a million files", subject=address, remedy="name the folder, or fewer files")
     first, last, words = series.groups()
     if words:
         parts = words.split(",")

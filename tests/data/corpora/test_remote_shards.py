@@ -49,6 +49,11 @@ def test_words_in_braces_name_the_shards_of_several_parts(folder):
             assert [trial.id for trial in trials] == [trial.id for trial in CORPUS.trials(folder / "tar", split)]
 
 
+def test_series_of_more_than_a_million_shards_are_refused():
+    with input_error("names more than a million files"):
+        CORPUS.trials("http://127.0.0.1:9/{0..99999}-{0..99999}.tar", "train")
+
+
 def test_a_missing_shard_of_a_series_is_refused_with_its_address(folder):
     with http_store(folder) as web:
         with input_error(r"/no-08\.tar: the server answers 404 Not Found; look"):
