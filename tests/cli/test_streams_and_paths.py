@@ -2,14 +2,13 @@
 
 import os
 import re
-import resource
 import subprocess
 import sys
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import soundfile
+from builders.small_disk import small_disk
 from builders.small_parts import SPECTRUM
 from builders.voices import voice
 
@@ -101,17 +100,6 @@ def test_predict_prints_its_rows_without_standard_error(detector, closed):
     assert ended.returncode == 1
     assert scored.startswith("a.wav  ")
     assert failed.endswith("not found")
-
-
-@contextmanager
-def small_disk(size=100):
-    """A limit on the size of files acts as a full disk."""
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 @pytest.mark.parametrize(

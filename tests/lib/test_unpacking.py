@@ -3,13 +3,13 @@
 import gzip
 import io
 import os
-import resource
 import signal
 import tarfile
 import zipfile
 
 import pytest
 from builders import input_error
+from builders.small_disk import small_disk
 
 from nes2net.lib import unpacking
 from nes2net.lib.errors import Unfinished
@@ -190,14 +190,12 @@ def test_no_file_of_the_damaged_member_of_an_archive_is_left(damaged, tmp_path):
 def test_unpacking_continues_when_a_full_disk_has_room_again(tmp_path):
     """A limit on the size of files stands in for the disk."""
     archive = make_zip(tmp_path / "a.zip", {"set/a": b"1", "set/b": bytes(10_000)})
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (5000, limits[1]))
+    message = r"set/b: cannot be written \(.*\); make room, and run the same command"
     try:
-        with pytest.raises(Unfinished, match=r"set/b: cannot be written \(.*\); make room, and run the same command"):
+        with small_disk(5000), pytest.raises(Unfinished, match=message):
             unpack_beside(archive)
     finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         signal.signal(signal.SIGXFSZ, handler)
     assert content_of(tmp_path / "out") == {"set/a": b"1"}
     assert unpack_beside(archive) == 2

@@ -15,6 +15,7 @@ import torch
 from builders import PATIENCE, input_error
 from builders.files import read_json
 from builders.scored import score_trials
+from builders.small_disk import small_disk
 
 from nes2net import Detector
 from nes2net.cli.main import main
@@ -111,7 +112,6 @@ def test_a_run_that_a_full_disk_stopped_is_resumed_to_the_file_of_a_run_that_not
     spectral_detector, trials, tmp_path, capsys
 ):  # capsys: no bar is written to a file
     """A limit on file sizes plays the full disk: a write fails in the middle of a line."""
-    resource = pytest.importorskip("resource", reason="only POSIX systems limit the size of files")
     expected_file = tmp_path / "whole.txt"
     out = tmp_path / "out.txt"
 
@@ -119,13 +119,8 @@ def test_a_run_that_a_full_disk_stopped_is_resumed_to_the_file_of_a_run_that_not
         return score_trials(spectral_detector, trials, out, batch_size=4)
 
     score(expected_file)
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (900, limits[1]))
-    try:
-        with input_error(r"out\.txt\.partial: cannot be written \(File too large\); the work"):
-            score(out)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    with small_disk(900), input_error(r"out\.txt\.partial: cannot be written \(File too large\); the work"):
+        score(out)
     assert read_json(score(out).record_path)["kept_from_earlier_runs"] > 0
     assert out.read_bytes() == expected_file.read_bytes()
 

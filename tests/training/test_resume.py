@@ -27,6 +27,7 @@ from builders.runs import (
     stop,
     weights_of,
 )
+from builders.small_disk import small_disk
 
 from nes2net import create_frontend
 from nes2net.cli.main import main
@@ -332,18 +333,12 @@ def command_of(recipe, tmp_path):
 @pytest.mark.slow
 def test_a_run_that_a_full_disk_ended_with_status_75_resumes_from_the_last_save(runs, whole_run, tmp_path):
     """A limit of half a save on the size of files acts as a full disk."""
-    resource = pytest.importorskip("resource")
     torn = runs("torn")
     command = command_of(torn, tmp_path)
     resume = stop(torn, 1, 1) / "resume.pt"
     before = resume.read_bytes()
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-
-    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) // 2, limits[1]))
-    try:
+    with small_disk(len(before) // 2):
         assert main(command) == 75
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert resume.read_bytes() == before
     assert_same_run(train(torn), whole_run)
 

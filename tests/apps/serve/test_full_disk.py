@@ -1,7 +1,6 @@
 """An upload while the disk of the server is full: here, the process may write only short files."""
 
 import multiprocessing
-from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -9,24 +8,12 @@ import soundfile
 from builders import needs_serve
 from builders.metrics_page import samples
 from builders.page_requests import answers, left, send, wav
+from builders.small_disk import small_disk
 
 from nes2net.apps.serve import decoding
 from nes2net.apps.serve.decoding import decode
 
-resource = pytest.importorskip("resource")
-
 MOST = 200_000  # bytes of a file
-
-
-@contextmanager
-def short_files():
-    """Let this process, and those that it starts, write only files of a few bytes."""
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (MOST, limits[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 @pytest.fixture(params=[10, 60], ids=["held in memory", "stored by FastAPI"])
@@ -40,7 +27,7 @@ def long_wav(request, tmp_path):
 @needs_serve
 def test_an_upload_while_the_disk_is_full_is_answered_507_and_counted(serving, long_wav):
     client, desk = serving()
-    with short_files():
+    with small_disk(MOST):
         answer = send(client, long_wav)
         assert answer.status_code == 507
         assert "the disk of the server is full" in answer.json()["error"]
@@ -52,7 +39,7 @@ def test_an_upload_while_the_disk_is_full_is_answered_507_and_counted(serving, l
 @needs_serve
 def test_the_page_is_told_that_the_disk_is_full(serving):
     client, _ = serving()
-    with short_files():
+    with small_disk(MOST):
         (answer,) = answers(client, "long.wav", wav(10))
     assert "the disk of the server is full" in answer["row"]["error"]
 
@@ -61,7 +48,7 @@ def test_the_page_is_told_that_the_disk_is_full(serving):
 def test_a_disk_that_is_full_while_a_file_is_decoded_is_no_fault_of_the_file(tmp_path, monkeypatch):
     monkeypatch.setattr(decoding, "multiprocessing", multiprocessing)  # a new process, which has the limit
     soundfile.write(tmp_path / "long.flac", np.zeros(16000 * 30), 16000)
-    with short_files(), pytest.raises(OSError, match="cannot be written"):
+    with small_disk(MOST), pytest.raises(OSError, match="cannot be written"):
         decode(tmp_path / "long.flac", tmp_path / "whole.wav", None, longest=60, check=lambda: None)
 
 
