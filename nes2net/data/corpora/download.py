@@ -221,14 +221,16 @@ def fetch_all(
                 f"{folder}: about {readable_size(needed)} are needed for the files and their unpacked content, but "
                 f"{readable_size(free)} are free; make room, name another folder, or fetch some of the files with `only`"
             )
-        _fetch_small_files(plan, folder, client, record)
+        digests_of_small = _fetch_small_files(plan, folder, client, record)
         for number, file in enumerate(plan.files, 1):
             path = folder / file.name
             path_below(folder, *PurePosixPath(file.name).parent.parts)
             progress = f"{number} of {len(plan.files)}: {file.name}"
             received = record.files.get(file.name) or _Received(url=file.remote.url)
             if path.exists() or not received.unpacked:  # an archive may be removed once it is unpacked
-                received.digests = _fetch_one(file.remote, path, client, received.digests, progress)
+                received.digests = digests_of_small.get(file.name) or _fetch_one(
+                    file.remote, path, client, received.digests, progress
+                )
                 if not file.remote.digests:
                     _write_record(folder, record, file.name, received)
             if unpacking and is_archive(file.name) and not received.unpacked:
@@ -239,20 +241,23 @@ def fetch_all(
                 path.unlink(missing_ok=True)
 
 
-def _fetch_small_files(plan: Plan, folder: Path, client: HttpFiles, record: _Record) -> None:
-    """Fetch the missing small files of published size several at a time: a set of the hub may have 150,000 of them."""
+def _fetch_small_files(plan: Plan, folder: Path, client: HttpFiles, record: _Record) -> Mapping[str, Mapping[str, str]]:
+    """Fetch the missing small files of published size several at a time, as a set of the hub may have 150,000.
+
+    Returns:
+        Name of each → its digests.
+    """
     small = [file for file in plan.files if file.remote.size is not None and file.remote.size <= _MAX_SMALL_BYTES]
     missing = [file for file in small if is_absent(folder / file.name) and file.name not in record.files]
 
-    def fetch(file: PlannedFile) -> None:
+    def fetch(file: PlannedFile) -> tuple[str, Mapping[str, str]]:
         path_below(folder, *PurePosixPath(file.name).parent.parts)
-        client.fetch(file.remote, folder / file.name, file.name, shown=False)
+        return file.name, client.fetch(file.remote, folder / file.name, file.name, shown=False)
 
     with ThreadPoolExecutor(_NUM_THREADS) as threads:
         fetched = threads.map(fetch, missing)
         try:
-            for _ in ProgressDisplay(fetched, title="downloading small files", unit="file", total=len(missing)):
-                pass
+            return dict(ProgressDisplay(fetched, title="downloading small files", unit="file", total=len(missing)))
         finally:
             threads.shutdown(cancel_futures=True)
 
