@@ -2,7 +2,7 @@
 
 import sys
 
-from nes2net.lib.search_path import remove_current_folder
+from nes2net.lib.process.search_path import remove_current_folder
 
 if __name__ == "__main__":
     remove_current_folder()

@@ -22,15 +22,15 @@ from nes2net.data.audio.packed import AnyRecording
 from nes2net.data.audio.sources import Audio
 from nes2net.data.audio.waveform import Padding
 from nes2net.evaluation.judgements import Frames, Scores
-from nes2net.lib.devices import PRECISIONS, check_precision, choose_device, parse_precision
+from nes2net.lib.computing.devices import PRECISIONS, check_precision, choose_device, parse_precision
+from nes2net.lib.computing.without_memory import without_memory
 from nes2net.lib.errors import InputError, check_known, check_setting
-from nes2net.lib.files import write_text
-from nes2net.lib.options import check_model, name_and_options
-from nes2net.lib.progress import Work
-from nes2net.lib.registry import PACKAGES_KEY, check_installed, packages_of
-from nes2net.lib.terminal import check_one_line
-from nes2net.lib.without_memory import without_memory
-from nes2net.lib.yaml_text import write_yaml
+from nes2net.lib.output.progress import Work
+from nes2net.lib.output.terminal import check_one_line
+from nes2net.lib.parts.options import check_model, name_and_options
+from nes2net.lib.parts.registry import PACKAGES_KEY, check_installed, packages_of
+from nes2net.lib.storage.files import write_text
+from nes2net.lib.storage.yaml_text import write_yaml
 from nes2net.metrics.localisation.segments import Segment
 from nes2net.metrics.localisation.stretches import MIN_DURATION
 from nes2net.models.card import CARD, model_card, provenance_with_figures

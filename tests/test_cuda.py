@@ -20,7 +20,7 @@ from torch.testing import assert_close
 
 from nes2net import Detector, create_frontend
 from nes2net.evaluation.judgements import Scores
-from nes2net.lib.cuda_graph import Replayed
+from nes2net.lib.computing.cuda_graph import Replayed
 from nes2net.scoring.corpus import ScoringSettings, judge_trials
 from nes2net.scoring.kernel import differentiable, scoring_mode
 from nes2net.scoring.score_file import read_scores
@@ -223,7 +223,7 @@ def test_a_stopped_training_resumes_to_the_result_of_an_uninterrupted_one(
     assert_same_run(torn, uninterrupted)
 
 
-# What tests/lib/test_cuda_graph.py asks of the CPU is only that nothing is recorded there.
+# What tests/lib/computing/test_cuda_graph.py asks of the CPU is only that nothing is recorded there.
 @needs_cuda
 @pytest.mark.parametrize("name", ["back-end nes2net_x", "back-end aasist", "front-end wavlm"])
 def test_a_cuda_graph_gives_the_scores_of_the_function_that_it_records(name):
@@ -258,7 +258,7 @@ def test_a_function_that_waits_for_the_gpu_is_computed_without_a_cuda_graph():
     In a process of its own: after a failed recording, PyTorch's allocator believes that one is under way.
     """
     code = (
-        "import torch; from nes2net.lib.cuda_graph import Replayed\n"
+        "import torch; from nes2net.lib.computing.cuda_graph import Replayed\n"
         "replayed, x = Replayed(lambda x: x * x.sum().item()), torch.ones(2, device='cuda')\n"
         "with torch.inference_mode(): print(replayed(x).tolist(), replayed(2 * x).tolist())\n"
         "assert torch.cuda.current_stream() == torch.cuda.default_stream()"

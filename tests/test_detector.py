@@ -14,7 +14,7 @@ from conftest import load_detector
 from torch.testing import assert_close
 
 from nes2net import Detector
-from nes2net.lib.devices import choose_device
+from nes2net.lib.computing.devices import choose_device
 from nes2net.models.checkpoints.fairseq import to_transformers
 from nes2net.models.checkpoints.state_dict import save_state_dict
 from nes2net.models.loading import read_architecture, recognise

@@ -20,8 +20,8 @@ from nes2net.actions.flags import Loading
 from nes2net.cli.main import main
 from nes2net.evaluation import matching
 from nes2net.evaluation.key import Labels
-from nes2net.lib.files import Unchanged
-from nes2net.lib.text_files import read_text, reading_once
+from nes2net.lib.storage.files import Unchanged
+from nes2net.lib.storage.text_files import read_text, reading_once
 from nes2net.models.checkpoints.state_dict import save_state_dict
 from nes2net.training import averaging
 from nes2net.training.averaging import average_files, average_run

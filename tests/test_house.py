@@ -120,7 +120,7 @@ def own_imports(path):
 
 @cache
 def own_names(path):
-    """Line and name below the package of what a module names in a text, such as ``"nes2net.lib.files:replacing"``."""
+    """Line and name below the package of what a module names in a text, such as ``"nes2net.lib.storage.files:replacing"``."""
     names = []
     for node in ast.walk(tree(path)):
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
@@ -216,6 +216,16 @@ def test_no_module_outside_an_app_imports_the_app():
     assert wrong == []
 
 
+def test_packages_of_lib_import_only_those_that_its_docstring_names_before_them():
+    _, *packages = re.findall(r"``(\w+)``", ast.get_docstring(tree(PACKAGE / "lib" / "__init__.py")))
+    upward = []
+    for path in (PACKAGE / "lib").glob("*/*.py"):
+        lower = ["errors", *packages[: packages.index(path.parent.name) + 1]]
+        inside = {name for _, name in own_imports(path) if district(name) == "lib"}
+        upward += [f"{dotted(path)}: {name}" for name in inside if name.split(".")[1] not in lower]
+    assert upward == []
+
+
 def test_modules_do_not_import_each_other_in_a_circle():
     imported_modules = {}
     for path in MODULES:
@@ -303,6 +313,6 @@ def test_only_listed_modules_write_files_through_links():
     callers = set()
     for path in MODULES:
         names = {name for _, name in imports(path)}
-        if "nes2net.lib.files.write_output" in names:
+        if "nes2net.lib.storage.files.write_output" in names:
             callers.add(dotted(path))
     assert callers == OF_USERS

@@ -14,7 +14,7 @@ from builders.files import write
 from nes2net import Detector
 from nes2net.apps.scale import results
 from nes2net.data.registry import corpora
-from nes2net.lib.files import is_absent
+from nes2net.lib.storage.files import is_absent
 from nes2net.models.card import CardFile
 from nes2net.scoring.judgement import ScoreFile
 from nes2net.scoring.segment_file import read_segment_scores

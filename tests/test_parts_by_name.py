@@ -8,8 +8,8 @@ from conftest import load_detector, seeded_detector
 from nes2net import Detector
 from nes2net.apps.export.formats import export
 from nes2net.apps.info.identify import identify
-from nes2net.lib.options import options_of
-from nes2net.lib.without_memory import without_memory
+from nes2net.lib.computing.without_memory import without_memory
+from nes2net.lib.parts.options import options_of
 from nes2net.models import registry
 from nes2net.models.checkpoints.state_dict import save_state_dict
 from nes2net.models.provenance import Provenance

@@ -15,8 +15,8 @@ from nes2net.apps.experiments.jobs import EvaluateJob, select_unfinished
 from nes2net.apps.experiments.plan import plan_experiment
 from nes2net.apps.scale import results
 from nes2net.lib.errors import InputError
-from nes2net.lib.files import sha256_of
-from nes2net.lib.http_files import _saved_validator, _state_of
+from nes2net.lib.storage.files import sha256_of
+from nes2net.lib.web.http_files import _saved_validator, _state_of
 from nes2net.models.card import CARD_FILE, CardFile
 from nes2net.scoring import calibrated
 from nes2net.scoring.decisions import calibration

@@ -27,11 +27,11 @@ from nes2net.evaluation.judgements import LabelledScores, evaluable
 from nes2net.evaluation.key import Key, Labels
 from nes2net.evaluation.matching import labelled_trials, system_names, unlabelled_scores
 from nes2net.evaluation.origin import read_scored_by
-from nes2net.lib.devices import own_device
+from nes2net.lib.computing.devices import own_device
 from nes2net.lib.errors import InputError, concerning, join_names, pluralise
-from nes2net.lib.files import AnyPath, write_text
-from nes2net.lib.terminal import print_note
-from nes2net.lib.text_files import check_utf8
+from nes2net.lib.output.terminal import print_note
+from nes2net.lib.storage.files import AnyPath, write_text
+from nes2net.lib.storage.text_files import check_utf8
 from nes2net.models.network import Network
 from nes2net.scoring.corpus import ScoringSettings
 from nes2net.scoring.decisions.calibration import (

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from nes2net.actions.drift import Drift, values_of
-from nes2net.lib.files import replacing
-from nes2net.lib.pictures import ConciseDateFormatter, Figure
+from nes2net.lib.output.pictures import ConciseDateFormatter, Figure
+from nes2net.lib.storage.files import replacing
 from nes2net.scoring.track_plot import BONAFIDE, INK, SPOOF, style
 
 _WIDTH = 9.0  # inches

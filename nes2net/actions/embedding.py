@@ -11,10 +11,10 @@ import torch
 from nes2net.data.audio.files import expand_folders
 from nes2net.data.corpora.trial import Trial
 from nes2net.detector import Detector
-from nes2net.lib.devices import choose_device, own_device
+from nes2net.lib.computing.devices import choose_device, own_device
 from nes2net.lib.errors import InputError
-from nes2net.lib.files import AnyPath
-from nes2net.lib.terminal import print_note
+from nes2net.lib.output.terminal import print_note
+from nes2net.lib.storage.files import AnyPath
 from nes2net.scoring.corpus import ScoringSettings, judge_trials
 from nes2net.scoring.embeddings import Embeddings
 from nes2net.scoring.engine import Finished

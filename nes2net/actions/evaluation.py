@@ -9,8 +9,8 @@ from typing import Any
 from nes2net.evaluation.judgements import evaluable
 from nes2net.evaluation.key import Labels
 from nes2net.evaluation.result import Result
-from nes2net.lib.files import AnyPath
-from nes2net.lib.progress import Work
+from nes2net.lib.output.progress import Work
+from nes2net.lib.storage.files import AnyPath
 from nes2net.scoring.judgement import ScoreFile
 
 

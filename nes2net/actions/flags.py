@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO
 
 from nes2net.data.registry import corpora
-from nes2net.lib.command_line import INCOMPLETE, Listed
-from nes2net.lib.commands import Count, File, Flag, FromZero, non_defaults
-from nes2net.lib.conditions import UsedWith
 from nes2net.lib.errors import InputError, check_setting, join_names, pluralise
-from nes2net.lib.terminal import print_note, say
-from nes2net.lib.this_process import is_first
+from nes2net.lib.output.terminal import print_note, say
+from nes2net.lib.parts.conditions import UsedWith
+from nes2net.lib.process.this_process import is_first
+from nes2net.lib.shell.command_line import INCOMPLETE, Listed
+from nes2net.lib.shell.commands import Count, File, Flag, FromZero, non_defaults
 
 if TYPE_CHECKING:
     from nes2net.data.corpora.part import Part
@@ -121,7 +121,7 @@ class Loading(Architecture):
     def load(self, model: str) -> Detector:
         """Load a detector; print a note if its precision is emulated."""
         from nes2net.detector import Detector  # start-up
-        from nes2net.lib.devices import own_device  # start-up
+        from nes2net.lib.computing.devices import own_device  # start-up
         from nes2net.models.quantisation import emulation_note  # start-up
 
         detector = Detector.from_pretrained(model, own_device(self.device), self.dtype, self.as_config, self.base)
@@ -136,7 +136,7 @@ class Loading(Architecture):
         """
         if Path(model).suffix != ".onnx":
             return self.load(model)
-        from nes2net.lib.devices import own_device  # start-up
+        from nes2net.lib.computing.devices import own_device  # start-up
         from nes2net.models.onnx_detector import OnnxDetector  # start-up
 
         # An exported detector takes no options of a checkpoint.

@@ -8,7 +8,7 @@ from __future__ import annotations
 from nes2net.evaluation.class_trials import ClassTrials, class_trials
 from nes2net.evaluation.key import Labels
 from nes2net.lib.errors import InputError
-from nes2net.lib.files import AnyPath
+from nes2net.lib.storage.files import AnyPath
 from nes2net.metrics import compute_eer
 from nes2net.scoring.class_file import read_class_table
 from nes2net.scoring.decisions.known import KnownThreshold, LogitScore

@@ -20,10 +20,10 @@ from nes2net.data.audio.read import AudioFile, count_samples
 from nes2net.data.audio.waveform import SAMPLE_RATE
 from nes2net.evaluation.origin import training_in_words
 from nes2net.lib.errors import InputError, with_flag_names
-from nes2net.lib.files import AnyPath
-from nes2net.lib.progress import ProgressDisplay
-from nes2net.lib.terminal import printable_name, say
-from nes2net.lib.times import readable_duration
+from nes2net.lib.output.progress import ProgressDisplay
+from nes2net.lib.output.terminal import printable_name, say
+from nes2net.lib.output.times import readable_duration
+from nes2net.lib.storage.files import AnyPath
 from nes2net.scoring.decisions.along import Cutoff
 from nes2net.scoring.decisions.decision import Decider
 from nes2net.scoring.judged import Failed, Judged

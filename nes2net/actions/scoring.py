@@ -15,9 +15,9 @@ from nes2net.data.corpora.part import Part
 from nes2net.data.corpora.trial import Trial
 from nes2net.evaluation.origin import uses_in_words
 from nes2net.lib.errors import InputError
-from nes2net.lib.files import AnyPath
-from nes2net.lib.terminal import print_note, print_warnings
-from nes2net.lib.this_process import is_first
+from nes2net.lib.output.terminal import print_note, print_warnings
+from nes2net.lib.process.this_process import is_first
+from nes2net.lib.storage.files import AnyPath
 from nes2net.scoring.calibrated import CorpusDecisions, check_decider, decide_trials
 from nes2net.scoring.corpus import ScoringSettings, judge_trials
 from nes2net.scoring.decisions.decision import Decider

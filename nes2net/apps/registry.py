@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from nes2net.lib.registry import Registry, without_missing_modules
+from nes2net.lib.parts.registry import Registry, without_missing_modules
 
 #: The commands, by their group in the help: group → name → ``"module:attribute"``.
 COMMANDS: dict[str, dict[str, str]] = {

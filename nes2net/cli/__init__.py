@@ -2,7 +2,7 @@
 
 In reading order: ``main`` lists the commands; every other file has one command. A command is a
 function: its flags are made from its signature, and its help is made from its docstring
-(``nes2net.lib.commands``).
+(``nes2net.lib.shell.commands``).
 
 This package may import all other packages except the apps.
 """

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from nes2net.lib.commands import Count, Flag, Folder, FromZero, command_facts
 from nes2net.lib.errors import InputError, as_input_error
-from nes2net.lib.files import replacing
-from nes2net.lib.terminal import printable_name, say_written
+from nes2net.lib.output.terminal import printable_name, say_written
+from nes2net.lib.shell.commands import Count, Flag, Folder, FromZero, command_facts
+from nes2net.lib.storage.files import replacing
 
 
 @dataclass(frozen=True)

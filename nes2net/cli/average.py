@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from nes2net.cli.next_commands import after_averaging, print_next
-from nes2net.lib.command_line import WRONG_INPUT
-from nes2net.lib.commands import File, Flag, command_facts
-from nes2net.lib.conditions import NotWith, UsedWith
 from nes2net.lib.errors import InputError
-from nes2net.lib.terminal import say
+from nes2net.lib.output.terminal import say
+from nes2net.lib.parts.conditions import NotWith, UsedWith
+from nes2net.lib.shell.command_line import WRONG_INPUT
+from nes2net.lib.shell.commands import File, Flag, command_facts
 
 
 @command_facts(names={"folder": "checkpoints", "batch_norm_batches": "--update-bn"})

@@ -19,11 +19,11 @@ from nes2net.actions.flags import (
     report_finished,
 )
 from nes2net.cli.next_commands import print_next
-from nes2net.lib.command_line import FOUND, INCOMPLETE
-from nes2net.lib.commands import Count, File, Flag, Folder, FromZero, Milliseconds, command_facts
-from nes2net.lib.conditions import UsedWith
 from nes2net.lib.errors import InputError, join_names, pluralise, with_flag_names
-from nes2net.lib.terminal import print_note, print_warnings, printable, say, say_written, table_line
+from nes2net.lib.output.terminal import print_note, print_warnings, printable, say, say_written, table_line
+from nes2net.lib.parts.conditions import UsedWith
+from nes2net.lib.shell.command_line import FOUND, INCOMPLETE
+from nes2net.lib.shell.commands import Count, File, Flag, Folder, FromZero, Milliseconds, command_facts
 
 if TYPE_CHECKING:
     from nes2net.actions.calibration import Calibrated
@@ -112,8 +112,8 @@ def fit(
     """
     from nes2net.actions.calibration import Recordings, apply_calibration, calibrate
     from nes2net.evaluation.key import Labels
-    from nes2net.lib.files import check_writable, make_folder
-    from nes2net.lib.outputs import check_files_differ
+    from nes2net.lib.storage.files import check_writable, make_folder
+    from nes2net.lib.storage.outputs import check_files_differ
     from nes2net.scoring.measuring import forget_traits
 
     check_files_differ([*dev_scores, *apply_], filter(None, (out, save)))
@@ -188,7 +188,7 @@ def apply(
     """
     from nes2net.actions.calibration import apply_calibration
     from nes2net.evaluation.key import Labels
-    from nes2net.lib.outputs import check_files_differ
+    from nes2net.lib.storage.outputs import check_files_differ
     from nes2net.scoring.decisions.calibration import load
 
     check_files_differ([parameters, *scores], [out])
@@ -241,7 +241,7 @@ def recordings(
         allow_inverted: accept that higher scores mean spoofed
     """
     from nes2net.actions.calibration import calibrate_recordings
-    from nes2net.lib.files import check_writable, make_folder
+    from nes2net.lib.storage.files import check_writable, make_folder
 
     make_folder(Path(save).parent)
     check_writable(save, stream=True)  # so that an error comes before a large model is read
@@ -300,7 +300,7 @@ def classes(
     """
     from nes2net.actions.known_classes import known_classes
     from nes2net.evaluation.key import Labels
-    from nes2net.lib.files import check_writable, write_output
+    from nes2net.lib.storage.files import check_writable, write_output
 
     check_writable(save, stream=True)
     known, trials = known_classes(
@@ -364,8 +364,8 @@ def drift(
         workers: threads that read files
     """
     from nes2net.actions.drift import measure_drift
-    from nes2net.lib.files import check_writable, json_text, make_folder, write_output
-    from nes2net.lib.outputs import check_files_differ, check_output_paths, check_picture
+    from nes2net.lib.storage.files import check_writable, json_text, make_folder, write_output
+    from nes2net.lib.storage.outputs import check_files_differ, check_output_paths, check_picture
     from nes2net.scoring.decisions.calibration import load
 
     check_files_differ([calibration, *files], filter(None, (save, plot)))

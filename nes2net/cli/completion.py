@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any, NoReturn
 
-from nes2net.lib.command_line import OneLineParser
+from nes2net.lib.shell.command_line import OneLineParser
 
 #: Shell → source of a shell function that completes a word to one of ``names`` or to a file.
 _NAME_OR_FILE = {

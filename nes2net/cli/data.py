@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from nes2net.actions.flags import CorpusName, locate_part
 from nes2net.data.registry import corpora
-from nes2net.lib.command_line import INCOMPLETE, Listed
-from nes2net.lib.commands import Flag, Folder, FromZero, command_facts
 from nes2net.lib.errors import InputError, join_names, pluralise, readable_size, with_flag_names
-from nes2net.lib.findings import listing
-from nes2net.lib.terminal import printable, say, text_table, wrap_text
-from nes2net.lib.text_files import reading_once
+from nes2net.lib.output.findings import listing
+from nes2net.lib.output.terminal import printable, say, text_table, wrap_text
+from nes2net.lib.shell.command_line import INCOMPLETE, Listed
+from nes2net.lib.shell.commands import Flag, Folder, FromZero, command_facts
+from nes2net.lib.storage.text_files import reading_once
 
 if TYPE_CHECKING:
     from nes2net.data.corpora.check import CorpusCheck
@@ -59,7 +59,7 @@ def download(
     """
     from nes2net.data.corpora.check import check_corpus
     from nes2net.data.corpora.download import fetch_all, plan_downloads
-    from nes2net.lib.http_files import MAX_TRIES, HttpFiles
+    from nes2net.lib.web.http_files import MAX_TRIES, HttpFiles
 
     definition: Corpus = corpora.get(corpus)
     with HttpFiles(most_tries=1 if dry_run else MAX_TRIES) as client:

@@ -15,9 +15,9 @@ from nes2net.actions.flags import (
     locate_part,
     report_finished,
 )
-from nes2net.lib.commands import File, Flag, Folder, command_facts
-from nes2net.lib.conditions import NotWith, UsedWith
 from nes2net.lib.errors import InputError
+from nes2net.lib.parts.conditions import NotWith, UsedWith
+from nes2net.lib.shell.commands import File, Flag, Folder, command_facts
 
 
 @command_facts(
@@ -68,7 +68,7 @@ def embed(
         layer: hidden state of the front-end: last, all, or a number from 0
     """
     from nes2net.actions.embedding import embed_recordings, frontend_alone, trials_of_files
-    from nes2net.lib.yaml_text import read_value
+    from nes2net.lib.storage.yaml_text import read_value
     from nes2net.scoring.corpus import ScoringSettings
     from nes2net.scoring.embeddings import Embeddings
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from nes2net.actions.flags import CorpusName
 from nes2net.data.registry import corpora
-from nes2net.lib.commands import Count, File, Flag, Folder, FromZero, Milliseconds, command_facts, non_defaults
-from nes2net.lib.conditions import NotWith, UsedWith
 from nes2net.lib.errors import InputError
-from nes2net.lib.terminal import print_warnings, printable, say_written
+from nes2net.lib.output.terminal import print_warnings, printable, say_written
+from nes2net.lib.parts.conditions import NotWith, UsedWith
+from nes2net.lib.shell.commands import Count, File, Flag, Folder, FromZero, Milliseconds, command_facts, non_defaults
 
 if TYPE_CHECKING:
     from nes2net.evaluation.transfer import ThresholdSource
@@ -167,7 +167,7 @@ def evaluate(
     from nes2net.actions.evaluation import evaluate as evaluated
     from nes2net.evaluation.key import Labels
     from nes2net.evaluation.page import Pages
-    from nes2net.lib.files import write_output
+    from nes2net.lib.storage.files import write_output
 
     pages = Pages(html, json, latex, markdown, plot)
     further_scores = [further_set[1] for further_set in transfer.also if further_set[1:]]

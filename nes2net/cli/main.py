@@ -14,11 +14,11 @@ from typing import Any
 
 from nes2net.apps.registry import COMMANDS, commands
 from nes2net.cli.completion import SHELLS, PrintCompletion
-from nes2net.lib.command_line import WRONG_INPUT, OneLineParser, run
-from nes2net.lib.commands import add_command
-from nes2net.lib.docstrings import read_docstring
 from nes2net.lib.errors import InputError
-from nes2net.lib.source_text import docstring_in_source
+from nes2net.lib.parts.docstrings import read_docstring
+from nes2net.lib.parts.source_text import docstring_in_source
+from nes2net.lib.shell.command_line import WRONG_INPUT, OneLineParser, run
+from nes2net.lib.shell.commands import add_command
 from nes2net.version import __version__
 
 _EXAMPLE = """nes2net predict recording.wav --model detector.pth

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nes2net.lib.errors import InputError
-from nes2net.lib.terminal import printable_name, say
-from nes2net.lib.text_files import reading_once
-from nes2net.lib.this_process import is_first
+from nes2net.lib.output.terminal import printable_name, say
+from nes2net.lib.process.this_process import is_first
+from nes2net.lib.storage.text_files import reading_once
 
 if TYPE_CHECKING:
     from nes2net.data.corpora.part import Part

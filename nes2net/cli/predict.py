@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from nes2net.actions.flags import Deciding, Loading, Reading, ScorerName
 from nes2net.cli.next_commands import command_line
 from nes2net.cli.predict_files import FilesBeside
-from nes2net.lib.command_line import INCOMPLETE
-from nes2net.lib.commands import Count, Flag, Folder, Seconds, command_facts, non_defaults
-from nes2net.lib.conditions import NotWith, UsedWith
 from nes2net.lib.errors import InputError, pluralise, readable_size, with_flag_names
-from nes2net.lib.progress import ProgressDisplay
-from nes2net.lib.terminal import defer_written_lines, printable_name, say, table_line
-from nes2net.lib.text_files import as_cell
+from nes2net.lib.output.progress import ProgressDisplay
+from nes2net.lib.output.terminal import defer_written_lines, printable_name, say, table_line
+from nes2net.lib.parts.conditions import NotWith, UsedWith
+from nes2net.lib.shell.command_line import INCOMPLETE
+from nes2net.lib.shell.commands import Count, Flag, Folder, Seconds, command_facts, non_defaults
+from nes2net.lib.storage.text_files import as_cell
 
 if TYPE_CHECKING:
     from nes2net.scoring.judged import Failed, Judged
@@ -105,7 +105,7 @@ def predict(
     from nes2net.actions.prediction import COLUMNS, as_columns
     from nes2net.actions.prediction import predict as predicted
     from nes2net.data.audio.files import expand_folders
-    from nes2net.lib.yaml_text import read_value
+    from nes2net.lib.storage.yaml_text import read_value
     from nes2net.scoring.decisions.along import Cutoff
     from nes2net.scoring.judged import Failed
     from nes2net.scoring.judgement import as_judgement

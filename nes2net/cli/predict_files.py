@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nes2net.lib.errors import InputError
-from nes2net.lib.files import writing
-from nes2net.lib.outputs import PICTURES, check_output_paths, output_names
-from nes2net.lib.terminal import say_written
+from nes2net.lib.output.terminal import say_written
+from nes2net.lib.storage.files import writing
+from nes2net.lib.storage.outputs import PICTURES, check_output_paths, output_names
 
 if TYPE_CHECKING:
     from nes2net.metrics.localisation.segments import SegmentsByUtterance

@@ -17,9 +17,9 @@ from nes2net.actions.flags import (
     report_finished,
 )
 from nes2net.cli.next_commands import after_scoring, print_next
-from nes2net.lib.commands import File, Flag, Folder, FromZero, command_facts
-from nes2net.lib.conditions import NotWith, UsedWith
-from nes2net.lib.terminal import say
+from nes2net.lib.output.terminal import say
+from nes2net.lib.parts.conditions import NotWith, UsedWith
+from nes2net.lib.shell.commands import File, Flag, Folder, FromZero, command_facts
 
 
 @command_facts(
@@ -84,7 +84,7 @@ def score(
         compile: compile the detector first (torch.compile)
     """
     from nes2net.actions.scoring import score_corpus
-    from nes2net.lib.yaml_text import read_value
+    from nes2net.lib.storage.yaml_text import read_value
     from nes2net.scoring.corpus import ScoringSettings
     from nes2net.scoring.judgement import as_judgement
 

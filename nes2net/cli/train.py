@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Annotated
 
 from nes2net.cli.next_commands import after_training, print_next
-from nes2net.lib.commands import Flag, command_facts
+from nes2net.lib.shell.commands import Flag, command_facts
 
 
 @command_facts(

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from nes2net.lib.contracts import PartCheck, blame_part
-from nes2net.lib.registry import Registry
+from nes2net.lib.parts.contracts import PartCheck, blame_part
+from nes2net.lib.parts.registry import Registry
 
 if TYPE_CHECKING:
     from nes2net.data.augment import Effect

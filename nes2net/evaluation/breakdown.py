@@ -39,7 +39,7 @@ from nes2net.evaluation.tables import (
 )
 from nes2net.evaluation.trial_table import TrialTable
 from nes2net.lib.errors import InputError, join_names, pluralise
-from nes2net.lib.terminal import text_table
+from nes2net.lib.output.terminal import text_table
 from nes2net.metrics.intervals import Groups
 from nes2net.scoring.decisions.calibration import few_trials
 

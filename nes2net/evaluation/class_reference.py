@@ -19,7 +19,7 @@ from nes2net.data.corpora.trial import Trial, class_name
 from nes2net.evaluation.key import Key
 from nes2net.evaluation.origin import recorded_part
 from nes2net.lib.errors import InputError, join_names, pluralise
-from nes2net.lib.text_files import without_contradictions
+from nes2net.lib.storage.text_files import without_contradictions
 from nes2net.scoring.class_file import read_class_table
 from nes2net.scoring.decisions.known import Reference
 from nes2net.scoring.embeddings import SUFFIXES, Embeddings

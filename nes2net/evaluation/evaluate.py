@@ -53,7 +53,7 @@ from nes2net.evaluation.transfer import (
 )
 from nes2net.evaluation.transfer_tables import transfer_tables
 from nes2net.lib.errors import InputError, pluralise
-from nes2net.lib.files import AnyPath
+from nes2net.lib.storage.files import AnyPath
 from nes2net.metrics.dcf import ASVSPOOF5_COSTS
 from nes2net.metrics.intervals import Resampling
 from nes2net.scoring.judgement import ScoreFile

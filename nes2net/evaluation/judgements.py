@@ -25,9 +25,9 @@ from nes2net.data.corpora.trial import Trial
 from nes2net.evaluation.key import Labels
 from nes2net.evaluation.labelled_frames import labelled_frames
 from nes2net.evaluation.matching import labelled_trials
-from nes2net.lib.contracts import PartCheck
 from nes2net.lib.errors import InputError
-from nes2net.lib.files import AnyPath
+from nes2net.lib.parts.contracts import PartCheck
+from nes2net.lib.storage.files import AnyPath
 from nes2net.metrics.localisation.stretches import MIN_DURATION, StretchRule
 from nes2net.scoring import score_file, segment_file
 from nes2net.scoring.class_file import ClassTable, read_class_table

@@ -18,8 +18,8 @@ from nes2net.evaluation.matching import Matched, match_file
 from nes2net.evaluation.result import versions
 from nes2net.evaluation.trial_table import TrialTable
 from nes2net.lib.errors import InputError, check_known
-from nes2net.lib.files import AnyPath
-from nes2net.lib.text_files import reading_once
+from nes2net.lib.storage.files import AnyPath
+from nes2net.lib.storage.text_files import reading_once
 from nes2net.scoring.judgement import ScoreFile
 
 # Fields of a trial by which none can be excluded: most of them identify a single trial.

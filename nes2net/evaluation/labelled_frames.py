@@ -16,7 +16,7 @@ from nes2net.data.registry import corpora
 from nes2net.evaluation.key import Key, Labels
 from nes2net.evaluation.matching import MAX_SCORE, check_classes, match
 from nes2net.lib.errors import InputError, concerning, join_names, pluralise, refuse, short_repr
-from nes2net.lib.files import AnyPath, is_absent
+from nes2net.lib.storage.files import AnyPath, is_absent
 from nes2net.metrics.localisation.frames import RESOLUTIONS
 from nes2net.metrics.localisation.metrics import Frames, ScoredUtterance, measure_joined_frames
 from nes2net.metrics.localisation.segments import SegmentsByUtterance, segments_of_frames

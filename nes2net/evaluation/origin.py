@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 from nes2net.data.corpora.part import Part
 from nes2net.data.corpora.protocol import WHOLE, canonical_phase
 from nes2net.data.registry import corpora
-from nes2net.lib.claims import differing_names
 from nes2net.lib.errors import join_names
+from nes2net.lib.storage.claims import differing_names
 from nes2net.models.provenance import Provenance, architecture_words
 from nes2net.scoring.decisions.calibration import ScoredBy
 from nes2net.scoring.judgement import ScoreFile

@@ -18,10 +18,10 @@ from nes2net.evaluation.result import Plot, Result
 from nes2net.evaluation.tables import Table
 from nes2net.evaluation.writers import Grid, grid
 from nes2net.lib.errors import InputError
-from nes2net.lib.files import AnyPath, check_writable, json_text, write_text
-from nes2net.lib.outputs import check_files_differ, check_picture
-from nes2net.lib.templates import page_templates
-from nes2net.lib.terminal import printable
+from nes2net.lib.output.templates import page_templates
+from nes2net.lib.output.terminal import printable
+from nes2net.lib.storage.files import AnyPath, check_writable, json_text, write_text
+from nes2net.lib.storage.outputs import check_files_differ, check_picture
 
 # Longer sections are collapsed at first.
 _MAX_ROWS_UNFOLDED = 40
@@ -60,7 +60,7 @@ class Pages(NamedTuple):
         """Write ``result`` to the files, each atomically.
 
         Args:
-            write: :func:`~nes2net.lib.files.write_output` for files that a user named, which may be
+            write: :func:`~nes2net.lib.storage.files.write_output` for files that a user named, which may be
                 links or pipes.
 
         Raises:

@@ -26,8 +26,8 @@ from nes2net.evaluation.result import Plot
 from nes2net.evaluation.system import SystemFigures
 from nes2net.evaluation.transfer import JudgedSet, Transfer
 from nes2net.evaluation.transfer_tables import SECTION
-from nes2net.lib.files import replacing, writing
-from nes2net.lib.pictures import Axes, Figure, MaxNLocator, matplotlib
+from nes2net.lib.output.pictures import Axes, Figure, MaxNLocator, matplotlib
+from nes2net.lib.storage.files import replacing, writing
 from nes2net.metrics.localisation.metrics import ScoredUtterance
 from nes2net.metrics.localisation.segments import BONAFIDE
 

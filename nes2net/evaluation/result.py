@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from nes2net.evaluation import writers
 from nes2net.evaluation.tables import Figure, Row, Table, plain
 from nes2net.lib.errors import check_known
-from nes2net.lib.terminal import markdown_text
+from nes2net.lib.output.terminal import markdown_text
 from nes2net.version import __version__
 
 # In running text: papers name files only.

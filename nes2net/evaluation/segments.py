@@ -23,7 +23,7 @@ from nes2net.evaluation.origin import read_origin
 from nes2net.evaluation.result import Plot, Result
 from nes2net.evaluation.tables import EER, NUM_BONAFIDE, NUM_SPOOF, THRESHOLD, Figure, Measure, Row, Table
 from nes2net.lib.errors import InputError, check_setting, pluralise
-from nes2net.lib.files import AnyPath
+from nes2net.lib.storage.files import AnyPath
 from nes2net.metrics.localisation.detection import detection, match_boundaries, overlap_of_segments
 from nes2net.metrics.localisation.frames import RESOLUTIONS
 from nes2net.metrics.localisation.intervals import interval_of_sums, point_interval_of, range_interval_of

@@ -17,7 +17,7 @@ from nes2net.evaluation.key import Key, MatchedPhase
 from nes2net.evaluation.matching import Matched, check_classes
 from nes2net.evaluation.tables import Figure, Measured, Row
 from nes2net.lib.errors import InputError, pluralise
-from nes2net.lib.text_files import reading_once
+from nes2net.lib.storage.text_files import reading_once
 from nes2net.metrics.intervals import Resampling
 
 #: Draws for a row of a breakdown; few, because there are many rows. The ends of a rate's interval vary between seeds

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from numpy.typing import NDArray
 
 from nes2net import metrics
-from nes2net.lib.progress import bootstrap_progress
-from nes2net.lib.this_process import usable_processors
+from nes2net.lib.output.progress import bootstrap_progress
+from nes2net.lib.process.this_process import usable_processors
 from nes2net.metrics.intervals import Draws, measure_and_resample, num_trials_by_rate
 
 if TYPE_CHECKING:

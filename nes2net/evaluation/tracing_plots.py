@@ -20,7 +20,7 @@ from nes2net.evaluation.plots import (
 )
 from nes2net.evaluation.result import Plot
 from nes2net.evaluation.tables import words
-from nes2net.lib.pictures import Rectangle
+from nes2net.lib.output.pictures import Rectangle
 
 _MAX_NUMBERED = 12  # with more classes than this, the cells have colours but no numbers
 _MIN_SHARE = 0.005  # a cell with a smaller share of its row than this stays empty

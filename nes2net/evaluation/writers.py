@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from nes2net.evaluation.tables import MAX_LINES, Figure, Measure, Row, Table, words
-from nes2net.lib.terminal import markdown_table, markdown_text, printable_name, text_table
+from nes2net.lib.output.terminal import markdown_table, markdown_text, printable_name, text_table
 
 
 class Cell(NamedTuple):

@@ -82,7 +82,7 @@ class Draws(Resampling, Groups, total=False):
     :class:`~concurrent.futures.ThreadPoolExecutor` chooses. Does not change the result."""
     progress: Callable[[Iterable[NDArray], int], Iterable[NDArray]] | None
     """Called with the draws and their number; yields the draws and shows progress, like
-    :func:`nes2net.lib.progress.bootstrap_progress`. None shows nothing."""
+    :func:`nes2net.lib.output.progress.bootstrap_progress`. None shows nothing."""
 
 
 class Comparison(NamedTuple):

@@ -17,11 +17,11 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
 from nes2net.data.registry import corpora
 from nes2net.lib.errors import InputError, join_names
-from nes2net.lib.files import is_absent, json_text, write_text
-from nes2net.lib.plain_data import Natural, Value, read_json_as, read_small_text
-from nes2net.lib.registry import packages_of
-from nes2net.lib.templates import markdown_templates
-from nes2net.lib.yaml_text import write_yaml
+from nes2net.lib.output.templates import markdown_templates
+from nes2net.lib.parts.registry import packages_of
+from nes2net.lib.storage.files import is_absent, json_text, write_text
+from nes2net.lib.storage.plain_data import Natural, Value, read_json_as, read_small_text
+from nes2net.lib.storage.yaml_text import write_yaml
 from nes2net.models.checkpoints.published_file import PublishedFile
 from nes2net.models.frontends.sizes import SIZES
 from nes2net.models.provenance import Provenance

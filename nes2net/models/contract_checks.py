@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from nes2net.data.audio.waveform import SAMPLE_RATE
-from nes2net.lib.contracts import PartCheck
-from nes2net.lib.part_checks import is_large, preserve_random_state
+from nes2net.lib.parts.contracts import PartCheck
+from nes2net.lib.parts.part_checks import is_large, preserve_random_state
 from nes2net.models.backends.base import Backend
 
 

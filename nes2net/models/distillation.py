@@ -14,9 +14,9 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from nes2net.lib.devices import at_least_float32, without_autocast
+from nes2net.lib.computing.devices import at_least_float32, without_autocast
 from nes2net.lib.errors import InputError
-from nes2net.lib.options import Options, PartOption, Size, Takes, name_and_options
+from nes2net.lib.parts.options import Options, PartOption, Size, Takes, name_and_options
 from nes2net.models.backends.base import Backend
 from nes2net.models.backends.frame_backend import FrameBackend
 from nes2net.models.frontends.base import Frontend, Layers

@@ -12,10 +12,10 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
+from nes2net.lib.computing.without_memory import without_memory
 from nes2net.lib.errors import InputError
-from nes2net.lib.options import ModelConfig, name_and_options, options_of
-from nes2net.lib.registry import Registry
-from nes2net.lib.without_memory import without_memory
+from nes2net.lib.parts.options import ModelConfig, name_and_options, options_of
+from nes2net.lib.parts.registry import Registry
 from nes2net.models.checkpoints.published_names import select_frontend
 from nes2net.models.checkpoints.state_dict import Misfit, StateDict, compare
 from nes2net.models.frontends.base import Frontend

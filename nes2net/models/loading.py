@@ -16,12 +16,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from nes2net.lib.computing.without_memory import without_memory
 from nes2net.lib.errors import InputError, MissingLibrary, did_you_mean, first_line, nearest, short_repr
-from nes2net.lib.files import is_absent
-from nes2net.lib.options import ModelConfig, check_model, name_and_options
-from nes2net.lib.terminal import print_note
-from nes2net.lib.without_memory import without_memory
-from nes2net.lib.yaml_text import set_value
+from nes2net.lib.output.terminal import print_note
+from nes2net.lib.parts.options import ModelConfig, check_model, name_and_options
+from nes2net.lib.storage.files import is_absent
+from nes2net.lib.storage.yaml_text import set_value
 from nes2net.models.checkpoints.classification import BONAFIDE_OPTION, WAVEFORMS_KEY, holds_classifier, read_classifier
 from nes2net.models.checkpoints.folder import CONFIG, read_folder
 from nes2net.models.checkpoints.hub import download

@@ -20,8 +20,8 @@ from torch.nn.functional import pad
 from nes2net.data.audio.read import SAMPLE_RATE
 from nes2net.data.audio.waveform import ASVSPOOF_SAMPLES
 from nes2net.data.corpora.trial import BONAFIDE
-from nes2net.lib.cuda_graph import Replayed
-from nes2net.lib.devices import (
+from nes2net.lib.computing.cuda_graph import Replayed
+from nes2net.lib.computing.devices import (
     PRECISIONS,
     at_least_float32,
     check_precision,
@@ -29,8 +29,8 @@ from nes2net.lib.devices import (
     without_autocast,
 )
 from nes2net.lib.errors import InputError, check_setting, join_names
-from nes2net.lib.options import Input, ModelConfig, Options, fit_options, name_and_options
-from nes2net.lib.terminal import printable_name
+from nes2net.lib.output.terminal import printable_name
+from nes2net.lib.parts.options import Input, ModelConfig, Options, fit_options, name_and_options
 from nes2net.models.aggregations.base import Aggregation
 from nes2net.models.backends.base import Backend, ScoreRule
 from nes2net.models.checkpoints.published_names import read_published_names, write_published_names
@@ -180,7 +180,7 @@ class Network(nn.Module):
         """Compute scores in ``precision`` from now on; return this detector.
 
         Args:
-            precision: one of :data:`nes2net.lib.devices.PRECISIONS`, or ``"fastest"``
+            precision: one of :data:`nes2net.lib.computing.devices.PRECISIONS`, or ``"fastest"``
                 (:func:`nes2net.models.quantisation.fastest_precision`). ``"float32"`` uses all 23
                 bits of the mantissa, on a GPU too; ``"tf32"`` uses 10. ``"int8"``
                 (:mod:`nes2net.models.quantisation`) loses the original weights.

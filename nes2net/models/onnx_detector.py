@@ -12,13 +12,13 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
-from nes2net.lib.devices import parse_device
+from nes2net.lib.computing.devices import parse_device
 from nes2net.lib.errors import InputError, MissingLibrary, expecting, first_line, pluralise, refuse, short_repr
-from nes2net.lib.files import Unchanged, sha256_of
-from nes2net.lib.installation import how_to_install
-from nes2net.lib.options import ModelDescription
-from nes2net.lib.plain_data import validate_json
-from nes2net.lib.this_process import is_out_of_memory
+from nes2net.lib.parts.options import ModelDescription
+from nes2net.lib.process.installation import how_to_install
+from nes2net.lib.process.this_process import is_out_of_memory
+from nes2net.lib.storage.files import Unchanged, sha256_of
+from nes2net.lib.storage.plain_data import validate_json
 from nes2net.models.backends.base import ScoreRule
 from nes2net.models.checkpoints.onnx_format import foreign_error, read_onnx
 from nes2net.models.frontends.base import UsedSamples

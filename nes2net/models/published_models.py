@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 from nes2net.models.checkpoints.published_file import PublishedFile
 
 if TYPE_CHECKING:
-    from nes2net.lib.options import ModelConfig, Options
+    from nes2net.lib.parts.options import ModelConfig, Options
 
 # Numbers of samples that authors of published detectors score. The authors of DF Arena, MultiAPI, Spectra and
 # Spoof-SUPERB score ``_CROP`` samples.

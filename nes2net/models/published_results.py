@@ -13,9 +13,9 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from nes2net.lib.errors import InputError, as_input_error, check_known, refuse
-from nes2net.lib.options import Takes, check_options, options_of
-from nes2net.lib.plain_data import StrictModel, first_problem
-from nes2net.lib.text_files import read_text
+from nes2net.lib.parts.options import Takes, check_options, options_of
+from nes2net.lib.storage.plain_data import StrictModel, first_problem
+from nes2net.lib.storage.text_files import read_text
 
 _PACKAGED = Path(__file__).with_name("published_results.yaml")
 

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils import parametrize
 
-from nes2net.lib.devices import check_precision
+from nes2net.lib.computing.devices import check_precision
 from nes2net.lib.errors import InputError
 from nes2net.models.frontends.attention import attend
 from nes2net.models.frontends.base import Frontend

@@ -9,7 +9,7 @@ from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
 
 from nes2net.lib.errors import InputError
-from nes2net.lib.registry import Registry
+from nes2net.lib.parts.registry import Registry
 from nes2net.models.frontends.sizes import SIZES, check_exists, check_size, pretraining_file
 
 if TYPE_CHECKING:
@@ -147,7 +147,7 @@ def create_frontend(name: str, checkpoint: str | Path | None = None, **options: 
     if checkpoint is None:
         frontend = frontends.create(name, **options)
     elif takes_checkpoint(name):
-        from nes2net.lib.progress import Work  # imported late, for a fast start-up
+        from nes2net.lib.output.progress import Work  # imported late, for a fast start-up
 
         check_exists(name, checkpoint)
         with Work(f"reading {checkpoint}"):
@@ -190,7 +190,10 @@ def create_backend(name: str, **options: Any) -> Backend:
     Raises:
         InputError: if a name or option is unknown, or ``classes`` does not fit ``num_logits``.
     """
-    from nes2net.lib.options import check_options, options_of  # imported late, so that listing names needs no pydantic
+    from nes2net.lib.parts.options import (  # imported late, so that listing names needs no pydantic
+        check_options,
+        options_of,
+    )
     from nes2net.models.backends.heads import GeneralOptions  # imported late, so that listing names needs no torch
     from nes2net.models.contract_checks import check_backend  # imported late, so that listing names needs no torch
 
@@ -220,7 +223,7 @@ def create_head(head: str | Mapping[str, Any], in_features: int, num_logits: int
         InputError: if the name or an option is unknown, or the head cannot output ``num_logits``
             logits.
     """
-    from nes2net.lib.options import name_and_options  # imported late, so that listing names needs no pydantic
+    from nes2net.lib.parts.options import name_and_options  # imported late, so that listing names needs no pydantic
     from nes2net.models.backends.heads import Head  # imported late, so that listing names needs no torch
 
     name, options = name_and_options({"head": head}, "head", reserved=heads.given)
@@ -235,7 +238,7 @@ def create_head(head: str | Mapping[str, Any], in_features: int, num_logits: int
 
 def _check_and_configure(registry: Registry, name: str, part: Any, options: dict[str, Any]) -> Any:
     """Set the configuration of ``part``: its name and all options, with the defaults of those that are not stated."""
-    from nes2net.lib.options import options_of  # imported late, so that listing names needs no pydantic
+    from nes2net.lib.parts.options import options_of  # imported late, so that listing names needs no pydantic
 
     part_class = resolve_name(registry.base)
     if not isinstance(part, part_class):

@@ -25,11 +25,11 @@ from nes2net.data.audio.packed import AnyRecording, is_there, size_of
 from nes2net.data.audio.read import AudioFile
 from nes2net.data.audio.waveform import ASVSPOOF_SAMPLES
 from nes2net.data.corpora.trial import Trial
-from nes2net.lib.contracts import check_rows
 from nes2net.lib.errors import InputError, Unfinished, one_line
-from nes2net.lib.processes import ALONE, Processes
-from nes2net.lib.this_process import usable_processors
-from nes2net.lib.workers import Loader, stack_shared
+from nes2net.lib.parts.contracts import check_rows
+from nes2net.lib.process.processes import ALONE, Processes
+from nes2net.lib.process.this_process import usable_processors
+from nes2net.lib.process.workers import Loader, stack_shared
 from nes2net.scoring.engine import BatchResult
 from nes2net.scoring.journal import Row, stamp
 from nes2net.scoring.judgement import Judgement
@@ -295,7 +295,7 @@ def read_batches(
     an item only shortly before it reads the file, so that nothing piles up in memory.
 
     Raises:
-        InputError, Unfinished: if the workers fail, see :class:`nes2net.lib.workers.Loader`.
+        InputError, Unfinished: if the workers fail, see :class:`nes2net.lib.process.workers.Loader`.
     """
     yield from Loader(
         ItemDataset(partial(_read_waveform, reader)), batches, collate, num_workers, pin_memory=pin_memory

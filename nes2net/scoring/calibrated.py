@@ -20,11 +20,11 @@ from pydantic import BaseModel, ConfigDict
 
 from nes2net.data.audio.waveform import SAMPLE_RATE
 from nes2net.data.corpora.trial import Trial
-from nes2net.lib.claims import Claim
 from nes2net.lib.errors import InputError
-from nes2net.lib.files import Unchanged, json_text, sha256_of, write_text
-from nes2net.lib.plain_data import Natural, read_json_as
-from nes2net.lib.text_files import as_cell
+from nes2net.lib.storage.claims import Claim
+from nes2net.lib.storage.files import Unchanged, json_text, sha256_of, write_text
+from nes2net.lib.storage.plain_data import Natural, read_json_as
+from nes2net.lib.storage.text_files import as_cell
 from nes2net.models.provenance import Provenance
 from nes2net.scoring.decisions.calibration import LinearCalibration, ScoredBy
 from nes2net.scoring.decisions.decision import CANNOT_TELL, Decider

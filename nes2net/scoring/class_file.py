@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from nes2net.data.corpora.id_tables import LABEL_COLUMNS, LABELS, column_name, first_line
 from nes2net.lib.errors import InputError, join_names, short_repr
-from nes2net.lib.text_files import parse_float, text_blocks
+from nes2net.lib.storage.text_files import parse_float, text_blocks
 from nes2net.scoring.score_file import SCORE_COLUMNS
 
 #: A caution for the user that is shown beside the names of classes.

@@ -13,8 +13,8 @@ from tqdm import tqdm
 from nes2net.data.audio.waveform import Padding
 from nes2net.data.corpora.trial import Trial
 from nes2net.lib.errors import pluralise, refuse
-from nes2net.lib.registry import PACKAGES_KEY, packages_of
-from nes2net.lib.this_process import is_first
+from nes2net.lib.parts.registry import PACKAGES_KEY, packages_of
+from nes2net.lib.process.this_process import is_first
 from nes2net.models.registry import named_parts
 from nes2net.scoring.batches import Compute, Plan, waveforms_for
 from nes2net.scoring.engine import Finished, RunSettings, run_over

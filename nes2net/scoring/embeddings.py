@@ -18,8 +18,8 @@ from typing_extensions import Self
 from nes2net.data.audio.tables import open_rows, pyarrow_module
 from nes2net.data.corpora.trial import Trial
 from nes2net.lib.errors import InputError, expecting, refuse
-from nes2net.lib.files import check_arrived, sha256_of
-from nes2net.lib.text_files import as_cell, from_cell
+from nes2net.lib.storage.files import check_arrived, sha256_of
+from nes2net.lib.storage.text_files import as_cell, from_cell
 from nes2net.models.network import EmbeddingOf, Network
 from nes2net.scoring.judgement import Judgement
 from nes2net.scoring.kernel import Scorer, start_rows
@@ -37,7 +37,7 @@ class Embeddings(Judgement[NDArray]):
 
     ``.npy``: an array N×E, with ids and labels of its rows in ``{out}.csv``, where an apostrophe
     stands before an id that a spreadsheet would take for a formula
-    (:func:`~nes2net.lib.text_files.as_cell`). ``.parquet``: columns ``id``, ``label`` and
+    (:func:`~nes2net.lib.storage.text_files.as_cell`). ``.parquet``: columns ``id``, ``label`` and
     ``embedding``, a list of E numbers.
 
     Args:

@@ -24,12 +24,12 @@ from typing_extensions import NamedTuple  # in Python 3.10, NamedTuple of typing
 
 from nes2net.data.audio.waveform import SAMPLE_RATE
 from nes2net.data.corpora.trial import Trial
-from nes2net.lib.claims import Claim
 from nes2net.lib.errors import InputError, check_setting, pluralise, refuse, with_flag_names
-from nes2net.lib.files import check_no_device, exclusive_lock, json_text, replacing, sha256_of, writing
-from nes2net.lib.processes import ALONE, Processes, join_processes
-from nes2net.lib.progress import ProgressDisplay
-from nes2net.lib.terminal import printable
+from nes2net.lib.output.progress import ProgressDisplay
+from nes2net.lib.output.terminal import printable
+from nes2net.lib.process.processes import ALONE, Processes, join_processes
+from nes2net.lib.storage.claims import Claim
+from nes2net.lib.storage.files import check_no_device, exclusive_lock, json_text, replacing, sha256_of, writing
 from nes2net.scoring.journal import Row, journal_path
 from nes2net.scoring.output import Keeper, Output
 from nes2net.scoring.record import audio_digest, plain, read_record, record_path

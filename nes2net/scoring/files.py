@@ -18,8 +18,8 @@ import torch
 from nes2net.data.audio.packed import AnyRecording, whole_of
 from nes2net.data.audio.remarks import Remark, remark_of
 from nes2net.data.audio.waveform import SAMPLE_RATE
-from nes2net.lib.contracts import check_rows
 from nes2net.lib.errors import InputError, check_setting
+from nes2net.lib.parts.contracts import check_rows
 from nes2net.scoring.batches import default_workers
 from nes2net.scoring.decisions.population import Traits
 from nes2net.scoring.judged import Failed, Judged

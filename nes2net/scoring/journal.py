@@ -20,10 +20,10 @@ from typing import Any, BinaryIO, Generic, TypeVar
 from typing_extensions import NamedTuple  # in Python 3.10, NamedTuple of typing cannot be generic
 
 from nes2net.data.audio.packed import AnyRecording, status_of, whole_of
-from nes2net.lib.claims import Claim
 from nes2net.lib.errors import InputError
-from nes2net.lib.files import make_folder, never_linked, writing
-from nes2net.lib.plain_data import parse_json
+from nes2net.lib.storage.claims import Claim
+from nes2net.lib.storage.files import make_folder, never_linked, writing
+from nes2net.lib.storage.plain_data import parse_json
 
 # Most bytes of a line in a journal; a longer one counts as damaged. An hour of 20-ms frames takes 4 million.
 _MAX_LINE_BYTES = 1 << 26

@@ -18,12 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import Self
 
-from nes2net.lib.contracts import PartCheck
 from nes2net.lib.errors import InputError
-from nes2net.lib.files import AnyPath, Unchanged
-from nes2net.lib.options import name_and_options
-from nes2net.lib.registry import PACKAGES_KEY, check_installed
-from nes2net.lib.terminal import print_note
+from nes2net.lib.output.terminal import print_note
+from nes2net.lib.parts.contracts import PartCheck
+from nes2net.lib.parts.options import name_and_options
+from nes2net.lib.parts.registry import PACKAGES_KEY, check_installed
+from nes2net.lib.storage.files import AnyPath, Unchanged
 from nes2net.scoring.class_file import holds_classes
 from nes2net.scoring.output import Output
 from nes2net.scoring.record import Record, record_of

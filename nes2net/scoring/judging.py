@@ -17,8 +17,8 @@ import torch
 from nes2net.data.audio.read import LongAudio
 from nes2net.data.audio.sources import Audio
 from nes2net.data.audio.waveform import SAMPLE_RATE
-from nes2net.lib.contracts import check_rows
 from nes2net.lib.errors import InputError
+from nes2net.lib.parts.contracts import check_rows
 from nes2net.scoring.calibrated import check_decider, choose_num_samples, default_window
 from nes2net.scoring.decisions.along import Cutoff, decide_along
 from nes2net.scoring.decisions.decision import Decider

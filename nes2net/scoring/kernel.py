@@ -19,10 +19,10 @@ import torch
 from torch import Tensor, nn
 
 from nes2net.data.audio.read import SAMPLE_RATE
-from nes2net.lib.contracts import check_rows
-from nes2net.lib.devices import QueuedCopy, float32_products
+from nes2net.lib.computing.devices import QueuedCopy, float32_products
 from nes2net.lib.errors import BrokenPart, InputError, check_setting, pluralise
-from nes2net.lib.this_process import is_out_of_memory
+from nes2net.lib.parts.contracts import check_rows
+from nes2net.lib.process.this_process import is_out_of_memory
 from nes2net.models.backends.base import Backend, ScoreRule
 from nes2net.models.frontends.base import UsedSamples
 from nes2net.models.provenance import Provenance
@@ -50,7 +50,7 @@ class Scorer(Protocol):
 
     @property
     def precision(self) -> str:
-        """One of :data:`nes2net.lib.devices.PRECISIONS`."""
+        """One of :data:`nes2net.lib.computing.devices.PRECISIONS`."""
 
     @property
     def config(self) -> dict[str, Any]:
@@ -378,7 +378,7 @@ def scoring_mode(scorer: Scorer, train: bool = False, precision: str | None = No
     """Put ``scorer`` into eval mode with a precision of float32 products; restore both at the end.
 
     Threads may share this context, all with the same ``train``: the first changes, the last restores.
-    :func:`nes2net.lib.devices.float32_products` sets the precision.
+    :func:`nes2net.lib.computing.devices.float32_products` sets the precision.
 
     Args:
         train: use train mode instead; running statistics, which then affect no score, are restored.

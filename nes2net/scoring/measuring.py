@@ -20,11 +20,11 @@ from nes2net.data.audio.packed import AnyRecording
 from nes2net.data.audio.read import AudioFile, stream_audio
 from nes2net.data.audio.remarks import Channels, Listener, Remark
 from nes2net.data.corpora.trial import Trial
-from nes2net.lib.files import json_text
-from nes2net.lib.plain_data import parse_json
-from nes2net.lib.processes import Processes
-from nes2net.lib.this_process import usable_processors
-from nes2net.lib.workers import Loader
+from nes2net.lib.process.processes import Processes
+from nes2net.lib.process.this_process import usable_processors
+from nes2net.lib.process.workers import Loader
+from nes2net.lib.storage.files import json_text
+from nes2net.lib.storage.plain_data import parse_json
 from nes2net.models.network import Network
 from nes2net.scoring.batches import Item, ItemDataset, Plan, ReadItem
 from nes2net.scoring.corpus import ScoringSettings, judge_trials

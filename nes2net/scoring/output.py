@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
 from nes2net.data.corpora.trial import Trial
-from nes2net.lib.claims import Claim
 from nes2net.lib.errors import InputError, short_repr
+from nes2net.lib.storage.claims import Claim
 from nes2net.scoring.journal import (
     Journal,
     KeptRows,

@@ -16,9 +16,9 @@ from pydantic import BaseModel, ConfigDict
 
 from nes2net.data.corpora.trial import Trial, trials_digest
 from nes2net.lib.errors import InputError
-from nes2net.lib.files import is_absent, read_bounded, sha256_of
-from nes2net.lib.plain_data import Natural, Seconds, read_json_as, validate_json
-from nes2net.lib.this_process import processor_name
+from nes2net.lib.process.this_process import processor_name
+from nes2net.lib.storage.files import is_absent, read_bounded, sha256_of
+from nes2net.lib.storage.plain_data import Natural, Seconds, read_json_as, validate_json
 from nes2net.models.provenance import Provenance
 from nes2net.version import __version__
 
@@ -182,7 +182,9 @@ def describe_computation(scorer: Scorer, batch_size: int) -> dict[str, object]:
     """Collect architecture, software and hardware, which may change last digits of scores."""
     import torch  # for a fast start-up: programs that read records need no PyTorch
 
-    from nes2net.lib.devices import float32_settings  # for a fast start-up: nes2net.lib.devices imports PyTorch
+    from nes2net.lib.computing.devices import (
+        float32_settings,  # for a fast start-up: nes2net.lib.computing.devices imports PyTorch
+    )
 
     packages = ("torch", "transformers", "onnxruntime", "numpy")
     versions = {name: sys.modules[name].__version__ for name in packages if name in sys.modules}

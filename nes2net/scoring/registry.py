@@ -3,8 +3,8 @@
 import dataclasses
 from typing import Any
 
-from nes2net.lib.contracts import PartCheck
-from nes2net.lib.registry import Registry, without_missing_modules
+from nes2net.lib.parts.contracts import PartCheck
+from nes2net.lib.parts.registry import Registry, without_missing_modules
 
 
 class JudgementRegistry(Registry[Any]):

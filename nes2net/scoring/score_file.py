@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from nes2net.data.corpora.id_tables import LABELS, read_id_table
 from nes2net.data.corpora.trial import BONAFIDE
 from nes2net.lib.errors import InputError, short_repr
-from nes2net.lib.files import write_output
-from nes2net.lib.text_files import are_floats, has_control, parse_float, reading_once
+from nes2net.lib.storage.files import write_output
+from nes2net.lib.storage.text_files import are_floats, has_control, parse_float, reading_once
 
 #: Names of a column of scores in which higher means bona fide. DeepFense's class 1 is bona fide.
 SCORE_COLUMNS = ("score", "scores", "cm_score", "score_class1")

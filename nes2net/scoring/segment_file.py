@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from nes2net.data.corpora.id_tables import first_line
 from nes2net.lib.errors import InputError, short_repr
-from nes2net.lib.text_files import are_floats, has_control, parse_float, text_blocks
+from nes2net.lib.storage.text_files import are_floats, has_control, parse_float, text_blocks
 from nes2net.scoring.score_file import CONTROL
 
 #: Most frames and utterances in a file of frame scores; the evaluation part of PartialSpoof has 11
@@ -56,7 +56,7 @@ def read_segment_scores(path: str | Path) -> dict[str, NDArray]:
             fields, an id has control characters, or a field is not a number; if the frames of an
             utterance are not 0, 1, … in adjacent lines, or there are no frames; or if the file
             exceeds :data:`MAX_FRAMES` or :data:`MAX_UTTERANCES`, or the limits of
-            :func:`~nes2net.lib.text_files.text_blocks`.
+            :func:`~nes2net.lib.storage.text_files.text_blocks`.
     """
     path = Path(path)
     reader = _Reader(path)

@@ -18,9 +18,9 @@ from pydantic import FiniteFloat, TypeAdapter, ValidationError
 
 from nes2net.data.corpora.trial import Trial
 from nes2net.lib.errors import InputError, join_names, pluralise, refuse
-from nes2net.lib.files import AnyPath
-from nes2net.lib.plain_data import first_problem
-from nes2net.lib.text_files import without_contradictions
+from nes2net.lib.storage.files import AnyPath
+from nes2net.lib.storage.plain_data import first_problem
+from nes2net.lib.storage.text_files import without_contradictions
 from nes2net.scoring.judgement import ScoreFile, scores_of
 
 Ranges = Sequence[Sequence[float]] | Literal["test"]

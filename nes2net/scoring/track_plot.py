@@ -12,8 +12,7 @@ import numpy as np
 from nes2net.data.audio.columns import envelope
 from nes2net.data.audio.packed import AnyRecording
 from nes2net.lib.errors import visible
-from nes2net.lib.files import replacing
-from nes2net.lib.pictures import (
+from nes2net.lib.output.pictures import (
     AutoLocator,
     Axes,
     Figure,
@@ -24,7 +23,8 @@ from nes2net.lib.pictures import (
     findfont,
     get_font,
 )
-from nes2net.lib.times import clock
+from nes2net.lib.output.times import clock
+from nes2net.lib.storage.files import replacing
 from nes2net.metrics.localisation.segments import Segment
 from nes2net.metrics.localisation.stretches import drawn_places
 from nes2net.scoring.track import MIN_SPAN, Track

@@ -15,7 +15,7 @@ from nes2net.data.augment.rawboost import RawBoost
 from nes2net.data.augment.timing import DrawnSpeed
 from nes2net.data.corpora.trial import Trial
 from nes2net.lib.errors import InputError, refuse
-from nes2net.lib.terminal import print_note
+from nes2net.lib.output.terminal import print_note
 from nes2net.training.recipes.augment import AugmentConfig
 from nes2net.training.recipes.recipe import Recipe
 

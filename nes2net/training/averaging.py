@@ -15,12 +15,12 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.swa_utils import update_bn
 
 from nes2net.detector import Detector
-from nes2net.lib.devices import choose_device
+from nes2net.lib.computing.devices import choose_device
 from nes2net.lib.errors import InputError, check_setting, pluralise, refuse
-from nes2net.lib.files import Unchanged, sha256_of
-from nes2net.lib.options import Options
-from nes2net.lib.outputs import check_output_paths
-from nes2net.lib.progress import ProgressDisplay
+from nes2net.lib.output.progress import ProgressDisplay
+from nes2net.lib.parts.options import Options
+from nes2net.lib.storage.files import Unchanged, sha256_of
+from nes2net.lib.storage.outputs import check_output_paths
 from nes2net.models.checkpoints.averaging import average_checkpoints
 from nes2net.models.checkpoints.state_dict import load_state_dict, read_record, save_state_dict
 from nes2net.models.loading import Checkpoint

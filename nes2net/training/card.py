@@ -25,7 +25,7 @@ from nes2net.evaluation.breakdown import DrawnGroups
 from nes2net.evaluation.origin import read_origin
 from nes2net.evaluation.result import Result
 from nes2net.lib.errors import InputError, refuse
-from nes2net.lib.files import write_text
+from nes2net.lib.storage.files import write_text
 from nes2net.models.card import CARD, CardFile, SetFigure, model_card
 from nes2net.models.checkpoints.state_dict import load_state_dict, read_record
 from nes2net.models.provenance import Provenance

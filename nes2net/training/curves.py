@@ -10,9 +10,17 @@ from pathlib import Path
 
 import numpy as np
 
-from nes2net.lib.files import replacing
-from nes2net.lib.pictures import Axes, Figure, FigureCanvasAgg, FuncFormatter, LogLocator, MaxNLocator, NullFormatter
-from nes2net.lib.terminal import say
+from nes2net.lib.output.pictures import (
+    Axes,
+    Figure,
+    FigureCanvasAgg,
+    FuncFormatter,
+    LogLocator,
+    MaxNLocator,
+    NullFormatter,
+)
+from nes2net.lib.output.terminal import say
+from nes2net.lib.storage.files import replacing
 from nes2net.training.measures import ERROR_RATES, Measure
 from nes2net.training.selection import Row
 

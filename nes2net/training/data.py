@@ -20,8 +20,8 @@ from nes2net.data.augment.rawboost import RawBoost, RawBoostParameters
 from nes2net.data.corpora.trial import Trial
 from nes2net.data.registry import corpora
 from nes2net.lib.errors import InputError, pluralise
-from nes2net.lib.progress import ProgressDisplay
-from nes2net.lib.remote import is_remote
+from nes2net.lib.output.progress import ProgressDisplay
+from nes2net.lib.web.remote import is_remote
 from nes2net.training.augmentation import training_effects
 from nes2net.training.balance import balance_of
 from nes2net.training.card import describe_trials

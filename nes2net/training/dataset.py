@@ -25,10 +25,10 @@ from nes2net.data.audio.read import load_audio
 from nes2net.data.audio.waveform import head_crop, pad, pre_emphasised, random_crop, random_tiled_crop
 from nes2net.data.augment.effect import Effect, InOrder
 from nes2net.data.corpora.trial import Trial
-from nes2net.lib.contracts import describe_value
 from nes2net.lib.errors import InputError, Unreachable, concerning
-from nes2net.lib.remote import ChangedFile, Remote, adopt, remote
-from nes2net.lib.workers import Loader, stack_shared
+from nes2net.lib.parts.contracts import describe_value
+from nes2net.lib.process.workers import Loader, stack_shared
+from nes2net.lib.web.remote import ChangedFile, Remote, adopt, remote
 from nes2net.training.frame_labels import FrameLabels, labels_of_frames, stretch_labels
 from nes2net.training.sampling import EpochBatches, seed_of_stream
 

@@ -17,7 +17,7 @@ from accelerate.state import AcceleratorState, GradientState, PartialState
 from accelerate.utils import GradientAccumulationPlugin, gather_object
 from torch import Tensor, nn
 
-from nes2net.lib.devices import check_precision, choose_device
+from nes2net.lib.computing.devices import check_precision, choose_device
 from nes2net.lib.errors import InputError, refuse
 
 #: Name of a precision in a recipe → name in scoring.

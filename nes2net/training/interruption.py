@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import NoReturn
 
 from nes2net.lib.errors import InputError, Unfinished, readable_size
-from nes2net.lib.stop_signals import StopSignals
-from nes2net.lib.terminal import print_note
+from nes2net.lib.output.terminal import print_note
+from nes2net.lib.process.stop_signals import StopSignals
 
 # Error numbers of a full file system, of a full quota, and of a file that is larger than the process may write.
 _FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}

@@ -15,7 +15,7 @@ from accelerate import Accelerator
 from torch import Tensor
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
-from nes2net.lib.devices import QueuedCopy, float32_products
+from nes2net.lib.computing.devices import QueuedCopy, float32_products
 from nes2net.lib.errors import InputError
 from nes2net.training.card import with_last_epoch, write_card
 from nes2net.training.dataset import Batch, BatchLoader, Part

@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from nes2net.detector import Detector
 from nes2net.lib.errors import InputError, first_line, one_line, pluralise, with_flag_names
-from nes2net.lib.progress import ProgressDisplay
+from nes2net.lib.output.progress import ProgressDisplay
 from nes2net.training.dataset import BatchLoader
 from nes2net.training.measures import Figures
 from nes2net.training.progress import Meter, advice

@@ -18,8 +18,8 @@ from nes2net.data.augment.latent import LatentAugmentation
 from nes2net.data.augment.specmix import Specmix
 from nes2net.data.corpora.trial import BONAFIDE
 from nes2net.detector import Detector
-from nes2net.lib.contracts import check_rows
 from nes2net.lib.errors import InputError, refuse
+from nes2net.lib.parts.contracts import check_rows
 from nes2net.models.backends.base import Backend
 from nes2net.training.dataset import Part, Tensors
 from nes2net.training.losses import Criterion

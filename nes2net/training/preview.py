@@ -67,7 +67,7 @@ def plot(file: Path, before: np.ndarray, after: np.ndarray, before_title: str, a
 
     The waveforms share a scale of amplitude, the spectrograms a scale of level.
     """
-    from nes2net.lib.pictures import Figure  # imported late: other programs start faster
+    from nes2net.lib.output.pictures import Figure  # imported late: other programs start faster
 
     figure = Figure(figsize=(12, 6.5), layout="constrained")
     axes = figure.subplots(2, 2, sharex="col", sharey="row")

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Generic, TypeVar
 
 from nes2net.lib.errors import pluralise
-from nes2net.lib.progress import ProgressDisplay
-from nes2net.lib.this_process import usable_processors
+from nes2net.lib.output.progress import ProgressDisplay
+from nes2net.lib.process.this_process import usable_processors
 
 #: Largest fraction of a pass that may be spent waiting for data before :func:`advice` gives advice.
 WAIT_LIMIT = 0.2
@@ -97,7 +97,7 @@ def advice(
         waited: seconds spent waiting for data; below 1 s, the result is None.
         cached: whether decoded audio is cached.
         most: largest number of workers that can run; by default
-            :func:`nes2net.lib.this_process.usable_processors`.
+            :func:`nes2net.lib.process.this_process.usable_processors`.
 
     >>> advice(0.3, 1, most=4)
     'training waits for data for more than 20 % of its time with 1 worker: try `data.num_workers=2`'

@@ -9,7 +9,7 @@ from pathlib import Path
 from numpy.typing import NDArray
 
 from nes2net.data.audio.packed import fetch_block
-from nes2net.lib.remote import NUM_THREADS
+from nes2net.lib.web.remote import NUM_THREADS
 
 
 class ReadAhead:

@@ -9,9 +9,9 @@ from typing import Any
 from accelerate import Accelerator
 from torch import Tensor
 
-from nes2net.lib.cuda_graph import Graph, find_obstacles, key_of
+from nes2net.lib.computing.cuda_graph import Graph, find_obstacles, key_of
 from nes2net.lib.errors import InputError, first_line
-from nes2net.lib.this_process import is_out_of_memory
+from nes2net.lib.process.this_process import is_out_of_memory
 from nes2net.training.dataset import Part
 from nes2net.training.objective import Objective
 from nes2net.training.recipes.recipe import Recipe
@@ -47,7 +47,7 @@ class RecordedStep:
     """Does ``step(step_parts, denominators)`` by replaying a CUDA graph, once a graph of these shapes is recorded.
 
     The first two steps of a shape run without a graph, and the third is recorded, unless the second
-    shows an :attr:`obstacle` (:func:`nes2net.lib.cuda_graph.find_obstacles`); ``tell`` then gets
+    shows an :attr:`obstacle` (:func:`nes2net.lib.computing.cuda_graph.find_obstacles`); ``tell`` then gets
     :func:`line_about` it. Only one shape is recorded. Results are the same as without graphs.
 
     Args:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from nes2net.lib.registry import Registry, without_missing_modules
+from nes2net.lib.parts.registry import Registry, without_missing_modules
 
 losses: Registry[Any] = Registry(
     "loss",

@@ -22,10 +22,10 @@ from torch import Tensor
 
 from nes2net.data.registry import corpora, effects
 from nes2net.lib.errors import InputError
-from nes2net.lib.files import is_absent
-from nes2net.lib.options import ModelDescription
-from nes2net.lib.plain_data import Natural, NotNegative, Seconds, StrictModel, Value, check_plain, first_problem
-from nes2net.lib.registry import PACKAGES_KEY, check_installed
+from nes2net.lib.parts.options import ModelDescription
+from nes2net.lib.parts.registry import PACKAGES_KEY, check_installed
+from nes2net.lib.storage.files import is_absent
+from nes2net.lib.storage.plain_data import Natural, NotNegative, Seconds, StrictModel, Value, check_plain, first_problem
 from nes2net.models.checkpoints.torch_file import read_torch_file
 from nes2net.models.registry import PARTS
 from nes2net.training.registry import losses, tasks
@@ -186,7 +186,7 @@ class _ResumeFile(_Part):
     shards: dict[str, str]
     """Address of each remote shard → its size and tag."""
     packages: dict[str, str]
-    """Packages of parts that are not built in (:func:`nes2net.lib.registry.packages_of`)."""
+    """Packages of parts that are not built in (:func:`nes2net.lib.parts.registry.packages_of`)."""
 
     @model_validator(mode="after")
     def _check_progress_and_history(self) -> _ResumeFile:

@@ -14,12 +14,12 @@ from accelerate.utils import gather_object
 from nes2net.data.corpora.trial import BONAFIDE, Trial
 from nes2net.detector import Detector
 from nes2net.lib.errors import InputError, join_names, pluralise, with_flag_names
-from nes2net.lib.files import path_below
-from nes2net.lib.options import PARTS
-from nes2net.lib.registry import PACKAGES_KEY, packages_of
-from nes2net.lib.remote import Remote, adopt, remote
-from nes2net.lib.text_files import reading_once
-from nes2net.lib.this_process import enough_memory
+from nes2net.lib.parts.options import PARTS
+from nes2net.lib.parts.registry import PACKAGES_KEY, packages_of
+from nes2net.lib.process.this_process import enough_memory
+from nes2net.lib.storage.files import path_below
+from nes2net.lib.storage.text_files import reading_once
+from nes2net.lib.web.remote import Remote, adopt, remote
 from nes2net.models.registry import named_parts
 from nes2net.training.augmentation import augmentation_stream
 from nes2net.training.card import describe_training

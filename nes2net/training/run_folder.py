@@ -13,10 +13,17 @@ from typing import Any
 
 import yaml
 
-from nes2net.lib.claims import Claim
 from nes2net.lib.errors import InputError
-from nes2net.lib.files import exclusive_lock, is_absent, make_folder, no_empty_folders, remove_leftovers, write_text
-from nes2net.lib.yaml_text import read_yaml_file
+from nes2net.lib.storage.claims import Claim
+from nes2net.lib.storage.files import (
+    exclusive_lock,
+    is_absent,
+    make_folder,
+    no_empty_folders,
+    remove_leftovers,
+    write_text,
+)
+from nes2net.lib.storage.yaml_text import read_yaml_file
 from nes2net.models.card import CARD, CARD_FILE
 from nes2net.training.recipes.data import CorpusConfig
 from nes2net.training.recipes.recipe import Recipe, flatten, recipe_from_dict

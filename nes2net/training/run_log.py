@@ -15,17 +15,17 @@ from pathlib import Path
 import torch
 
 from nes2net.lib.errors import InputError, one_line
-from nes2net.lib.files import never_linked
-from nes2net.lib.progress import LOGGER
-from nes2net.lib.terminal import printable_name, say
-from nes2net.lib.this_process import processor_name, usable_processors
+from nes2net.lib.output.progress import LOGGER
+from nes2net.lib.output.terminal import printable_name, say
+from nes2net.lib.process.this_process import processor_name, usable_processors
+from nes2net.lib.storage.files import never_linked
 from nes2net.version import __version__
 
 LOG_FILE = "train.log"
 
 
 class RunLog(logging.FileHandler):
-    """Appends messages of :data:`nes2net.lib.progress.LOGGER` to ``path``, from :meth:`open` to :meth:`close`.
+    """Appends messages of :data:`nes2net.lib.output.progress.LOGGER` to ``path``, from :meth:`open` to :meth:`close`.
 
     If writing fails, one warning is printed, and the run continues.
     """

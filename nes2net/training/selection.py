@@ -19,9 +19,9 @@ from pydantic import BaseModel, ConfigDict, FailFast, Field, RootModel, model_va
 from nes2net.data.audio.files import note_once
 from nes2net.evaluation.breakdown import corpora_table
 from nes2net.lib.errors import InputError, check_known, pluralise, short_repr
-from nes2net.lib.files import is_absent, json_text, write_text
-from nes2net.lib.plain_data import Seconds, Value, read_json_as
-from nes2net.lib.terminal import text_table
+from nes2net.lib.output.terminal import text_table
+from nes2net.lib.storage.files import is_absent, json_text, write_text
+from nes2net.lib.storage.plain_data import Seconds, Value, read_json_as
 from nes2net.training.measures import ERROR_RATES, Figures, Measure
 from nes2net.training.recipes.reading import load_recipe
 from nes2net.training.recipes.train import TrainConfig

@@ -10,12 +10,12 @@ from typing import Any
 import torch
 
 from nes2net.detector import Detector
-from nes2net.lib.claims import differences_in_words
+from nes2net.lib.computing.without_memory import without_memory
 from nes2net.lib.errors import InputError, refuse, short_repr
-from nes2net.lib.options import Model, Options, with_options
-from nes2net.lib.registry import PACKAGES_KEY, check_installed
-from nes2net.lib.terminal import check_one_line, print_note
-from nes2net.lib.without_memory import without_memory
+from nes2net.lib.output.terminal import check_one_line, print_note
+from nes2net.lib.parts.options import Model, Options, with_options
+from nes2net.lib.parts.registry import PACKAGES_KEY, check_installed
+from nes2net.lib.storage.claims import differences_in_words
 from nes2net.models.checkpoints.folder import base_digest
 from nes2net.models.checkpoints.published_names import unwrap_frontend
 from nes2net.models.frontends.adaptation import adapt as adapt_frontend

@@ -17,8 +17,8 @@ from nes2net.data.augment.legacy import LegacyStream
 from nes2net.data.corpora.trial import Trial, trials_digest
 from nes2net.detector import Detector
 from nes2net.lib.errors import InputError, join_names, pluralise
-from nes2net.lib.registry import PACKAGES_KEY
-from nes2net.lib.remote import changed_file
+from nes2net.lib.parts.registry import PACKAGES_KEY
+from nes2net.lib.web.remote import changed_file
 from nes2net.models.checkpoints.state_dict import compare, save_atomically
 from nes2net.training.balance import Balance
 from nes2net.training.dataset import Examples, Tensors

@@ -11,10 +11,10 @@ from typing import Any
 import torch
 
 from nes2net.data.registry import corpora, effects
-from nes2net.lib.contracts import PartCheck, blame_part
 from nes2net.lib.errors import BrokenPart, InputError
-from nes2net.lib.part_checks import is_skipped, preserve_random_state
-from nes2net.lib.registry import Registry, packages_of
+from nes2net.lib.parts.contracts import PartCheck, blame_part
+from nes2net.lib.parts.part_checks import is_skipped, preserve_random_state
+from nes2net.lib.parts.registry import Registry, packages_of
 from nes2net.training.dataset import Part, TrainingSet, collate
 from nes2net.training.measures import Validated
 from nes2net.training.objective import Objective, Outcome

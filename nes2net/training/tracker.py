@@ -14,8 +14,8 @@ from accelerate.tracking import GeneralTracker, MLflowTracker, WandBTracker
 from pydantic import Field
 
 from nes2net.lib.errors import InputError, MissingLibrary, first_line
-from nes2net.lib.files import is_absent, json_text, write_text
-from nes2net.lib.plain_data import StrictModel, read_json_as
+from nes2net.lib.storage.files import is_absent, json_text, write_text
+from nes2net.lib.storage.plain_data import StrictModel, read_json_as
 from nes2net.training.recipes.recipe import Recipe, flatten
 
 #: File of the run folder with the id of the tracker's run, which a resumed run continues.

@@ -12,7 +12,7 @@ from nes2net.data.corpora.protocol import canonical_phase
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial
 from nes2net.data.registry import corpora
 from nes2net.lib.errors import InputError, pluralise, refuse, settings_called
-from nes2net.lib.remote import is_address
+from nes2net.lib.web.remote import is_address
 from nes2net.training.recipes.data import CorpusConfig, DataConfig, SetName
 
 

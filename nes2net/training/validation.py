@@ -17,10 +17,10 @@ from accelerate.utils import gather_object
 from torch import Tensor
 from torch.utils._pytree import tree_leaves, tree_map_only
 
-from nes2net.lib.cuda_graph import Replayed
-from nes2net.lib.devices import PRECISIONS, float32_products
+from nes2net.lib.computing.cuda_graph import Replayed
+from nes2net.lib.computing.devices import PRECISIONS, float32_products
 from nes2net.lib.errors import InputError, refuse
-from nes2net.lib.progress import ProgressDisplay
+from nes2net.lib.output.progress import ProgressDisplay
 from nes2net.scoring.kernel import depends_on_batch, scoring_mode
 from nes2net.training.dataset import BatchLoader, Part, TrainingSet, collate
 from nes2net.training.distributed import SCORING_PRECISIONS, check_supports

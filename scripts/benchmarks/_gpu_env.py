@@ -10,8 +10,8 @@ import torch
 from _gpu import Run, Stage
 
 from nes2net import __version__
-from nes2net.lib.devices import float32_products
-from nes2net.lib.this_process import processor_name, usable_processors
+from nes2net.lib.computing.devices import float32_products
+from nes2net.lib.process.this_process import processor_name, usable_processors
 
 
 def measure(stage: Stage) -> None:

@@ -12,7 +12,7 @@ from _gpu import Stage, configuration, relative
 from _harness import generated_trials, quietly
 from scoring import score_trials
 
-from nes2net.lib.this_process import usable_processors
+from nes2net.lib.process.this_process import usable_processors
 from nes2net.scoring.kernel import Result, score_batch, scoring_mode
 from nes2net.scoring.score_file import read_scores
 

@@ -14,7 +14,7 @@ from _gpu_train import as_in_a_run, make_trainer, precisions, published_steps, t
 from _published import PublishedDetector, PublishedTraining
 from torch import Tensor
 
-from nes2net.lib.this_process import usable_processors
+from nes2net.lib.process.this_process import usable_processors
 
 SECTION = "training step against the published program"
 BATCH = 4

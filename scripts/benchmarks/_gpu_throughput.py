@@ -12,7 +12,7 @@ from scoring import PUBLISHED_BATCH
 from torch import Tensor, nn
 
 from nes2net.detector import Detector
-from nes2net.lib.flops import count_flops
+from nes2net.lib.computing.flops import count_flops
 
 SECTION = "throughput"
 REFERENCE = "published way"

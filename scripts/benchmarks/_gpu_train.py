@@ -26,8 +26,8 @@ from _published import PublishedDetector, PublishedTraining
 from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
-from nes2net.lib.devices import float32_products
-from nes2net.lib.this_process import usable_processors
+from nes2net.lib.computing.devices import float32_products
+from nes2net.lib.process.this_process import usable_processors
 from nes2net.models.quantisation import emulation_note
 from nes2net.training.dataset import Batch, Part
 from nes2net.training.distributed import SCORING_PRECISIONS, create_accelerator

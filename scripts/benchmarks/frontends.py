@@ -36,7 +36,7 @@ from transformers import WavLMModel
 
 from nes2net import create_frontend
 from nes2net.data.audio.waveform import ASVSPOOF_SAMPLES
-from nes2net.lib.flops import count_flops
+from nes2net.lib.computing.flops import count_flops
 from nes2net.models.frontends.onednn import OneDNNLinear
 from nes2net.models.quantisation import fastest_product, has_fast_product, quantise
 

@@ -47,7 +47,7 @@ from itertools import chain
 from pathlib import Path
 
 from nes2net.lib.errors import InputError
-from nes2net.lib.terminal import markdown_table
+from nes2net.lib.output.terminal import markdown_table
 
 #: Stage → the most seconds that it takes on an H200.
 STAGES = {
@@ -134,7 +134,7 @@ def run_stage(name: str, arguments: argparse.Namespace) -> None:
     import torch
     from _gpu import Stage
 
-    from nes2net.lib.devices import choose_device
+    from nes2net.lib.computing.devices import choose_device
 
     if arguments.device.startswith("cuda:"):
         torch.cuda.set_device(choose_device(arguments.device))  # measure the memory of this device

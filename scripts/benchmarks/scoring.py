@@ -39,7 +39,7 @@ from nes2net.data.audio.waveform import ASVSPOOF_SAMPLES
 from nes2net.data.corpora.trial import Trial
 from nes2net.detector import Detector
 from nes2net.evaluation.judgements import Scores
-from nes2net.lib.flops import count_flops
+from nes2net.lib.computing.flops import count_flops
 from nes2net.scoring.corpus import ScoringSettings, judge_trials
 from nes2net.scoring.score_file import read_scores
 

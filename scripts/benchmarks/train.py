@@ -42,7 +42,7 @@ from torch import Tensor, nn
 from nes2net import Detector
 from nes2net.data.audio.waveform import ASVSPOOF_SAMPLES
 from nes2net.data.augment.rawboost import RawBoost
-from nes2net.lib.progress import ProgressDisplay
+from nes2net.lib.output.progress import ProgressDisplay
 from nes2net.models.backends.nes2net import nes2net_x
 from nes2net.training.dataset import BatchLoader, Examples, TrainingSet, training_loader
 from nes2net.training.progress import WAIT_LIMIT, Meter

@@ -11,7 +11,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from nes2net.lib.errors import InputError
-from nes2net.lib.files import replacing, write_text
+from nes2net.lib.storage.files import replacing, write_text
 
 from .channel import RATE
 from .plan import Clip

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from nes2net.lib.files import replacing, write_text
+from nes2net.lib.storage.files import replacing, write_text
 from nes2net.metrics.localisation import Segment, frame_labels, pool_labels, write_rttm
 from nes2net.metrics.localisation.frames import RESOLUTIONS
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nes2net.lib.files import replacing
+from nes2net.lib.storage.files import replacing
 
 from . import channel
 from .plan import Sizes, round_robin

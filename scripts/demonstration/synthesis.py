@@ -23,7 +23,7 @@ from scipy.linalg import solve_toeplitz
 from scipy.signal import lfilter
 
 from nes2net.lib.errors import InputError
-from nes2net.lib.installation import how_to_install
+from nes2net.lib.process.installation import how_to_install
 
 from . import spectral, voices
 from .channel import RATE, generator, speech_only

@@ -24,7 +24,7 @@ from nes2net.evaluation.evaluate import evaluate_systems
 from nes2net.evaluation.key import Labels
 from nes2net.evaluation.segments import evaluate_segments
 from nes2net.evaluation.tables import Figure
-from nes2net.lib.terminal import markdown_table
+from nes2net.lib.output.terminal import markdown_table
 from nes2net.metrics import compute_eer
 from nes2net.scoring.judgement import ScoreFile
 

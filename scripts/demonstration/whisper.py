@@ -22,7 +22,7 @@ import torch
 from numpy.typing import NDArray
 
 from nes2net.lib.errors import InputError, short_repr
-from nes2net.lib.files import json_text, read_bounded, write_text
+from nes2net.lib.storage.files import json_text, read_bounded, write_text
 from nes2net.models.checkpoints.folder import WEIGHTS, replacing_detector, write_tensors
 from nes2net.models.checkpoints.huggingface import CONFIG_FILE, PREPROCESSOR_FILE
 from nes2net.models.checkpoints.mel_encoders import FRAMES_PER_SECOND, WHISPER

@@ -42,7 +42,7 @@ from nes2net.data.audio import read
 from nes2net.data.audio.packed import is_there
 from nes2net.data.corpora import asvspoof2021_la
 from nes2net.data.registry import corpora
-from nes2net.lib.unpacking import unpack
+from nes2net.lib.storage.unpacking import unpack
 from nes2net.metrics.localisation import ScoredUtterance, range_eer, read_rttm
 from nes2net.models.checkpoints.averaging import average_checkpoints
 from nes2net.models.checkpoints.folder import write_tensors

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from nes2net.lib.cuda_graph import Replayed
+from nes2net.lib.computing.cuda_graph import Replayed
 
 
 def _in_a_fork() -> None:

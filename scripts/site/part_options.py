@@ -9,10 +9,10 @@ from typing import Any
 from marked import joined
 
 from nes2net.apps.info.part_options import PLURALS, option_rows, rows_of
-from nes2net.lib.docstrings import docstring_of
-from nes2net.lib.options import options_of
-from nes2net.lib.registry import Registry
-from nes2net.lib.terminal import markdown_table
+from nes2net.lib.output.terminal import markdown_table
+from nes2net.lib.parts.docstrings import docstring_of
+from nes2net.lib.parts.options import options_of
+from nes2net.lib.parts.registry import Registry
 from nes2net.models.backends.heads import GeneralOptions
 from nes2net.models.frontends.adaptation import Adaptation
 from nes2net.models.frontends.sizes import SIZES

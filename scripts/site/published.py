@@ -13,7 +13,7 @@ from itertools import takewhile
 
 from marked import filled, rewrite
 
-from nes2net.lib.terminal import markdown_table
+from nes2net.lib.output.terminal import markdown_table
 from nes2net.models.published_models import PUBLISHED, PublishedModel
 from nes2net.models.published_results import published_tables
 from nes2net.models.published_tables import LEGEND, number_notes, system_rows

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from marked import joined
 
-from nes2net.lib.docstrings import docstring_of
+from nes2net.lib.parts.docstrings import docstring_of
 from nes2net.training.recipes.documentation import Key, find_keys, keys_of
 from nes2net.training.recipes.recipe import SECTIONS, Recipe
 

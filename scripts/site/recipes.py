@@ -13,9 +13,9 @@ from nes2net.data.audio.waveform import ASVSPOOF_SAMPLES
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF
 from nes2net.data.registry import corpora
 from nes2net.detector import Detector
-from nes2net.lib.flops import count_flops
-from nes2net.lib.options import PARTS, ModelConfig, name_and_options
-from nes2net.lib.terminal import markdown_table
+from nes2net.lib.computing.flops import count_flops
+from nes2net.lib.output.terminal import markdown_table
+from nes2net.lib.parts.options import PARTS, ModelConfig, name_and_options
 from nes2net.models.distillation import TeacherStudent
 from nes2net.training.recipes.reading import load_recipe, packaged_recipes
 from nes2net.training.recipes.recipe import Recipe

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from builders.files import write
 from builders.small_parts import SPECTRUM
-from nes2net.lib.yaml_text import write_yaml
+from nes2net.lib.storage.yaml_text import write_yaml
 
 #: A second evaluation set.
 LA = {"name": "LA", "corpus": "asvspoof2021_la", "root": "${data}", "samples": 8000}

@@ -18,7 +18,7 @@ from nes2net.data.augment.effect import Effect
 from nes2net.data.corpora.layout import Columns, Files, ListedCorpus
 from nes2net.data.corpora.trial import BONAFIDE
 from nes2net.evaluation.judgements import Rows
-from nes2net.lib.options import Logits, Size
+from nes2net.lib.parts.options import Logits, Size
 from nes2net.models.aggregations.base import Aggregation
 from nes2net.models.backends.base import Backend, LogitLayer
 from nes2net.models.frontends.base import Frontend

@@ -27,7 +27,7 @@ from torch import Tensor
 from builders.runs import history_of, same
 from builders.systems import systems
 from builders.training_steps import STEPS, batch_of, recipe_of, trainer_of, with_logits_of
-from nes2net.lib import cuda_graph
+from nes2net.lib.computing import cuda_graph
 from nes2net.lib.errors import InputError
 from nes2net.training.loop import Trainer
 from nes2net.training.losses import AngularSoftmax

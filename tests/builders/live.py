@@ -7,8 +7,8 @@ from contextlib import contextmanager
 
 from builders import PATIENCE
 from nes2net.apps.listen.listening import Listening, LiveJudge
-from nes2net.lib.files import json_text
-from nes2net.lib.http_server import address_of, listening_socket
+from nes2net.lib.storage.files import json_text
+from nes2net.lib.web.http_server import address_of, listening_socket
 
 WINDOW = 0.5
 HOP = 0.25

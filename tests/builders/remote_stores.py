@@ -19,8 +19,8 @@ import pytest
 from builders.http_server import Handler, in_thread
 from nes2net.data.corpora import asvspoof2019_la
 from nes2net.data.corpora.pack import FORMATS, pack
-from nes2net.lib import remote
-from nes2net.lib.http_files import HttpFiles
+from nes2net.lib.web import remote
+from nes2net.lib.web.http_files import HttpFiles
 
 
 class Server(ThreadingHTTPServer):

@@ -4,7 +4,7 @@ from threading import Timer
 
 import pytest
 
-from nes2net.lib import progress
+from nes2net.lib.output import progress
 
 
 class _AtOnce(Timer):

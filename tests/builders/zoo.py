@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from builders import SHARED, assert_near, shared_path
 from builders import golden_backends as gb
-from nes2net.lib.options import options_of
+from nes2net.lib.parts.options import options_of
 from nes2net.models.registry import frontends
 
 #: Tolerances: float32 as the numbers were published, float64 and gradient norms far below.

@@ -20,7 +20,7 @@ from conftest import seeded_detector
 from nes2net import Detector, metrics
 from nes2net.cli.main import main
 from nes2net.data.corpora import partialspoof
-from nes2net.lib.progress import SECONDS
+from nes2net.lib.output.progress import SECONDS
 from nes2net.scoring.decisions import calibration
 from nes2net.scoring.decisions.population import Population, measure
 from nes2net.scoring.segment_file import lines

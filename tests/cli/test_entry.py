@@ -7,7 +7,7 @@ import pytest
 from nes2net.cli.main import build_parser
 from nes2net.cli.published import easy_inference_demo
 from nes2net.cli.published import main as published_main
-from nes2net.lib.command_line import command_of
+from nes2net.lib.shell.command_line import command_of
 
 
 @pytest.fixture(scope="module")

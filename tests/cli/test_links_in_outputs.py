@@ -13,7 +13,7 @@ from builders.files import write
 from builders.small_parts import SPECTRAL_MODEL
 from conftest import seeded_detector
 
-from nes2net.lib.yaml_text import write_yaml
+from nes2net.lib.storage.yaml_text import write_yaml
 
 MODEL = SPECTRAL_MODEL
 CORPUS = "generic list.csv --split dev --model d.pth --workers 0"

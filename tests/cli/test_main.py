@@ -6,9 +6,9 @@ from typing import Annotated
 import pytest
 
 from nes2net.cli import main as command_line
-from nes2net.lib.commands import Flag
 from nes2net.lib.errors import InputError
-from nes2net.lib.registry import Registry
+from nes2net.lib.parts.registry import Registry
+from nes2net.lib.shell.commands import Flag
 
 build_parser = command_line.build_parser
 
@@ -63,7 +63,7 @@ def other_package(monkeypatch):
     """Another package has the commands ``hello`` and ``untyped``, and ``gone``, which cannot be imported."""
     targets = {name: f"{__name__}:{name}" for name in ("hello", "untyped", "gone")}
     points = [EntryPoint(name, target, "nes2net.commands") for name, target in targets.items()]
-    monkeypatch.setattr("nes2net.lib.registry.entry_points", lambda group: points)
+    monkeypatch.setattr("nes2net.lib.parts.registry.entry_points", lambda group: points)
     published = {name: target for group in command_line.COMMANDS.values() for name, target in group.items()}
     commands = Registry("command", "commands", published, "types:FunctionType", registers="instance")
     monkeypatch.setattr(command_line, "commands", commands)

@@ -324,7 +324,7 @@ def test_a_calibration_of_an_unknown_detector_is_noted(predict, calibrations):
 HOUR = """
 import sys
 from nes2net.cli.main import main
-from nes2net.lib.this_process import peak_bytes
+from nes2net.lib.process.this_process import peak_bytes
 
 for name in ("minutes.flac", "hour.flac"):
     assert main(["predict", name, *sys.argv[1:]]) == 0

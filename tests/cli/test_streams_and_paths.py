@@ -14,7 +14,7 @@ from builders.voices import voice
 
 from nes2net import Detector
 from nes2net.cli.main import build_parser
-from nes2net.lib.command_line import WRONG_INPUT, run
+from nes2net.lib.shell.command_line import WRONG_INPUT, run
 
 EVALUATE = ["evaluate", "generic", "scores.txt", "--keys", "key.csv", "--phase", "all", "--resamples", "5"]
 

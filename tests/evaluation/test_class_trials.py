@@ -7,7 +7,7 @@ from builders.files import write, write_record
 
 from nes2net.actions.evaluation import evaluate
 from nes2net.evaluation.key import Labels
-from nes2net.lib.files import sha256_of
+from nes2net.lib.storage.files import sha256_of
 from nes2net.scoring.judgement import ScoreFile, scores_of
 
 ATTACKS = ("A01", "A02", "A03")

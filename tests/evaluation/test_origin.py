@@ -12,7 +12,7 @@ from nes2net.data.registry import corpora
 from nes2net.evaluation.evaluate import evaluate_systems
 from nes2net.evaluation.judgements import Scores
 from nes2net.evaluation.origin import read_origin, read_scored_by, training_in_words, uses_in_words
-from nes2net.lib.files import sha256_of
+from nes2net.lib.storage.files import sha256_of
 from nes2net.models.provenance import Provenance
 from nes2net.scoring.corpus import ScoringSettings, judge_trials
 from nes2net.scoring.decisions import ScoredBy

@@ -55,7 +55,7 @@ def texts() -> list[tuple[str, int, str]]:
 def messages(texts) -> list[tuple[str, str]]:
     """Place and text of what the library says; the command line and the pages speak for themselves."""
     pages = ("part_options.py", "published_tables.py", "space.py", "command.py")
-    of_commands = ("cli/", "apps/serve/", "lib/http_server.py", "apps/report/", "actions/flags.py", "lib/command")
+    of_commands = ("cli/", "apps/serve/", "lib/web/http_server.py", "apps/report/", "actions/flags.py", "lib/command")
     library_texts = [text for text in texts if not text[0].startswith(of_commands) and not text[0].endswith(pages)]
     return [(f"{name}, line {line}", text) for name, line, text in library_texts]
 
@@ -99,7 +99,7 @@ def test_no_message_says_by_hand_how_an_extra_is_installed(texts):
     assert {"ray", "fastapi", "pyroomacoustics"} <= of_extras
     by_hand = re.compile(rf"nes2net\[|\.\[|pip install (-\S+ )*['\"]?({'|'.join(of_extras)}|nes2net)\b")
     install_hints = [(name, text) for name, _, text in texts if "pip install" in text or "nes2net[" in text]
-    assert {name for name, text in install_hints if by_hand.search(text)} == {"lib/installation.py"}
+    assert {name for name, text in install_hints if by_hand.search(text)} == {"lib/process/installation.py"}
 
 
 @pytest.mark.parametrize(

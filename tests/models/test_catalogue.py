@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from nes2net import Detector
-from nes2net.lib.files import sha256_of
+from nes2net.lib.storage.files import sha256_of
 from nes2net.models.catalogue import list_models
 from nes2net.models.published_models import PUBLISHED
 

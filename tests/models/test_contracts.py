@@ -16,8 +16,8 @@ from builders.small_parts import AGGREGATIONS, BACKENDS, FRONTENDS, frontend_fam
 from builders.strangers import REGISTRIES
 
 from nes2net import Detector, create_aggregation, create_backend, create_frontend
-from nes2net.lib.options import Input, fit_options, options_of
-from nes2net.lib.part_checks import check_part
+from nes2net.lib.parts.options import Input, fit_options, options_of
+from nes2net.lib.parts.part_checks import check_part
 from nes2net.models import registry
 from nes2net.models.checkpoints.state_dict import load_state_dict, read_record
 from nes2net.models.contract_checks import check_aggregation, check_backend, check_frontend

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from nes2net.lib.without_memory import without_memory
+from nes2net.lib.computing.without_memory import without_memory
 from nes2net.models.fitting import changed_options
 from nes2net.models.loading import _meta_frontend, fitting_models, recognise
 from nes2net.models.network import Network

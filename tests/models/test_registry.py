@@ -11,7 +11,7 @@ import yaml
 from builders import input_error
 
 from nes2net import create_backend, create_frontend
-from nes2net.lib.options import check_options, options_of
+from nes2net.lib.parts.options import check_options, options_of
 from nes2net.models.frontends.sizes import SIZES
 from nes2net.models.registry import backends, frontends, takes_checkpoint
 

@@ -12,7 +12,7 @@ from builders.files import read_json
 from nes2net import Detector, create_backend
 from nes2net.apps.info.files import file_sheet
 from nes2net.cli.main import main
-from nes2net.lib.files import sha256_of
+from nes2net.lib.storage.files import sha256_of
 from nes2net.models.checkpoints.published_file import PublishedFile
 from nes2net.models.checkpoints.state_dict import load_state_dict, read_record, save_state_dict
 from nes2net.models.published_models import PUBLISHED

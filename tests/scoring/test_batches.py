@@ -17,7 +17,7 @@ from numpy.testing import assert_allclose
 from nes2net.data.corpora.trial import Trial
 from nes2net.evaluation.judgements import Scores
 from nes2net.lib.errors import BrokenPart
-from nes2net.lib.processes import Processes
+from nes2net.lib.process.processes import Processes
 from nes2net.models import registry
 from nes2net.scoring import batches as batching
 from nes2net.scoring.batches import Plan, choose_num_rows, header_length, read_batches

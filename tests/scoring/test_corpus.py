@@ -18,7 +18,7 @@ from nes2net import Detector
 from nes2net.data.audio.read import load_audio
 from nes2net.data.audio.waveform import head_crop
 from nes2net.data.corpora import asvspoof2021_la
-from nes2net.lib import files as atomic
+from nes2net.lib.storage import files as atomic
 from nes2net.scoring.journal import stamp
 from nes2net.scoring.score_file import read_scores
 

@@ -21,7 +21,7 @@ from nes2net import Detector
 from nes2net.cli.main import main
 from nes2net.data.corpora import in_the_wild
 from nes2net.data.corpora.trial import Trial
-from nes2net.lib.devices import own_device
+from nes2net.lib.computing.devices import own_device
 
 
 @pytest.fixture(scope="module")

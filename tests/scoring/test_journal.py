@@ -16,7 +16,7 @@ from builders.scored import score_trials
 
 from nes2net.data.corpora.trial import Trial
 from nes2net.evaluation.judgements import Scores
-from nes2net.lib.files import exclusive_lock
+from nes2net.lib.storage.files import exclusive_lock
 from nes2net.scoring.journal import Journal, Row, journal_path, stamp
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")

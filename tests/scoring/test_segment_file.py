@@ -5,7 +5,7 @@ import pytest
 from builders import input_error
 from builders.files import write
 
-from nes2net.lib import text_files
+from nes2net.lib.storage import text_files
 from nes2net.scoring import segment_file
 from nes2net.scoring.judgement import scores_of
 from nes2net.scoring.segment_file import holds_frames, lines, read_segment_scores

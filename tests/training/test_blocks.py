@@ -11,8 +11,8 @@ from builders.runs import assert_same_run, refused, same, state_of, stop
 from nes2net.data.audio import packed as packed_shards
 from nes2net.data.audio.packed import blocks_of
 from nes2net.data.corpora import shards as shards_corpus
-from nes2net.lib import remote
 from nes2net.lib.errors import Unfinished
+from nes2net.lib.web import remote
 from nes2net.training import loop
 from nes2net.training.balance import Balance, Level
 from nes2net.training.read_ahead import ReadAhead

@@ -32,7 +32,7 @@ from builders.small_disk import small_disk
 from nes2net import create_frontend
 from nes2net.cli.main import main
 from nes2net.lib.errors import Unfinished
-from nes2net.lib.files import exclusive_lock
+from nes2net.lib.storage.files import exclusive_lock
 from nes2net.models.checkpoints.state_dict import load_state_dict, read_record
 from nes2net.models.provenance import Provenance
 from nes2net.training import loop

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from builders.runs import folder_of
 
-from nes2net.lib.progress import SECONDS
+from nes2net.lib.output.progress import SECONDS
 from nes2net.training.run import train
 from nes2net.training.run_log import LOG_FILE, RunLog
 from nes2net.training.validation import Validator

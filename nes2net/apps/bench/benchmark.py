@@ -20,12 +20,12 @@ from nes2net.data.audio.read import SAMPLE_RATE, load_audio
 from nes2net.data.corpora.trial import Trial
 from nes2net.detector import Detector
 from nes2net.evaluation.judgements import Scores
+from nes2net.lib.computing.flops import count_flops
 from nes2net.lib.errors import InputError, pluralise
-from nes2net.lib.flops import count_flops
-from nes2net.lib.processes import ALONE
-from nes2net.lib.progress import ProgressDisplay
-from nes2net.lib.terminal import markdown_table
-from nes2net.lib.this_process import peak_bytes, processor_name, usable_processors
+from nes2net.lib.output.progress import ProgressDisplay
+from nes2net.lib.output.terminal import markdown_table
+from nes2net.lib.process.processes import ALONE
+from nes2net.lib.process.this_process import peak_bytes, processor_name, usable_processors
 from nes2net.models.frontends.onednn import OneDNNLinear
 from nes2net.scoring.batches import Compute, Plan, waveforms_for
 from nes2net.scoring.engine import BatchResult

@@ -9,9 +9,9 @@ from tempfile import TemporaryDirectory
 from typing import Annotated
 
 from nes2net.actions.flags import ModelName, Precision
-from nes2net.lib.commands import Count, File, Flag, FromZero, Seconds, command_facts
-from nes2net.lib.conditions import NotWith
 from nes2net.lib.errors import InputError, pluralise
+from nes2net.lib.parts.conditions import NotWith
+from nes2net.lib.shell.commands import Count, File, Flag, FromZero, Seconds, command_facts
 
 _DEFAULT = "wav2vec2_Nes2Net_X"
 
@@ -60,8 +60,8 @@ def bench(
     from nes2net.data.audio.files import expand_folders
     from nes2net.data.audio.waveform import SAMPLE_RATE
     from nes2net.detector import Detector
-    from nes2net.lib.devices import choose_device
-    from nes2net.lib.terminal import print_note
+    from nes2net.lib.computing.devices import choose_device
+    from nes2net.lib.output.terminal import print_note
     from nes2net.models.loading import read_architecture
     from nes2net.models.quantisation import emulation_note
     from nes2net.scoring.kernel import default_batch_size

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from nes2net.apps.experiments.settings import Machine
-from nes2net.lib.command_line import INCOMPLETE, WRONG_INPUT
-from nes2net.lib.commands import Count, Flag, Folder, command_facts, flags_of
-from nes2net.lib.conditions import NotWith
 from nes2net.lib.errors import InputError, with_flag_names
-from nes2net.lib.findings import listing
-from nes2net.lib.terminal import printable, say_written, text_table
-from nes2net.lib.this_process import process_count
+from nes2net.lib.output.findings import listing
+from nes2net.lib.output.terminal import printable, say_written, text_table
+from nes2net.lib.parts.conditions import NotWith
+from nes2net.lib.process.this_process import process_count
+from nes2net.lib.shell.command_line import INCOMPLETE, WRONG_INPUT
+from nes2net.lib.shell.commands import Count, Flag, Folder, command_facts, flags_of
 
 if TYPE_CHECKING:
     from nes2net.apps.experiments.plan import Plan
@@ -71,7 +71,7 @@ def run(
     from nes2net.apps.experiments.jobs import select_unfinished
     from nes2net.apps.experiments.plan import plan_experiment
     from nes2net.apps.experiments.running import do_here, do_in_processes
-    from nes2net.lib.files import exclusive_lock, path_below
+    from nes2net.lib.storage.files import exclusive_lock, path_below
 
     if process_count() > 1:
         raise InputError(
@@ -215,7 +215,7 @@ def experiment() -> None:
 
 
 def _task_command(words: Sequence[str], task: str) -> list[str]:
-    from nes2net.lib.search_path import python_command
+    from nes2net.lib.process.search_path import python_command
 
     python = python_command("from nes2net.cli.main import main; sys.exit(main())")
     return [*python, *words, "--task", task]

@@ -14,9 +14,9 @@ from nes2net.data.audio.waveform import MAX_CROP_SAMPLES
 from nes2net.data.corpora.protocol import find_repeated
 from nes2net.data.registry import corpora
 from nes2net.lib.errors import InputError, check_known, did_you_mean, short_repr
-from nes2net.lib.files import Budget, has_no_file, json_text
-from nes2net.lib.plain_data import MAX_BYTES, first_problem
-from nes2net.lib.yaml_text import hint_of, read_value, read_yaml_file
+from nes2net.lib.storage.files import Budget, has_no_file, json_text
+from nes2net.lib.storage.plain_data import MAX_BYTES, first_problem
+from nes2net.lib.storage.yaml_text import hint_of, read_value, read_yaml_file
 
 PACKAGED = Path(__file__).parent / "packaged"
 _VARIABLE = re.compile(r"\$\{(\w+)\}")

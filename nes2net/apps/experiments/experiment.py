@@ -12,11 +12,11 @@ from nes2net.apps.experiments.result import SystemOnSet, comparability_notes, ex
 from nes2net.evaluation.page import Pages
 from nes2net.evaluation.result import Result
 from nes2net.lib.errors import InputError, pluralise
-from nes2net.lib.files import is_absent, write_text
-from nes2net.lib.findings import Finding
-from nes2net.lib.progress import ProgressDisplay
-from nes2net.lib.terminal import text_table
-from nes2net.lib.yaml_text import write_yaml
+from nes2net.lib.output.findings import Finding
+from nes2net.lib.output.progress import ProgressDisplay
+from nes2net.lib.output.terminal import text_table
+from nes2net.lib.storage.files import is_absent, write_text
+from nes2net.lib.storage.yaml_text import write_yaml
 from nes2net.models.checkpoints.shelf import Shelf
 from nes2net.models.frontends.sizes import SIZES
 

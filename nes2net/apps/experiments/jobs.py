@@ -25,12 +25,12 @@ from nes2net.data.registry import corpora
 from nes2net.detector import Detector
 from nes2net.evaluation.evaluate import evaluate_systems
 from nes2net.evaluation.page import Pages
-from nes2net.lib.claims import Claim
 from nes2net.lib.errors import InputError, pluralise
-from nes2net.lib.files import is_absent, make_folder, path_below, sha256_of
-from nes2net.lib.findings import Finding
-from nes2net.lib.plain_data import read_json_as
-from nes2net.lib.progress import ProgressDisplay
+from nes2net.lib.output.findings import Finding
+from nes2net.lib.output.progress import ProgressDisplay
+from nes2net.lib.storage.claims import Claim
+from nes2net.lib.storage.files import is_absent, make_folder, path_below, sha256_of
+from nes2net.lib.storage.plain_data import read_json_as
 from nes2net.models.provenance import Provenance
 from nes2net.scoring.corpus import ScoringSettings
 from nes2net.scoring.kernel import check_takes_audio_alone

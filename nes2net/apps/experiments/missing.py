@@ -13,7 +13,7 @@ from nes2net.data.corpora.check import CorpusCheck, find_split, why_unusable
 from nes2net.data.corpora.part import Part
 from nes2net.data.registry import corpora
 from nes2net.lib.errors import InputError
-from nes2net.lib.findings import Finding
+from nes2net.lib.output.findings import Finding
 from nes2net.models.frontends.sizes import SIZES, obtain
 from nes2net.models.published_results import PublishedRow
 from nes2net.models.registry import takes_checkpoint

@@ -22,8 +22,8 @@ from nes2net.evaluation.evaluate import evaluate_systems
 from nes2net.evaluation.page import Pages
 from nes2net.evaluation.result import Result
 from nes2net.lib.errors import InputError, join_names
-from nes2net.lib.files import path_below
-from nes2net.lib.options import PARTS, Options
+from nes2net.lib.parts.options import PARTS, Options
+from nes2net.lib.storage.files import path_below
 from nes2net.models.frontends.base import TRAINING_OPTIONS
 from nes2net.models.provenance import Provenance
 from nes2net.models.published_models import PUBLISHED_MODELS

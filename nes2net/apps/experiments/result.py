@@ -11,7 +11,7 @@ from nes2net.apps.experiments.description import Experiment
 from nes2net.evaluation.result import Result
 from nes2net.evaluation.tables import EER, MIN_DCF, NUM_BONAFIDE, NUM_SPOOF, Figure, Measure, Row, Table, plain
 from nes2net.lib.errors import join_names
-from nes2net.lib.plain_data import Natural, NotNegative
+from nes2net.lib.storage.plain_data import Natural, NotNegative
 
 #: Name of a metric → its column in tables.
 METRICS = {

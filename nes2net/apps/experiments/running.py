@@ -16,10 +16,10 @@ from nes2net.apps.experiments.jobs import Job, select_unfinished
 from nes2net.apps.experiments.plan import Task
 from nes2net.apps.experiments.settings import Machine
 from nes2net.lib.errors import InputError, Unfinished, first_line, one_line
-from nes2net.lib.files import make_folder, never_linked, write_text, writing
-from nes2net.lib.progress import ProgressDisplay
-from nes2net.lib.terminal import print_note, printable
-from nes2net.lib.this_process import usable_processors
+from nes2net.lib.output.progress import ProgressDisplay
+from nes2net.lib.output.terminal import print_note, printable
+from nes2net.lib.process.this_process import usable_processors
+from nes2net.lib.storage.files import make_folder, never_linked, write_text, writing
 from nes2net.training.interruption import StopRequests
 
 _LOG_TAIL = 4096  # number of bytes to read at the end of a log, to find the reason of a failure

@@ -18,10 +18,10 @@ from pydantic import Field
 from nes2net.apps.experiments.description import SlurmSettings
 from nes2net.apps.experiments.plan import Task
 from nes2net.lib.errors import InputError, as_input_error, short_repr
-from nes2net.lib.files import is_absent, json_text, write_text
-from nes2net.lib.installation import optional
-from nes2net.lib.plain_data import StrictModel, read_json_as
-from nes2net.lib.terminal import printable_name
+from nes2net.lib.output.terminal import printable_name
+from nes2net.lib.process.installation import optional
+from nes2net.lib.storage.files import is_absent, json_text, write_text
+from nes2net.lib.storage.plain_data import StrictModel, read_json_as
 
 #: Name of the task that makes the table.
 TABLE = "table"

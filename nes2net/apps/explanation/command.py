@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from nes2net.actions.flags import Loading, ModelName, Reading
 from nes2net.apps.explanation.settings import TITLES, How
-from nes2net.lib.command_line import INCOMPLETE
-from nes2net.lib.commands import Flag, Folder, Seconds, command_facts
 from nes2net.lib.errors import InputError, pluralise, with_flag_names
-from nes2net.lib.files import json_text, replacing, write_text, writing
-from nes2net.lib.outputs import check_output_paths, output_names
-from nes2net.lib.progress import ProgressDisplay
-from nes2net.lib.terminal import print_note, printable_name, say, say_written
+from nes2net.lib.output.progress import ProgressDisplay
+from nes2net.lib.output.terminal import print_note, printable_name, say, say_written
+from nes2net.lib.shell.command_line import INCOMPLETE
+from nes2net.lib.shell.commands import Flag, Folder, Seconds, command_facts
+from nes2net.lib.storage.files import json_text, replacing, write_text, writing
+from nes2net.lib.storage.outputs import check_output_paths, output_names
 
 if TYPE_CHECKING:
     from nes2net.apps.explanation.explain import Explanation

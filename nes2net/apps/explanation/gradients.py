@@ -24,7 +24,7 @@ from torch import Tensor
 from nes2net.apps.explanation.relevance import Relevance
 from nes2net.apps.explanation.subject import Removable, Subject
 from nes2net.lib.errors import InputError
-from nes2net.lib.installation import optional
+from nes2net.lib.process.installation import optional
 from nes2net.scoring.kernel import differentiable, scoring_mode
 
 # Smaller magnitudes are raised to this magnitude, because 0 has no logarithm. A full-scale tone is 142 dB above this

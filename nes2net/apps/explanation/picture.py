@@ -10,7 +10,7 @@ from nes2net.apps.explanation.explain import Explanation
 from nes2net.apps.explanation.faithfulness import in_words
 from nes2net.apps.explanation.settings import TITLES
 from nes2net.data.audio.read import SAMPLE_RATE
-from nes2net.lib.pictures import Axes, Figure, LinearSegmentedColormap, MaxNLocator, QuadMesh, to_rgba
+from nes2net.lib.output.pictures import Axes, Figure, LinearSegmentedColormap, MaxNLocator, QuadMesh, to_rgba
 from nes2net.scoring.track_plot import BONAFIDE, INK, SPOOF, drawable, style, write_title
 
 _BAR = "#6b7785"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from nes2net.lib.commands import Count, Flag, FromZero, Ranged
+from nes2net.lib.shell.commands import Count, Flag, FromZero, Ranged
 
 #: Replacement of removed parts: noise at the level of the recording's noise floor, or silence.
 Fill = Literal["floor", "silence"]

@@ -19,9 +19,9 @@ from nes2net.apps.export.settings import Arena
 from nes2net.data.audio.waveform import SAMPLE_RATE
 from nes2net.detector import Detector
 from nes2net.lib.errors import InputError, pluralise
-from nes2net.lib.files import path_below, write_text, writing_folder
-from nes2net.lib.plain_data import StrictModel, first_problem
-from nes2net.lib.yaml_text import read_yaml_file, write_yaml
+from nes2net.lib.storage.files import path_below, write_text, writing_folder
+from nes2net.lib.storage.plain_data import StrictModel, first_problem
+from nes2net.lib.storage.yaml_text import read_yaml_file, write_yaml
 from nes2net.models.card import arxiv_number
 from nes2net.scoring.kernel import check_takes_audio_alone, score_each
 from nes2net.scoring.waveforms import WaveformReader

@@ -11,9 +11,9 @@ from nes2net.data.corpora.hub import download
 from nes2net.evaluation.key import Labels
 from nes2net.evaluation.transfer import ThresholdSource
 from nes2net.lib.errors import InputError
-from nes2net.lib.files import make_folder, sha256_of, write_text
-from nes2net.lib.hub import HUB_PAGES, HUB_PREFIX
-from nes2net.lib.yaml_text import read_yaml_file, write_yaml
+from nes2net.lib.storage.files import make_folder, sha256_of, write_text
+from nes2net.lib.storage.yaml_text import read_yaml_file, write_yaml
+from nes2net.lib.web.hub import HUB_PAGES, HUB_PREFIX
 from nes2net.models.checkpoints.published_file import COMMIT
 from nes2net.scoring.score_file import read_scores, write_scores
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from nes2net.actions.flags import Architecture, ModelName
 from nes2net.apps.export.settings import Arena
-from nes2net.lib.commands import File, Flag, command_facts
-from nes2net.lib.conditions import UsedWith
 from nes2net.lib.errors import refuse
-from nes2net.lib.files import FOLDER_LOCK, is_absent
-from nes2net.lib.terminal import say, say_written
+from nes2net.lib.output.terminal import say, say_written
+from nes2net.lib.parts.conditions import UsedWith
+from nes2net.lib.shell.commands import File, Flag, command_facts
+from nes2net.lib.storage.files import FOLDER_LOCK, is_absent
 
 if TYPE_CHECKING:
     from nes2net.detector import Detector

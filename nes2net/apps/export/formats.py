@@ -11,9 +11,9 @@ from pathlib import Path
 from nes2net.apps.export.space import write_space
 from nes2net.detector import Detector
 from nes2net.lib.errors import InputError, check_known
-from nes2net.lib.files import json_text, write_text
-from nes2net.lib.progress import Work
-from nes2net.lib.terminal import print_note
+from nes2net.lib.output.progress import Work
+from nes2net.lib.output.terminal import print_note
+from nes2net.lib.storage.files import json_text, write_text
 from nes2net.models.card import provenance_with_figures
 from nes2net.models.checkpoints.classification import NAMES_KEY, library_head
 from nes2net.models.checkpoints.fairseq import to_fairseq

@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from nes2net.data.audio.waveform import ASVSPOOF_SAMPLES, SAMPLE_RATE, SOXR_QUALITY
 from nes2net.detector import Detector
 from nes2net.lib.errors import InputError, as_input_error, check_setting, first_line
-from nes2net.lib.files import check_no_device, exclusive_lock, replacing, temporary_folder, writing
+from nes2net.lib.storage.files import check_no_device, exclusive_lock, replacing, temporary_folder, writing
 from nes2net.models.backends.base import NATURE, ScoreRule
 from nes2net.models.onnx_detector import EXPORT_PACKAGES, METADATA, OnnxDetector, require
 from nes2net.models.provenance import Provenance

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from nes2net.actions.flags import CorpusName, Length, Precision
-from nes2net.lib.commands import Count, File, Flag
-from nes2net.lib.conditions import NotWith, UsedWith
+from nes2net.lib.parts.conditions import NotWith, UsedWith
+from nes2net.lib.shell.commands import Count, File, Flag
 
 
 @dataclass(frozen=True)

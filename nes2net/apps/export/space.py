@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 
 from nes2net.detector import Detector
-from nes2net.lib.files import path_below, write_text, writing_folder
-from nes2net.lib.installation import requirement
+from nes2net.lib.process.installation import requirement
+from nes2net.lib.storage.files import path_below, write_text, writing_folder
 from nes2net.models.backends.base import NATURE
 from nes2net.scoring.calibrated import check_belongs
 from nes2net.scoring.decisions import calibration as calibrations
@@ -25,7 +25,7 @@ from pathlib import Path
 
 from nes2net.scoring.decisions import Decider, load
 from nes2net.apps.serve.server import Address, serve
-from nes2net.lib.stop_signals import StopSignals
+from nes2net.lib.process.stop_signals import StopSignals
 
 HERE = Path(__file__).resolve().parent
 CALIBRATION = HERE / "calibration.json"

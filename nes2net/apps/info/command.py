@@ -5,8 +5,8 @@ from __future__ import annotations
 from os.path import exists
 from typing import Annotated
 
-from nes2net.lib.commands import Flag
 from nes2net.lib.errors import InputError
+from nes2net.lib.shell.commands import Flag
 
 
 def info(model: Annotated[str | None, Flag("NAME")] = None, key: str | None = None, *, json_: bool = False) -> None:
@@ -22,7 +22,7 @@ def info(model: Annotated[str | None, Flag("NAME")] = None, key: str | None = No
         key: after the name recipe: a key or section of a recipe, e.g. train.lr
         json_: print the description as JSON
     """
-    from nes2net.lib.sheet import as_json, table
+    from nes2net.lib.output.sheet import as_json, table
 
     # Read a stored list of names, because computing the list would import every part.
     if key is None and (model is None or not exists(model)):

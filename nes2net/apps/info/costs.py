@@ -11,11 +11,11 @@ from torch import Tensor, nn
 from nes2net.data.audio.read import SAMPLE_RATE
 from nes2net.data.audio.waveform import ASVSPOOF_SAMPLES
 from nes2net.detector import Detector
+from nes2net.lib.computing.flops import count_flops
 from nes2net.lib.errors import pluralise
-from nes2net.lib.flops import count_flops
-from nes2net.lib.options import name_and_options
-from nes2net.lib.registry import Registry
-from nes2net.lib.sheet import Facts
+from nes2net.lib.output.sheet import Facts
+from nes2net.lib.parts.options import name_and_options
+from nes2net.lib.parts.registry import Registry
 from nes2net.models.aggregations.base import Aggregation
 from nes2net.models.backends.base import Backend
 from nes2net.models.frontends.base import Frontend

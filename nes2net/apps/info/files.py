@@ -26,9 +26,9 @@ from nes2net.apps.info.results import lines_about
 from nes2net.data.registry import corpora
 from nes2net.detector import Detector
 from nes2net.lib.errors import InputError, pluralise
-from nes2net.lib.files import Unchanged, is_absent, sha256_of
-from nes2net.lib.options import name_and_options
-from nes2net.lib.sheet import Facts, Sheet, Tables, format_value
+from nes2net.lib.output.sheet import Facts, Sheet, Tables, format_value
+from nes2net.lib.parts.options import name_and_options
+from nes2net.lib.storage.files import Unchanged, is_absent, sha256_of
 from nes2net.models.checkpoints.folder import CONFIG, WEIGHTS
 from nes2net.models.checkpoints.huggingface import CONFIG_FILE
 from nes2net.models.loading import build_errors_as_input_errors

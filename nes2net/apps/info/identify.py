@@ -13,9 +13,9 @@ from torch import Tensor
 
 from nes2net.detector import Detector
 from nes2net.lib.errors import InputError, join_names, short_repr
-from nes2net.lib.files import is_absent
-from nes2net.lib.plain_data import check_plain
-from nes2net.lib.registry import PACKAGES_KEY, check_installed
+from nes2net.lib.parts.registry import PACKAGES_KEY, check_installed
+from nes2net.lib.storage.files import is_absent
+from nes2net.lib.storage.plain_data import check_plain
 from nes2net.models.checkpoints.classification import NAMES_KEY, WAVEFORMS_KEY, holds_classifier
 from nes2net.models.checkpoints.fairseq import encoder_tensors, model_type_of
 from nes2net.models.checkpoints.folder import CONFIG

@@ -6,11 +6,11 @@ import re
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from nes2net.lib.commands import command_facts
 from nes2net.lib.errors import check_known
+from nes2net.lib.shell.commands import command_facts
 
 if TYPE_CHECKING:
-    from nes2net.lib.sheet import Facts, Sheet
+    from nes2net.lib.output.sheet import Facts, Sheet
 
 
 @command_facts(
@@ -28,7 +28,7 @@ def models(name: str | None = None, *, json_: bool = False) -> None:
         name: print the card of this detector, or of this front-end for ssl_checkpoint
         json_: print the list or the card as JSON
     """
-    from nes2net.lib.sheet import as_json
+    from nes2net.lib.output.sheet import as_json
     from nes2net.models.frontends.sizes import SIZES
     from nes2net.models.published_models import PUBLISHED
 
@@ -69,7 +69,7 @@ def _models_for_json() -> dict[str, object]:
 
 
 def _models_sheet() -> Sheet:
-    from nes2net.lib.sheet import Sheet
+    from nes2net.lib.output.sheet import Sheet
     from nes2net.models.catalogue import list_models
     from nes2net.models.frontends.sizes import SIZES
     from nes2net.models.published_models import BEGIN_WITH, PUBLISHED

@@ -22,13 +22,13 @@ from nes2net.data.augment.conditions import create_condition
 from nes2net.data.corpora.corpus import Counts
 from nes2net.data.corpora.layout import ListedCorpus
 from nes2net.data.registry import corpora, effects
-from nes2net.lib.command_line import OneLineParser
-from nes2net.lib.commands import add_command
-from nes2net.lib.docstrings import docstring_of
 from nes2net.lib.errors import BrokenPart, InputError, MissingLibrary, did_you_mean, pluralise
-from nes2net.lib.options import PARTS, name_and_options
-from nes2net.lib.registry import Registry
-from nes2net.lib.sheet import Facts, Sheet, Tables, format_value
+from nes2net.lib.output.sheet import Facts, Sheet, Tables, format_value
+from nes2net.lib.parts.docstrings import docstring_of
+from nes2net.lib.parts.options import PARTS, name_and_options
+from nes2net.lib.parts.registry import Registry
+from nes2net.lib.shell.command_line import OneLineParser
+from nes2net.lib.shell.commands import add_command
 from nes2net.metrics.eer import METHODS
 from nes2net.models.checkpoints.shelf import Shelf
 from nes2net.models.frontends.sizes import SIZES

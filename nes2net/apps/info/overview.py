@@ -10,7 +10,7 @@ from pathlib import Path
 
 from nes2net.apps.registry import commands
 from nes2net.data.registry import corpora, effects
-from nes2net.lib.sheet import Sheet
+from nes2net.lib.output.sheet import Sheet
 from nes2net.models.registry import aggregations, backends, frontends, heads
 from nes2net.scoring.registry import judgements
 from nes2net.training.registry import losses, tasks

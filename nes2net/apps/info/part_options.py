@@ -7,9 +7,9 @@ from collections.abc import Callable, Collection
 from inspect import Parameter
 from pkgutil import resolve_name
 
-from nes2net.lib.options import options_of
-from nes2net.lib.registry import Registry
-from nes2net.lib.sheet import Facts
+from nes2net.lib.output.sheet import Facts
+from nes2net.lib.parts.options import options_of
+from nes2net.lib.parts.registry import Registry
 from nes2net.models.registry import backends, frontends
 from nes2net.training.registry import losses
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from nes2net.lib.sheet import Facts, Sheet
+from nes2net.lib.output.sheet import Facts, Sheet
 from nes2net.models.published_results import PublishedRow, find_row, published_rows, published_tables
 from nes2net.models.published_tables import LEGEND, number_notes, system_rows
 

@@ -18,7 +18,7 @@ from nes2net.data.audio.remarks import remark_of
 from nes2net.data.audio.speech import speech_share
 from nes2net.data.audio.waveform import SAMPLE_RATE
 from nes2net.lib.errors import InputError, with_flag_names
-from nes2net.lib.plain_data import Natural, Seconds, StrictModel
+from nes2net.lib.storage.plain_data import Natural, Seconds, StrictModel
 from nes2net.scoring.decisions.along import MIN_SPEECH
 from nes2net.scoring.decisions.evidence import Evidence
 from nes2net.scoring.decisions.population import Traits, measure

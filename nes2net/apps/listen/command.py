@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from nes2net.actions.flags import Deciding, Loading, ScorerName
 from nes2net.apps.listen.settings import ServerSettings, Windows
-from nes2net.lib.commands import Count, Flag, command_facts
-from nes2net.lib.conditions import NotWith
 from nes2net.lib.errors import InputError, with_flag_names
-from nes2net.lib.installation import optional
-from nes2net.lib.stop_signals import StopSignals
-from nes2net.lib.terminal import printable_name, say
+from nes2net.lib.output.terminal import printable_name, say
+from nes2net.lib.parts.conditions import NotWith
+from nes2net.lib.process.installation import optional
+from nes2net.lib.process.stop_signals import StopSignals
+from nes2net.lib.shell.commands import Count, Flag, command_facts
 
 if TYPE_CHECKING:
     from nes2net.apps.listen.listening import LiveJudge
@@ -94,7 +94,7 @@ def _load_judge(
 ) -> LiveJudge:
     from nes2net.apps.listen.listening import LiveJudge
     from nes2net.data.audio.waveform import SAMPLE_RATE
-    from nes2net.lib.service_log import LOGGER
+    from nes2net.lib.web.service_log import LOGGER
     from nes2net.scoring.calibrated import check_decider, default_window
 
     scorer = loading.scorer(model)
@@ -110,7 +110,7 @@ def _load_judge(
 def _listen(judge: LiveJudge, source: Source, as_json: bool, stop: StopSignals) -> None:
     from nes2net.apps.listen.listening import MAX_WAIT, Listening
     from nes2net.apps.listen.words import heading, in_words
-    from nes2net.lib.files import json_text
+    from nes2net.lib.storage.files import json_text
 
     session = judge.session(source.rate, source.encoding, source.names, source.is_live, source.keep)
     listening = Listening(session, source.blocks)
@@ -135,8 +135,8 @@ def _serve(
     load: Callable[[], LiveJudge], model: str, address: str, settings: ServerSettings, stop: StopSignals
 ) -> None:
     from nes2net.apps.listen.server import Server
-    from nes2net.lib.http_server import address_of, address_to_serve, announce, listening_socket, names_at
-    from nes2net.lib.service_log import logging_as
+    from nes2net.lib.web.http_server import address_of, address_to_serve, announce, listening_socket, names_at
+    from nes2net.lib.web.service_log import logging_as
 
     host, port = address_to_serve(address)
     with listening_socket(host, range(port, port + 1)) as listener, logging_as(settings.log):  # only this port

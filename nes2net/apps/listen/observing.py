@@ -7,8 +7,8 @@ from collections.abc import Callable
 from prometheus_client import Counter, Gauge, Histogram
 
 from nes2net.apps.listen.channel import Line
-from nes2net.lib.service_health import Metrics
-from nes2net.lib.service_log import log_event
+from nes2net.lib.web.service_health import Metrics
+from nes2net.lib.web.service_log import log_event
 
 _SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)  # upper bounds of the histogram's buckets
 

@@ -12,9 +12,9 @@ from typing import NamedTuple
 from nes2net.apps.listen.channel import Tally
 from nes2net.apps.listen.listening import LiveJudge, Session
 from nes2net.lib.errors import InputError
-from nes2net.lib.files import check_writable, json_text, replacing, writing
-from nes2net.lib.plain_data import StrictModel, read_json_as
-from nes2net.lib.service_log import LOGGER
+from nes2net.lib.storage.files import check_writable, json_text, replacing, writing
+from nes2net.lib.storage.plain_data import StrictModel, read_json_as
+from nes2net.lib.web.service_log import LOGGER
 
 #: Seconds within which a call may continue from its saved state, after its loss or a restart of the server.
 MAX_AGE = 600.0

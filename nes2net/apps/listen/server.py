@@ -27,11 +27,11 @@ from nes2net.apps.listen.settings import ServerSettings
 from nes2net.apps.listen.sources import channel_names
 from nes2net.data.audio.pcm import Encoding, PcmDecoder
 from nes2net.lib.errors import InputError
-from nes2net.lib.files import json_text
-from nes2net.lib.http_server import Listener, Refused, check_site, most_connections
-from nes2net.lib.plain_data import StrictModel, validate_json
-from nes2net.lib.service_log import log_event
-from nes2net.lib.this_process import most_open_files
+from nes2net.lib.process.this_process import most_open_files
+from nes2net.lib.storage.files import json_text
+from nes2net.lib.storage.plain_data import StrictModel, validate_json
+from nes2net.lib.web.http_server import Listener, Refused, check_site, most_connections
+from nes2net.lib.web.service_log import log_event
 
 #: Seconds after which a client that sends no message is disconnected, unless the settings state others.
 MAX_SILENCE = 30.0

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal, TypeAlias
 
-from nes2net.lib.commands import Count, Flag, Ranged, Seconds
-from nes2net.lib.conditions import UsedWith
-from nes2net.lib.service_log import LogKind
+from nes2net.lib.parts.conditions import UsedWith
+from nes2net.lib.shell.commands import Count, Flag, Ranged, Seconds
+from nes2net.lib.web.service_log import LogKind
 
 #: What happens if windows arrive faster than they can be scored. ``"all"``: every window is scored, and the source
 #: waits. ``"latest"``: old windows are skipped.

@@ -19,7 +19,7 @@ from nes2net.data.audio.pcm import Encoding, RawAudio
 from nes2net.data.audio.read import stream_audio
 from nes2net.data.audio.waveform import SAMPLE_RATE
 from nes2net.lib.errors import InputError, as_input_error, check_setting
-from nes2net.lib.installation import optional
+from nes2net.lib.process.installation import optional
 
 #: The source name that stands for the standard input.
 STANDARD_INPUT = "-"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from nes2net.apps.listen.channel import Line
 from nes2net.lib.errors import pluralise
-from nes2net.lib.terminal import table_line
-from nes2net.lib.times import clock
+from nes2net.lib.output.terminal import table_line
+from nes2net.lib.output.times import clock
 
 _WIDTHS = (8, 8, 10, 8, 11, 0)  # widths of the columns of the table in characters; 0 for any width
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from numpy.typing import NDArray
 
 from nes2net.lib.errors import pluralise, with_flag_names
-from nes2net.lib.times import clock, plain_duration, readable_duration
+from nes2net.lib.output.times import clock, plain_duration, readable_duration
 from nes2net.scoring.decisions.along import MIN_SPEECH, LowWindows, Stretch
 from nes2net.scoring.decisions.decision import CANNOT_TELL, Decider
 from nes2net.scoring.judged import Judged

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Annotated
 
 from nes2net.actions.flags import Deciding, Loading, ModelName
-from nes2net.lib.commands import Count, File, Flag, FromZero, command_facts, flags_of
 from nes2net.lib.errors import InputError
-from nes2net.lib.terminal import printable_name, say_written
+from nes2net.lib.output.terminal import printable_name, say_written
+from nes2net.lib.shell.commands import Count, File, Flag, FromZero, command_facts, flags_of
 
 
 @command_facts(
@@ -47,7 +47,7 @@ def report(
     from nes2net.apps.report.examination import ExaminedFile, examine
     from nes2net.apps.report.page import ReportProvenance, html_page
     from nes2net.apps.report.pdf import weasyprint, write_pdf
-    from nes2net.lib.files import Unchanged, check_writable, json_text, write_output
+    from nes2net.lib.storage.files import Unchanged, check_writable, json_text, write_output
 
     outputs = {"--html": html, "--pdf": pdf, "--json": json_}
     paths = {flag: path for flag, path in outputs.items() if path is not None}

@@ -14,8 +14,8 @@ from nes2net.data.audio.read import AudioFile, MeasuredAudio, stream_audio
 from nes2net.detector import Detector
 from nes2net.evaluation.origin import training_in_words
 from nes2net.lib.errors import InputError, pluralise, readable_size, with_flag_names
-from nes2net.lib.files import sha256_of
-from nes2net.lib.times import readable_duration
+from nes2net.lib.output.times import readable_duration
+from nes2net.lib.storage.files import sha256_of
 from nes2net.models.published_results import published_rows
 from nes2net.scoring.decisions.decision import Decider
 from nes2net.scoring.decisions.population import Traits, measure_blocks

@@ -23,9 +23,9 @@ from nes2net.apps.report.picture import draw
 from nes2net.data.audio.packed import AnyRecording
 from nes2net.data.audio.read import SAMPLE_RATE, stream_audio
 from nes2net.evaluation.result import versions
-from nes2net.lib.templates import page_templates
-from nes2net.lib.terminal import printable
-from nes2net.lib.times import clock
+from nes2net.lib.output.templates import page_templates
+from nes2net.lib.output.terminal import printable
+from nes2net.lib.output.times import clock
 
 #: A recording of at most this duration in seconds can be played in the page.
 MAX_EXAMINED = 600.0

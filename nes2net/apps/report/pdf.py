@@ -8,8 +8,8 @@ from pathlib import Path
 from types import ModuleType
 
 from nes2net.lib.errors import MissingLibrary, first_line
-from nes2net.lib.files import replacing, writing
-from nes2net.lib.installation import how_to_install
+from nes2net.lib.process.installation import how_to_install
+from nes2net.lib.storage.files import replacing, writing
 
 
 def weasyprint() -> ModuleType:

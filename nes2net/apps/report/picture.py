@@ -12,8 +12,8 @@ from nes2net.apps.report.examination import Examination
 from nes2net.data.audio.columns import RANGE, envelope, loudest_of, spectrogram
 from nes2net.data.audio.waveform import SAMPLE_RATE
 from nes2net.evaluation.plots import svg_of
-from nes2net.lib.pictures import Axes, Figure
-from nes2net.lib.times import clock
+from nes2net.lib.output.pictures import Axes, Figure
+from nes2net.lib.output.times import clock
 from nes2net.metrics.localisation.stretches import drawn_places
 from nes2net.scoring.track import Track
 from nes2net.scoring.track_plot import BONAFIDE, INK, SPOOF, label_time_axis, score_limits, style

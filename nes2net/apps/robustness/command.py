@@ -8,10 +8,10 @@ from typing import Annotated
 
 from nes2net.actions.flags import CorpusName, Loading, ModelName, Reading, locate_part
 from nes2net.apps.robustness.settings import Suite
-from nes2net.lib.command_line import INCOMPLETE
-from nes2net.lib.commands import Count, File, Flag, Folder, FromZero, command_facts
 from nes2net.lib.errors import InputError
-from nes2net.lib.terminal import print_warnings, printable, say_written
+from nes2net.lib.output.terminal import print_warnings, printable, say_written
+from nes2net.lib.shell.command_line import INCOMPLETE
+from nes2net.lib.shell.commands import Count, File, Flag, Folder, FromZero, command_facts
 
 
 @command_facts(

@@ -14,7 +14,7 @@ from nes2net.data.registry import effects
 from nes2net.evaluation.plots import GRID, SERIES_COLOURS, figure_of, line_of, svg_of, swatch_svg
 from nes2net.evaluation.result import Plot
 from nes2net.evaluation.tables import Row
-from nes2net.lib.docstrings import docstring_of
+from nes2net.lib.parts.docstrings import docstring_of
 
 _CAPTION = Markup(
     "{}EER &ensp; {}HTER at the threshold, each with its 95 % interval; dotted are the clean trials. Families and "

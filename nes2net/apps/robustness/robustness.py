@@ -24,7 +24,7 @@ from nes2net.evaluation.origin import Origin, read_origin
 from nes2net.evaluation.result import Plot, Result, versions
 from nes2net.evaluation.tables import Figure, Measure, Measured, Row, Table, percent, points
 from nes2net.lib.errors import InputError, join_names, pluralise
-from nes2net.lib.progress import ProgressDisplay
+from nes2net.lib.output.progress import ProgressDisplay
 from nes2net.metrics.intervals import two_sided_p
 from nes2net.scoring.decisions import Decider, Llrs, OperatingPoint
 from nes2net.scoring.judgement import ScoreFile

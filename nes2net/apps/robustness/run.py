@@ -24,8 +24,8 @@ from nes2net.evaluation.key import Labels
 from nes2net.evaluation.matching import check_classes
 from nes2net.evaluation.result import Result
 from nes2net.lib.errors import InputError, one_line, pluralise
-from nes2net.lib.files import path_below, writing_folder
-from nes2net.lib.this_process import process_count, usable_processors
+from nes2net.lib.process.this_process import process_count, usable_processors
+from nes2net.lib.storage.files import path_below, writing_folder
 from nes2net.scoring.corpus import ScoringSettings
 from nes2net.scoring.decisions import Decider, OperatingPoint
 from nes2net.scoring.engine import NothingDone

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from nes2net.lib.commands import Flag, FromZero
+from nes2net.lib.shell.commands import Flag, FromZero
 
 _Folder = Annotated[Path, Flag("DIR")]
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 from typing import Annotated
 
 from nes2net.apps.scale.libraries import library
-from nes2net.lib.commands import Flag, Ranged
 from nes2net.lib.errors import InputError, as_input_error
-from nes2net.lib.this_process import usable_processors
+from nes2net.lib.process.this_process import usable_processors
+from nes2net.lib.shell.commands import Flag, Ranged
 from nes2net.training.interruption import StopRequests
 
 _LOCAL_STORE = 4 << 30  # largest number of bytes of shared memory for Ray's objects, if this process starts Ray

@@ -25,11 +25,11 @@ from nes2net.apps.scale.results import (
 from nes2net.apps.scale.sources import shards_of
 from nes2net.data.audio.waveform import SAMPLE_RATE
 from nes2net.data.corpora.trial import Trial
-from nes2net.lib.claims import Claim
 from nes2net.lib.errors import InputError, Unfinished, first_line
-from nes2net.lib.files import check_no_device, remove_leftovers
-from nes2net.lib.processes import Processes
-from nes2net.lib.terminal import print_note
+from nes2net.lib.output.terminal import print_note
+from nes2net.lib.process.processes import Processes
+from nes2net.lib.storage.claims import Claim
+from nes2net.lib.storage.files import check_no_device, remove_leftovers
 from nes2net.scoring.engine import BatchResult, RunSettings, run_over
 from nes2net.scoring.journal import Row, stamp
 from nes2net.scoring.judgement import Judgement

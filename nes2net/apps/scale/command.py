@@ -7,10 +7,10 @@ from typing import Annotated
 
 from nes2net.actions.flags import Loading, ModelName, Reading
 from nes2net.apps.scale.cluster import Resources
-from nes2net.lib.command_line import INCOMPLETE
-from nes2net.lib.commands import Count, File, Flag, Folder, command_facts
 from nes2net.lib.errors import join_names, pluralise
-from nes2net.lib.terminal import say
+from nes2net.lib.output.terminal import say
+from nes2net.lib.shell.command_line import INCOMPLETE
+from nes2net.lib.shell.commands import Count, File, Flag, Folder, command_facts
 
 
 @command_facts(
@@ -56,7 +56,7 @@ def scale(
     from nes2net.apps.scale.collection import score_collection
     from nes2net.apps.scale.engine import Model
     from nes2net.apps.scale.results import to_score_file
-    from nes2net.lib.yaml_text import read_value
+    from nes2net.lib.storage.yaml_text import read_value
 
     record = score_collection(
         source,

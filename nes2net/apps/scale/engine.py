@@ -24,7 +24,7 @@ from nes2net.data.audio.waveform import ASVSPOOF_SAMPLES, SAMPLE_RATE
 from nes2net.data.corpora.trial import Trial
 from nes2net.detector import Detector
 from nes2net.lib.errors import InputError
-from nes2net.lib.remote import is_address
+from nes2net.lib.web.remote import is_address
 from nes2net.scoring.batches import Compute, Item, ItemDataset, Plan, ReadItem, collate
 from nes2net.scoring.judgement import Judgement
 from nes2net.scoring.kernel import Scorer, check_takes_audio_alone, default_batch_size, depends_on_batch, scoring_mode

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from nes2net.lib.installation import optional
+from nes2net.lib.process.installation import optional
 
 
 def library(name: str) -> Any:

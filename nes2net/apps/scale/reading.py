@@ -26,9 +26,9 @@ from nes2net.data.audio.packed import (
 from nes2net.data.audio.tables import ArrowMessages, ParquetTable
 from nes2net.data.corpora.shards import IDS
 from nes2net.lib.errors import InputError, Unreachable, first_line, one_line
-from nes2net.lib.files import Budget
-from nes2net.lib.plain_data import parse_json
-from nes2net.lib.remote import is_address, open_remote
+from nes2net.lib.storage.files import Budget
+from nes2net.lib.storage.plain_data import parse_json
+from nes2net.lib.web.remote import is_address, open_remote
 
 #: Number of bytes of content after which a piece ends at the next whole batch.
 _PIECE_BYTES = 64 << 20

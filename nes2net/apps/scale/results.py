@@ -21,10 +21,10 @@ from nes2net.apps.scale.reading import Columns
 from nes2net.apps.scale.sources import UNKNOWN, Shard
 from nes2net.data.audio.tables import open_rows
 from nes2net.data.corpora.trial import Trial
-from nes2net.lib.claims import Claim
 from nes2net.lib.errors import InputError, expecting, join_names, pluralise, refuse
-from nes2net.lib.files import check_no_device, is_absent, json_text, replacing, sha256_of, write_text, writing
-from nes2net.lib.plain_data import Natural, Seconds, read_json_as, validate_json
+from nes2net.lib.storage.claims import Claim
+from nes2net.lib.storage.files import check_no_device, is_absent, json_text, replacing, sha256_of, write_text, writing
+from nes2net.lib.storage.plain_data import Natural, Seconds, read_json_as, validate_json
 from nes2net.scoring.engine import Finished
 from nes2net.scoring.journal import KeptRows, Row
 from nes2net.scoring.judgement import Judgement, as_judgement

@@ -15,8 +15,8 @@ from nes2net.data.audio.files import list_recordings, walk
 from nes2net.data.audio.packed import SHARD_SUFFIXES
 from nes2net.data.corpora.shards import is_shard, shard_addresses
 from nes2net.lib.errors import InputError, Unreachable, concerning, readable_size, short_repr
-from nes2net.lib.remote import RemotePath, address_of, forget, is_address, open_remote, status_of
-from nes2net.lib.text_files import MAX_BYTES, check_utf8, decode_text, read_text
+from nes2net.lib.storage.text_files import MAX_BYTES, check_utf8, decode_text, read_text
+from nes2net.lib.web.remote import RemotePath, address_of, forget, is_address, open_remote, status_of
 from nes2net.scoring.journal import stamp
 
 _LIST_SUFFIXES = (".txt", ".lst", ".list")

@@ -27,9 +27,9 @@ from nes2net.apps.serve.guard import Admitted, Guard
 from nes2net.apps.serve.observing import ObservedRequests
 from nes2net.apps.serve.page import lines_of
 from nes2net.apps.serve.uploads import Upload, one_upload
-from nes2net.lib.http_server import Refused
-from nes2net.lib.service_health import Health
-from nes2net.lib.terminal import printable
+from nes2net.lib.output.terminal import printable
+from nes2net.lib.web.http_server import Refused
+from nes2net.lib.web.service_health import Health
 from nes2net.version import __version__
 
 _SCORE_PATH = "/api/score"

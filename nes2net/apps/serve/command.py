@@ -7,10 +7,10 @@ from typing import Annotated
 
 from nes2net.actions.flags import Deciding, Loading, ScorerName
 from nes2net.apps.serve.limits import Limits
-from nes2net.lib.commands import Flag, command_facts
-from nes2net.lib.installation import optional
-from nes2net.lib.service_log import LogKind
-from nes2net.lib.stop_signals import StopSignals
+from nes2net.lib.process.installation import optional
+from nes2net.lib.process.stop_signals import StopSignals
+from nes2net.lib.shell.commands import Flag, command_facts
+from nes2net.lib.web.service_log import LogKind
 
 
 @command_facts(

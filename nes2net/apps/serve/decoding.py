@@ -22,8 +22,8 @@ from nes2net.data.audio.read import AudioFile, NotAudio
 from nes2net.data.audio.remarks import Channels
 from nes2net.data.audio.waveform import SAMPLE_RATE
 from nes2net.lib.errors import InputError
-from nes2net.lib.search_path import secure_multiprocessing
-from nes2net.lib.times import readable_duration
+from nes2net.lib.output.times import readable_duration
+from nes2net.lib.process.search_path import secure_multiprocessing
 
 _CHECK_EVERY = 0.2  # seconds between two calls of `check` while the other process decodes
 

@@ -25,7 +25,7 @@ from nes2net.apps.serve.observing import Observer, RecordingTimes
 from nes2net.data.audio.columns import RANGE, envelope, loudest_of, spectrogram
 from nes2net.data.audio.parts import choose
 from nes2net.lib.errors import InputError, pluralise
-from nes2net.lib.times import clock, readable_duration
+from nes2net.lib.output.times import clock, readable_duration
 from nes2net.scoring.judged import Failed, Judged, stretch_rows
 from nes2net.scoring.judging import Judge, JudgingSettings
 from nes2net.scoring.track import FrameScores

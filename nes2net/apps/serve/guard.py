@@ -16,7 +16,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from nes2net.lib.errors import readable_size, visible
-from nes2net.lib.http_server import Refused, check_site
+from nes2net.lib.web.http_server import Refused, check_site
 
 #: Seconds within which a whole request must arrive.
 PATIENCE = 600.0
@@ -61,7 +61,7 @@ class Guard:
     """ASGI middleware that checks every request before the page or the API gets it.
 
     - It must name this machine, and must not come from a page of another site
-      (:func:`nes2net.lib.http_server.check_site`).
+      (:func:`nes2net.lib.web.http_server.check_site`).
     - A body that is too long, or arrives too slowly, is refused while it arrives.
     - Only a form may be as long as an uploaded file. It must hold files only, because text fields
       would be kept in memory.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
-from nes2net.lib.commands import Count, Flag, Ranged, Seconds
+from nes2net.lib.shell.commands import Count, Flag, Ranged, Seconds
 
 
 @dataclass(frozen=True)

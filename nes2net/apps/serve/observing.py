@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from prometheus_client import Counter, Gauge, Histogram
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from nes2net.lib.service_health import Metrics
-from nes2net.lib.service_log import log_event
+from nes2net.lib.web.service_health import Metrics
+from nes2net.lib.web.service_log import log_event
 
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")  # others may be as long as a stranger likes
 _SECONDS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100, 250, 600)  # upper bounds in seconds of the histograms' buckets

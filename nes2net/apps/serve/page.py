@@ -16,8 +16,8 @@ from nes2net.apps.serve.decoding import NotDecoded
 from nes2net.apps.serve.desk import Closed, Desk, Progress, Scored
 from nes2net.apps.serve.uploads import Upload
 from nes2net.lib.errors import settings_called, with_flag_names
-from nes2net.lib.files import json_text
-from nes2net.lib.text_files import as_cell
+from nes2net.lib.storage.files import json_text
+from nes2net.lib.storage.text_files import as_cell
 
 #: The box on the page for recordings whose channels are to be scored one by one.
 EACH_CHANNEL = "score each channel by itself"

@@ -27,10 +27,10 @@ from nes2net.apps.serve.desk import Desk
 from nes2net.apps.serve.guard import Admitted, Guard
 from nes2net.apps.serve.limits import Limits
 from nes2net.lib.errors import with_flag_names
-from nes2net.lib.http_server import Listener, Refused, address_of, announce, listening_socket, names_at
-from nes2net.lib.service_health import Metrics
-from nes2net.lib.service_log import LOGGER, LogKind, logging_as, tell
-from nes2net.lib.stop_signals import StopSignals
+from nes2net.lib.process.stop_signals import StopSignals
+from nes2net.lib.web.http_server import Listener, Refused, address_of, announce, listening_socket, names_at
+from nes2net.lib.web.service_health import Metrics
+from nes2net.lib.web.service_log import LOGGER, LogKind, logging_as, tell
 from nes2net.scoring.decisions.decision import Decider
 from nes2net.scoring.kernel import check_takes_audio_alone
 

@@ -14,7 +14,7 @@ from starlette.requests import Request
 
 from nes2net.apps.serve.desk import Desk, TooLarge, display_name, safe_suffix
 from nes2net.lib.errors import readable_size
-from nes2net.lib.terminal import printable
+from nes2net.lib.output.terminal import printable
 
 
 @dataclass(frozen=True)

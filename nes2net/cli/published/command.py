@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
-from nes2net.lib.commands import Flag, command_facts
+from nes2net.lib.shell.commands import Flag, command_facts
 
 Program = Literal["main", "easy_inference_demo", "evaluate_2021_LA", "evaluate_2021_DF", "Cal_EER_in_the_wild"]
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from nes2net.cli.published.lines import print_device, say
 from nes2net.cli.published.main import add_model_flags, backend_from_flags
 from nes2net.data.audio.waveform import IN_THE_WILD_SAMPLES
-from nes2net.lib.command_line import OneLineParser, add_debug, command_of, run
+from nes2net.lib.shell.command_line import OneLineParser, add_debug, command_of, run
 
 _EXAMPLE = """{} --model_name wav2vec2_Nes2Net_X \\
   --model_path detector.pth --file_to_test recording.flac"""

@@ -22,9 +22,9 @@ from nes2net.data.corpora import asvspoof2021_df, asvspoof2021_la, in_the_wild
 from nes2net.data.corpora.protocol import first_file
 from nes2net.data.corpora.trial import Trial
 from nes2net.evaluation.matching import Matched, match
-from nes2net.lib.command_line import OneLineParser, command_of
 from nes2net.lib.errors import InputError, settings_called, with_flag_names
-from nes2net.lib.text_files import parse_float, read_rows, read_text
+from nes2net.lib.shell.command_line import OneLineParser, command_of
+from nes2net.lib.storage.text_files import parse_float, read_rows, read_text
 from nes2net.scoring.score_file import read_scores
 
 _PHASES = ("progress", "eval", "hidden_track", "hidden")

@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from nes2net.lib.this_process import is_first
+from nes2net.lib.process.this_process import is_first
 
 if TYPE_CHECKING:
     from nes2net.detector import Detector
@@ -25,7 +25,7 @@ def say(line: str) -> None:
 
 
 def print_device(device: str) -> None:
-    from nes2net.lib.devices import choose_device  # imported late, because importing torch takes seconds
+    from nes2net.lib.computing.devices import choose_device  # imported late, because importing torch takes seconds
 
     say(f"Device: {choose_device(device).type}")
 

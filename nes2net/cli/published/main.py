@@ -19,9 +19,9 @@ from nes2net.cli.published.lines import (
     print_parameters,
     say,
 )
-from nes2net.lib.command_line import OneLineParser, add_debug, command_of, run
 from nes2net.lib.errors import InputError
-from nes2net.lib.terminal import print_note
+from nes2net.lib.output.terminal import print_note
+from nes2net.lib.shell.command_line import OneLineParser, add_debug, command_of, run
 
 if TYPE_CHECKING:
     from nes2net.training.averaging import RunAverage
@@ -274,7 +274,7 @@ def _model_to_train(args: argparse.Namespace) -> dict[str, Any]:
     """Choose the architecture: of the checkpoint ``--model_path``, without ``adapt``, which
     ``train.adapt`` states; otherwise of the flags.
     """
-    from nes2net.lib.options import check_model
+    from nes2net.lib.parts.options import check_model
     from nes2net.models.loading import read_checkpoint
 
     model = model_from_flags(args)
@@ -332,7 +332,7 @@ def _score(args: argparse.Namespace) -> int:
     from nes2net.actions.scoring import score_corpus
     from nes2net.data.corpora.part import Part
     from nes2net.detector import Detector
-    from nes2net.lib.devices import own_device
+    from nes2net.lib.computing.devices import own_device
     from nes2net.scoring.corpus import ScoringSettings
 
     _require(args, "eval_output", "where should the scores go? name a file")

@@ -20,8 +20,8 @@ from nes2net.data.audio.packed import AnyRecording, not_found, status_of, whole_
 from nes2net.data.audio.read import load_audio
 from nes2net.data.audio.waveform import FULL_SCALE, as_16_bits
 from nes2net.lib.errors import InputError, as_input_error
-from nes2net.lib.files import AnyPath, make_folder, path_below, remove_leftovers, replacing
-from nes2net.lib.terminal import say
+from nes2net.lib.output.terminal import say
+from nes2net.lib.storage.files import AnyPath, make_folder, path_below, remove_leftovers, replacing
 
 # Increase this if :func:`load_audio` gives other samples of the same file: earlier entries are then not found.
 _DECODING = 2

@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 
 from nes2net.lib.errors import InputError
-from nes2net.lib.terminal import print_note
+from nes2net.lib.output.terminal import print_note
 
 #: Suffixes of recordings, in lower case.
 AUDIO_SUFFIXES = frozenset(

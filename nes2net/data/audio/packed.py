@@ -28,12 +28,12 @@ from numpy.typing import NDArray
 
 from nes2net.data.audio.parts import Fetched, PartOf, RecordingBytes
 from nes2net.data.audio.tables import BLOCK_BYTES, ParquetTable, open_table, pyarrow_module
-from nes2net.lib import remote
 from nes2net.lib.errors import InputError, as_input_error, concerning, readable_size, short_repr
-from nes2net.lib.files import AnyPath, Budget, check_arrived
-from nes2net.lib.remote import RemotePath, Status, is_address, is_remote, open_remote
-from nes2net.lib.this_process import enough_memory
-from nes2net.lib.unpacking import open_tar, tar_headers
+from nes2net.lib.process.this_process import enough_memory
+from nes2net.lib.storage.files import AnyPath, Budget, check_arrived
+from nes2net.lib.storage.unpacking import open_tar, tar_headers
+from nes2net.lib.web import remote
+from nes2net.lib.web.remote import RemotePath, Status, is_address, is_remote, open_remote
 
 #: Suffixes of shards, in lower case.
 SHARD_SUFFIXES = (".parquet", ".arrow", ".tar")

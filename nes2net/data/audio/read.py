@@ -37,7 +37,7 @@ from nes2net.data.audio.parts import TOLERANCE, PartOf, RecordingBytes, choose
 from nes2net.data.audio.remarks import Channels
 from nes2net.data.audio.waveform import SAMPLE_RATE, check_rate, check_samples
 from nes2net.lib.errors import InputError, concerning, pluralise
-from nes2net.lib.files import check_arrived
+from nes2net.lib.storage.files import check_arrived
 
 # If only a part is needed, this many samples at 16 kHz, two hours, are still searched for damage.
 _SEARCHED_SAMPLES = 1 << 27

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any, BinaryIO, Literal, NamedTuple, TypeAlias
 
 from nes2net.lib.errors import InputError
-from nes2net.lib.files import Budget, check_arrived
-from nes2net.lib.installation import optional
-from nes2net.lib.remote import is_remote, open_remote
+from nes2net.lib.process.installation import optional
+from nes2net.lib.storage.files import Budget, check_arrived
+from nes2net.lib.web.remote import is_remote, open_remote
 
 #: Size in which the footer and small columns of a remote file are read.
 BLOCK_BYTES = 1 << 16

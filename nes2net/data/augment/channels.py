@@ -18,7 +18,7 @@ from pydantic import AfterValidator, Field
 
 from nes2net.data.audio.waveform import SAMPLE_RATE, pad
 from nes2net.data.augment.effect import Effect, Waveform
-from nes2net.lib.options import Settings, Share, Takes, odd_or_zero
+from nes2net.lib.parts.options import Settings, Share, Takes, odd_or_zero
 
 _LINE_RATE = 8000  # sampling rate of a telephone line in Hz
 _LINE_TAPS = 255  # length of the line's filter in samples; gives a transition band of about 100 Hz

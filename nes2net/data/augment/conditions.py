@@ -9,8 +9,8 @@ import numpy as np
 from nes2net.data.augment.effect import Effect
 from nes2net.data.augment.sources import Sources
 from nes2net.data.registry import effects
-from nes2net.lib.contracts import PartCheck
 from nes2net.lib.errors import InputError, MissingLibrary, concerning
+from nes2net.lib.parts.contracts import PartCheck
 
 
 def create_condition(text: str, sources: Sources | None = None) -> Effect:

@@ -18,7 +18,7 @@ from pydantic import Field
 from torch import Tensor
 
 from nes2net.lib.errors import InputError
-from nes2net.lib.options import Settings, Share, Takes
+from nes2net.lib.parts.options import Settings, Share, Takes
 
 Kind = Literal["noise", "affine", "mixup", "interpolation", "extrapolation"]
 _KINDS: tuple[Kind, ...] = get_args(Kind)

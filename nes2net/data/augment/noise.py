@@ -20,7 +20,7 @@ from nes2net.data.augment.effect import Effect, OneOf, Waveform
 from nes2net.data.augment.rooms import MeasuredRoom
 from nes2net.data.augment.sources import CATEGORIES, NoiseFile, Sources
 from nes2net.lib.errors import InputError, check_setting
-from nes2net.lib.files import AnyPath
+from nes2net.lib.storage.files import AnyPath
 
 _POWER_FLOOR = 1e-4  # the ASVspoof 5 recipe adds this power, so that silence has −40 dB
 _TALKERS = (3, 8)  # fewest and most talkers of babble, as in Kaldi's recipes with MUSAN

@@ -30,7 +30,7 @@ from pydantic import Field
 from nes2net.data.augment.effect import Effect, Waveform
 from nes2net.data.augment.sources import Sources
 from nes2net.lib.errors import InputError
-from nes2net.lib.options import Settings, Share
+from nes2net.lib.parts.options import Settings, Share
 
 if TYPE_CHECKING:
     from nes2net.data.augment.legacy import LegacyStream

@@ -13,7 +13,7 @@ from nes2net.data.audio.waveform import SAMPLE_RATE
 from nes2net.data.augment.effect import Effect, Waveform
 from nes2net.data.augment.sources import Sources
 from nes2net.lib.errors import InputError
-from nes2net.lib.installation import optional
+from nes2net.lib.process.installation import optional
 
 _LIBRARY = ("pyroomacoustics", "needs pyroomacoustics", "robustness", ", or remove the condition")
 

@@ -17,7 +17,7 @@ from typing import NamedTuple
 from nes2net.data.audio.files import recordings_below
 from nes2net.data.audio.packed import AnyRecording
 from nes2net.lib.errors import InputError
-from nes2net.lib.files import AnyPath
+from nes2net.lib.storage.files import AnyPath
 
 
 class Category(NamedTuple):

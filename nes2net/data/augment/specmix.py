@@ -20,7 +20,7 @@ from pydantic import Field
 from torch import Tensor
 
 from nes2net.lib.errors import InputError
-from nes2net.lib.options import Settings
+from nes2net.lib.parts.options import Settings
 
 Bands = Annotated[int, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]

@@ -11,7 +11,7 @@ from nes2net.data.corpora import protocol as files
 from nes2net.data.corpora.corpus import AsvScores, Counts, Download
 from nes2net.data.corpora.layout import Columns, Files, ListedCorpus
 from nes2net.lib.errors import InputError
-from nes2net.lib.text_files import parse_float, read_rows
+from nes2net.lib.storage.text_files import parse_float, read_rows
 
 # Word for a phase → our name of the phase. The keys say "hidden", and the published scripts say "hidden_track".
 PHASES = {"progress": "progress", "eval": "eval", "hidden": "hidden", "hidden_track": "hidden"}

@@ -25,10 +25,10 @@ from nes2net.data.corpora.protocol import WHOLE, NotFound, corpus_root, resolve_
 from nes2net.data.corpora.segments import any_spoof, check_labels
 from nes2net.data.corpora.trial import Trial, extra_fields
 from nes2net.lib.errors import InputError, join_names, pluralise
-from nes2net.lib.files import AnyPath
-from nes2net.lib.findings import Finding
-from nes2net.lib.remote import is_remote
-from nes2net.lib.text_files import reading_once
+from nes2net.lib.output.findings import Finding
+from nes2net.lib.storage.files import AnyPath
+from nes2net.lib.storage.text_files import reading_once
+from nes2net.lib.web.remote import is_remote
 from nes2net.metrics.localisation.frames import RESOLUTIONS
 
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from nes2net.data.audio.parts import RecordingPart
 from nes2net.data.corpora.trial import Trial
-from nes2net.lib.files import sha256_of
-from nes2net.lib.progress import ProgressDisplay
+from nes2net.lib.output.progress import ProgressDisplay
+from nes2net.lib.storage.files import sha256_of
 
 _TOLERANCE = 1e-3  # seconds, or samples
 

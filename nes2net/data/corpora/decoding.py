@@ -18,9 +18,9 @@ from nes2net.data.audio.packed import AnyRecording
 from nes2net.data.audio.read import AudioFile, MeasuredAudio
 from nes2net.data.audio.waveform import SAMPLE_RATE
 from nes2net.lib.errors import InputError, check_setting
-from nes2net.lib.progress import ProgressDisplay
-from nes2net.lib.search_path import secure_multiprocessing
-from nes2net.lib.this_process import usable_processors
+from nes2net.lib.output.progress import ProgressDisplay
+from nes2net.lib.process.search_path import secure_multiprocessing
+from nes2net.lib.process.this_process import usable_processors
 
 _CHUNK = 32  # a process decodes this many files before it returns the results
 

@@ -20,12 +20,12 @@ from pydantic import BaseModel, Field
 
 from nes2net.data.corpora.corpus import Corpus, Download
 from nes2net.lib.errors import InputError, as_input_error, join_names, readable_size, refuse, short_repr
-from nes2net.lib.files import exclusive_lock, is_absent, make_folder, path_below, write_text
-from nes2net.lib.http_files import HttpFiles, RemoteFile, digests_of, size_of
-from nes2net.lib.hub import HUB_PREFIX, hub_errors
-from nes2net.lib.plain_data import read_json_as, validate_json
-from nes2net.lib.progress import ProgressDisplay
-from nes2net.lib.unpacking import is_archive, unpack
+from nes2net.lib.output.progress import ProgressDisplay
+from nes2net.lib.storage.files import exclusive_lock, is_absent, make_folder, path_below, write_text
+from nes2net.lib.storage.plain_data import read_json_as, validate_json
+from nes2net.lib.storage.unpacking import is_archive, unpack
+from nes2net.lib.web.http_files import HttpFiles, RemoteFile, digests_of, size_of
+from nes2net.lib.web.hub import HUB_PREFIX, hub_errors
 
 RECORD = "nes2net_download.json"
 # Address of a record, or of one of its files, of InvenioRDM, such as Zenodo: server, number, file name.

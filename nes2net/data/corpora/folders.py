@@ -25,7 +25,7 @@ from nes2net.data.corpora import protocol as files
 from nes2net.data.corpora.corpus import Corpus
 from nes2net.data.corpora.trial import Trial
 from nes2net.lib.errors import InputError, as_input_error
-from nes2net.lib.files import AnyPath
+from nes2net.lib.storage.files import AnyPath
 
 
 @dataclass(frozen=True)

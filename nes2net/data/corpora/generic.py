@@ -30,8 +30,8 @@ from nes2net.data.corpora.protocol import WHOLE
 from nes2net.data.corpora.segments import Uncovered, any_spoof, check_labels, covering_segments, labels_of
 from nes2net.data.corpora.trial import SPOOF, Trial
 from nes2net.lib.errors import InputError, concerning, join_names, pluralise, refuse, short_repr
-from nes2net.lib.files import AnyPath, is_absent
-from nes2net.lib.progress import ProgressDisplay
+from nes2net.lib.output.progress import ProgressDisplay
+from nes2net.lib.storage.files import AnyPath, is_absent
 from nes2net.metrics.localisation.label_files import read_audacity, read_reco2dur, read_rttm, read_textgrid
 from nes2net.metrics.localisation.segments import Segment, SegmentsByUtterance
 

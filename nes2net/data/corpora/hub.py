@@ -14,7 +14,7 @@ from pathlib import Path
 from nes2net.data.corpora.corpus import Corpus
 from nes2net.data.corpora.shards import CORPUS
 from nes2net.lib.errors import InputError, short_repr
-from nes2net.lib.hub import HUB_PREFIX, check_fetched, hub_errors
+from nes2net.lib.web.hub import HUB_PREFIX, check_fetched, hub_errors
 
 _NAME = re.compile(r"hub:(?P<set>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w./-]+))?", re.ASCII)
 # Patterns of files to download (shards and their descriptions), and patterns of files to leave out.

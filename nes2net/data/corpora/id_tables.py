@@ -14,8 +14,8 @@ from nes2net.data.audio.files import AUDIO_SUFFIXES
 from nes2net.data.corpora.protocol import NumberedRows, read_csv
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial
 from nes2net.lib.errors import InputError, as_input_error, concerning, short_repr
-from nes2net.lib.plain_data import parse_json
-from nes2net.lib.text_files import from_cell, numbered_lines, read_rows, read_text, text_blocks
+from nes2net.lib.storage.plain_data import parse_json
+from nes2net.lib.storage.text_files import from_cell, numbered_lines, read_rows, read_text, text_blocks
 
 #: Possible names of a column of paths, in lower case, with ``_`` for ``-`` and for a space.
 PATH_COLUMNS = (

@@ -23,8 +23,8 @@ from nes2net.data.corpora import protocol as files
 from nes2net.data.corpora.corpus import Corpus
 from nes2net.data.corpora.trial import Trial
 from nes2net.lib.errors import InputError, check_known, concerning, short_repr
-from nes2net.lib.files import AnyPath, is_absent
-from nes2net.lib.text_files import read_rows
+from nes2net.lib.storage.files import AnyPath, is_absent
+from nes2net.lib.storage.text_files import read_rows
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from nes2net.data.corpora import protocol as files
 from nes2net.data.corpora.corpus import Counts, Download
 from nes2net.data.corpora.layout import Files, ListedCorpus
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial
-from nes2net.lib.text_files import read_rows
+from nes2net.lib.storage.text_files import read_rows
 
 _VOCODERS = ("diffwave", "melgan", "parallel_wave_gan", "wavegrad", "wavenet", "wavernn")
 

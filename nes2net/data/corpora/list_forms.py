@@ -18,8 +18,8 @@ from nes2net.data.corpora.id_tables import delimiter_of, first_line, rows_of_jso
 from nes2net.data.corpora.lhotse import cut_fields, is_cut
 from nes2net.data.corpora.protocol import NumberedRows, note_choice, read_csv
 from nes2net.lib.errors import InputError, short_repr
-from nes2net.lib.files import is_absent
-from nes2net.lib.text_files import numbered_lines, read_rows, without_contradictions
+from nes2net.lib.storage.files import is_absent
+from nes2net.lib.storage.text_files import numbered_lines, read_rows, without_contradictions
 
 #: Name of Kaldi's list of recordings.
 KALDI = "wav.scp"

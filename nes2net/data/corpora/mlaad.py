@@ -11,7 +11,7 @@ from nes2net.data.corpora.corpus import Counts, Download
 from nes2net.data.corpora.layout import Columns, Files, ListedCorpus
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial
 from nes2net.lib.errors import pluralise
-from nes2net.lib.terminal import print_note
+from nes2net.lib.output.terminal import print_note
 
 _BONAFIDE_FOLDERS = ("real", "M-AILABS", "m-ailabs")
 _TRACING_PROTOCOLS = {"train": "train.csv", "dev": "dev.csv", "eval": "eval.csv"}

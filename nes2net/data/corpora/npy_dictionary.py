@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nes2net.lib.errors import InputError, expecting, short_repr
-from nes2net.lib.files import Budget, read_bounded
-from nes2net.lib.guarded_pickle import GuardedUnpickler, Refused
-from nes2net.lib.text_files import MAX_BYTES
+from nes2net.lib.storage.files import Budget, read_bounded
+from nes2net.lib.storage.guarded_pickle import GuardedUnpickler, Refused
+from nes2net.lib.storage.text_files import MAX_BYTES
 
 
 def read_npy_dictionary(path: str | Path) -> dict[str, NDArray]:

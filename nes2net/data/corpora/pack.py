@@ -32,7 +32,8 @@ from nes2net.data.corpora.generic import FIELDS
 from nes2net.data.corpora.protocol import WHOLE
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial, trials_digest
 from nes2net.lib.errors import InputError, as_input_error, check_setting, join_names, pluralise
-from nes2net.lib.files import (
+from nes2net.lib.output.progress import ProgressDisplay
+from nes2net.lib.storage.files import (
     FOLDER_LOCK,
     json_text,
     path_below,
@@ -42,8 +43,7 @@ from nes2net.lib.files import (
     writing,
     writing_folder,
 )
-from nes2net.lib.progress import ProgressDisplay
-from nes2net.lib.text_files import check_utf8
+from nes2net.lib.storage.text_files import check_utf8
 
 Format = Literal["parquet", "tar"]
 FORMATS: tuple[Format, ...] = get_args(Format)

@@ -10,8 +10,8 @@ from nes2net.data.corpora.corpus import Corpus
 from nes2net.data.corpora.trial import Trial
 from nes2net.data.registry import corpora
 from nes2net.lib.errors import InputError
-from nes2net.lib.files import AnyPath
-from nes2net.lib.text_files import reading_once
+from nes2net.lib.storage.files import AnyPath
+from nes2net.lib.storage.text_files import reading_once
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from nes2net.data.corpora.layout import Files
 from nes2net.data.corpora.segment_lists import LabelledUtterance, SegmentListCorpus
 from nes2net.data.corpora.trial import SPOOF, Trial
 from nes2net.lib.errors import InputError, short_repr
-from nes2net.lib.text_files import numbered_lines
+from nes2net.lib.storage.text_files import numbered_lines
 from nes2net.metrics.localisation.label_files import parse_seconds
 from nes2net.metrics.localisation.segments import Segment
 

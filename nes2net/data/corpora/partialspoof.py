@@ -16,7 +16,7 @@ from nes2net.data.corpora.layout import Files, ListedCorpus
 from nes2net.data.corpora.npy_dictionary import read_npy_dictionary
 from nes2net.data.corpora.segments import Uncovered, any_spoof, check_labels, check_resolution, covering_segments
 from nes2net.lib.errors import InputError, join_names, pluralise
-from nes2net.lib.files import AnyPath
+from nes2net.lib.storage.files import AnyPath
 from nes2net.metrics.localisation.label_files import read_reco2dur, read_rttm
 from nes2net.metrics.localisation.segments import BONAFIDE, SPOOF, Segment, SegmentsByUtterance
 

@@ -17,8 +17,8 @@ from unicodedata import normalize
 from nes2net.data.audio.files import note_once
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial
 from nes2net.lib.errors import InputError, check_known, join_names, one_line, pluralise, short_repr
-from nes2net.lib.remote import RemotePath, is_address
-from nes2net.lib.text_files import has_control, read_text_with_line_ends
+from nes2net.lib.storage.text_files import has_control, read_text_with_line_ends
+from nes2net.lib.web.remote import RemotePath, is_address
 
 #: In place of the name of a part, this word means the whole corpus.
 WHOLE = "all"

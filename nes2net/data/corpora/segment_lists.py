@@ -15,7 +15,7 @@ from nes2net.data.corpora.layout import ListedCorpus, Rows
 from nes2net.data.corpora.segments import Uncovered, any_spoof, check_labels, fill_gaps, labels_of
 from nes2net.data.corpora.trial import Trial
 from nes2net.lib.errors import concerning
-from nes2net.lib.files import AnyPath
+from nes2net.lib.storage.files import AnyPath
 from nes2net.metrics.localisation.segments import Segment, SegmentsByUtterance
 
 

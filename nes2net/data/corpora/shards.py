@@ -24,9 +24,11 @@ from nes2net.data.corpora.id_tables import LABELS
 from nes2net.data.corpora.protocol import WHOLE, NotFound
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial
 from nes2net.lib.errors import InputError, as_input_error, join_names, pluralise, readable_size, short_repr
-from nes2net.lib.files import AnyPath, Budget, is_stream
-from nes2net.lib.plain_data import parse_json
-from nes2net.lib.remote import (
+from nes2net.lib.process.this_process import enough_memory
+from nes2net.lib.storage.files import AnyPath, Budget, is_stream
+from nes2net.lib.storage.plain_data import parse_json
+from nes2net.lib.storage.text_files import decode_text
+from nes2net.lib.web.remote import (
     NUM_THREADS,
     RemotePath,
     address_of,
@@ -36,8 +38,6 @@ from nes2net.lib.remote import (
     is_remote,
     list_folder,
 )
-from nes2net.lib.text_files import decode_text
-from nes2net.lib.this_process import enough_memory
 
 #: Possible names of the column or entry that holds the id of a recording.
 IDS = ("utterance_id", "id", "utt_id", "__key__")
@@ -135,7 +135,7 @@ def shard_addresses(address: str) -> list[str]:
     """Return the address of a remote shard, of a series of shards, or of the shards in and below a folder or of a pattern.
 
     Only folders and patterns are asked for, with the errors of
-    :func:`~nes2net.lib.remote.list_folder`. Facts about a shard are asked for again.
+    :func:`~nes2net.lib.web.remote.list_folder`. Facts about a shard are asked for again.
     """
     if is_shard(_name_in(address)) and "*" not in address:
         addresses = expand_series(address)

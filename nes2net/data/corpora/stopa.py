@@ -10,7 +10,7 @@ from nes2net.data.corpora import protocol as files
 from nes2net.data.corpora.layout import Files, ListedCorpus
 from nes2net.data.corpora.trial import ENROLMENT_MODELS, SPOOF, Trial
 from nes2net.lib.errors import InputError, short_repr
-from nes2net.lib.text_files import numbered_lines
+from nes2net.lib.storage.text_files import numbered_lines
 
 _ENROLLED = ("AA01", "AA03", "AA05", "AA07", "AA10")
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from nes2net.data.audio.parts import RecordingPart
 from nes2net.lib.errors import InputError, check_setting, join_names, pluralise
-from nes2net.lib.terminal import check_one_line
+from nes2net.lib.output.terminal import check_one_line
 
 if TYPE_CHECKING:
     from nes2net.data.audio.packed import AnyRecording

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nes2net.lib.errors import InputError
-from nes2net.lib.progress import bootstrap_progress
+from nes2net.lib.output.progress import bootstrap_progress
 from nes2net.metrics.intervals import Interval, Resampling, check_draws, drawing_of_groups, percentiles, values_of_draws
 from nes2net.metrics.localisation.metrics import (
     ScoredUtterance,

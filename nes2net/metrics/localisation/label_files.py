@@ -19,9 +19,9 @@ from itertools import islice
 from pathlib import Path
 
 from nes2net.lib.errors import InputError, concerning, short_repr
-from nes2net.lib.files import AnyPath, read_bounded, write_text
-from nes2net.lib.terminal import printable
-from nes2net.lib.text_files import decode_text, numbered_lines, parse_float, read_rows, without_contradictions
+from nes2net.lib.output.terminal import printable
+from nes2net.lib.storage.files import AnyPath, read_bounded, write_text
+from nes2net.lib.storage.text_files import decode_text, numbered_lines, parse_float, read_rows, without_contradictions
 from nes2net.metrics.localisation.segments import Segment, SegmentsByUtterance, map_segments
 
 _FIELDS = "SPEAKER, utterance, channel, start, duration, <NA>, <NA>, label, <NA>, <NA>"

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from nes2net.lib.errors import InputError
-from nes2net.lib.options import Options
+from nes2net.lib.parts.options import Options
 
 
 class Aggregation(nn.Module, ABC):

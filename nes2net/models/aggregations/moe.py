@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from nes2net.lib.devices import at_least_float32, without_autocast
-from nes2net.lib.options import Size, UpTo64, UpTo1024, check_at_most
+from nes2net.lib.computing.devices import at_least_float32, without_autocast
+from nes2net.lib.parts.options import Size, UpTo64, UpTo1024, check_at_most
 from nes2net.models.aggregations.base import Aggregation
 
 _FLOOR = math.log(torch.finfo(torch.float64).eps)  # value of log 0 in the published code, −36.0437

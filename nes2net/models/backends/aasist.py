@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from nes2net.lib.options import FeatureDim, Logits
+from nes2net.lib.parts.options import FeatureDim, Logits
 from nes2net.models.backends.base import Backend, LogitLayer
 
 #: A class of linear layers, or of layers that replace them. The arguments are the numbers of inputs and of outputs.

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from nes2net.lib.options import FeatureDim, Logits, PartOption, UpTo64, UpTo1024
+from nes2net.lib.parts.options import FeatureDim, Logits, PartOption, UpTo64, UpTo1024
 from nes2net.models.backends.aasist import Aasist
 from nes2net.models.registry import create_head
 

@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import Field
 from torch import Tensor, nn
 
-from nes2net.lib.options import FeatureDim, Logits, PartOption, Probability, Size, at_most_states
+from nes2net.lib.parts.options import FeatureDim, Logits, PartOption, Probability, Size, at_most_states
 from nes2net.models.backends.layer_sum import LayerSum, LayerWeights
 from nes2net.models.backends.pooling import AttentiveStatisticsPooling
 from nes2net.models.registry import create_head

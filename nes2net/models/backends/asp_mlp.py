@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from nes2net.lib.options import FeatureDim, Logits, Size
+from nes2net.lib.parts.options import FeatureDim, Logits, Size
 from nes2net.models.backends.base import Backend, LogitLayer
 from nes2net.models.backends.pooling import AttentiveStatisticsPooling
 

@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF
-from nes2net.lib.devices import at_least_float32, without_autocast
+from nes2net.lib.computing.devices import at_least_float32, without_autocast
 from nes2net.lib.errors import InputError, pluralise
-from nes2net.lib.options import Options
+from nes2net.lib.parts.options import Options
 
 HiddenStates: TypeAlias = Sequence[Tensor]
 """Hidden states B×T×D of a front-end, one for each layer."""

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from nes2net.lib.options import FeatureDim, Logits, Preset, Probability, UpTo64, UpTo1000, UpTo4096, check_divides
+from nes2net.lib.parts.options import FeatureDim, Logits, Preset, Probability, UpTo64, UpTo1000, UpTo4096, check_divides
 from nes2net.models.backends.base import Backend, LogitLayer
 
 MAX_FRAMES = 10_000  # number of positions in the published table

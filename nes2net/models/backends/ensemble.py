@@ -8,9 +8,9 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from nes2net.lib.devices import at_least_float32, without_autocast
+from nes2net.lib.computing.devices import at_least_float32, without_autocast
 from nes2net.lib.errors import check_setting
-from nes2net.lib.options import FeatureDim, Logits, Size, UpTo1000, at_most_states
+from nes2net.lib.parts.options import FeatureDim, Logits, Size, UpTo1000, at_most_states
 from nes2net.models.backends.base import HiddenStates, LogitLayer
 from nes2net.models.backends.layer_sum import LayerSum
 

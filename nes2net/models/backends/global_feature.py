@@ -11,7 +11,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from nes2net.lib.options import FeatureDim, Logits, Probability, Size, Takes
+from nes2net.lib.parts.options import FeatureDim, Logits, Probability, Size, Takes
 from nes2net.models.backends.base import Backend, LogitLayer
 
 Even = Annotated[int, Field(ge=2, le=65_536, multiple_of=2), Takes("an even number from 2 to 65536")]

@@ -16,9 +16,9 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from nes2net.data.corpora.trial import BONAFIDE
-from nes2net.lib.devices import at_least_float32, without_autocast
+from nes2net.lib.computing.devices import at_least_float32, without_autocast
 from nes2net.lib.errors import InputError, join_names
-from nes2net.lib.options import ClassNames, PartOption, UpTo1000
+from nes2net.lib.parts.options import ClassNames, PartOption, UpTo1000
 from nes2net.models.backends.base import Backend, LogitLayer, ScoreRule, precise_linear
 
 Scale = Annotated[float, Field(gt=0, le=1e4)]

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nes2net.lib.devices import at_least_float32, without_autocast
+from nes2net.lib.computing.devices import at_least_float32, without_autocast
 
 _NOISE = 0.05  # initial values of splines are random, of magnitude at most _NOISE / number of grid cells
 

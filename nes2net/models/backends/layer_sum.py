@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nes2net.lib.devices import at_least_float32, without_autocast
+from nes2net.lib.computing.devices import at_least_float32, without_autocast
 from nes2net.models.backends.base import Backend, HiddenStates
 
 LayerWeights = Literal["sum", "softmax", "plain"]

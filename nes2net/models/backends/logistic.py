@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from nes2net.lib.options import FeatureDim, Logits
+from nes2net.lib.parts.options import FeatureDim, Logits
 from nes2net.models.backends.base import Backend, LogitLayer
 
 

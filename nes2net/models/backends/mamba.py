@@ -15,8 +15,8 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from nes2net.lib.devices import at_least_float32
-from nes2net.lib.options import FeatureDim, Logits, Takes, UpTo4096
+from nes2net.lib.computing.devices import at_least_float32
+from nes2net.lib.parts.options import FeatureDim, Logits, Takes, UpTo4096
 from nes2net.models.backends.base import Backend, LogitLayer
 from nes2net.models.backends.selective_scan import selective_scan
 

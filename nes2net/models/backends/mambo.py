@@ -14,8 +14,8 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from nes2net.lib.devices import at_least_float32, without_autocast
-from nes2net.lib.options import FeatureDim, Logits, Probability, UpTo64, UpTo1024, UpTo4096, check_divides
+from nes2net.lib.computing.devices import at_least_float32, without_autocast
+from nes2net.lib.parts.options import FeatureDim, Logits, Probability, UpTo64, UpTo1024, UpTo4096, check_divides
 from nes2net.models.backends.base import Backend, LogitLayer
 from nes2net.models.backends.mamba import NORM_EPS, Mixer, draw_delta_bias
 from nes2net.models.backends.state_space_dual import state_space_dual

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from torch import Tensor, nn
 
-from nes2net.lib.options import FeatureDim, Logits, PartOption, Size, Takes
+from nes2net.lib.parts.options import FeatureDim, Logits, PartOption, Size, Takes
 from nes2net.models.backends.frame_backend import FrameBackend, Utterance
 from nes2net.models.backends.heads import OneClassColumnHead, OneClassHead
 from nes2net.models.registry import create_head

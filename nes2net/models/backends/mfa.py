@@ -9,7 +9,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from nes2net.lib.options import FeatureDim, Logits, Size, at_most_states
+from nes2net.lib.parts.options import FeatureDim, Logits, Size, at_most_states
 from nes2net.models.backends.base import Backend, HiddenStates, LogitLayer
 from nes2net.models.backends.pooling import AttentiveStatisticsPooling, Pooling
 

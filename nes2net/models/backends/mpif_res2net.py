@@ -11,7 +11,16 @@ from pydantic import AfterValidator, Field
 from torch import Tensor, nn
 
 from nes2net.lib.errors import InputError
-from nes2net.lib.options import FeatureDim, Logits, PartOption, Takes, UpTo64, UpTo4096, check_at_most, odd_or_zero
+from nes2net.lib.parts.options import (
+    FeatureDim,
+    Logits,
+    PartOption,
+    Takes,
+    UpTo64,
+    UpTo4096,
+    check_at_most,
+    odd_or_zero,
+)
 from nes2net.models.backends.base import Backend
 from nes2net.models.registry import create_head
 

@@ -11,7 +11,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from nes2net.lib.errors import InputError
-from nes2net.lib.options import Probability, Takes, UpTo64, at_most_states, multiple_of
+from nes2net.lib.parts.options import Probability, Takes, UpTo64, at_most_states, multiple_of
 from nes2net.models.aggregations.base import gated_sum
 from nes2net.models.backends.base import Backend, HiddenStates
 from nes2net.models.backends.heads import P2SGradHead

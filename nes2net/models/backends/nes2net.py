@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from pydantic import AfterValidator, Field
 from torch import Tensor, nn
 
-from nes2net.lib.options import (
+from nes2net.lib.parts.options import (
     FeatureDim,
     Logits,
     Preset,

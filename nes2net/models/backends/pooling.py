@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from nes2net.lib.devices import at_least_float32
+from nes2net.lib.computing.devices import at_least_float32
 
 
 class Pooling(nn.Module):

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from nes2net.lib.options import FeatureDim, Logits, Probability, UpTo64, UpTo1000, check_divides, multiple_of
+from nes2net.lib.parts.options import FeatureDim, Logits, Probability, UpTo64, UpTo1000, check_divides, multiple_of
 from nes2net.models.aggregations.base import gated_sum
 from nes2net.models.backends.base import Backend, HiddenStates
 from nes2net.models.backends.conformer import MAX_FRAMES, ConformerBlock, Encoder, HeadTokenAttention

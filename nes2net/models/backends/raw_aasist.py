@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nes2net.lib.options import Logits, Preset, Takes
+from nes2net.lib.parts.options import Logits, Preset, Takes
 from nes2net.models.backends.aasist import SpectroTemporalGraph, residual_encoder
 
 

@@ -10,7 +10,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from nes2net.lib.errors import InputError
-from nes2net.lib.options import Follows, Takes, at_most_states
+from nes2net.lib.parts.options import Follows, Takes, at_most_states
 from nes2net.models.aggregations.base import gated_sum
 from nes2net.models.backends.base import Backend, HiddenStates, LogitLayer
 

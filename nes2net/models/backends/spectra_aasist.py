@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from nes2net.lib.options import FeatureDim, Logits, Size
+from nes2net.lib.parts.options import FeatureDim, Logits, Size
 from nes2net.models.backends.aasist import (
     GraphAttention,
     GraphPool,

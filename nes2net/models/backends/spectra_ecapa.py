@@ -8,7 +8,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from nes2net.lib.options import FeatureDim, Logits, Size
+from nes2net.lib.parts.options import FeatureDim, Logits, Size
 from nes2net.models.backends.base import Backend, LogitLayer
 from nes2net.models.backends.spectra_aasist import Bridge
 

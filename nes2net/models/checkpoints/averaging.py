@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from nes2net.lib.errors import InputError, join_names, refuse
-from nes2net.lib.progress import ProgressDisplay
+from nes2net.lib.output.progress import ProgressDisplay
 from nes2net.models.checkpoints.state_dict import (
     COUNTERS,
     WEIGHTS,

@@ -19,7 +19,7 @@ import torch
 
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF
 from nes2net.lib.errors import InputError, check_known, join_names, short_repr
-from nes2net.lib.files import is_absent
+from nes2net.lib.storage.files import is_absent
 from nes2net.models.checkpoints.huggingface import CONFIG_FILE, check_only, read_configuration, read_weights
 from nes2net.models.checkpoints.state_dict import StateDict
 from nes2net.models.registry import create_frontend

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from nes2net.lib.errors import InputError, short_repr
-from nes2net.lib.options import Options
+from nes2net.lib.parts.options import Options
 from nes2net.models.checkpoints.model_types import check_type, is_openai
 from nes2net.models.checkpoints.state_dict import StateDict, only_state_dict_in, renamed, state_dict_of
 from nes2net.models.checkpoints.torch_file import read_torch_file

@@ -17,9 +17,9 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from nes2net.lib.errors import InputError, first_line, join_names, short_repr
-from nes2net.lib.files import is_absent, replacing, temporary_folder, writing, writing_folder
-from nes2net.lib.options import Options
-from nes2net.lib.yaml_text import read_yaml_file
+from nes2net.lib.parts.options import Options
+from nes2net.lib.storage.files import is_absent, replacing, temporary_folder, writing, writing_folder
+from nes2net.lib.storage.yaml_text import read_yaml_file
 from nes2net.models.checkpoints.classification import DETECTOR_FILE, describe_other_folder
 from nes2net.models.checkpoints.huggingface import (
     CONFIG_FILE,

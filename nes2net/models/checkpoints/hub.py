@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
 from nes2net.lib.errors import InputError, join_names, readable_size, short_repr
-from nes2net.lib.hub import HUB_PAGES, HUB_PREFIX, check_fetched, hub_errors
-from nes2net.lib.terminal import print_note
+from nes2net.lib.output.terminal import print_note
+from nes2net.lib.web.hub import HUB_PAGES, HUB_PREFIX, check_fetched, hub_errors
 from nes2net.models.checkpoints.classification import DETECTOR_FILE
 from nes2net.models.checkpoints.folder import HEAD
 from nes2net.models.checkpoints.huggingface import ADAPTER_FILE, MODEL_FILES, WEIGHT_PATTERNS

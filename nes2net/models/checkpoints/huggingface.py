@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from nes2net.lib.errors import InputError, as_input_error, join_names, short_repr
-from nes2net.lib.files import is_absent
-from nes2net.lib.options import Options
-from nes2net.lib.plain_data import read_json
+from nes2net.lib.parts.options import Options
+from nes2net.lib.storage.files import is_absent
+from nes2net.lib.storage.plain_data import read_json
 from nes2net.models.checkpoints.fairseq import Pretraining, to_fairseq
 from nes2net.models.checkpoints.model_types import MODEL_TYPES, check_type, from_transformers
 from nes2net.models.checkpoints.state_dict import StateDict, load_state_dict, renamed

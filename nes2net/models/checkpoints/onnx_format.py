@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
 from nes2net.lib.errors import InputError, readable_size, short_repr
-from nes2net.lib.files import Budget, check_arrived
+from nes2net.lib.storage.files import Budget, check_arrived
 
 _MAX_FILE_BYTES = 2**31 - 1  # number of bytes; protobuf allows no larger message
 _MAX_NUMBERS = 1_000_000  # most numbers outside tensors in a file; XLS-R 300M with Nes2Net-X has fewer than 100,000

@@ -17,10 +17,10 @@ from pathlib import Path
 from pydantic import RootModel
 
 from nes2net.lib.errors import InputError, Unfinished
-from nes2net.lib.files import is_absent, make_folder, sha256_of, write_text
-from nes2net.lib.hub import HUB_PAGES, check_fetched, hub_errors
-from nes2net.lib.plain_data import read_json_as
-from nes2net.lib.terminal import print_note
+from nes2net.lib.output.terminal import print_note
+from nes2net.lib.storage.files import is_absent, make_folder, sha256_of, write_text
+from nes2net.lib.storage.plain_data import read_json_as
+from nes2net.lib.web.hub import HUB_PAGES, check_fetched, hub_errors
 from nes2net.models.checkpoints.published_file import COMMIT, PublishedFile
 
 _MAX_RECORD = 10_000  # bytes
@@ -171,7 +171,7 @@ class Shelf:
         from huggingface_hub import constants  # start-up
         from huggingface_hub.utils import WeakFileLock  # start-up
 
-        from nes2net.lib.http_files import HttpFiles, RemoteFile  # start-up
+        from nes2net.lib.web.http_files import HttpFiles, RemoteFile  # start-up
 
         if constants.HF_HUB_OFFLINE:
             raise InputError("HF_HUB_OFFLINE is set")
@@ -192,7 +192,7 @@ class Shelf:
         Raises:
             InputError: if the digests differ.
         """
-        from nes2net.lib.http_files import digests_of  # start-up
+        from nes2net.lib.web.http_files import digests_of  # start-up
 
         sha256 = revision = ""
         size = None

@@ -24,8 +24,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from nes2net.lib.errors import InputError, expecting, join_names, short_repr
-from nes2net.lib.files import check_arrived, replacing, writing
-from nes2net.lib.this_process import usable_processors
+from nes2net.lib.process.this_process import usable_processors
+from nes2net.lib.storage.files import check_arrived, replacing, writing
 from nes2net.models.checkpoints.torch_file import check_file, read_torch_file
 from nes2net.models.checkpoints.unpickling import Record, plain
 

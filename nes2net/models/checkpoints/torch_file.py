@@ -23,9 +23,9 @@ import torch
 from torch import Tensor
 
 from nes2net.lib.errors import InputError, first_line
-from nes2net.lib.files import Budget, check_arrived
-from nes2net.lib.guarded_pickle import Exceeded, Refused
-from nes2net.lib.this_process import is_out_of_memory
+from nes2net.lib.process.this_process import is_out_of_memory
+from nes2net.lib.storage.files import Budget, check_arrived
+from nes2net.lib.storage.guarded_pickle import Exceeded, Refused
 from nes2net.models.checkpoints.unpickling import Record, TensorUnpickler
 
 #: A function that returns a storage. The arguments are the key and the number of bytes of the storage.

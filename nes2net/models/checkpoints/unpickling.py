@@ -22,9 +22,9 @@ import torch
 from torch import Tensor
 
 from nes2net.lib.errors import InputError, short_repr
-from nes2net.lib.files import Budget
-from nes2net.lib.guarded_pickle import GuardedUnpickler, Refused
-from nes2net.lib.plain_data import MAX_BYTES, MAX_DEPTH, MAX_NUMBER_BITS, MAX_VALUES
+from nes2net.lib.storage.files import Budget
+from nes2net.lib.storage.guarded_pickle import GuardedUnpickler, Refused
+from nes2net.lib.storage.plain_data import MAX_BYTES, MAX_DEPTH, MAX_NUMBER_BITS, MAX_VALUES
 
 # Name of a storage class of PyTorch → type of the numbers in such a storage.
 _STORAGES = {

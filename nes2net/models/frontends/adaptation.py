@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from nes2net.lib.errors import InputError, check_known, refuse, short_repr
-from nes2net.lib.options import Options, Probability, Takes, UpTo1000, UpTo4096, check_at_most, check_options
+from nes2net.lib.parts.options import Options, Probability, Takes, UpTo1000, UpTo4096, check_at_most, check_options
 from nes2net.models.checkpoints.state_dict import rename_in_place
 from nes2net.models.frontends.base import Frontend
 

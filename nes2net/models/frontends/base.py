@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint as recomputed
 
 from nes2net.lib.errors import InputError
-from nes2net.lib.options import Default, Options, check_options
+from nes2net.lib.parts.options import Default, Options, check_options
 from nes2net.models.checkpoints.mel_encoders import as_float32
 from nes2net.models.checkpoints.state_dict import StateDict, check_fit
 

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from nes2net.lib.errors import MissingLibrary
-from nes2net.lib.installation import how_to_install
-from nes2net.lib.options import Options
+from nes2net.lib.parts.options import Options
+from nes2net.lib.process.installation import how_to_install
 from nes2net.models.checkpoints.fairseq import to_fairseq
 from nes2net.models.checkpoints.state_dict import rename_in_place
 from nes2net.models.frontends.base import Layers

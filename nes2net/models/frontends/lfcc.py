@@ -10,7 +10,7 @@ from pydantic import Field
 from torch import Tensor
 
 from nes2net.data.audio.waveform import SAMPLE_RATE
-from nes2net.lib.options import UpTo1024, check_at_most
+from nes2net.lib.parts.options import UpTo1024, check_at_most
 from nes2net.models.frontends.spectrum import HopLength, LeadingSamples, PreEmphasis, SpectralFrontend, WindowLength
 
 Filters = UpTo1024

@@ -8,7 +8,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from nes2net.lib.options import check_at_most
+from nes2net.lib.parts.options import check_at_most
 from nes2net.models.frontends.spectrum import HopLength, LeadingSamples, PreEmphasis, SpectralFrontend, WindowLength
 
 #: Value of the option ``window`` → function that makes the window.

@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from nes2net.lib.devices import at_least_float32, without_autocast
-from nes2net.lib.options import Options, check_divides
+from nes2net.lib.computing.devices import at_least_float32, without_autocast
+from nes2net.lib.parts.options import Options, check_divides
 from nes2net.models.checkpoints.mel_encoders import Family, read_mel_encoder
 from nes2net.models.frontends.base import Frontend, Layers
 from nes2net.models.frontends.onednn import with_onednn

@@ -29,7 +29,7 @@ from pkgutil import resolve_name
 from typing import Any
 
 from nes2net.lib.errors import InputError, short_repr
-from nes2net.lib.files import AnyPath, is_absent
+from nes2net.lib.storage.files import AnyPath, is_absent
 from nes2net.models.checkpoints.model_types import MODEL_TYPES
 from nes2net.models.checkpoints.published_file import PublishedFile
 
@@ -268,7 +268,7 @@ def __getattr__(name: str) -> Any:
     """
     if name not in SIZES:
         raise AttributeError(f"module {__name__} has no attribute {name}")
-    from nes2net.lib.options import Default, Preset  # imported late, so that listing names needs no pydantic
+    from nes2net.lib.parts.options import Default, Preset  # imported late, so that listing names needs no pydantic
 
     size = SIZES[name]
     constructor = resolve_name(_CLASSES[size.frontend])

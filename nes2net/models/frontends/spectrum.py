@@ -9,8 +9,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from nes2net.lib.devices import at_least_float32, without_autocast
-from nes2net.lib.options import Probability, check_at_most
+from nes2net.lib.computing.devices import at_least_float32, without_autocast
+from nes2net.lib.parts.options import Probability, check_at_most
 from nes2net.models.frontends.base import Frontend, Layers, UsedSamples, check_hop_length
 
 WindowLength = Annotated[int, Field(ge=16, le=16_384)]

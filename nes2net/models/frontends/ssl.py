@@ -20,7 +20,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nes2net.lib.options import (
+from nes2net.lib.parts.options import (
     OFF,
     UNSCALED,
     Options,

@@ -10,7 +10,7 @@ import torch
 from pydantic import AfterValidator, Field
 from torch import Tensor, nn
 
-from nes2net.lib.options import OFF, Options, Probability, Size, Takes, odd_or_zero
+from nes2net.lib.parts.options import OFF, Options, Probability, Size, Takes, odd_or_zero
 from nes2net.models.checkpoints.mel_encoders import W2V_BERT2
 from nes2net.models.checkpoints.model_types import from_transformers
 from nes2net.models.frontends.base import UsedSamples

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from nes2net.data.audio.waveform import SAMPLE_RATE
-from nes2net.lib.options import OFF, Options, Probability, Size, Takes
+from nes2net.lib.parts.options import OFF, Options, Probability, Size, Takes
 from nes2net.models.checkpoints.mel_encoders import FRAMES_PER_SECOND, WHISPER
 from nes2net.models.checkpoints.model_types import from_transformers
 from nes2net.models.frontends.base import UsedSamples

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from nes2net.data.audio.remarks import NO_VOICE
 from nes2net.lib.errors import check_setting, pluralise
-from nes2net.lib.times import clock, plain_duration, readable_duration
+from nes2net.lib.output.times import clock, plain_duration, readable_duration
 from nes2net.scoring.decisions.decision import CANNOT_TELL, Decider, Decision, clipping_factor
 from nes2net.scoring.decisions.evidence import Evidence, Running
 from nes2net.scoring.decisions.population import Traits

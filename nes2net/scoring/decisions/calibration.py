@@ -21,10 +21,10 @@ from pydantic import AfterValidator, ConfigDict, Field, FiniteFloat, RootModel
 
 from nes2net.data.audio.waveform import MAX_CROP_SAMPLES, SAMPLE_RATE
 from nes2net.lib.errors import InputError, check_setting, pluralise, refuse
-from nes2net.lib.files import Unchanged, json_text, write_output
-from nes2net.lib.plain_data import read_json_as
-from nes2net.lib.progress import ProgressDisplay
-from nes2net.lib.terminal import printable
+from nes2net.lib.output.progress import ProgressDisplay
+from nes2net.lib.output.terminal import printable
+from nes2net.lib.storage.files import Unchanged, json_text, write_output
+from nes2net.lib.storage.plain_data import read_json_as
 from nes2net.metrics import (
     compute_act_dcf,
     compute_cllr,

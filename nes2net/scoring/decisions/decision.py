@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from nes2net.data.audio.speech import SPEECH_RULE
 from nes2net.lib.errors import InputError, check_setting, with_flag_names
-from nes2net.lib.terminal import printable_name
+from nes2net.lib.output.terminal import printable_name
 from nes2net.metrics import wilson_interval
 from nes2net.metrics.dcf import act_dcf_threshold
 from nes2net.scoring.decisions.calibration import LinearCalibration, Llrs

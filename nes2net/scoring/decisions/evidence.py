@@ -10,7 +10,7 @@ from typing import Annotated, Any, NamedTuple
 from pydantic import Field, FiniteFloat, ValidationError
 
 from nes2net.lib.errors import InputError, check_setting
-from nes2net.lib.plain_data import StrictModel, first_problem
+from nes2net.lib.storage.plain_data import StrictModel, first_problem
 from nes2net.scoring.decisions.decision import Decider, Unlike
 from nes2net.scoring.decisions.population import Traits
 

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat, Strict, ValidationError
 
 from nes2net.lib.errors import InputError, check_known, check_setting, join_names, pluralise
-from nes2net.lib.plain_data import read_json_as
+from nes2net.lib.storage.plain_data import read_json_as
 from nes2net.metrics.classes import threshold_accepting_95
 
 LogitScore = Literal["log_odds", "max_logit", "energy", "sme"]

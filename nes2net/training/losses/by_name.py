@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 
-from nes2net.lib.contracts import PartCheck
 from nes2net.lib.errors import InputError
-from nes2net.lib.options import Model, Options, name_and_options, with_options
+from nes2net.lib.parts.contracts import PartCheck
+from nes2net.lib.parts.options import Model, Options, name_and_options, with_options
 from nes2net.models.backends.base import Backend
 from nes2net.models.registry import heads
 from nes2net.training.losses.criterion import Criterion

@@ -11,10 +11,10 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from nes2net.lib.contracts import check_rows
-from nes2net.lib.devices import at_least_float32
+from nes2net.lib.computing.devices import at_least_float32
 from nes2net.lib.errors import InputError, pluralise
-from nes2net.lib.options import Options, Takes
+from nes2net.lib.parts.contracts import check_rows
+from nes2net.lib.parts.options import Options, Takes
 
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from nes2net.lib.options import Probability
+from nes2net.lib.parts.options import Probability
 from nes2net.training.losses.criterion import (
     ClassWeighted,
     ClassWeights,

@@ -17,7 +17,7 @@ from pydantic import Field
 from torch import Tensor
 
 from nes2net.lib.errors import InputError
-from nes2net.lib.options import Options, Size, Takes
+from nes2net.lib.parts.options import Options, Size, Takes
 from nes2net.models.backends.heads import (
     AngularHead,
     CosineHead,

@@ -10,8 +10,8 @@ from pydantic import (
     model_validator,
 )
 
-from nes2net.lib.conditions import NotWith, UsedWith
 from nes2net.lib.errors import refuse
+from nes2net.lib.parts.conditions import NotWith, UsedWith
 from nes2net.training.recipes.section import AlsoCalled, Probability, Section, Source, Speed, Text
 
 

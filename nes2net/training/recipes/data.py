@@ -14,10 +14,10 @@ from pydantic import Field, model_validator
 
 from nes2net.data.audio.waveform import ASVSPOOF_SAMPLES, MAX_CROP_SAMPLES
 from nes2net.data.corpora.protocol import find_repeated
-from nes2net.lib.conditions import NotWith, UsedWith
 from nes2net.lib.errors import InputError, refuse
-from nes2net.lib.options import Takes
-from nes2net.lib.remote import CACHE_BYTES
+from nes2net.lib.parts.conditions import NotWith, UsedWith
+from nes2net.lib.parts.options import Takes
+from nes2net.lib.web.remote import CACHE_BYTES
 from nes2net.training.recipes.section import (
     AboveZero,
     Alias,

@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 from pydantic.json_schema import JsonSchemaValue
 
-from nes2net.lib.docstrings import docstring_of
 from nes2net.lib.errors import InputError, did_you_mean
-from nes2net.lib.options import what_it_takes
+from nes2net.lib.parts.docstrings import docstring_of
+from nes2net.lib.parts.options import what_it_takes
 from nes2net.training.recipes.reading import PACKAGED, RecipeNotes
 from nes2net.training.recipes.recipe import ITEMS, SECTIONS, Recipe
 from nes2net.training.recipes.section import Section, suggest_key

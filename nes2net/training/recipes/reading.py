@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Annotated, Any, TypeAlias
 
 from nes2net.lib.errors import InputError, did_you_mean, short_repr
-from nes2net.lib.files import has_no_file
-from nes2net.lib.options import Takes
-from nes2net.lib.yaml_text import read_value, read_yaml_file, set_value
+from nes2net.lib.parts.options import Takes
+from nes2net.lib.storage.files import has_no_file
+from nes2net.lib.storage.yaml_text import read_value, read_yaml_file, set_value
 from nes2net.training.recipes.data import CorpusConfig, alias_of
 from nes2net.training.recipes.recipe import DEFAULT_MODEL, Recipe, recipe_from_dict
 from nes2net.training.recipes.section import Section, Source, Text

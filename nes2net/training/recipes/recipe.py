@@ -13,7 +13,7 @@ from pydantic import (
 )
 
 from nes2net.lib.errors import InputError, refuse, short_repr
-from nes2net.lib.options import Options, Takes, check_model
+from nes2net.lib.parts.options import Options, Takes, check_model
 from nes2net.training.recipes.augment import AugmentConfig
 from nes2net.training.recipes.data import CorpusConfig, DataConfig
 from nes2net.training.recipes.section import AlsoCalled, FolderPart, Section, Source, Text

@@ -24,9 +24,9 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, ErrorDetails
 
-from nes2net.lib.conditions import Condition, check_conditions
 from nes2net.lib.errors import InputError, did_you_mean, nearest, short_repr, with_flag_names
-from nes2net.lib.options import Takes, what_it_takes
+from nes2net.lib.parts.conditions import Condition, check_conditions
+from nes2net.lib.parts.options import Takes, what_it_takes
 
 
 def _as_text(value: Any) -> str:

@@ -6,9 +6,9 @@ from typing import Annotated
 
 from pydantic import model_validator
 
-from nes2net.lib.conditions import NotWith, UsedWith
 from nes2net.lib.errors import refuse
-from nes2net.lib.options import Takes
+from nes2net.lib.parts.conditions import NotWith, UsedWith
+from nes2net.lib.parts.options import Takes
 from nes2net.training.recipes.section import Count, NotNegative, Probability, Section, Source, Text
 
 #: Number of samples in 10 ms at 16 kHz; a label describes a frame of this length.

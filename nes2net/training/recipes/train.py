@@ -9,9 +9,9 @@ from pydantic import (
     model_validator,
 )
 
-from nes2net.lib.conditions import NotWith, UsedWith
 from nes2net.lib.errors import refuse
-from nes2net.lib.options import Takes
+from nes2net.lib.parts.conditions import NotWith, UsedWith
+from nes2net.lib.parts.options import Takes
 from nes2net.training.recipes.section import (
     AboveZero,
     AlsoCalled,

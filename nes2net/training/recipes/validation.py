@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from nes2net.lib.conditions import NotWith, UsedWith
+from nes2net.lib.parts.conditions import NotWith, UsedWith
 from nes2net.training.recipes.section import AlsoCalled, Count, Flag, Section, Source, Text
 from nes2net.training.recipes.train import Precision
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from nes2net.data.corpora.trial import BONAFIDE, Trial
 from nes2net.detector import Detector
 from nes2net.lib.errors import InputError, refuse, short_repr
-from nes2net.lib.options import Options
+from nes2net.lib.parts.options import Options
 from nes2net.models.checkpoints.state_dict import check_fit
 from nes2net.models.distillation import HALVES, OneClassDistillation, Similarity, TeacherStudent
 from nes2net.models.provenance import Provenance

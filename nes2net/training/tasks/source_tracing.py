@@ -14,7 +14,7 @@ from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial, class_name, class
 from nes2net.detector import Detector
 from nes2net.evaluation.classes import ERROR_TITLE
 from nes2net.lib.errors import InputError, join_names, pluralise
-from nes2net.lib.terminal import print_note
+from nes2net.lib.output.terminal import print_note
 from nes2net.scoring.decisions.known import KnownThreshold
 from nes2net.training.measures import ERROR_RATES, Figures, Measure, Validated
 from nes2net.training.objective import Objective, Outcome, Part

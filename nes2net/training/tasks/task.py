@@ -12,7 +12,7 @@ from typing import ClassVar, NamedTuple
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial
 from nes2net.detector import Detector
 from nes2net.lib.errors import InputError, join_names, nearest, short_repr
-from nes2net.lib.options import name_and_options
+from nes2net.lib.parts.options import name_and_options
 from nes2net.scoring.system_scores import check_system_scores
 from nes2net.training.dataset import Tensors
 from nes2net.training.frame_labels import FrameLabels

@@ -6,7 +6,7 @@ import torch
 
 from nes2net import Detector
 from nes2net.apps.bench.benchmark import Measured, Stage, measure, speed_table
-from nes2net.lib.flops import count_flops
+from nes2net.lib.computing.flops import count_flops
 
 
 def test_the_benchmark_counts_utterances_seconds_of_audio_and_operations_of_each_stage(detector, tmp_path):

@@ -12,7 +12,7 @@ from conftest import load_detector
 
 from nes2net import Detector
 from nes2net.apps.export.formats import export
-from nes2net.lib.files import exclusive_lock
+from nes2net.lib.storage.files import exclusive_lock
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from builders import PATIENCE
 from builders.voices import voice
 
 from nes2net import Detector
-from nes2net.lib.installation import requirement
+from nes2net.lib.process.installation import requirement
 from nes2net.scoring.decisions.calibration import LinearCalibration, ScoredBy
 
 

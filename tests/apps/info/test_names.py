@@ -11,7 +11,7 @@ from nes2net.apps.info import costs, names
 from nes2net.apps.info.overview import STORED, STORED_CARDS, stored_overview
 from nes2net.apps.info.part_options import option_rows
 from nes2net.data.registry import corpora
-from nes2net.lib.options import options_of
+from nes2net.lib.parts.options import options_of
 from nes2net.models.frontends.sizes import SIZES
 from nes2net.models.published_models import PUBLISHED_MODELS
 from nes2net.models.registry import backends, create_frontend, frontends

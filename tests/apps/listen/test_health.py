@@ -15,7 +15,7 @@ from websockets.sync.client import connect
 
 from nes2net.apps.listen.server import Server
 from nes2net.apps.listen.settings import ServerSettings
-from nes2net.lib.http_server import address_of, listening_socket
+from nes2net.lib.web.http_server import address_of, listening_socket
 
 
 def get(url, path, **headers):

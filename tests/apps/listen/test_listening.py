@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nes2net.apps.listen.listening import Block, Gone, Listening
-from nes2net.lib.files import json_text
+from nes2net.lib.storage.files import json_text
 from nes2net.scoring.decisions import Decider, Evidence, load
 from nes2net.scoring.stream import TimedWindow
 

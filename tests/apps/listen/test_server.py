@@ -36,7 +36,7 @@ from websockets.sync.server import ServerConnection
 
 from nes2net.apps.listen import server as server_module
 from nes2net.data.audio.pcm import RawAudio
-from nes2net.lib.http_server import Listener
+from nes2net.lib.web.http_server import Listener
 
 
 def lines_until_lost(url, call):

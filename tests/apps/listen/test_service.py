@@ -36,7 +36,7 @@ from nes2net.apps.listen import saved_calls
 from nes2net.apps.listen import server as server_module
 from nes2net.apps.listen.listening import Listening
 from nes2net.apps.listen.saved_calls import SavedCalls
-from nes2net.lib.service_log import logging_as
+from nes2net.lib.web.service_log import logging_as
 
 
 def counts(url):

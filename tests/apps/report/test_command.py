@@ -15,7 +15,7 @@ from builders.unfit import write_unfit
 from builders.voices import voice
 from conftest import load_detector, seeded_detector
 
-from nes2net.lib import progress
+from nes2net.lib.output import progress
 from nes2net.scoring.decisions import load
 
 NAME = "<b>x&y.wav"

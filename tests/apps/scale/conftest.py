@@ -2,7 +2,7 @@
 
 import pytest
 
-from nes2net.lib import remote
+from nes2net.lib.web import remote
 
 
 @pytest.fixture(autouse=True)

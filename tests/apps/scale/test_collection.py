@@ -18,7 +18,7 @@ from nes2net.apps.scale.sources import UNKNOWN, Shard, shards_of
 from nes2net.cli.main import main
 from nes2net.data.corpora.trial import Trial
 from nes2net.evaluation.judgements import Scores
-from nes2net.lib.installation import how_to_install
+from nes2net.lib.process.installation import how_to_install
 from nes2net.scoring.corpus import ScoringSettings, judge_trials
 from nes2net.scoring.engine import BatchResult, RunSettings, run_over
 from nes2net.scoring.journal import Row

@@ -23,8 +23,8 @@ from builders.voices import voice
 from nes2net import Detector
 from nes2net.apps.serve import decoding
 from nes2net.apps.serve.desk import Desk
-from nes2net.lib.http_server import listening_socket
-from nes2net.lib.stop_signals import StopSignals
+from nes2net.lib.process.stop_signals import StopSignals
+from nes2net.lib.web.http_server import listening_socket
 from nes2net.scoring.decisions import Population, Traits
 from nes2net.scoring.decisions.calibration import LinearCalibration
 

@@ -16,8 +16,8 @@ from builders.page_requests import send, wav
 from conftest import REPOSITORY, repository_text
 
 from nes2net.apps.serve.desk import Desk, Limits
-from nes2net.lib.service_log import logging_as, tell
-from nes2net.lib.stop_signals import StopSignals
+from nes2net.lib.process.stop_signals import StopSignals
+from nes2net.lib.web.service_log import logging_as, tell
 from nes2net.scoring.decisions import Decider
 
 pytestmark = needs_serve

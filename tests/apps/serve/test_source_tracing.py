@@ -3,7 +3,7 @@
 from builders import needs_serve
 from builders.source_tracing import REFUSED, save_tracing_detector
 
-from nes2net.lib.http_server import listening_socket
+from nes2net.lib.web.http_server import listening_socket
 
 
 @needs_serve

@@ -18,7 +18,7 @@ from builders.hostile.making import maker
 from builders.recordings import encode, load_excerpt, measure_audio, noise
 from nes2net.data.audio.cache import AudioCache
 from nes2net.data.audio.read import MeasuredAudio, load_audio, stream_audio
-from nes2net.lib.this_process import peak_bytes
+from nes2net.lib.process.this_process import peak_bytes
 from nes2net.scoring.waveforms import WaveformReader
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from builders.hostile import Case, nes2net, onnx_files
 from builders.hostile.making import maker, written
 from nes2net.data.corpora.shards import CORPUS
-from nes2net.lib.unpacking import unpack
+from nes2net.lib.storage.unpacking import unpack
 from nes2net.training.augmentation import effects_of
 from nes2net.training.recipes.recipe import recipe_from_dict
 

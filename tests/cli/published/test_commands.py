@@ -16,7 +16,7 @@ import torch
 from builders import genuine_checkpoint
 
 from nes2net import Detector, create_frontend
-from nes2net.lib.devices import choose_device
+from nes2net.lib.computing.devices import choose_device
 
 REPOSITORY = Path(__file__).parents[3]
 

@@ -17,7 +17,7 @@ from nes2net.data.audio import cache as cache_module
 from nes2net.data.audio.cache import AudioCache
 from nes2net.data.audio.parts import RecordingPart, choose
 from nes2net.data.audio.read import load_audio
-from nes2net.lib.files import replacing
+from nes2net.lib.storage.files import replacing
 
 SAMPLES = 0.3 * np.random.default_rng(0).standard_normal((9000, 3))
 # Name: rate, channels, subtype.

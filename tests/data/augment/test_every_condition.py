@@ -20,7 +20,7 @@ from nes2net.data.augment.latent import LatentAugmentation
 from nes2net.data.augment.specmix import Specmix
 from nes2net.data.registry import effects
 from nes2net.lib.errors import MissingLibrary
-from nes2net.lib.installation import how_to_install
+from nes2net.lib.process.installation import how_to_install
 
 NAMES = []
 for name in effects._built_in:

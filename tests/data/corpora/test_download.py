@@ -18,7 +18,7 @@ from nes2net.cli.main import main
 from nes2net.data.corpora import in_the_wild
 from nes2net.data.corpora.corpus import Download
 from nes2net.data.corpora.download import RECORD, fetch_all, plan_downloads
-from nes2net.lib.http_files import HttpFiles
+from nes2net.lib.web.http_files import HttpFiles
 
 
 def zipped(members):

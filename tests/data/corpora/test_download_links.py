@@ -13,7 +13,7 @@ from builders.hub_server import serving
 from nes2net.data.corpora import in_the_wild
 from nes2net.data.corpora.corpus import Download
 from nes2net.data.corpora.download import fetch_all, plan_downloads
-from nes2net.lib.http_files import HttpFiles
+from nes2net.lib.web.http_files import HttpFiles
 
 
 @pytest.fixture

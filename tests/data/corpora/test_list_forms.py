@@ -75,7 +75,7 @@ def test_a_list_in_a_gzip_file_that_is_cut_off_is_refused(tmp_path):
 
 
 def test_a_list_in_a_gzip_file_that_grows_beyond_the_limit_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("nes2net.lib.text_files.MAX_BYTES", 1000)
+    monkeypatch.setattr("nes2net.lib.storage.text_files.MAX_BYTES", 1000)
     path = tmp_path / "cuts.jsonl.gz"
     path.write_bytes(gzip.compress(b" " * 2000))
     with input_error("1,000 bytes when decompressed"):

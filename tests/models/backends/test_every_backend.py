@@ -17,7 +17,7 @@ from numpy.testing import assert_allclose
 from torch import nn
 from torch.testing import assert_close
 
-from nes2net.lib.options import Input, fit_options
+from nes2net.lib.parts.options import Input, fit_options
 from nes2net.models import registry
 
 LAYERS = 5

@@ -7,7 +7,7 @@ import torch
 from builders import assert_near, golden, input_error
 from builders import golden_backends as gb
 
-from nes2net.lib.options import Input, fit_options
+from nes2net.lib.parts.options import Input, fit_options
 from nes2net.models.backends.sls import SLS
 
 

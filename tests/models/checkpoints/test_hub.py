@@ -6,7 +6,7 @@ from builders import input_error
 from builders.hub_server import serving, spoil, use_cache
 
 from nes2net import Detector
-from nes2net.lib import http_files
+from nes2net.lib.web import http_files
 from nes2net.models.checkpoints.hub import download
 
 

@@ -10,7 +10,7 @@ from torch.func import hessian, jacfwd, jacrev, vmap
 from torch.testing import assert_close
 
 from nes2net import create_frontend
-from nes2net.lib.flops import count_flops
+from nes2net.lib.computing.flops import count_flops
 from nes2net.models.frontends import onednn
 from nes2net.models.frontends.onednn import OneDNNLinear
 from nes2net.models.frontends.ssl import SMALL

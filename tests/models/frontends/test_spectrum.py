@@ -10,7 +10,7 @@ from builders import assert_near, input_error
 from numpy.testing import assert_allclose
 
 from nes2net import Detector, create_frontend
-from nes2net.lib.options import options_of
+from nes2net.lib.parts.options import options_of
 from nes2net.models.registry import frontends
 
 SPECTRAL = ["lps", "lfcc"]

@@ -9,7 +9,7 @@ from torch import nn
 from torch._dynamo.utils import counters
 
 from nes2net import create_frontend
-from nes2net.lib.options import options_of
+from nes2net.lib.parts.options import options_of
 from nes2net.models.quantisation import quantise
 from nes2net.models.registry import frontends
 

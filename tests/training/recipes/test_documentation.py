@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from nes2net.cli.main import main
-from nes2net.lib.yaml_text import read_yaml
+from nes2net.lib.storage.yaml_text import read_yaml
 from nes2net.training.recipes.data import CorpusConfig, DataConfig
 from nes2net.training.recipes.documentation import SCHEMA, all_keys, json_schema
 from nes2net.training.recipes.reading import PACKAGED, load_recipe, packaged_recipes

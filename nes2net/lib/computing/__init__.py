@@ -1,0 +1,1 @@
+"""Devices, and networks as work for them."""

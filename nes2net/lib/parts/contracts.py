@@ -1,0 +1,87 @@
+"""Compare what a part of another package is and returns with its contract, and word the faults."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from traceback import extract_tb
+from typing import Any
+
+from nes2net.lib.errors import BrokenPart, InputError, first_line, pluralise, short_repr
+from nes2net.lib.process.this_process import is_out_of_memory
+
+
+@dataclass(frozen=True)
+class PartCheck:
+    """Calls the methods of the part ``subject``; a fault is a :class:`BrokenPart`."""
+
+    subject: str
+
+    def that(self, fits: bool, opening: str, value: Any, expected: str) -> None:
+        """Raise :class:`BrokenPart` unless ``fits``; ``opening`` begins the sentence about ``value``."""
+        if not fits:
+            raise BrokenPart(
+                f"{self.subject}: {opening} {describe_value(value)}; expected {expected}", remedy="correct the part"
+            )
+
+    def call(self, part: Any, method: str, *arguments: Any, **options: Any) -> Any:
+        with blame_part(self.subject, method, InputError):
+            return getattr(part, method)(*arguments, **options)
+
+    def shape(self, method: str, value: Any, shape: Sequence[int | None] = (), why: str = "") -> None:
+        """Check the shape of a returned tensor, with None for any size; ``why`` explains it."""
+        sizes = (
+            tuple(value.shape) if hasattr(value, "isfinite") else ("none",)
+        )  # never fits; a NumPy array, for example
+        fits = len(sizes) == len(shape) and all(wanted in (None, size) for size, wanted in zip(sizes, shape))
+        words = " × ".join("any" if size is None else str(size) for size in shape)
+        self.that(fits, f"{method} returned", value, f"a tensor of {words or 'one number'}{why}")
+
+    def tensor(self, method: str, value: Any, shape: Sequence[int | None] = (), why: str = "") -> None:
+        """Check that a returned tensor has this :meth:`shape` and is finite."""
+        self.shape(method, value, shape, why)
+        is_finite = bool(value.isfinite().all())
+        self.that(is_finite, f"{method} returned NaN or infinity in", value, "a tensor of finite numbers")
+
+
+@contextmanager
+def blame_part(subject: str, method: str, *errors: type[Exception]) -> Iterator[None]:
+    """Turn errors in the code of a part into :class:`BrokenPart`; an InputError only if in ``errors``."""
+    try:
+        yield
+    except Exception as error:  # the code of another package may raise any error
+        is_for_user = isinstance(error, InputError) and not isinstance(error, errors)
+        if isinstance(error, BrokenPart) or is_for_user or is_out_of_memory(error):
+            raise
+        # Name the last line outside of nes2net and PyTorch.
+        places = [""]
+        package_folder = str(Path(__file__).parents[2])
+        for line in extract_tb(error.__traceback__):
+            if not line.filename.startswith(package_folder) and "/torch/" not in line.filename:
+                places.append(f" ({Path(line.filename).name}, line {line.lineno})")
+        problem = f"{method} raised {type(error).__name__}: {first_line(error)}"
+        raise BrokenPart(f"{subject}: {problem}{places[-1]}", remedy="correct the part, or tell its author") from error
+
+
+def check_rows(outputs: Any, count: int, subject: str = "the detector") -> None:
+    """Raise :class:`BrokenPart` unless ``subject`` computed ``count`` rows, which are matched to recordings by their order."""
+    if len(outputs) != count:
+        raise BrokenPart(
+            f"{subject}: {pluralise(len(outputs), 'row')} for a batch of {count}; expected one for each",
+            remedy="correct its parts of other packages",
+        )
+
+
+def describe_value(value: Any) -> str:
+    """Describe a value for a message.
+
+    >>> import torch
+    >>> describe_value(torch.zeros(2, 3)), describe_value(int), describe_value(None)
+    ('a tensor (2, 3) of float32', 'int', 'None')
+    """
+    if hasattr(value, "shape") and hasattr(value, "dtype"):
+        words = "an array" if type(value).__name__ == "ndarray" else "a tensor"
+        return f"{words} {tuple(value.shape)} of {str(value.dtype).removeprefix('torch.')}"
+    return getattr(value, "__name__", "") or short_repr(value)

@@ -1,0 +1,223 @@
+"""Tables of names: a :class:`Registry` finds parts, corpora, commands and others by name, also those of other packages.
+
+Each package has its tables in a module ``registry``; the command line and the recipes use the same
+names. A name stands for ``"module:attribute"``, which is imported when first needed, so that
+listing names is fast. Installed packages add names by entry points (see docs/extending.md).
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
+from functools import cached_property
+from importlib.metadata import EntryPoint, entry_points
+from pkgutil import resolve_name
+from typing import Any, Generic, Literal, TypeVar
+
+from nes2net.lib.errors import InputError, check_known, one_line, refuse
+from nes2net.lib.output.terminal import print_note
+from nes2net.lib.parts.contracts import PartCheck, blame_part
+from nes2net.lib.parts.source_text import spec_of
+
+#: Key of the packages of parts in checkpoints and records (:func:`packages_of`).
+PACKAGES_KEY = "packages"
+T = TypeVar("T")
+
+
+def without_missing_modules(table: Mapping[str, str]) -> dict[str, str]:
+    """Omit names whose module does not exist, because users may delete apps, tasks and judgements."""
+    return {name: target for name, target in table.items() if spec_of(target.partition(":")[0])}
+
+
+class Registry(Generic[T]):
+    """A table of names, each of which stands for an object in a module, such as a factory of parts or a corpus.
+
+    Args:
+        kind: the word for a registered object in messages, such as ``"back-end"``.
+        table: name → ``"module:attribute"``.
+        base: the class of the parts of other packages, as ``"module:class"``.
+        registers: what a name stands for: a subclass of ``base``, a subclass or a function that
+            builds a part (``"factory"``), or an instance.
+        given: parameters of the constructor that nes2net sets; all others must have defaults.
+        group: name of the entry points, after ``nes2net.``.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        group: str,
+        table: dict[str, str],
+        base: str,
+        *,
+        registers: Literal["class", "factory", "instance"] = "class",
+        given: Sequence[str] = (),
+    ) -> None:
+        self.kind = kind
+        self.group = f"nes2net.{group}"
+        self.base = base
+        self.registers = registers
+        self.given = given
+        self._built_in = table
+
+    @cached_property
+    def _added(self) -> dict[str, list[EntryPoint]]:
+        added: dict[str, list[EntryPoint]] = {}  # _check_owner() removes names
+        for point in entry_points(group=self.group):
+            added.setdefault(point.name, []).append(point)
+        return added
+
+    @cached_property
+    def _table(self) -> dict[str, str]:
+        """Name → ``"module:attribute"``; built-in names take precedence."""
+        return {**{name: points[0].value for name, points in self._added.items()}, **self._built_in}
+
+    def names(self, *, installed: bool = True) -> list[str]:
+        """List all names, sorted; only built-in ones unless ``installed``."""
+        return sorted(self._table if installed else self._built_in)
+
+    def target(self, name: str) -> str:
+        return self._table[name]
+
+    def is_built_in(self, name: str) -> bool:
+        return name in self._built_in
+
+    def package_of(self, name: str) -> str:
+        """Return distribution and version of the package that adds ``name``; empty if unknown."""
+        points = [] if name in self._built_in else self._added.get(name, [])
+        return " and ".join(f"{point.dist.name} {point.dist.version}" for point in points if point.dist)
+
+    def subject(self, name: str) -> str:
+        """Describe a part for messages: ``back-end 'mean_frame' (package my-parts 0.1)``."""
+        package = self.package_of(name)
+        return f"{self.kind} '{name}' (package {package})" if package else f"{self.kind} '{name}'"
+
+    def guard(self, name: str, method: str = "its constructor") -> AbstractContextManager[None]:
+        """Make a context in which an error in another package's code becomes one line."""
+        return nullcontext() if name in self._built_in else blame_part(self.subject(name), method)
+
+    def check_part(self, name: str, part: T, check_length: Callable[..., None], *facts: Any) -> T:
+        """Return ``part``, after checking what it computes if it belongs to another package."""
+        if name not in self._built_in:
+            from nes2net.lib.parts.part_checks import check_part  # imported late, because it imports torch
+
+            check_part(self.subject(name), part, check_length, *facts)
+        return part
+
+    def add(self, name: str, target: str) -> None:
+        """Register ``target``; raise :class:`InputError` if the name is taken or it is not ``"module:attribute"``."""
+        refuse(
+            (
+                not all(target.partition(":")),
+                f"{self.kind} '{name}' is registered as '{target}': write 'module:attribute'",
+            ),
+            (
+                name in self._table,
+                f"{self.kind} '{name}' is registered already as {self._table.get(name)}: choose another name",
+            ),
+        )
+        self._table[name] = target  # not built in, so that :meth:`check` applies
+
+    def get(self, name: str) -> Any:
+        """Import the object that is registered under ``name``.
+
+        Raises:
+            InputError: if the name is unknown, several packages add it, or the object of an
+                installed package cannot be imported or breaks its contract.
+        """
+        check_known([name], self._table, f"unknown {self.kind}", "nes2net info")
+        self._check_owner(name)
+        if name in self._built_in:
+            return resolve_name(self._built_in[name])
+        try:
+            registered = resolve_name(self._table[name])
+        except Exception as error:  # the code of another package may raise any error
+            raise InputError(
+                f"{self.subject(name)} cannot be imported from {self._table[name]} ({one_line(str(error))}): correct the "
+                f"entry point of the installed package that names it, group {self.group}, or uninstall the package"
+            ) from error
+        self.check(name, registered)
+        return registered
+
+    def find(self, name: str) -> Any | None:
+        """Import an object as :meth:`get` does; None if unknown or broken."""
+        with suppress(InputError):
+            return self.get(name) if name in self._table else None
+        return None
+
+    def _check_owner(self, name: str) -> None:
+        """Refuse a name of several packages. If a package adds a built-in name, print a note once."""
+        points = self._added.get(name, [])
+        owners = sorted(f"{point.dist.name} {point.dist.version} ({point.value})" for point in points if point.dist)
+        if owners and name in self._built_in:
+            del self._added[name]  # so that the note comes once
+            print_note(
+                f"{self.kind} '{name}' is built into nes2net, so that of {' and '.join(owners)} cannot be used: its "
+                "author has to choose another name"
+            )
+        elif len(owners) > 1:
+            raise InputError(
+                f"{self.kind} '{name}' is added by {' and by '.join(owners)}: uninstall all of these packages but one"
+            )
+
+    def check(self, name: str, registered: Any) -> None:
+        """Check what the entry point ``name`` of another package names, before a part is built.
+
+        Raises:
+            BrokenPart: if ``registered`` is not of the declared class, or its constructor cannot be called.
+        """
+        check = PartCheck(self.subject(name))
+        part_class = type(registered) if self.registers == "instance" else registered
+        fits = self.registers == "factory" and callable(registered)
+        if inspect.isclass(part_class):
+            fits = issubclass(part_class, resolve_name(self.base))
+        check.that(fits, "its entry point names", registered, f"a part of the class {self.base}")
+        if self.registers == "instance":
+            return
+        for argument in inspect.signature(registered).parameters.values():
+            is_free = argument.default is not argument.empty or argument.name in self.given
+            is_free = is_free or argument.kind in (argument.VAR_KEYWORD, argument.VAR_POSITIONAL)
+            check.that(is_free, "its constructor has no default for", argument.name, "one, because it is an option")
+
+    def import_factory(self, name: str, options: Mapping[str, Any]) -> Any:
+        """Import the factory ``name`` after checking ``options``, also those that nes2net sets.
+
+        Raises:
+            InputError: if a name or option is unknown, or the factory does not allow a value.
+        """
+        from nes2net.lib.parts.options import check_options  # imported late, so that listing names needs no pydantic
+
+        factory = self.get(name)
+        owner = f"{self.kind} '{name}'"
+        parameters = inspect.signature(factory).parameters
+        if not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+            check_known(options, parameters, f"{owner} has no option", f"nes2net info {name}")
+        check_options(factory, options, owner)
+        return factory
+
+    def create(self, name: str, **options: Any) -> T:
+        """Build the part ``name`` by :meth:`import_factory`; raise :class:`InputError` also if it is too large."""
+        from nes2net.lib.computing.module_size import limit_size  # imported late, so that listing names needs no torch
+
+        factory = self.import_factory(name, options)
+        with limit_size(f"{self.kind} '{name}'"), self.guard(name):
+            return factory(**options)
+
+
+def packages_of(parts: Iterable[tuple[Registry, str]]) -> dict[str, str]:
+    """List the packages of ``parts`` that are not built in: ``"back-end mean_frame"`` → ``"my-parts 0.1"``."""
+    packages = {f"{registry.kind} {name}": registry.package_of(name) for registry, name in parts}
+    return {part: package for part, package in packages.items() if package}
+
+
+def check_installed(owner: str, packages: Any, registries: Sequence[Registry]) -> None:
+    """Raise :class:`InputError` if a part of ``packages``, which the file ``owner`` names, is not installed."""
+    named = packages if isinstance(packages, dict) else {}
+    for registry in registries:
+        for part in named.keys() - {f"{registry.kind} {name}" for name in registry.names()}:
+            if part.startswith(registry.kind):
+                package = str(named[part])
+                raise InputError(
+                    f"{owner} needs {part}, which no installed package provides; it was part of {package}: pip install "
+                    f"{package.partition(' ')[0]}"
+                )

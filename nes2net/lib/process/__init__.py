@@ -1,0 +1,1 @@
+"""This process, those of ``torchrun``, and workers."""

@@ -1,0 +1,325 @@
+"""Workers: processes that read data for the process that computes."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from multiprocessing import get_start_method, parent_process
+from multiprocessing.connection import wait
+from multiprocessing.process import BaseProcess
+from multiprocessing.queues import Queue
+from multiprocessing.util import Finalize, is_exiting
+from pathlib import Path
+from types import FrameType
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, get_worker_info
+from tqdm import tqdm
+
+from nes2net.lib.errors import Explained, InputError, Unfinished, first_line, readable_size, with_flag_names
+from nes2net.lib.process.search_path import secure_multiprocessing
+from nes2net.lib.process.this_process import usable_processors
+
+_PATIENCE = 1800.0  # longest time in seconds to wait for a batch; decoding hours of audio takes less
+_GRACE = 5.0  # seconds to wait for a batch after a signal
+_LOOK = 1.0  # seconds between two checks of workers and signals while waiting for a batch
+_SHARED_MEMORY = Path("/dev/shm")
+
+
+def usable_workers(num_workers: int) -> int:
+    return max(0, min(num_workers, usable_processors()))
+
+
+def stack_shared(rows: Sequence[Tensor]) -> Tensor:
+    """Stack ``rows`` as ``torch.stack`` does; in a worker, put the result into shared memory.
+
+    If shared memory is full, the result goes through a pipe. PyTorch would move it to shared memory
+    later, in a thread; if that failed, the main process would wait for the batch for ever.
+    """
+    if get_worker_info() is None:
+        return torch.stack(tuple(rows))
+    try:
+        storage = torch.UntypedStorage._new_shared(len(rows) * rows[0].nbytes)  # as PyTorch's default_collate does
+    except (OSError, RuntimeError) as error:
+        if leftover := re.search(r"/(torch_\w+)", str(error)):  # remove the file that PyTorch failed to fill
+            (_SHARED_MEMORY / leftover[1]).unlink(missing_ok=True)
+        return cast(Tensor, _Piped(torch.stack(tuple(rows)).numpy()))
+    shared = torch.empty(0, dtype=rows[0].dtype).set_(storage).view(len(rows), *rows[0].shape)
+    return torch.stack(tuple(rows), out=shared)
+
+
+class _Piped:
+    """Sends a tensor through a pipe; unpickling makes the tensor again."""
+
+    arrived = False
+    """Whether this process has received a tensor through a pipe."""
+
+    def __init__(self, array: np.ndarray) -> None:
+        self.array = array
+
+    def __reduce__(self) -> tuple:
+        return _unpickle_piped, (self.array,)
+
+
+def _unpickle_piped(array: np.ndarray) -> Tensor:
+    _Piped.arrived = True  # in the main process
+    return torch.from_numpy(array)
+
+
+class Loader(DataLoader[Any]):
+    """A ``DataLoader`` that raises an error, instead of hanging, when a worker dies.
+
+    Args:
+        batches: for each batch, the indices of its items in ``dataset``.
+        collate: makes a batch from a list of items; it must stack tensors by :func:`stack_shared`.
+        num_workers: 0 to read in this process.
+        setting: the setting for the number of workers, for messages.
+
+    Iterating raises:
+        InputError: if the machine cannot start the workers, or cannot open more files.
+        Unfinished: if a worker ended or hangs, or if no batch comes within 5 s after SIGTERM.
+        KeyboardInterrupt: if no batch comes within 5 s after SIGINT.
+    """
+
+    _told = False  # whether the warning about full shared memory was printed
+
+    def __init__(
+        self,
+        dataset: Dataset[Any],
+        batches: Iterable[list[Any]],
+        collate: Callable[[list[Any]], Any],
+        num_workers: int,
+        *,
+        pin_memory: bool = False,
+        setting: str = "num_workers",
+    ) -> None:
+        num_workers = usable_workers(num_workers)
+        secure_multiprocessing()
+        options: dict[str, Any] = {}
+        if num_workers:
+            # Up to 8 workers prefetch 8 batches together. A batch of 64 utterances of 4 s takes 16 MB; with a GPU, this is
+            # pinned memory.
+            options["prefetch_factor"] = max(1, min(2, 8 // num_workers))
+            options["worker_init_fn"] = _set_up_worker
+            options["timeout"] = _PATIENCE
+        super().__init__(
+            dataset,
+            batch_sampler=batches,
+            collate_fn=collate,
+            pin_memory=pin_memory,
+            num_workers=num_workers,
+            persistent_workers=num_workers > 0,
+            # PyTorch draws a seed when it starts workers. A separate generator for this draw keeps
+            # the global generator, which dropout uses, unchanged.
+            generator=torch.Generator().manual_seed(0),
+            **options,
+        )
+        self.setting = setting
+        self.worker_processes: list[BaseProcess] = []  # empty until they start
+
+    def __iter__(self) -> Any:
+        if not self.num_workers:
+            return super().__iter__()
+        with _watch_workers_and_signals(self._check_workers) as early:  # signals during the start
+            self._check_workers()
+            try:
+                if not self.worker_processes:
+                    _check_locks(self.num_workers)
+                batches = super().__iter__()
+            except (OSError, RuntimeError) as error:
+                raise self._too_many_workers("the workers cannot be started", first_line(error)) from None
+        if not self.worker_processes:
+            self.worker_processes = batches._workers  # type: ignore[attr-defined]
+            # At the end of the program, multiprocessing waits until the workers end. Because of exitpriority, it calls
+            # _kill_workers before it waits.
+            Finalize(self, _kill_workers, args=(self.worker_processes,), exitpriority=0)
+        return self._read_batches(batches, early)
+
+    def _read_batches(self, batches: Any, early: list[tuple[int, float]]) -> Iterator[Any]:
+        while True:
+            try:
+                batch = self._next_batch(batches, early)
+            except StopIteration:
+                return
+            if _Piped.arrived and not Loader._told:
+                Loader._told = True
+                text = f"warning: shared memory is full, so reading is slower: {self._remedy()}"
+                tqdm.write(with_flag_names(text), file=sys.stderr)
+            early = []
+            yield batch
+
+    def _next_batch(self, batches: Any, early: list[tuple[int, float]]) -> Any:
+        """Wait for the next batch, but not if a worker ends, a signal comes, or the wait is too long.
+
+        Args:
+            early: signals that came while the workers were started, as (number, time).
+        """
+        began = time.monotonic()
+        with _watch_workers_and_signals(self._check_workers) as signals:
+            signals += early
+            while True:
+                self._check_workers()
+                # A short time-out for this call only: the next call may still get the batch. The public setting
+                # ``timeout`` also applies at the start of a pass, where PyTorch's iterator fails for good after a
+                # time-out.
+                batches._timeout = _LOOK
+                try:
+                    return next(batches)
+                except StopIteration:
+                    raise
+                except Exception as error:
+                    if isinstance(error, (OSError, EOFError)):  # the connection broke: a worker may be dying
+                        dying = wait([worker.sentinel for worker in self.worker_processes], timeout=_LOOK)
+                        for worker in self.worker_processes:
+                            if worker.sentinel in dying:
+                                worker.join()
+                    self._check_workers()
+                    if "Too many open files" in str(error):
+                        raise self._too_many_workers(
+                            "too many files are open for more batches", "see ulimit -n"
+                        ) from None
+                    if isinstance(error, Explained) and "Original Traceback" in error.problem:
+                        # PyTorch has put the worker's traceback before the message, which is its last line.
+                        error.problem = error.problem.splitlines()[-1].partition(": ")[2]
+                    if not str(error).startswith("DataLoader timed out"):
+                        raise
+                finally:
+                    batches._timeout = _PATIENCE
+                now = time.monotonic()
+                if signals and now - signals[0][1] >= _GRACE:
+                    if signals[0][0] == signal.SIGINT:
+                        raise KeyboardInterrupt
+                    raise Unfinished(
+                        "stopped by SIGTERM while waiting for audio; the same command resumes from the work done"
+                    )
+                if now - began >= _PATIENCE:
+                    raise Unfinished(
+                        f"the workers that read audio have delivered nothing for {_PATIENCE / 60:.0f} minutes, most "
+                        "likely because a disk or a network hangs; the same command resumes from the work done"
+                    )
+
+    def _check_workers(self) -> None:
+        status = next((worker.exitcode for worker in self.worker_processes if worker.exitcode is not None), None)
+        if status is None:
+            return
+        name = signal.Signals(-status).name if status < 0 else f"exit status {status}"
+        if name == "SIGKILL":
+            why = f"was killed ({name}), most likely because memory ran out: {self._remedy()}"
+        elif name == "SIGBUS":
+            why = f"was killed ({name}), most likely because shared memory is full: {self._remedy()}"
+        else:
+            why = f"ended ({name}): see its message above, or try `{self.setting}=0`"
+        raise Unfinished(f"a worker that reads audio {why}; the same command resumes from the work done")
+
+    def _too_many_workers(self, problem: str, reason: str) -> InputError:
+        return InputError(f"{problem} ({reason}): {self._remedy()}; the same command resumes from the work done")
+
+    def _remedy(self) -> str:
+        fewer = f"lower `{self.setting}` (now {self.num_workers})"
+        try:
+            size = readable_size(shutil.disk_usage(_SHARED_MEMORY).total)
+        except OSError:  # another system
+            return fewer
+        return f"{fewer}, or enlarge {_SHARED_MEMORY} (now {size}; docker run --shm-size=8g)"
+
+
+def _check_locks(num_workers: int) -> None:
+    """Raise :class:`OSError` if shared memory is too full; PyTorch would also print a traceback."""
+    # A queue has three locks, and PyTorch makes one for each worker, besides some others.
+    _ = [torch.multiprocessing.Lock() for _ in range(3 * num_workers + 8)]
+
+
+@contextmanager
+def _watch_workers_and_signals(check: Callable[[], None]) -> Iterator[list[tuple[int, float]]]:
+    """Call ``check`` when a child process ends; yield a list that gets each SIGINT and SIGTERM as (number, time).
+
+    PyTorch's own handler for the end of a child may raise in the middle of a step; this context
+    replaces it. Only signals with a handler in Python are recorded, and only in the main thread. An
+    earlier signal is listed with the present time if its handler is a method of an object with its
+    number as ``requested``.
+    """
+    signals: list[tuple[int, float]] = []
+    watching = True
+    if threading.current_thread() is not threading.main_thread():
+        yield signals
+        return
+
+    def handle_child_end(number: int, frame: FrameType | None) -> None:
+        if watching:  # not while the handlers are restored
+            check()
+        call_replaced_handler(number, frame)
+
+    def record_signal(number: int, frame: FrameType | None) -> None:
+        signals.append((number, time.monotonic()))
+        # Call the handler last, because it may raise. During a fork, Python ignores the exception.
+        call_replaced_handler(number, frame)
+
+    def call_replaced_handler(number: int, frame: FrameType | None) -> None:
+        handler = replaced_handlers[number]  # or SIG_DFL, SIG_IGN, None
+        if callable(handler):
+            handler(number, frame)
+
+    replaced_handlers: dict[int, Any] = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    handlers = {number: record_signal for number, handler in replaced_handlers.items() if callable(handler)}
+    if sys.platform != "win32":
+        replaced_handlers[signal.SIGCHLD] = signal.getsignal(signal.SIGCHLD)
+        handlers[signal.SIGCHLD] = handle_child_end
+    try:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            if not signals and getattr(getattr(replaced_handlers[number], "__self__", None), "requested", 0) == number:
+                signals.append((number, time.monotonic()))
+        try:
+            yield signals
+        finally:  # stop watching, so that ``check`` cannot raise while the handlers are restored
+            watching = False
+    finally:
+        for number in handlers:
+            signal.signal(number, replaced_handlers[number])
+
+
+def _set_up_worker(_number: int) -> None:
+    """Let a worker ignore SIGINT and SIGTERM, which go to all processes.
+
+    The main process finishes its step and ends the workers.
+    """
+
+    def end_worker(error: Exception, _batch: Any) -> None:
+        print(f"a batch could not be handed over: {first_line(error)}", file=sys.stderr, flush=True)
+        os._exit(1)  # otherwise the main process would wait for the lost batch for ever
+
+    parent = parent_process()
+    if get_start_method() == "fork" and parent is not None and os.getppid() != parent.pid:
+        os._exit(0)  # the main process is already dead, which PyTorch would not notice
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    Queue._on_queue_feeder_error = staticmethod(end_worker)  # type: ignore[attr-defined]
+    # End at once: otherwise, the worker would wait until the main process takes the last batches, even if that was
+    # killed.
+    Finalize(None, os._exit, args=(0,), exitpriority=100)
+
+
+def _kill_workers(workers: list[BaseProcess]) -> None:
+    """Kill workers: at once at the program's end, otherwise after a second."""
+
+    def kill() -> None:
+        for worker in workers:
+            worker.kill()
+
+    if is_exiting():
+        kill()
+    else:  # give workers time to end: a worker that is killed while it ends may leave a lock for which PyTorch waits
+        timer = threading.Timer(_LOOK, kill)
+        timer.daemon = True
+        timer.start()

@@ -1,0 +1,79 @@
+"""Health and metrics of a server, and whether a failure is the request's fault or the server's."""
+
+from __future__ import annotations
+
+import errno
+import time
+from tempfile import gettempdir
+from typing import Literal, TypeAlias
+
+from prometheus_client import CollectorRegistry, Counter, Info, ProcessCollector, generate_latest
+from pydantic import ConfigDict, with_config
+from typing_extensions import TypedDict  # before Python 3.12, pydantic refuses the type of `typing`
+
+from nes2net.lib.errors import BrokenPart, InputError
+from nes2net.lib.output.terminal import printable
+from nes2net.lib.process.this_process import is_out_of_memory
+from nes2net.lib.web.service_log import LOGGER
+from nes2net.version import __version__
+
+#: State of a server.
+Status: TypeAlias = Literal["ready", "loading", "stopping", "full"]
+_OF_SERVER = (OSError, MemoryError, ImportError, BrokenPart)  # no request is at fault for these errors
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_FULL_FOR = 60.0  # seconds after a full disk in which a server says so
+
+
+@with_config(ConfigDict(extra="forbid", use_attribute_docstrings=True))
+class Health(TypedDict):
+    """Whether the server accepts recordings or calls."""
+
+    status: Status
+    """State of the server: `ready` with HTTP status 200; `loading`, `stopping` and `full` (in the last minute, its disk
+    was full) with HTTP status 503."""
+    model: str
+    """Name of the detector."""
+
+
+class Metrics:
+    """Counts for Prometheus; subclasses add counts to :attr:`registry`."""
+
+    _full_until = 0.0  # by the monotonic clock
+    state: Status = "loading"
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        self._facts = Info("nes2net", "The detector, and how it computes.", registry=self.registry)
+        self.requests = Counter(
+            "nes2net_requests", "HTTP requests by route and status.", ["route", "status"], registry=self.registry
+        )
+        self._faults = Counter("nes2net_faults", "Faults of the server by error.", ["error"], registry=self.registry)
+
+    def describe(self, model: str, precision: str, device: object) -> None:
+        facts = {"model": printable(model), "version": __version__, "precision": precision, "device": str(device)}
+        self._facts.info(facts)
+        self.state = "ready"
+
+    def health(self, model: str) -> tuple[int, Health]:
+        """HTTP status and answer of ``/health``."""
+        status = self.state
+        if status == "ready" and time.monotonic() < self._full_until:
+            status = "full"
+        return 200 if status == "ready" else 503, Health(status=status, model=printable(model))
+
+    def failure(self, error: Exception) -> tuple[int, str]:
+        """Return the HTTP status, below 500 if the request is at fault, and the words; log a fault of the server."""
+        cause = error.__cause__ or error
+        if isinstance(error, InputError) and not (isinstance(cause, _OF_SERVER) or is_out_of_memory(cause)):
+            return error.http_status, str(error)
+        name = type(cause).__name__
+        self._faults.labels(name).inc()
+        LOGGER.error("the server failed (%s)", name, exc_info=error)
+        if isinstance(cause, OSError) and cause.errno in _FULL:
+            self._full_until = time.monotonic() + _FULL_FOR
+            return 507, f"not scored: the disk of the server is full ({gettempdir()}); try again later"
+        return 500, f"not scored: the server failed ({name})"
+
+    def text(self) -> bytes:
+        return generate_latest(self.registry)
