@@ -15,6 +15,7 @@ if [ "${1:-}" = --changed ]; then
   case ${1:-} in "" | -*) ;; *) base=$1; shift ;; esac
   files=$("${VENV:-.venv}/bin/python" scripts/changed_tests.py "$base")
   [ -n "$files" ] || { echo "no test is concerned by what changed since $base"; exit 0; }
+  printf 'testing %s\n' $files
   set -- $files "$@"  # no path of a test has a space
 fi
 # A process that is done takes tests from another one, which may be busy with one of minutes.

@@ -13,10 +13,11 @@ from types import ModuleType
 import pytest
 from _pytest.doctest import DoctestModule
 
+gc.disable()  # until everything is imported
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(REPOSITORY / folder) for folder in ("tests", "scripts", "scripts/benchmarks")]
 
-from builders import shared_path  # noqa: E402
+from builders import processor_seconds, shared_path  # noqa: E402
 
 # Half of hypothesis's examples, where a test does not say otherwise, the same in each run, and as long as they take. A
 # machine for the tests of a GPU may lack it.
@@ -54,8 +55,13 @@ def pytest_collect_file():
     return [collector for collector in (yield) if not isinstance(collector, DoctestModule)]
 
 
+def pytest_configure(config):
+    config.pluginmanager.register(processor_seconds)
+
+
 def pytest_addoption(parser):
     parser.addoption("--allowed-skips", type=Path, metavar="FILE", help="fail if more tests skip than FILE allows")
+    parser.addoption("--seconds", type=Path, metavar="FILE", help="fail if a test file takes longer than FILE says")
     parser.addoption(
         "--passed", type=Path, metavar="FILE", help="omit the tests that FILE lists, or list those that pass"
     )
@@ -76,6 +82,9 @@ def pytest_sessionfinish(session):
     if passed_file is not None and not passed_file.exists():
         reports = session.config.pluginmanager.get_plugin("terminalreporter").stats.get("passed", [])
         passed_file.write_text("".join(f"{report.nodeid}\n" for report in reports), encoding="utf-8")
+    seconds_file = session.config.option.seconds
+    if seconds_file is not None and not processor_seconds.check_or_record(seconds_file):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
     if session.config.option.allowed_skips is None:
         return
     import yaml
