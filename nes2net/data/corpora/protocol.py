@@ -258,7 +258,9 @@ def _with_found_names(trials: list[Trial]) -> list[Trial]:
     """Let a list name ``a\\\\b.flac`` if the recording is ``a/b.FLAC``, or accents in another form of Unicode."""
     names_in = functools.cache(_names_by_form)
     for index, trial in enumerate(trials):
-        path = str(trial.path or "")
+        if trial.path is None:
+            continue
+        path = str(trial.path)
         posix_path = path.replace("\\", "/")
         for spelling in (path, normalize("NFC", posix_path), normalize("NFD", posix_path)):
             folder, name = os.path.split(spelling)
