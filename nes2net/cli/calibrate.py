@@ -29,14 +29,7 @@ if TYPE_CHECKING:
     from nes2net.actions.calibration import Calibrated
     from nes2net.scoring.decisions.calibration import LinearCalibration
 
-# Name of a figure → heading of its column, and the factor by which the figure is multiplied: 100 for percent.
-_COLUMNS = {
-    "eer": ("EER %", 100),
-    "min_dcf": ("minDCF", 1),
-    "act_dcf": ("actDCF", 1),
-    "min_cllr": ("min Cllr", 1),
-    "cllr": ("Cllr", 1),
-}
+_FIGURES = ("eer", "min_dcf", "act_dcf", "min_cllr", "cllr")
 
 
 @dataclass(frozen=True)
@@ -456,9 +449,12 @@ def _weights_lines(calibration: LinearCalibration) -> list[str]:
 
 
 def _print_figures(rows: list[tuple[str, dict]], warnings: Sequence[str], *written: str | None) -> None:
-    lines = [["", *(heading for heading, _ in _COLUMNS.values())]]
+    from nes2net.evaluation.tables import column
+
+    columns = [column(name, digits=4) for name in _FIGURES]
+    lines = [["", *(measure.heading for measure in columns)]]
     for name, values in rows:
-        lines.append([name, *(f"{factor * values[column]:.4f}" for column, (_, factor) in _COLUMNS.items())])
+        lines.append([name, *(measure.write(values[measure.name], in_text=True) for measure in columns)])
     widths = [max(len(name) for name, *_ in lines), 10]
     if rows:
         say(*(table_line(line, widths, gap=0) for line in lines))

@@ -407,7 +407,7 @@ def corpora_table(eers: Mapping[str, float], groups: Mapping[str, float], pooled
         pooled: EER of all trials together; None if not known.
     """
     highest = max(eers, key=eers.__getitem__)
-    rows = [["corpus", "EER %", ""]]
+    rows = [["corpus", EER.heading, ""]]
     for name, eer in eers.items():
         rows.append([name, percent(eer, 3), "worst" if name == highest else ""])
     rows.append(["mean", percent(sum(eers.values()) / len(eers), 3), ""])

@@ -40,6 +40,7 @@ from nes2net.evaluation.tables import (
     Row,
     Table,
     bootstrap_options,
+    column,
     with_best,
 )
 from nes2net.evaluation.transfer import (
@@ -66,13 +67,13 @@ ASV_SCORES = "speaker-verification scores"
 _POOLED = (
     EER,
     THRESHOLD,
-    Measure("min_tdcf", "min t-DCF", "cost", 4),
+    column("min_tdcf"),
     MIN_DCF,
     NUM_BONAFIDE,
     NUM_SPOOF,
     Measure("num_expected", "trials of the key", "count"),
 )
-_CALIBRATION = (Measure("act_dcf", "actDCF", "cost", 4, 5), Measure("cllr", "Cllr, bits", "bits", 4, 5))
+_CALIBRATION = (column("act_dcf", text_digits=5), column("cllr", heading="Cllr, bits", text_digits=5))
 _OFFICIAL = (replace(EER, has_heat=True), replace(MIN_DCF, text_digits=6), NUM_BONAFIDE, NUM_SPOOF)
 _DIFFERENCES = (
     Measure("difference", "difference", "points", text_digits=3),

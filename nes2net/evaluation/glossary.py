@@ -3,23 +3,13 @@
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
 
+from nes2net.metrics.declared import ACT_DCF, CLLR, EER, MIN_DCF, MIN_TDCF
+from nes2net.metrics.registry import Term, metrics
 
-class Term(NamedTuple):
-    """A term of the glossary."""
+_T_DCF = MIN_TDCF.term.source
 
-    name: str
-    meaning: str
-    source: str = ""
-    """The publication that defines the term."""
-    sign: str = ""
-    """Regular expression that finds the term in a text; by default the name up to its first comma."""
-
-
-_T_DCF = "Kinnunen et al., IEEE/ACM TASLP 28, 2020; the form of 2019: Odyssey 2018"
-_ASVSPOOF_5 = "ASVspoof 5 evaluation plan, track 1, 2024"
-_CLLR = "Brümmer and du Preez, Computer Speech & Language 20, 2006"
+_CLLR = CLLR.term.source
 _BOOTSTRAP = "Efron and Tibshirani, An Introduction to the Bootstrap, 1993"
 
 GLOSSARY = (
@@ -29,12 +19,7 @@ GLOSSARY = (
     ),
     Term("bona fide, spoof", "Recorded human speech, and speech that was synthesised, converted or otherwise faked."),
     Term("trial", "One utterance with its label, for which every system has one score."),
-    Term(
-        "EER",
-        "Equal error rate: the rate of errors at the threshold where as large a share of bona fide trials is rejected "
-        "as of spoofed trials is accepted. Lower is better; guessing has 50 %.",
-        "Wang et al., Computer Speech & Language 64, 2020",
-    ),
+    EER.term,
     Term(
         "point-based EER",
         "The EER of frames: every frame of every utterance is a trial, whose label is spoof if any part of it is.",
@@ -85,31 +70,16 @@ GLOSSARY = (
         "a paired bootstrap, which draws the same trials or speakers for both.",
         _BOOTSTRAP,
     ),
+    MIN_TDCF.term,
     Term(
-        "min t-DCF",
-        "Cost of a spoofing detector in front of speaker verification (ASV), by the priors and costs of ASVspoof, at "
-        "the best threshold. 1 is a detector that does not help.",
+        "ASV",
+        "Automatic speaker verification: is this the voice of the claimed speaker?",
         _T_DCF,
+        r"\bASV\b",
     ),
-    Term("ASV", "Automatic speaker verification: is this the voice of the claimed speaker?", _T_DCF, r"\bASV\b"),
-    Term(
-        "minDCF",
-        "Detection cost: misses and false alarms, weighted by priors and costs, at the best threshold for the "
-        "evaluated trials.",
-        _ASVSPOOF_5,
-    ),
-    Term(
-        "actDCF",
-        "The detection cost at the threshold that is best for log-likelihood ratios. The excess over the minDCF of "
-        "the same costs is lost by calibration.",
-        _ASVSPOOF_5,
-    ),
-    Term(
-        "Cllr",
-        "Cost of log-likelihood ratios in bits, over all thresholds. 0 is perfect, and 1 is a system that tells "
-        "nothing; scores that mislead may cost more.",
-        _CLLR,
-    ),
+    MIN_DCF.term,
+    ACT_DCF.term,
+    CLLR.term,
     Term(
         "HTER",
         "Half total error rate: the mean of the shares of bona fide trials rejected and of spoofed trials accepted, at "
@@ -191,4 +161,7 @@ def terms_in(page: str) -> list[Term]:
     ['trial', 'EER']
     """
     text = re.sub(r"<[^>]*>", " ", page)
-    return [term for term in GLOSSARY if re.search(term.sign or rf"\b{re.escape(term.name.split(',')[0])}", text)]
+    terms = [*GLOSSARY, *(metric.term for metric in metrics.added("scores", "ratios"))]
+    return [
+        term for term in terms if term.name and re.search(term.sign or rf"\b{re.escape(term.name.split(',')[0])}", text)
+    ]

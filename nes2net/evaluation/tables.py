@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from nes2net import metrics
 from nes2net.lib.output.progress import bootstrap_progress
 from nes2net.lib.process.this_process import usable_processors
+from nes2net.metrics import registry
 from nes2net.metrics.intervals import Draws, measure_and_resample, num_trials_by_rate
 
 if TYPE_CHECKING:
@@ -326,9 +327,16 @@ UNITS: dict[str, Callable[[float, int], str]] = {
     "p-value": lambda value, digits: format_p(value),
 }
 
-EER = Measure("eer", "EER %", text_digits=3)
+
+def column(metric: str, **changes: Any) -> Measure:
+    """Make the column of the metric with this name; ``changes`` are fields of :class:`Measure`."""
+    declared = registry.metrics.get(metric)
+    return replace(Measure(declared.name, declared.heading, declared.unit, declared.digits), **changes)
+
+
+EER = column("eer", text_digits=3)
 THRESHOLD = Measure("threshold", "threshold", "score", 4, 6)
-MIN_DCF = Measure("min_dcf", "minDCF", "cost", 4, 5)
+MIN_DCF = column("min_dcf", text_digits=5)
 NUM_BONAFIDE = Measure("num_bonafide", "bona fide", "count")
 NUM_SPOOF = Measure("num_spoof", "spoof", "count")
 NUM_TRIALS = Measure("num_trials", "trials", "count")

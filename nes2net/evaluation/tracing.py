@@ -23,7 +23,7 @@ from nes2net.evaluation.matching import system_names
 from nes2net.evaluation.resampled_classes import RATES_OF_SCORES, Resamples, Rule
 from nes2net.evaluation.result import Plot, Result
 from nes2net.evaluation.system import ROW_RESAMPLES
-from nes2net.evaluation.tables import MIN_TRIALS, NUM_TRIALS, Figure, Measure, Row, Table, words
+from nes2net.evaluation.tables import MIN_TRIALS, NUM_TRIALS, Figure, Measure, Row, Table, column, words
 from nes2net.lib.errors import InputError, pluralise
 from nes2net.lib.storage.files import AnyPath
 from nes2net.metrics.classes import class_rates, pair_counts
@@ -54,7 +54,7 @@ _BREAKDOWN = (*_CLOSED[:-1], NUM_TRIALS)
 _OPEN = (
     Measure("auroc", "AUROC %"),
     Measure("fpr95", "FPR95 %"),
-    Measure("eer", "EER %"),
+    column("eer"),
     Measure("mean_auroc", "AUROC %, mean over generators"),
     Measure("mean_fpr95", "FPR95 %, mean over generators"),
 )

@@ -8,7 +8,7 @@ from dataclasses import replace
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF
 from nes2net.evaluation.curves import reliability
 from nes2net.evaluation.one_class import MEASURES, WORDS
-from nes2net.evaluation.tables import NUM_BONAFIDE, NUM_SPOOF, NUM_TRIALS, Figure, Measure, Row, Table, words
+from nes2net.evaluation.tables import NUM_BONAFIDE, NUM_SPOOF, NUM_TRIALS, Figure, Measure, Row, Table, column, words
 from nes2net.evaluation.transfer import JudgedSet, Transfer, losses_in_words
 from nes2net.metrics.dcf import ASVSPOOF5_COSTS
 
@@ -16,7 +16,7 @@ SECTION = "At the transferred threshold"
 RATES = (
     NUM_BONAFIDE,
     NUM_SPOOF,
-    Measure("eer", "EER %"),
+    column("eer"),
     Measure("hter", "HTER %"),
     Measure("hter_lost", "HTER − EER", "points"),
     Measure("miss", "misses %"),
@@ -26,9 +26,9 @@ RATES = (
     Measure("macro_f1", "macro-F1 %"),
 )
 COSTS = (
-    Measure("act_dcf", "actDCF", "cost", 3),
+    column("act_dcf", digits=3),
     Measure("own_cost", "actDCF of the point", "cost", 3),
-    Measure("cllr", "Cllr", "bits", 3),
+    column("cllr", digits=3),
     Measure("min_cllr", "by discrimination", "bits", 3),
     Measure("calibration_loss", "by calibration", "bits", 3),
     Measure("raw_cllr", "Cllr, uncalibrated", "bits", 3),

@@ -17,7 +17,7 @@ from nes2net.evaluation.judgements import Evaluable, Evaluator
 from nes2net.evaluation.key import Key, Labels, score_input
 from nes2net.evaluation.matching import system_names
 from nes2net.evaluation.result import Result
-from nes2net.evaluation.tables import Figure, Measure, Row, Table
+from nes2net.evaluation.tables import Figure, Measure, Row, Table, column
 from nes2net.lib.errors import InputError, join_names, pluralise
 from nes2net.lib.storage.files import AnyPath
 from nes2net.metrics.intervals import Resampling
@@ -26,7 +26,7 @@ from nes2net.scoring.embeddings import Embeddings
 from nes2net.scoring.judgement import ScoreFile
 
 _MEASURES = (
-    Measure("eer", "EER %"),
+    column("eer"),
     Measure("eer_roc", "EER by the ROC %"),
     Measure("num_targets", "same class", "count"),
     Measure("num_nontargets", "other class", "count"),

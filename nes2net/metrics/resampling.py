@@ -18,17 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from nes2net.metrics.dcf import (
-    act_dcf,
-    act_dcf_threshold,
-    cllr_terms,
-    compute_act_dcf,
-    compute_cllr,
-    compute_min_cllr,
-    compute_min_dcf,
-    dcf,
-    min_cllr_of_counts,
-)
+from nes2net.metrics.dcf import act_dcf, act_dcf_threshold, cllr_terms, dcf, min_cllr_of_counts
 from nes2net.metrics.eer import (
     compute_eer,
     count_rejected_in_tie,
@@ -37,8 +27,9 @@ from nes2net.metrics.eer import (
     nearest_rates,
     sorting_index,
 )
-from nes2net.metrics.rates import Rates, compute_rates, rates_of_counts
-from nes2net.metrics.tdcf import asv_error_rates, compute_min_tdcf, tandem_weights, tdcf
+from nes2net.metrics.rates import Rates, rates_of_counts
+from nes2net.metrics.registry import metrics
+from nes2net.metrics.tdcf import asv_error_rates, tandem_weights, tdcf
 
 # Few trials have fewer blocks, of about _MIN_BLOCK_SIZE trials.
 _MAX_BLOCKS = 256
@@ -74,13 +65,12 @@ def quick_metric(metric: Callable[..., Any], bonafide: NDArray, spoof: NDArray, 
     if isinstance(metric, functools.partial) and not metric.args:
         options = metric.keywords
         metric = metric.func
-    # By identity, because the metric may not be hashable.
-    make = next((make for function, make in _MAKERS.items() if function is metric), None)
-    if make is None:
-        return None
-    settings = inspect.signature(metric).bind(bonafide, spoof, **options)
-    settings.apply_defaults()
-    return make(**settings.arguments, cells=cells)
+    for declared in map(metrics.get, metrics.names()):
+        if declared.function is metric and declared.quick is not None:
+            settings = inspect.signature(metric).bind(bonafide, spoof, **options)
+            settings.apply_defaults()
+            return declared.quick(**settings.arguments, cells=cells)
+    return None
 
 
 def any_metric(metric: Callable[..., Any], bonafide: NDArray, spoof: NDArray, cells: Cells) -> Resampled:
@@ -183,7 +173,7 @@ def _blocks_of_trials(bonafide: NDArray, spoof: NDArray, cells: Cells, order: An
     return Blocks(scores, (is_bonafide, ~is_bonafide), cells._replace(numbers=cells.numbers[index]))
 
 
-def _quick_eer(bonafide: NDArray, spoof: NDArray, method: str, order: Any, cells: Cells) -> Resampled:
+def quick_eer(bonafide: NDArray, spoof: NDArray, method: str, order: Any, cells: Cells) -> Resampled:
     if method not in ("asvspoof", "interpolated"):
         return any_metric(functools.partial(compute_eer, method=method), bonafide, spoof, cells)
     if method == "asvspoof":
@@ -215,7 +205,7 @@ def eer_of_blocks(blocks: Blocks, method: str = "asvspoof") -> Resampled:
     return lambda weights: np.array(list(map(evaluate, weights, blocks.count_rejected(weights).astype(np.int64))))
 
 
-def _quick_min_tdcf(bonafide, spoof, asv_target, asv_nontarget, asv_spoof, version, cells) -> Resampled:
+def quick_min_tdcf(bonafide, spoof, asv_target, asv_nontarget, asv_spoof, version, cells) -> Resampled:
     # The arguments are those of compute_min_tdcf(); the ASV scores are not resampled.
     weights = tandem_weights(asv_error_rates(asv_target, asv_nontarget, asv_spoof), version)
     return _quick_minimum(bonafide, spoof, cells, lambda frr, far: tdcf(frr, far, weights), ties_are_one_step=False)
@@ -257,7 +247,7 @@ def _quick_minimum(
     return evaluate
 
 
-def _quick_min_cllr(bonafide: NDArray, spoof: NDArray, cells: Cells) -> Resampled:
+def quick_min_cllr(bonafide: NDArray, spoof: NDArray, cells: Cells) -> Resampled:
     """Make the function for :func:`compute_min_cllr`.
 
     Scores that share a pool in every resample are merged first. A pool ends only where the fraction
@@ -293,26 +283,26 @@ def _quick_sums(
     return lambda weights: np.array([combine(*row) for row in (weights @ sums).tolist()])
 
 
-#: Metric → the maker of its :func:`quick_metric`, which takes the metric's arguments, and ``cells``.
-_MAKERS: dict[Callable, Callable[..., Resampled]] = {
-    compute_eer: _quick_eer,
-    compute_min_dcf: lambda bonafide, spoof, method, cells, **costs: _quick_minimum(
-        bonafide, spoof, cells, lambda frr, far: dcf(frr, far, **costs), ties_are_one_step=method == "sklearn"
-    ),
-    compute_act_dcf: lambda bonafide, spoof, cells, **costs: _quick_sums(
-        bonafide < act_dcf_threshold(**costs),
-        spoof >= act_dcf_threshold(**costs),
-        cells,
-        lambda missed, accepted, num_bonafide, num_spoof: act_dcf(missed / num_bonafide, accepted / num_spoof, **costs),
-    ),
-    compute_cllr: lambda bonafide, spoof, cells: _quick_sums(
-        *cllr_terms(bonafide, spoof),
-        cells,
-        lambda b, s, num_bonafide, num_spoof: (b / num_bonafide + s / num_spoof) / 2,
-    ),
-    compute_min_cllr: _quick_min_cllr,
-    compute_rates: lambda bonafide, spoof, threshold, cells: _quick_sums(
-        bonafide < threshold, spoof >= threshold, cells, rates_of_counts
-    ),
-    compute_min_tdcf: _quick_min_tdcf,
-}
+# The quick forms of metrics (`nes2net.metrics.declared`): each takes the arguments of its metric, and `cells`.
+
+
+def quick_min_dcf(bonafide: NDArray, spoof: NDArray, method: str, cells: Cells, **costs: Any) -> Resampled:
+    cost = functools.partial(dcf, **costs)
+    return _quick_minimum(bonafide, spoof, cells, cost, ties_are_one_step=method == "sklearn")
+
+
+def quick_act_dcf(bonafide: NDArray, spoof: NDArray, cells: Cells, **costs: Any) -> Resampled:
+    threshold = act_dcf_threshold(**costs)
+
+    def combine(missed: float, accepted: float, num_bonafide: float, num_spoof: float) -> float:
+        return act_dcf(missed / num_bonafide, accepted / num_spoof, **costs)
+
+    return _quick_sums(bonafide < threshold, spoof >= threshold, cells, combine)
+
+
+def quick_cllr(bonafide: NDArray, spoof: NDArray, cells: Cells) -> Resampled:
+    return _quick_sums(*cllr_terms(bonafide, spoof), cells, lambda b, s, *sizes: (b / sizes[0] + s / sizes[1]) / 2)
+
+
+def quick_rates(bonafide: NDArray, spoof: NDArray, threshold: float, cells: Cells) -> Resampled:
+    return _quick_sums(bonafide < threshold, spoof >= threshold, cells, rates_of_counts)

@@ -19,6 +19,8 @@ from nes2net.evaluation.breakdown import groups_of, over_corpora
 from nes2net.evaluation.matching import Matched, Mismatch
 from nes2net.evaluation.tables import bootstrap_options
 from nes2net.lib.errors import InputError
+from nes2net.metrics import declared
+from nes2net.metrics.registry import Metric
 from nes2net.training.recipes.data import DataConfig
 
 #: Number of bootstrap resamples for the interval of the EER. 200 resamples of 25,000 trials take 1 s, and give two
@@ -75,8 +77,14 @@ class Measure(NamedTuple):
         return headings
 
 
-EER = Measure("eer", "EER")
-MIN_DCF = Measure("min_dcf", "minDCF", percent=False, prominent=False)
+def measure_of(metric: Metric, *, prominent: bool = True) -> Measure:
+    """Make the measure of a metric of scores."""
+    title = metric.heading.removesuffix(" %")
+    return Measure(metric.name, title, percent=metric.unit == "rate", prominent=prominent)
+
+
+EER = measure_of(declared.EER)
+MIN_DCF = measure_of(declared.MIN_DCF, prominent=False)
 #: Key of the history for the threshold at which misses and false alarms on the development set are equally frequent.
 THRESHOLD_KEY = "eer_threshold"
 #: The measures of a task whose detector gives each utterance one score.

@@ -9,16 +9,12 @@ from typing import Any
 
 from nes2net.apps.experiments.description import Experiment
 from nes2net.evaluation.result import Result
-from nes2net.evaluation.tables import EER, MIN_DCF, NUM_BONAFIDE, NUM_SPOOF, Figure, Measure, Row, Table, plain
+from nes2net.evaluation.tables import NUM_BONAFIDE, NUM_SPOOF, Figure, Measure, Row, Table, column, plain
 from nes2net.lib.errors import join_names
 from nes2net.lib.storage.plain_data import Natural, NotNegative
 
 #: Name of a metric → its column in tables.
-METRICS = {
-    "eer": replace(EER, text_digits=None),
-    "min_tdcf": Measure("min_tdcf", "min t-DCF", "cost", 4),
-    "min_dcf": replace(MIN_DCF, text_digits=None),
-}
+METRICS = {name: column(name) for name in ("eer", "min_tdcf", "min_dcf")}
 _OVER_SEEDS = (
     METRICS["eer"],
     Measure("best_seed", "seed", "count"),

@@ -22,7 +22,7 @@ from nes2net.evaluation.key import score_input
 from nes2net.evaluation.matching import check_classes, match_file
 from nes2net.evaluation.origin import Origin, read_origin
 from nes2net.evaluation.result import Plot, Result, versions
-from nes2net.evaluation.tables import Figure, Measure, Measured, Row, Table, percent, points
+from nes2net.evaluation.tables import Figure, Measure, Measured, Row, Table, column, percent, points
 from nes2net.lib.errors import InputError, join_names, pluralise
 from nes2net.lib.output.progress import ProgressDisplay
 from nes2net.metrics.intervals import two_sided_p
@@ -40,7 +40,7 @@ _NEARLY_ALL = 0.99  # share of a class that the summary calls nearly all
 
 
 MEASURES = (
-    Measure("eer", "EER %"),
+    column("eer"),
     Measure("difference", "points above clean", "points", has_heat=True),
     Measure("p_value", "p", "p-value"),
     Measure("hter", "HTER %"),
