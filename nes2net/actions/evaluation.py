@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from inspect import signature
 from typing import Any
 
 from nes2net.evaluation.judgements import evaluable
@@ -22,8 +21,8 @@ def evaluate(labels: Labels, scores: Sequence[AnyPath], *, metrics: Collection[s
             logits.
         metrics: slow figures to compute besides the usual ones, such as
             ``"one_against_rest_eer"``.
-        settings: keywords of the judgement's evaluator, such as
-            :func:`~nes2net.evaluation.evaluate.evaluate_systems`.
+        settings: fields of the judgement's evaluation, such as
+            :class:`~nes2net.evaluation.evaluate.SystemEvaluation`.
 
     Raises:
         InputError: if files or labels cannot be read or do not fit, or a setting has no effect.
@@ -33,9 +32,7 @@ def evaluate(labels: Labels, scores: Sequence[AnyPath], *, metrics: Collection[s
     # other kinds.
     judgements = list(map(evaluable, files))
     judgement = next((judgement for judgement in judgements if not judgement.of_recordings), judgements[0])
-    evaluator = judgement.evaluator()
-    judgement.check_settings(evaluator, settings, files[0].path)
-    if "metrics" in signature(evaluator).parameters:
-        settings["metrics"] = metrics
+    evaluation = judgement.evaluation()
+    judgement.check_settings(evaluation, settings, files[0].path)
     with Work("evaluating scores"):
-        return evaluator(labels.corpus, files, labels.keys, labels.phase, **settings)
+        return evaluation(labels, files, metrics=metrics, **settings).run()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
@@ -17,15 +17,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nes2net.data.corpora.id_tables import column_name
-from nes2net.data.corpora.protocol import canonical_phase
 from nes2net.data.corpora.trial import BONAFIDE, Trial, class_name, class_names
-from nes2net.evaluation.class_reference import reference_scores
+from nes2net.evaluation.class_reference import label_lines, reference_scores
+from nes2net.evaluation.evaluation import Evaluation, S
 from nes2net.evaluation.key import Key
 from nes2net.evaluation.matching import Matched, match
-from nes2net.evaluation.origin import Origin, read_origin
+from nes2net.evaluation.result import Result
 from nes2net.evaluation.trial_table import TrialTable
 from nes2net.lib.errors import InputError, concerning, join_names
-from nes2net.lib.storage.files import is_absent
+from nes2net.lib.storage.files import AnyPath, is_absent
 from nes2net.metrics.classes import pair_counts
 from nes2net.scoring.class_file import ClassTable
 from nes2net.scoring.decisions.known import LOGIT_SCORES, KnownThreshold, LogitScore, known_scores
@@ -120,6 +120,34 @@ def warn_if_different(class_labels: Iterable[ClassLabels]) -> str:
     return "the systems differ in how trials get their classes, so their figures cannot be compared"
 
 
+@dataclass
+class OfClasses(Evaluation[S]):
+    """An evaluation by the classes of trials.
+
+    Args:
+        class_field: as for :func:`class_trials`.
+        reference: embeddings or logits of other trials, see its ``references``.
+    """
+
+    class_field: str | None = None
+    reference: Sequence[AnyPath] = ()
+
+    @functools.cached_property
+    def references(self) -> list[ScoreFile]:
+        return list(map(ScoreFile.of, self.reference))
+
+    def with_labels(self, result: Result, class_labels: Mapping[str, ClassLabels]) -> Result:
+        """Add how the trials of each system get their classes."""
+        facts = {system: labels._asdict() for system, labels in class_labels.items()}
+        words = [labels.in_words(system) for system, labels in class_labels.items()]
+        return replace(
+            result,
+            header={"class_labels": facts, **result.header},
+            lines=[*result.lines, *label_lines(self.references), *words],
+            warnings=[*result.warnings, warn_if_different(class_labels.values())],
+        )
+
+
 @dataclass(frozen=True)
 class ClassTrials:
     """The logits of one system for the trials of a phase.
@@ -128,7 +156,6 @@ class ClassTrials:
     - ``kinds``: names of the computable scores of being known, from logits first, then from comparing
       embeddings.
     - ``mismatch``: trials and scores that do not fit, in words; otherwise empty.
-    - ``origin``: facts of the record beside the file of logits.
     - ``threshold``: from the record; a trial with a lower score of being known is unknown.
     - ``doubts``: reasons to doubt the figures, in words.
     """
@@ -140,7 +167,6 @@ class ClassTrials:
     num_left_out: int
     kinds: Sequence[str]
     mismatch: str
-    origin: Origin
     threshold: KnownThreshold | None
     doubts: Sequence[str]
 
@@ -227,7 +253,6 @@ def class_trials(
         len(names) - len(known.numbers) - len(unknown.numbers),
         [*kinds, *compared],
         matched_trials.mismatch.describe(matched_trials.num_expected),
-        read_origin(file, key.corpus, canonical_phase(key.phase)),
         KnownThreshold.read(record.provenance.class_labels.get("known") if record is not None else None),
         list(filter(None, doubts)),
     )

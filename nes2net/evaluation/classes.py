@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,16 +11,16 @@ from numpy.typing import NDArray
 from typing_extensions import Self
 
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF
-from nes2net.evaluation.judgements import Evaluator, Rows
+from nes2net.evaluation.judgements import Rows
 from nes2net.lib.errors import InputError, join_names
-from nes2net.scoring.class_file import MEANING_OF_NAMES, ClassTable
+from nes2net.scoring.class_file import MEANING_OF_NAMES
 from nes2net.scoring.decisions.known import KnownThreshold, class_posteriors, known_scores, logsumexp, read_known
-from nes2net.scoring.judgement import ScoreFile
 from nes2net.scoring.score_file import ScoreTable
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from nes2net.evaluation.evaluation import Evaluation
     from nes2net.scoring.kernel import Scorer
 
 #: Title of the figure of a checkpoint: how often a development trial gets a wrong class.
@@ -158,13 +157,7 @@ class Classes(Rows):
             )
         return lines
 
-    def evaluator(self) -> Evaluator:
-        from nes2net.evaluation.tracing import evaluate_classes  # quick start-up: scoring does not need this module
+    def evaluation(self) -> type[Evaluation[Any]]:
+        from nes2net.evaluation.tracing import ClassEvaluation  # quick start-up: scoring does not need this module
 
-        return partial(evaluate_classes, _read_table)
-
-
-def _read_table(file: ScoreFile) -> ClassTable:
-    if not isinstance(file.judgement, Classes):
-        raise InputError(f"{file.path}: holds {file.judgement.what}, not logits of classes: evaluate it separately")
-    return file.read(file.judgement.table)
+        return ClassEvaluation

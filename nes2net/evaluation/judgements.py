@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from inspect import signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Concatenate, NamedTuple, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -27,7 +27,6 @@ from nes2net.evaluation.labelled_frames import labelled_frames
 from nes2net.evaluation.matching import labelled_trials
 from nes2net.lib.errors import InputError
 from nes2net.lib.parts.contracts import PartCheck
-from nes2net.lib.storage.files import AnyPath
 from nes2net.metrics.localisation.stretches import MIN_DURATION, StretchRule
 from nes2net.scoring import score_file, segment_file
 from nes2net.scoring.class_file import ClassTable, read_class_table
@@ -39,7 +38,7 @@ from nes2net.scoring.score_file import ScoreTable
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from nes2net.evaluation.result import Result
+    from nes2net.evaluation.evaluation import Evaluation
     from nes2net.scoring.decisions.along import Cutoff
     from nes2net.scoring.kernel import Scorer
     from nes2net.scoring.track import FrameScores
@@ -68,20 +67,12 @@ class LabelledScores(NamedTuple):
     """Length of a frame in ms; None for scores of recordings."""
 
 
-#: (corpus, files, keys, phase, settings as keywords) → result.
-Evaluator: TypeAlias = "Callable[Concatenate[str, Sequence[ScoreFile], AnyPath, str, ...], Result]"
-
-
 class Evaluable(Judgement[T]):
     """A judgement whose files can be evaluated against labels."""
 
     @abstractmethod
-    def evaluator(self) -> Evaluator:
-        """Return the function that evaluates a file for each system; its keywords are the settings.
-
-        It compares systems on the same trials, and raises InputError if files and labels do not
-        fit.
-        """
+    def evaluation(self) -> type[Evaluation[Any]]:
+        """Return the class that evaluates a file for each system; its fields are the settings."""
 
     def read_labelled(
         self, labels: Labels, files: Sequence[ScoreFile], *, allow_partial: bool = False
@@ -149,10 +140,10 @@ class OfRecordings(InLines[T]):
 
     of_recordings = True
 
-    def evaluator(self) -> Evaluator:
-        from nes2net.evaluation.evaluate import evaluate_systems  # quick start-up: scoring does not need this module
+    def evaluation(self) -> type[Evaluation[Any]]:
+        from nes2net.evaluation.evaluate import SystemEvaluation  # quick start-up: scoring does not need this module
 
-        return evaluate_systems
+        return SystemEvaluation
 
     def read_labelled(
         self, labels: Labels, files: Sequence[ScoreFile], *, allow_partial: bool = False
@@ -462,10 +453,10 @@ class Frames(InLines[NDArray]):
 
         return start_rows(scorer, "score is {}", compute, waveforms, rows=rows)
 
-    def evaluator(self) -> Evaluator:
-        from nes2net.evaluation.segments import evaluate_segments  # quick start-up: scoring does not need this module
+    def evaluation(self) -> type[Evaluation[Any]]:
+        from nes2net.evaluation.segments import SegmentEvaluation  # quick start-up: scoring does not need this module
 
-        return evaluate_segments
+        return SegmentEvaluation
 
     def read_labelled(
         self,
@@ -477,9 +468,8 @@ class Frames(InLines[NDArray]):
     ) -> LabelledScores:
         if len(files) > 1:
             raise InputError(f"{files[0].path} holds scores of frames, which cannot be fused: use only one file")
-        frames = labelled_frames(
-            labels.corpus, files[0], labels.keys, labels.phase, resolution_ms=resolution_ms, allow_partial=allow_partial
-        )
+        key = labels.read({})
+        frames = labelled_frames(key, files[0], resolution_ms=resolution_ms, allow_partial=allow_partial)
         return LabelledScores(
             frames.trials,
             frames.bonafide[:, None],

@@ -12,11 +12,10 @@ from numpy.typing import NDArray
 
 from nes2net.data.corpora.protocol import NotFound, canonical_phase, select_phase
 from nes2net.data.corpora.trial import Trial
-from nes2net.data.registry import corpora
-from nes2net.evaluation.key import Key, Labels
+from nes2net.evaluation.key import Key
 from nes2net.evaluation.matching import MAX_SCORE, check_classes, match
 from nes2net.lib.errors import InputError, concerning, join_names, pluralise, refuse, short_repr
-from nes2net.lib.storage.files import AnyPath, is_absent
+from nes2net.lib.storage.files import is_absent
 from nes2net.metrics.localisation.frames import RESOLUTIONS
 from nes2net.metrics.localisation.metrics import Frames, ScoredUtterance, measure_joined_frames
 from nes2net.metrics.localisation.segments import SegmentsByUtterance, segments_of_frames
@@ -82,19 +81,12 @@ class Example(NamedTuple):
 
 
 def labelled_frames(
-    corpus: str,
-    file: ScoreFile,
-    keys_path: AnyPath,
-    phase: str,
-    *,
-    resolution_ms: float | None = None,
-    allow_partial: bool = False,
+    key: Key, file: ScoreFile, *, resolution_ms: float | None = None, allow_partial: bool = False
 ) -> LabelledFrames:
-    """Read frame scores and labels as :func:`~nes2net.evaluation.segments.evaluate_segments` does."""
-    definition = corpora.get(corpus)
+    """Read frame scores, and labels of their segments, as :class:`~nes2net.evaluation.segments.SegmentEvaluation` does."""
+    definition = key.definition
     if definition.segment_labels is None:
         raise InputError(f"{definition.title} has no labels of segments: use a file with scores of recordings")
-    key = Labels(corpus, keys_path, phase).read({})
     # The argument and the record must agree if both have the length of a frame.
     recorded = _recorded_resolution(file)
     scores = file.read(read_segment_scores)

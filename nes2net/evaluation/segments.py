@@ -10,20 +10,18 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nes2net.data.corpora.protocol import canonical_phase
-from nes2net.data.registry import corpora
-from nes2net.evaluation.key import score_input
+from nes2net.evaluation.evaluation import Evaluation
+from nes2net.evaluation.key import Key
 from nes2net.evaluation.labelled_frames import RTTM, Example, LabelledFrames, labelled_frames
-from nes2net.evaluation.origin import read_origin
 from nes2net.evaluation.result import Plot, Result
 from nes2net.evaluation.tables import EER, NUM_BONAFIDE, NUM_SPOOF, THRESHOLD, Figure, Measure, Row, Table
 from nes2net.lib.errors import InputError, check_setting, pluralise
-from nes2net.lib.storage.files import AnyPath
+from nes2net.metrics.intervals import Resampling
 from nes2net.metrics.localisation.detection import detection, match_boundaries, overlap_of_segments
 from nes2net.metrics.localisation.frames import RESOLUTIONS
 from nes2net.metrics.localisation.intervals import interval_of_sums, point_interval_of, range_interval_of
@@ -65,66 +63,62 @@ _DETECTION = (
 _EXAMPLES = (Measure("wrong", "called wrongly, % of its time", digits=1), Measure("duration", "duration, s", "seconds"))
 
 
-def evaluate_segments(
-    corpus: str,
-    score_paths: Sequence[AnyPath | ScoreFile],
-    keys_path: AnyPath,
-    phase: str = "eval",
-    *,
-    resolution_ms: float | None = None,
-    threshold: float | None = None,
-    allow_partial: bool = False,
-    num_resamples: int = 1000,
-    seed: int = 0,
-) -> Result:
-    """Evaluate a file of frame scores against the labels of segments of a corpus.
+@dataclass
+class SegmentEvaluation(Evaluation[LabelledFrames]):
+    """The evaluation of one file of frame scores against the labels of segments of a corpus.
+
+    The file is in the format of :mod:`nes2net.scoring.segment_file`. The bootstrap draws utterances.
 
     Args:
-        corpus: a corpus with labels of segments.
-        keys_path: folder or file of these labels.
-        score_paths: one file in the format of :mod:`nes2net.scoring.segment_file`.
         resolution_ms: length of a frame in ms; by default from the record beside the file.
         threshold: for F1, intersection over union and boundary error, beside the threshold of the
             EER: frames with at most this score are called spoof.
         allow_partial: omit utterances whose scores or labels are missing or do not fit.
-        num_resamples, seed: number and seed of the bootstrap draws of utterances.
 
     Raises:
-        InputError: if there are several files, a file is missing or malformed, the resolution is
-            unknown or not in :data:`~nes2net.metrics.localisation.frames.RESOLUTIONS`, the corpus
-            has no labels of segments, the phase is unknown, scores and labels do not fit, a class
-            has no frames, or the threshold is not finite.
+        InputError: if there are several files, or the threshold is not finite. :meth:`run` also
+            raises it if the resolution is unknown or not in
+            :data:`~nes2net.metrics.localisation.frames.RESOLUTIONS`, the corpus has no labels of
+            segments, or a class has no frames.
     """
-    check_setting("threshold", threshold, threshold is None or math.isfinite(threshold), "a finite number")
-    if len(score_paths) > 1:
-        raise InputError(
-            f"one of {len(score_paths)} files holds scores of frames, and only one such file is evaluated at once: name only it"
-        )
-    file = ScoreFile.of(score_paths[0])
-    labelled = labelled_frames(corpus, file, keys_path, phase, resolution_ms=resolution_ms, allow_partial=allow_partial)
-    phase = canonical_phase(phase)
-    origin = read_origin(file, corpus, phase)
-    draws = {"num_resamples": num_resamples, "seed": seed}
-    rates, seconds = _rates(labelled, draws)
-    own_rate = next(row for row in rates if row.labels["scores"] == OWN)  # at the resolution of the score file
-    thresholds = {"the threshold of the EER": own_rate.value("threshold")}
-    if threshold is not None:
-        thresholds["the threshold asked for"] = threshold
-    detections, wrong = _detections(labelled, thresholds, draws)
-    examples = _examples(labelled.utterances, wrong)
-    notes = labelled.key.notes()
-    num_utterances = len(labelled.utterances)
-    if labelled.left_out:
-        expected = pluralise(labelled.num_expected, "utterance")
-        notes.append(f"PARTIAL: rests on {num_utterances:,} of {expected}; {labelled.left_out}")
-    if any(row["eer"].value is None for row in rates):
-        notes.append("a row without an EER has frames, or utterances, of one class only")
-    title = corpora.get(corpus).title
-    return Result(
-        f"{title}, {phase}: where is it fake",
-        {  # users' programs read these keys
-            "system": file.path.stem,
-            **labelled.key.header([score_input(file.path, file.sha256)], num_resamples),
+
+    resolution_ms: float | None = None
+    threshold: float | None = None
+
+    def __post_init__(self) -> None:
+        check_setting("threshold", self.threshold, math.isfinite(self.threshold or 0), "a finite number")
+        if len(self.files) > 1:
+            raise InputError(
+                f"one of {len(self.files)} files holds scores of frames, and only one such file is evaluated at once: "
+                "name only it"
+            )
+        super().__post_init__()
+
+    @functools.cached_property
+    def key(self) -> Key:
+        return self.labels.read({})
+
+    def read(self, file: ScoreFile, name: str) -> LabelledFrames:
+        return labelled_frames(self.key, file, resolution_ms=self.resolution_ms, allow_partial=self.allow_partial)
+
+    def report(self, systems: Sequence[LabelledFrames]) -> Result:
+        (labelled,) = systems
+        rates, seconds = _rates(labelled, self.draws)
+        own_rate = next(row for row in rates if row.labels["scores"] == OWN)  # at the resolution of the score file
+        thresholds = {"the threshold of the EER": own_rate.value("threshold")}
+        if self.threshold is not None:
+            thresholds["the threshold asked for"] = self.threshold
+        detections, wrong = _detections(labelled, thresholds, self.draws)
+        examples = _examples(labelled.utterances, wrong)
+        notes = []
+        num_utterances = len(labelled.utterances)
+        if labelled.left_out:
+            expected = pluralise(labelled.num_expected, "utterance")
+            notes.append(f"PARTIAL: rests on {num_utterances:,} of {expected}; {labelled.left_out}")
+        if any(row["eer"].value is None for row in rates):
+            notes.append("a row without an EER has frames, or utterances, of one class only")
+        facts = {
+            "system": self.score_files[0].path.stem,
             "resolution_ms": labelled.resolution_ms,
             "num_utterances": num_utterances,
             "num_expected": labelled.num_expected,
@@ -132,18 +126,15 @@ def evaluate_segments(
             "truth": labelled.truth,
             "tolerance": TOLERANCE,
             "left_out": labelled.left_out,
-            "sources": {file.path.stem: origin.facts},
-        },
-        [
-            f"{corpus}, phase {phase}: {pluralise(num_utterances, 'utterance')} in frames of {labelled.resolution_ms:g} ms; "
+        }
+        lines = [
+            f"{self.part}: {pluralise(num_utterances, 'utterance')} in frames of {labelled.resolution_ms:g} ms; "
             f"{seconds[0]:.1f} s bona fide, {seconds[1]:.1f} s spoof ({labelled.truth})",
-            f"95 % intervals: bootstrap over utterances, {num_resamples} draws",
-        ],
-        list(_tables(f"{title}, {phase}", rates, detections, examples)),
-        notes,
-        origin.uses,
-        functools.partial(_plots, examples, labelled.resolution_ms, own_rate["threshold"].value),
-    )
+            f"95 % intervals: bootstrap over utterances, {self.num_resamples} draws",
+        ]
+        tables = list(_tables(self.key.title, rates, detections, examples))
+        plots = functools.partial(_plots, examples, labelled.resolution_ms, own_rate["threshold"].value)
+        return Result(": where is it fake", facts, lines, tables, notes, plots=plots)
 
 
 def _tables(
@@ -188,7 +179,7 @@ def _plots(examples: Sequence[Example], resolution_ms: float, threshold: float |
     return {EXAMPLES_SECTION: strip_plots(examples, resolution_ms, threshold)}
 
 
-def _rates(labelled: LabelledFrames, draws: Mapping[str, int]) -> tuple[list[Row], tuple[float, float]]:
+def _rates(labelled: LabelledFrames, draws: Resampling) -> tuple[list[Row], tuple[float, float]]:
     """Return also bona fide and spoofed seconds."""
     utterances = labelled.utterances
     resolution = labelled.resolution_ms
@@ -223,7 +214,7 @@ def _rates(labelled: LabelledFrames, draws: Mapping[str, int]) -> tuple[list[Row
 
 
 def _detections(
-    labelled: LabelledFrames, thresholds: Mapping[str, float], draws: Mapping[str, int]
+    labelled: LabelledFrames, thresholds: Mapping[str, float], draws: Resampling
 ) -> tuple[list[Row], NDArray]:
     """Return also the wrong share of each utterance's time at the first threshold, (U,)."""
     utterances = labelled.utterances
@@ -253,14 +244,14 @@ def _detections(
     return detections, wrong_shares[0]
 
 
-def _detection_figure(counts: NDArray, name: str, draws: Mapping[str, int]) -> Figure:
+def _detection_figure(counts: NDArray, name: str, draws: Resampling) -> Figure:
     """Compute F1 or IoU (``name``) from hits, false alarms and misses, (U, 3); None if all are 0."""
     low, high = interval_of_sums(counts, lambda sums: getattr(detection(sums), name), **draws)
     interval = None if math.isnan(low) else (low, high)
     return Figure(_or_none(getattr(detection(counts), name)), interval)
 
 
-def _point_rate(name: str, derived: str, frames: TimedFrames, draws: Mapping[str, int]) -> Row:
+def _point_rate(name: str, derived: str, frames: TimedFrames, draws: Resampling) -> Row:
     num_bonafide, num_spoof = frames.totals.sum(0, dtype=int).tolist()
     figures = {"eer": Figure(), "num_bonafide": Figure(num_bonafide), "num_spoof": Figure(num_spoof)}
     if num_bonafide and num_spoof:

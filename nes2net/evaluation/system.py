@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
-
-from numpy.typing import NDArray
 
 from nes2net import metrics
 from nes2net.data.corpora.protocol import NotFound
@@ -18,7 +16,9 @@ from nes2net.evaluation.matching import Matched, check_classes
 from nes2net.evaluation.tables import Figure, Measured, Row
 from nes2net.lib.errors import InputError, pluralise
 from nes2net.lib.storage.text_files import reading_once
+from nes2net.metrics import registry
 from nes2net.metrics.intervals import Resampling
+from nes2net.scoring.judgement import ScoreFile
 
 #: Draws for a row of a breakdown; few, because there are many rows. The ends of a rate's interval vary between seeds
 #: by 3 % of its width; those of a percentile interval of 1,000 draws by 4 %.
@@ -34,29 +34,22 @@ _BY_CHANCE = (
 
 @dataclass(frozen=True)
 class SystemFigures:
-    """The figures of one score file.
+    """The figures of one score file, ``judged`` by ``key``; computed when first needed.
 
-    - ``matched`` holds the trials and scores of the system.
-    - ``row``: ``eer`` and its ``threshold``, ``min_dcf``, ``act_dcf``, ``cllr``, ``min_tdcf`` if
-      possible, and numbers of trials; ``num_expected`` are in the phase of the key.
-    - ``facts`` for the header: what the bootstrap drew (``interval_over``, ``num_groups``); numbers
-      of ASV scores behind min t-DCF (``asv_counts``, or None); why trials are omitted
-      (``left_out``), with a note (``partial``), both empty if none is; all ``notices`` but those of
-      min t-DCF.
-    - ``tables``: :func:`~nes2net.evaluation.breakdown.breakdowns`.
-    - ``official``: rows of the corpus's official table, if any.
-    - ``notes``: what readers must know.
-    - ``asv_files``: files of ASV scores behind min t-DCF → SHA-256.
+    ``unit``: see :func:`~nes2net.evaluation.breakdown.groups_of`.
     """
 
     name: str
-    matched: Matched
-    row: Row
-    facts: Mapping[str, Any]
-    tables: Mapping[tuple[str, ...], Sequence[Row]]
-    official: Sequence[Row]
-    notes: Sequence[str]
-    asv_files: Mapping[Path, str]
+    file: ScoreFile
+    key: Key
+    judged: MatchedPhase
+    draws: Resampling
+    unit: Unit
+
+    @property
+    def matched(self) -> Matched:
+        """The trials and scores of the system."""
+        return self.judged.matched
 
     @property
     def num_trials(self) -> int:
@@ -66,94 +59,107 @@ class SystemFigures:
         """Say how many trials were evaluated, and what the bootstrap drew."""
         return (
             f"{pluralise(self.num_trials, 'trial')} ({self.matched.bonafide.size:,} bona fide, {self.matched.spoof.size:,} "
-            f"spoof); 95 % intervals: bootstrap over {self.facts['num_groups']:,} {self.facts['interval_over']}"
+            f"spoof); 95 % intervals: bootstrap over {self.drawn.num_groups:,} {self.drawn.interval_over}"
         )
 
+    @functools.cached_property
+    def drawn(self) -> DrawnGroups:
+        return DrawnGroups.of(self.matched.trials, self.unit)
 
-def evaluate_scores(
-    key: Key,
-    judged: MatchedPhase,
-    scores_path: Path,
-    name: str,
-    *,
-    num_resamples: int = 1000,
-    seed: int = 0,
-    unit: Unit = "auto",
-) -> SystemFigures:
-    """Compute the figures of the score file ``scores_path``, which was matched with ``key``.
+    @functools.cached_property
+    def min_tdcf(self) -> MinTdcf:
+        return MinTdcf.of(self.key, self.matched)
 
-    ``unit``: see :func:`~nes2net.evaluation.breakdown.groups_of`.
+    @functools.cached_property
+    def row(self) -> Row:
+        """The metrics, ``min_tdcf`` if possible, the ``threshold`` of the EER, and numbers of trials.
 
-    Raises:
-        InputError: if all trials are of one class.
-    """
-    definition = key.definition
-    draws: Resampling = {"num_resamples": num_resamples, "seed": seed}
-    matched_trials = judged.matched
-    bonafide = matched_trials.bonafide
-    spoof = matched_trials.spoof
-    check_classes(
-        matched_trials.is_bonafide,
-        f"{scores_path}: {pluralise(len(matched_trials.trials), 'trial')}",
-        "judge them at a threshold from other trials, with `threshold_from` and `dev_keys`, or with `calibration`",
-    )
-    metric_functions: dict[str, Callable[..., Any]] = {
-        "eer": matched_trials.eer_rule(definition.eer_method),
-        "min_dcf": functools.partial(metrics.compute_min_dcf, **definition.min_dcf_options),
-        "act_dcf": metrics.compute_act_dcf,
-        "cllr": metrics.compute_cllr,
-    }
-    with reading_once() as digests:  # the files that are read in this context → SHA-256
-        min_tdcf = _MinTdcf.of(key, bonafide, spoof)
-    if min_tdcf.metric is not None:
-        metric_functions["min_tdcf"] = min_tdcf.metric
-    measured = Measured(metric_functions, bonafide, spoof, **draws, **groups_of(matched_trials.trials, unit))
-    partial = _partial_note(matched_trials)
-    row_resamples = min(ROW_RESAMPLES, num_resamples)
-    # Draws let with_best() compare systems; of these figures only the EER gets an interval, below.
-    figures = {measure: Figure(value, draws=measured.draws[measure]) for measure, value in measured.values.items()}
-    figures |= {
-        "eer": measured.figure("eer"),
-        "threshold": Figure(measured.thresholds["eer"]),
-        "num_bonafide": Figure(bonafide.size),
-        "num_spoof": Figure(spoof.size),
-        "num_expected": Figure(matched_trials.num_expected),
-    }
-    drawn = DrawnGroups.of(matched_trials.trials, unit)
-    # What a model card says beside the EER, too.
-    notices = [
-        *filter(None, [partial]),
-        *_doubt_notes(matched_trials, figures["eer"]),
-        *drawn.notes(bonafide.size, spoof.size),
-    ]
-    facts = {
-        **drawn._asdict(),
-        "asv_counts": min_tdcf.asv_counts,
-        "left_out": matched_trials.mismatch.describe(matched_trials.num_expected),
-        "partial": partial,
-        "notices": notices,
-    }
-    return SystemFigures(
-        name,
-        matched_trials,
-        Row({"system": name}, figures),
-        facts,
-        breakdowns(matched_trials, definition.eer_method, num_resamples=row_resamples, seed=seed, unit=unit),
-        list(_official_rows(key, judged, name)),
-        [*notices, min_tdcf.note],
-        {} if min_tdcf.metric is None else digests,
-    )
+        ``num_expected`` are in the phase of the key.
 
+        Raises:
+            InputError: if all trials are of one class.
+        """
+        matched_trials = self.matched
+        check_classes(
+            matched_trials.is_bonafide,
+            f"{self.file.path}: {pluralise(self.num_trials, 'trial')}",
+            "judge them at a threshold from other trials, with `threshold_from` and `dev_keys`, or with `calibration`",
+        )
+        definition = self.key.definition
+        functions: dict[str, Callable[..., Any]] = {
+            "eer": matched_trials.eer_rule(definition.eer_method),
+            "min_dcf": functools.partial(metrics.compute_min_dcf, **definition.min_dcf_options),
+            "act_dcf": metrics.compute_act_dcf,
+            "cllr": metrics.compute_cllr,
+        }
+        if self.min_tdcf.metric is not None:
+            functions["min_tdcf"] = self.min_tdcf.metric
+        functions |= {metric.name: metric.function for metric in registry.metrics.added("scores", "ratios")}
+        groups = groups_of(matched_trials.trials, self.unit)
+        measured = Measured(functions, matched_trials.bonafide, matched_trials.spoof, **self.draws, **groups)
+        figures = {name: measured.figure(name) for name in functions}
+        for name, figure in figures.items():
+            if not registry.metrics.get(name).has_interval:
+                # The draws remain: with_best() compares systems by them.
+                figures[name] = replace(figure, interval=None)
+        figures |= {
+            "threshold": Figure(measured.thresholds["eer"]),
+            "num_bonafide": Figure(matched_trials.bonafide.size),
+            "num_spoof": Figure(matched_trials.spoof.size),
+            "num_expected": Figure(matched_trials.num_expected),
+        }
+        return Row({"system": self.name}, figures)
 
-def _partial_note(matched_trials: Matched) -> str:
-    """Empty if scores and key fit."""
-    mismatch = matched_trials.mismatch.describe(matched_trials.num_expected)
-    num_trials = len(matched_trials.trials)
-    if num_trials == matched_trials.num_expected and not mismatch:
-        return ""
-    # All trials may have scores although ids do not fit: unknown or repeated ones.
-    basis = "all" if num_trials == matched_trials.num_expected else f"{num_trials:,} of"
-    return f"PARTIAL: rests on {basis} {pluralise(matched_trials.num_expected, 'trial')}; {mismatch}"
+    @functools.cached_property
+    def notices(self) -> list[str]:
+        """Notes that a model card has beside the EER, too."""
+        return [
+            *filter(None, [self.partial]),
+            *_doubt_notes(self.matched, self.row["eer"]),
+            *self.drawn.notes(self.matched.bonafide.size, self.matched.spoof.size),
+        ]
+
+    @property
+    def notes(self) -> list[str]:
+        """What readers must know."""
+        return [*self.notices, self.min_tdcf.note]
+
+    @property
+    def partial(self) -> str:
+        """Why trials are omitted; empty if scores and key fit."""
+        num_expected = self.matched.num_expected
+        mismatch = self.matched.mismatch.describe(num_expected)
+        if self.num_trials == num_expected and not mismatch:
+            return ""
+        # All trials may have scores although ids do not fit: unknown or repeated ones.
+        basis = "all" if self.num_trials == num_expected else f"{self.num_trials:,} of"
+        return f"PARTIAL: rests on {basis} {pluralise(num_expected, 'trial')}; {mismatch}"
+
+    def facts(self) -> dict[str, Any]:
+        """Collect facts for the header: what was drawn, ASV scores behind min t-DCF, omitted trials, notices."""
+        return {
+            "system": self.name,
+            **self.drawn._asdict(),
+            "asv_counts": self.min_tdcf.asv_counts,
+            "left_out": self.matched.mismatch.describe(self.matched.num_expected),
+            "partial": self.partial,
+            "notices": self.notices,
+        }
+
+    def breakdowns(self) -> Mapping[tuple[str, ...], Sequence[Row]]:
+        """Compute :func:`~nes2net.evaluation.breakdown.breakdowns`."""
+        draws = self.draws | {"num_resamples": min(ROW_RESAMPLES, self.draws["num_resamples"])}
+        return breakdowns(self.matched, self.key.definition.eer_method, **draws, unit=self.unit)
+
+    def official_rows(self) -> Iterator[Row]:
+        """Yield the rows of the corpus's official table, if any."""
+        if self.key.definition.official_table is None:
+            return
+        for row in self.key.definition.official_table(self.judged.complete.trials, self.judged.complete.scores):
+            figures = {}
+            for measure in _OF_OFFICIAL_ROWS:
+                figures[measure] = Figure(getattr(row, measure))
+            yield Row({"system": self.name, "part": row.part}, figures)
 
 
 def _doubt_notes(matched_trials: Matched, eer: Figure) -> Iterator[str]:
@@ -166,32 +172,25 @@ def _doubt_notes(matched_trials: Matched, eer: Figure) -> Iterator[str]:
     yield from matched_trials.doubts
 
 
-def _official_rows(key: Key, judged: MatchedPhase, name: str) -> Iterator[Row]:
-    """Yield no rows if there is no official table."""
-    if key.definition.official_table is None:
-        return
-    for row in key.definition.official_table(judged.complete.trials, judged.complete.scores):
-        figures = {}
-        for measure in _OF_OFFICIAL_ROWS:
-            figures[measure] = Figure(getattr(row, measure))
-        yield Row({"system": name, "part": row.part}, figures)
-
-
-class _MinTdcf(NamedTuple):
-    """The metric, and the numbers of target, nontarget and spoof scores behind it; None if there is no metric."""
+class MinTdcf(NamedTuple):
+    """The metric min t-DCF of one key; None if there is no metric."""
 
     metric: Callable[..., float] | None = None
     asv_counts: tuple[int, int, int] | None = None
+    """Numbers of target, nontarget and spoof scores of speaker verification."""
     note: str = ""
     """Why a corpus with speaker-verification scores has no metric."""
+    files: Mapping[Path, str] = {}
+    """Files of these scores → SHA-256."""
 
     @classmethod
-    def of(cls, key: Key, bonafide: NDArray, spoof: NDArray) -> _MinTdcf:
+    def of(cls, key: Key, matched_trials: Matched) -> MinTdcf:
         corpus = key.definition
         if corpus.asv_scores is None:
             return cls()
         try:
-            target, nontarget, asv_spoof = corpus.asv_scores(key.path, key.phase)
+            with reading_once() as digests:  # the files that are read in this context → SHA-256
+                target, nontarget, asv_spoof = corpus.asv_scores(key.path, key.phase)
         except NotFound as error:
             return cls(note=f"no min t-DCF: {error}")
         metric = functools.partial(
@@ -202,7 +201,7 @@ class _MinTdcf(NamedTuple):
             version=corpus.tdcf_version,
         )
         try:
-            metric(bonafide, spoof)
+            metric(matched_trials.bonafide, matched_trials.spoof)
         except InputError as error:  # not defined for these scores
             return cls(note=f"no min t-DCF: {error}")
-        return cls(metric, (target.size, nontarget.size, asv_spoof.size))
+        return cls(metric, (target.size, nontarget.size, asv_spoof.size), "", digests)

@@ -1,6 +1,6 @@
 """Evaluate logits of classes: does a detector find known classes, and recognise unknown ones?
 
-``evaluate_classes`` makes the result, and ``_tables`` its tables, from the functions below it. The
+``ClassEvaluation`` makes the result, and ``_tables`` its tables, from the functions below it. The
 closed set has the trials of known classes, the open set compares them with unknown classes. Further
 figures are of all trials at the threshold for unknown classes.
 """
@@ -9,25 +9,22 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nes2net import metrics
-from nes2net.data.corpora.protocol import canonical_phase
 from nes2net.evaluation.breakdown import grouping_fields, label_of
-from nes2net.evaluation.class_reference import label_lines
-from nes2net.evaluation.class_trials import ClassGroup, ClassTrials, class_trials, warn_if_different
-from nes2net.evaluation.key import Key, Labels, score_input
-from nes2net.evaluation.matching import system_names
+from nes2net.evaluation.class_trials import ClassGroup, ClassTrials, OfClasses, class_trials
+from nes2net.evaluation.judgements import Rows
 from nes2net.evaluation.resampled_classes import RATES_OF_SCORES, Resamples, Rule
 from nes2net.evaluation.result import Plot, Result
 from nes2net.evaluation.system import ROW_RESAMPLES
 from nes2net.evaluation.tables import MIN_TRIALS, NUM_TRIALS, Figure, Measure, Row, Table, column, words
 from nes2net.lib.errors import InputError, pluralise
-from nes2net.lib.storage.files import AnyPath
 from nes2net.metrics.classes import class_rates, pair_counts
-from nes2net.scoring.class_file import MEANING_OF_NAMES, ClassTable
+from nes2net.scoring.class_file import MEANING_OF_NAMES
 from nes2net.scoring.decisions.known import LOGIT_SCORES, class_posteriors, known_scores
 from nes2net.scoring.judgement import ScoreFile
 
@@ -85,107 +82,80 @@ _RATES: dict[str, Callable[[NDArray], float]] = {
 }
 
 
-def evaluate_classes(
-    read_table: Callable[[ScoreFile], ClassTable],
-    corpus: str,
-    files: Sequence[ScoreFile],
-    keys_path: AnyPath,
-    phase: str = "eval",
-    *,
-    allow_partial: bool = False,
-    unknown: str | None = None,
-    class_field: str | None = None,
-    bonafide_unknown: bool = False,
-    reference: Sequence[AnyPath] = (),
-    metrics: Collection[str] = (),
-    names: Sequence[str] = (),
-    num_resamples: int = 1000,
-    seed: int = 0,
-) -> Result:
-    """Evaluate files of class logits against the true classes in a key.
+@dataclass
+class ClassEvaluation(OfClasses[ClassTrials]):
+    """The evaluation of files of class logits against the true classes in a key.
 
     Args:
-        read_table: reads a file of logits.
-        corpus, keys_path, phase, allow_partial, names, num_resamples, seed: as for
-            :func:`~nes2net.evaluation.evaluate.evaluate_systems`.
-        files: the file of each system.
         unknown: score of being known for the table and the plot of unknown classes; by default that
             of the first system's threshold, or the default.
-        class_field, bonafide_unknown: as for :func:`~nes2net.evaluation.class_trials.class_trials`.
-        reference: the paths of its ``references``.
-        metrics: figures that take long and are computed only by name.
-
-    Raises:
-        InputError: if labels cannot be read, files and labels do not fit, or a setting does not
-            apply to these files.
+        bonafide_unknown: as for :func:`~nes2net.evaluation.class_trials.class_trials`.
     """
-    key = Labels(corpus, keys_path, phase).read()
-    references = list(map(ScoreFile.of, reference))
-    systems = []
-    inputs = []
-    for file, system in zip(files, system_names([file.path for file in files], names)):
-        # The table is not kept in a variable, so that its memory is free as soon as the trials have copies of logits.
+
+    unknown: str | None = None
+    bonafide_unknown: bool = False
+
+    def read(self, file: ScoreFile, name: str) -> ClassTrials:
+        judgement = file.judgement
+        if not isinstance(judgement, type(self.score_files[0].judgement)):
+            raise InputError(f"{file.path}: holds {judgement.what}, not logits of classes: evaluate it separately")
+        assert isinstance(judgement, Rows)
         trials = class_trials(
-            key,
+            self.key,
             file,
-            read_table(file),
-            system,
-            allow_partial=allow_partial,
-            class_field=class_field,
-            bonafide_unknown=bonafide_unknown,
-            references=references,
+            # Not kept in a variable, so that its memory is free as soon as the trials have copies of logits.
+            file.read(judgement.table),
+            name,
+            allow_partial=self.allow_partial,
+            class_field=self.class_field,
+            bonafide_unknown=self.bonafide_unknown,
+            references=self.references,
         )
-        if unknown is not None and unknown not in trials.kinds:
+        if self.unknown is not None and self.unknown not in trials.kinds:
             reason = "compares with training trials: add `reference`, for nsd with logits"
-            if unknown in LOGIT_SCORES:
+            if self.unknown in LOGIT_SCORES:
                 reason = f"needs logits, and the file holds posteriors: use {' or '.join(trials.kinds)}"
-            raise InputError(f"{file.path}: the score {unknown} {reason}")
-        systems.append(trials)
-        inputs.append(score_input(file.path, file.sha256))
-    first = systems[0]
-    kind = unknown or (first.threshold.kind if first.threshold else LOGIT_SCORES[0])
-    resamples = Resamples(num_resamples, seed)
-    notes = key.notes([MEANING_OF_NAMES])
-    warnings: list[str] = []
-    for trials in systems:
-        if trials.mismatch:
-            notes.append(f"PARTIAL: {trials.system}: {trials.mismatch}")
-        if len(trials.unknown.names) and trials.threshold is None:
-            notes.append(
-                f"{trials.system}: no threshold, so nothing is called {UNKNOWN}: no record beside the file has scores of "
-                "development trials, which only the checkpoint of an epoch has"
-            )
-        warnings += trials.origin.uses
-        warnings += [f"{trials.system}: {doubt}" for doubt in trials.doubts]
-    warnings += filter(None, [warn_if_different(trials.labels for trials in systems)])
-    # Users' programs read these keys.
-    header = {
-        **key.header(inputs, num_resamples),
-        "class_labels": {trials.system: trials.labels._asdict() for trials in systems},
-        "classes": {trials.system: list(trials.known.names) for trials in systems},
-        "known_score": kind,
-        "num_known": len(first.known.numbers),
-        "num_unknown": len(first.unknown.numbers),
-        "num_left_out": first.num_left_out,
-        "sources": {trials.system: trials.origin.facts for trials in systems},
-    }
-    lines = [_first_line(key, first, num_resamples), *label_lines(references)]
-    lines += [trials.labels.in_words(trials.system) for trials in systems]
-    return Result(
-        f"{key.title}: which class",
-        header,
-        lines,
-        [table for table in _tables(key.title, systems, kind, resamples, metrics) if table.rows],
-        notes,
-        warnings,
-        functools.partial(_plots, systems, kind),
-        functools.partial(_confusions_for_json, systems),
-    )
+            raise InputError(f"{file.path}: the score {self.unknown} {reason}")
+        return trials
+
+    def report(self, systems: Sequence[ClassTrials]) -> Result:
+        first = systems[0]
+        kind = self.unknown or (first.threshold.kind if first.threshold else LOGIT_SCORES[0])
+        notes = [MEANING_OF_NAMES]
+        warnings: list[str] = []
+        for trials in systems:
+            if trials.mismatch:
+                notes.append(f"PARTIAL: {trials.system}: {trials.mismatch}")
+            if len(trials.unknown.names) and trials.threshold is None:
+                notes.append(
+                    f"{trials.system}: no threshold, so nothing is called {UNKNOWN}: no record beside the file has scores "
+                    "of development trials, which only the checkpoint of an epoch has"
+                )
+            warnings += [f"{trials.system}: {doubt}" for doubt in trials.doubts]
+        facts = {
+            "classes": {trials.system: list(trials.known.names) for trials in systems},
+            "known_score": kind,
+            "num_known": len(first.known.numbers),
+            "num_unknown": len(first.unknown.numbers),
+            "num_left_out": first.num_left_out,
+        }
+        tables = _tables(self.key.title, systems, kind, Resamples(self.num_resamples, self.seed), self.metrics)
+        result = Result(
+            ": which class",
+            facts,
+            [_first_line(self.part, first, self.num_resamples)],
+            [table for table in tables if table.rows],
+            notes,
+            warnings,
+            functools.partial(_plots, systems, kind),
+            functools.partial(_confusions_for_json, systems),
+        )
+        return self.with_labels(result, {trials.system: trials.labels for trials in systems})
 
 
-def _first_line(key: Key, trials: ClassTrials, num_resamples: int) -> str:
+def _first_line(part: str, trials: ClassTrials, num_resamples: int) -> str:
     line = (
-        f"{key.corpus}, phase {canonical_phase(key.phase)}: {pluralise(len(trials.known.numbers), 'trial')} of "
+        f"{part}: {pluralise(len(trials.known.numbers), 'trial')} of "
         f"{pluralise(len(np.unique(trials.known.numbers)), 'known class', 'known classes')} of {len(trials.known.names)}"
     )
     if trials.unknown.names:

@@ -19,8 +19,9 @@ from nes2net.evaluation.breakdown import groups_of, over_corpora
 from nes2net.evaluation.matching import Matched, Mismatch
 from nes2net.evaluation.tables import bootstrap_options
 from nes2net.lib.errors import InputError
-from nes2net.metrics import declared
+from nes2net.metrics import declared, registry
 from nes2net.metrics.registry import Metric
+from nes2net.metrics.resampling import figures_of
 from nes2net.training.recipes.data import DataConfig
 
 #: Number of bootstrap resamples for the interval of the EER. 200 resamples of 25,000 trials take 1 s, and give two
@@ -87,8 +88,8 @@ EER = measure_of(declared.EER)
 MIN_DCF = measure_of(declared.MIN_DCF, prominent=False)
 #: Key of the history for the threshold at which misses and false alarms on the development set are equally frequent.
 THRESHOLD_KEY = "eer_threshold"
-#: The measures of a task whose detector gives each utterance one score.
-ERROR_RATES = (EER, MIN_DCF)
+#: The measures of a task whose detector gives each utterance one score, also those of other packages.
+ERROR_RATES = (EER, MIN_DCF, *map(measure_of, registry.metrics.added("scores")))
 
 
 class Validated(NamedTuple):
@@ -106,7 +107,7 @@ class Validated(NamedTuple):
 
 
 def error_rates(validated: Validated, bonafide: int, eer_methods: Mapping[str, str], seed: int) -> Figures:
-    """Compute EER and minDCF of ``scores`` (N,): key of the history → fraction.
+    """Compute the measures of ``scores`` (N,): key of the history → fraction or cost.
 
     The EER follows the rule of the corpus, minDCF the costs of ASVspoof 5, track 1. In the pass
     without augmentation, ``val_eer_wo_aug_low`` and ``val_eer_wo_aug_high`` are the EER's 95 %
@@ -133,10 +134,9 @@ def error_rates(validated: Validated, bonafide: int, eer_methods: Mapping[str, s
     eer_method = rules.pop() if len(rules) == 1 else "asvspoof"
     genuine, spoofed = split_by_class(scores, validated.targets == bonafide, "usable files")
     eer, threshold = metrics.compute_eer(genuine, spoofed, eer_method)
-    values = {
-        EER.column(name): eer,
-        MIN_DCF.column(name): metrics.compute_min_dcf(genuine, spoofed),
-    }
+    values = {EER.column(name): eer}
+    for measure in ERROR_RATES[1:]:
+        values[measure.column(name)] = _measure(measure, genuine, spoofed)
     if name != "wo_aug":
         return values
     # Resample speakers if every trial has a speaker, if there are enough speakers, and if no file failed. Otherwise
@@ -156,6 +156,10 @@ def error_rates(validated: Validated, bonafide: int, eer_methods: Mapping[str, s
     if len(eer_methods) > 1:
         return values | _rates_by_corpus(validated, eer_methods)
     return values
+
+
+def _measure(measure: Measure, bonafide: NDArray, spoof: NDArray) -> float:
+    return float(figures_of(registry.metrics.get(measure.name).function(bonafide, spoof)))
 
 
 def split_by_class(scores: NDArray, is_bonafide: NDArray, items: str) -> tuple[NDArray, NDArray]:
@@ -191,13 +195,15 @@ def _rates_by_corpus(validated: Validated, eer_methods: Mapping[str, str]) -> Fi
         scores = validated.outputs["scores"][corpus == alias]
         scored[alias] = Matched(corpus_trials, scores, len(corpus_trials), Mismatch([], [], [], [], []))
     breakdown = over_corpora(scored, eer_methods)
-    costs = {alias: metrics.compute_min_dcf(scored[alias].bonafide, scored[alias].spoof) for alias in breakdown.eers}
-    if not costs:
+    if not breakdown.eers:
         raise InputError(
             "no development corpus has usable trials of both classes: add trials of the class that one lacks"
         )
     values = {EER.column(variant=f"/{group}"): eer for group, eer in breakdown.groups.items()}
-    for measure, rates in ((EER, breakdown.eers), (MIN_DCF, costs)):
+    for measure in ERROR_RATES:
+        rates = dict(breakdown.eers)
+        if measure is not EER:
+            rates = {alias: _measure(measure, scored[alias].bonafide, scored[alias].spoof) for alias in rates}
         for alias, value in rates.items():
             values[measure.column(variant=f"/{alias}")] = value
         values[measure.column(variant="_mean")] = sum(rates.values()) / len(rates)

@@ -22,7 +22,7 @@ from nes2net.data.corpora import asvspoof2019_la
 from nes2net.evaluation.breakdown import breakdown
 from nes2net.evaluation.evaluate import evaluate_systems
 from nes2net.evaluation.key import Labels
-from nes2net.evaluation.segments import evaluate_segments
+from nes2net.evaluation.segments import SegmentEvaluation
 from nes2net.evaluation.tables import Figure
 from nes2net.lib.output.terminal import markdown_table
 from nes2net.metrics import compute_eer
@@ -100,8 +100,7 @@ def synthesiser_table(corpus: Path, scores: Path, systems: dict[str, str]) -> st
 
 def segment_table(scores: Path, partialspoof: Path) -> str:
     """Write the EERs of a file of frame scores: of frames, of time, and of utterances; then by method of synthesis."""
-    score_paths = [scores]
-    result = evaluate_segments("partialspoof", score_paths, partialspoof)
+    result = SegmentEvaluation(Labels("partialspoof", partialspoof, "eval"), [scores]).run()
     *points, utterances, seconds = result.rows("rates")
     (frames,) = (row for row in points if row.labels["scores"] == "own")
     resolution_ms = result.header["resolution_ms"]

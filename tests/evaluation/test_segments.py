@@ -10,12 +10,17 @@ from numpy.testing import assert_allclose
 
 from nes2net.cli.main import main
 from nes2net.data.corpora import partialspoof
+from nes2net.evaluation.key import Labels
 from nes2net.evaluation.page import html_page
-from nes2net.evaluation.segments import RTTM, evaluate_segments
+from nes2net.evaluation.segments import RTTM, SegmentEvaluation
 from nes2net.metrics.localisation.segments import Segment
 from nes2net.scoring.segment_file import lines
 
 NAMES = ("a20", "b40", "c80", "d160", "e320", "f640", "g20_ties", "h20_poor")
+
+
+def evaluate_segments(corpus, scores, root, **settings):
+    return SegmentEvaluation(Labels(corpus, root, "eval"), scores, **settings).run()
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from nes2net.lib.errors import InputError, check_known, did_you_mean, short_repr
 from nes2net.lib.storage.files import Budget, has_no_file, json_text
 from nes2net.lib.storage.plain_data import MAX_BYTES, first_problem
 from nes2net.lib.storage.yaml_text import hint_of, read_value, read_yaml_file
+from nes2net.metrics.registry import metrics
 
 PACKAGED = Path(__file__).parent / "packaged"
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
@@ -35,7 +36,6 @@ _BATCH_OPTIONS = (
     "mem-per-cpu|mem-per-gpu|nice|nodelist|qos|reservation|switches|threads-per-core|tmp|wckey"
 )
 BatchOption = Annotated[str, StringConstraints(pattern=rf"^({_BATCH_OPTIONS})$")]
-Metric = Literal["eer", "min_tdcf", "min_dcf"]
 
 
 class _Section(BaseModel):
@@ -50,6 +50,11 @@ class _Section(BaseModel):
     def _check_keys(cls, values: object) -> object:
         check_known(values if isinstance(values, dict) else (), cls.model_fields, "there is no key")
         return values
+
+
+def metric_names() -> list[str]:
+    """List the metrics that a table may have."""
+    return ["eer", "min_tdcf", "min_dcf", *(metric.name for metric in metrics.added("scores"))]
 
 
 class Average(_Section):
@@ -191,8 +196,8 @@ class Experiment(_Section):
     """Leave out each corpus of `data.corpora` in turn, and evaluate on the sets of the left-out corpus."""
     evaluate: Annotated[list[EvaluationSet], Field(min_length=1)]
     """The evaluation sets, which are the columns of the table."""
-    metrics: Annotated[list[Metric], Field(min_length=1)] = ["eer"]
-    """Metrics among `eer`, `min_tdcf` and `min_dcf`; each metric gets a table."""
+    metrics: Annotated[list[str], Field(min_length=1)] = ["eer"]
+    """Metrics among `eer`, `min_tdcf` and `min_dcf`, or of other packages; each metric gets a table."""
     num_resamples: Annotated[int, Field(ge=1, le=1_000_000)] = 1000
     """Number of bootstrap draws for each interval."""
     places: dict[str, str] = Field(default_factory=dict)
@@ -204,6 +209,7 @@ class Experiment(_Section):
 
     @model_validator(mode="after")
     def _check_values(self) -> Experiment:
+        check_known(self.metrics, metric_names(), "there is no metric")
         # For example, no two averages may have the same name.
         names_by_kind: dict[str, list[str]] = {
             "seed": list(map(str, self.seeds)),

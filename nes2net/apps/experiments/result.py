@@ -7,14 +7,14 @@ from dataclasses import dataclass, replace
 from statistics import mean, stdev
 from typing import Any
 
-from nes2net.apps.experiments.description import Experiment
+from nes2net.apps.experiments.description import Experiment, metric_names
 from nes2net.evaluation.result import Result
 from nes2net.evaluation.tables import NUM_BONAFIDE, NUM_SPOOF, Figure, Measure, Row, Table, column, plain
 from nes2net.lib.errors import join_names
 from nes2net.lib.storage.plain_data import Natural, NotNegative
 
 #: Name of a metric → its column in tables.
-METRICS = {name: column(name) for name in ("eer", "min_tdcf", "min_dcf")}
+METRICS = {name: column(name) for name in metric_names()}
 _OVER_SEEDS = (
     METRICS["eer"],
     Measure("best_seed", "seed", "count"),
