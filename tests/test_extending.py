@@ -6,14 +6,21 @@ import re
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 from builders import PATIENCE
 from builders.files import write
+from builders.report_case import make_case, report_of
 from builders.runs import assert_same_run, stop
 from builders.scripts import python
 from builders.strangers import install, installed_in
 from conftest import REPOSITORY, repository_text
 
+from nes2net.apps.experiments.description import Experiment
+from nes2net.apps.experiments.result import Measured, SystemOnSet, experiment_result
+from nes2net.evaluation.page import html_page
+from nes2net.metrics.registry import metrics
+from nes2net.training import measures
 from nes2net.training.run import train
 
 TEXT = repository_text("docs/extending.md")
@@ -47,19 +54,47 @@ def package(tmp_path_factory):
     return folder
 
 
-@pytest.mark.slow
-def test_a_stopped_training_with_the_parts_of_extending_md_resumes_to_the_uninterrupted_result(package, recipe):
+@pytest.fixture(scope="module")
+def installed(package):
+    """The package, whose parts nes2net finds."""
     points: dict[str, dict[str, str]] = {}
     for kind, names in POINTS.findall(TEXT):
         points[kind] = dict(re.findall(r'^(\w+) = "(.*)"$', names, re.MULTILINE))
     install(package, "my-parts 0.1", points, {})
+    with installed_in(package):
+        yield package
+
+
+def test_a_metric_is_a_column_of_text_page_latex_and_json_with_its_interval_and_term(installed, tmp_path):
+    result = report_of(make_case(tmp_path), "good")
+    low, high = result["zero_fa"].interval
+    assert low <= result["zero_fa"].value <= high
+    assert result.tables[0].to_dict()["units"]["zero_fa"] == "rate"
+    for text in (result.text(), html_page(result), result.latex().replace("\\", "")):
+        assert "zero-FA misses %" in text
+    assert metrics.get("zero_fa").term.meaning in html_page(result)
+
+
+def test_a_metric_is_a_measure_of_validation_and_a_table_of_an_experiment(installed, monkeypatch):
+    measure = measures.measure_of(metrics.get("zero_fa"))
+    monkeypatch.setattr(measures, "ERROR_RATES", (measures.EER, measure))
+    outputs = {"scores": np.array([3.0, 1.0, 2.0, 0.0])}
+    validated = measures.Validated("w_aug", [], np.array([1, 1, 0, 0]), outputs)
+    assert measures.error_rates(validated, 1, {}, 0)[measure.column("w_aug")] == 0.5
+    detector = Measured("run", 1, {"zero_fa": 0.25}, (0, 1), "trials", 8, 8, "", None, None, "page.html")
+    experiment = Experiment.model_construct(title="Tones", metrics=["zero_fa"], seeds=[1], leave_one_out=False)
+    result = experiment_result(experiment, [SystemOnSet("system", "set", [detector])], [])
+    assert result["zero_fa"].value == 0.25
+
+
+@pytest.mark.slow
+def test_a_stopped_training_with_the_parts_of_extending_md_resumes_to_the_uninterrupted_result(installed, recipe):
     model = {"frontend": {"name": "band_energy"}, "aggregation": "layer_mean", "backend": "mean_frame"}
     values = {"model": model, "train": {"task": "level", "epochs": 2}}
-    with installed_in(package):
-        uninterrupted = train(recipe(comment="whole", **values), "cpu")
-        torn = recipe(comment="torn", **values)
-        stop(torn, 2, 1, "cpu")
-        assert_same_run(train(torn, "cpu"), uninterrupted)
+    uninterrupted = train(recipe(comment="whole", **values), "cpu")
+    torn = recipe(comment="torn", **values)
+    stop(torn, 2, 1, "cpu")
+    assert_same_run(train(torn, "cpu"), uninterrupted)
 
 
 @pytest.mark.slow

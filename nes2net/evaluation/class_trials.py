@@ -137,7 +137,6 @@ class OfClasses(Evaluation[S]):
         return list(map(ScoreFile.of, self.reference))
 
     def with_labels(self, result: Result, class_labels: Mapping[str, ClassLabels]) -> Result:
-        """Add how the trials of each system get their classes."""
         facts = {system: labels._asdict() for system, labels in class_labels.items()}
         words = [labels.in_words(system) for system, labels in class_labels.items()]
         return replace(

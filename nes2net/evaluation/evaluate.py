@@ -1,7 +1,6 @@
 """Evaluate scores against keys: error rates with intervals, breakdowns, comparisons of systems.
 
-In reading order: ``evaluate_systems`` is the public function; the others write notes, comparisons,
-tables and plots.
+``evaluate_systems`` is the public function.
 """
 
 from __future__ import annotations
@@ -83,13 +82,9 @@ _DIFFERENCES = (
 
 @dataclass
 class SystemEvaluation(Evaluation[SystemFigures]):
-    """The evaluation of score files, with a line ``utterance score`` for each trial; higher is more bona fide.
-
-    ``differences`` of systems order trials as the key, not as the score file: with ties and the
-    method ``"interpolated"``, its EERs may differ a little.
+    """The evaluation of score files; see :func:`evaluate_systems`.
 
     Args:
-        allow_partial: As in :func:`~nes2net.evaluation.matching.match`.
         num_resamples: At most 200 for rows of a breakdown.
         exclude: Field of :class:`~nes2net.data.corpora.trial.Trial` → values. These trials are
             omitted, but still need scores. None omits what the published figures omit.
@@ -144,7 +139,6 @@ class SystemEvaluation(Evaluation[SystemFigures]):
         )
 
     def _transfers(self, systems: Sequence[SystemFigures]) -> list[Transfer]:
-        """Judge the systems at thresholds from other trials."""
         source = self.threshold_source
         if source is None:
             return []
@@ -206,10 +200,7 @@ class SystemEvaluation(Evaluation[SystemFigures]):
         yield Table("calibration", caption, calibration, of_ratios, "As log-likelihood ratios", [note])
 
     def _differences(self, systems: Sequence[SystemFigures]) -> Iterator[Row]:
-        """Compare every two systems on their common trials, with the same draws.
-
-        Raises InputError if they have no trials of both classes in common.
-        """
+        """Compare every two systems on their common trials, with the same draws."""
         smallest_p = 2 / (self.num_resamples + 1)  # see :func:`nes2net.metrics.compare_systems`
         for first, second in itertools.combinations(systems, 2):
             both_scores = np.stack([first.matched.scores_in_key, second.matched.scores_in_key])  # 2 × trials of the key
@@ -280,7 +271,8 @@ def evaluate_systems(
 
     Args:
         corpus: A name of :data:`nes2net.data.registry.corpora`.
-        score_paths: A file for each system.
+        score_paths: A file for each system, with a line ``utterance score`` for each trial; higher
+            is more bona fide.
         keys_path: File or folder, as ``keys`` of the corpus accepts it.
         phase: A phase or split of the corpus; ``"eval"`` if it has none. Your own corpus also has
             ``"all"``.
@@ -289,11 +281,11 @@ def evaluate_systems(
     Returns:
         The tables ``systems`` and ``calibration``, ``differences`` of every two systems, tables at
         transferred thresholds (``rates``, ``costs``, …), and breakdowns such as ``by attack``.
+        ``differences`` orders trials as the key, not as the score file: with ties and the method
+        ``"interpolated"``, its EERs may differ a little.
 
     Raises:
-        InputError: if a file is missing or malformed, scores and key do not fit (see
-            :func:`~nes2net.evaluation.matching.match`), the phase is unknown, no trial has an
-            excluded value, no trial is left, or a class has no trials.
+        InputError: as :meth:`~nes2net.evaluation.evaluation.Evaluation.run`.
     """
     files = [score_paths] if isinstance(score_paths, AnyPath) else score_paths
     return SystemEvaluation(Labels(corpus, keys_path, phase), files, **settings).run()

@@ -1,4 +1,4 @@
-"""Evaluate files of a judgement against labels: what all kinds of evaluation share."""
+"""What all kinds of evaluation share."""
 
 from __future__ import annotations
 
@@ -28,14 +28,12 @@ S = TypeVar("S")
 
 @dataclass
 class Evaluation(Generic[S]):
-    """An evaluation of one or more systems on the same trials; a subclass says what differs for its kind of files.
+    """An evaluation of systems on the same trials; a subclass evaluates one kind of files.
 
     Args:
-        labels: the labels of the trials.
         files: a file for each system.
-        allow_partial: omit trials without a usable score, instead of raising an error.
-        names: names of the systems. By default, a file's name without suffix, or its path if two
-            share a name.
+        allow_partial: as in :func:`~nes2net.evaluation.matching.match`.
+        names: by default, a file's name without suffix, or its path if two share a name.
         metrics: figures that take long and are computed only by name.
         num_resamples, seed: number and seed of the bootstrap draws.
 
@@ -70,7 +68,6 @@ class Evaluation(Generic[S]):
 
     @property
     def part(self) -> str:
-        """Corpus and phase, at the start of a line."""
         return f"{self.key.corpus}, phase {canonical_phase(self.key.phase)}"
 
     @property
@@ -113,8 +110,4 @@ class Evaluation(Generic[S]):
 
     @abstractmethod
     def report(self, systems: Sequence[S]) -> Result:
-        """Compute the figures.
-
-        The title continues that of the key. :meth:`run` adds facts to the header, notes about the
-        key, and warnings about the origins of the files.
-        """
+        """Compute the figures; :meth:`run` adds the key's title, and facts, notes and warnings about key and files."""

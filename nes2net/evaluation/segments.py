@@ -67,19 +67,16 @@ _EXAMPLES = (Measure("wrong", "called wrongly, % of its time", digits=1), Measur
 class SegmentEvaluation(Evaluation[LabelledFrames]):
     """The evaluation of one file of frame scores against the labels of segments of a corpus.
 
-    The file is in the format of :mod:`nes2net.scoring.segment_file`. The bootstrap draws utterances.
-
     Args:
         resolution_ms: length of a frame in ms; by default from the record beside the file.
         threshold: for F1, intersection over union and boundary error, beside the threshold of the
             EER: frames with at most this score are called spoof.
-        allow_partial: omit utterances whose scores or labels are missing or do not fit.
+        allow_partial: also omit utterances without labels that fit.
 
     Raises:
         InputError: if there are several files, or the threshold is not finite. :meth:`run` also
             raises it if the resolution is unknown or not in
-            :data:`~nes2net.metrics.localisation.frames.RESOLUTIONS`, the corpus has no labels of
-            segments, or a class has no frames.
+            :data:`~nes2net.metrics.localisation.frames.RESOLUTIONS`, or a class has no frames.
     """
 
     resolution_ms: float | None = None

@@ -72,9 +72,7 @@ class SystemFigures:
 
     @functools.cached_property
     def row(self) -> Row:
-        """The metrics, ``min_tdcf`` if possible, the ``threshold`` of the EER, and numbers of trials.
-
-        ``num_expected`` are in the phase of the key.
+        """The metrics, the ``threshold`` of the EER, and numbers of trials (``num_expected``: of the phase).
 
         Raises:
             InputError: if all trials are of one class.
@@ -121,7 +119,6 @@ class SystemFigures:
 
     @property
     def notes(self) -> list[str]:
-        """What readers must know."""
         return [*self.notices, self.min_tdcf.note]
 
     @property
@@ -136,7 +133,6 @@ class SystemFigures:
         return f"PARTIAL: rests on {basis} {pluralise(num_expected, 'trial')}; {mismatch}"
 
     def facts(self) -> dict[str, Any]:
-        """Collect facts for the header: what was drawn, ASV scores behind min t-DCF, omitted trials, notices."""
         return {
             "system": self.name,
             **self.drawn._asdict(),
@@ -147,12 +143,10 @@ class SystemFigures:
         }
 
     def breakdowns(self) -> Mapping[tuple[str, ...], Sequence[Row]]:
-        """Compute :func:`~nes2net.evaluation.breakdown.breakdowns`."""
         draws = self.draws | {"num_resamples": min(ROW_RESAMPLES, self.draws["num_resamples"])}
         return breakdowns(self.matched, self.key.definition.eer_method, **draws, unit=self.unit)
 
     def official_rows(self) -> Iterator[Row]:
-        """Yield the rows of the corpus's official table, if any."""
         if self.key.definition.official_table is None:
             return
         for row in self.key.definition.official_table(self.judged.complete.trials, self.judged.complete.scores):

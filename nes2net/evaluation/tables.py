@@ -8,7 +8,7 @@ functions of ``UNITS`` write figures as text.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Literal
@@ -187,6 +187,19 @@ class Table:
         return {"name": self.name, "caption": self.caption, "units": units, "rows": rows, "notes": list(self.notes)}
 
 
+def join_tables(tables_by_system: Mapping[str, Iterable[Table]]) -> list[Table]:
+    """Join tables of one name; the rows get the label ``system``, which is hidden if there is only one."""
+    joined: dict[str, Table] = {}
+    hidden = () if len(tables_by_system) > 1 else ("system",)
+    for system, tables in tables_by_system.items():
+        for table in tables:
+            earlier = joined.get(table.name, replace(table, rows=[], notes=[], hidden=hidden))
+            rows = [replace(row, labels={"system": system, **row.labels}) for row in table.rows]
+            notes = list(dict.fromkeys([*earlier.notes, *table.notes]))
+            joined[table.name] = replace(earlier, rows=[*earlier.rows, *rows], notes=notes)
+    return list(joined.values())
+
+
 def bootstrap_options() -> dict[str, Any]:
     """Return this process's options of a bootstrap: progress and number of threads."""
     return {"progress": bootstrap_progress, "num_threads": usable_processors()}
@@ -329,7 +342,7 @@ UNITS: dict[str, Callable[[float, int], str]] = {
 
 
 def column(metric: str, **changes: Any) -> Measure:
-    """Make the column of the metric with this name; ``changes`` are fields of :class:`Measure`."""
+    """Make the column of a metric by name; ``changes`` are fields of :class:`Measure`."""
     declared = registry.metrics.get(metric)
     return replace(Measure(declared.name, declared.heading, declared.unit, declared.digits), **changes)
 

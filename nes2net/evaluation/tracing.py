@@ -8,8 +8,9 @@ figures are of all trials at the threshold for unknown classes.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +22,7 @@ from nes2net.evaluation.judgements import Rows
 from nes2net.evaluation.resampled_classes import RATES_OF_SCORES, Resamples, Rule
 from nes2net.evaluation.result import Plot, Result
 from nes2net.evaluation.system import ROW_RESAMPLES
-from nes2net.evaluation.tables import MIN_TRIALS, NUM_TRIALS, Figure, Measure, Row, Table, column, words
+from nes2net.evaluation.tables import MIN_TRIALS, NUM_TRIALS, Figure, Measure, Row, Table, column, join_tables, words
 from nes2net.lib.errors import InputError, pluralise
 from nes2net.metrics.classes import class_rates, pair_counts
 from nes2net.scoring.class_file import MEANING_OF_NAMES
@@ -139,18 +140,25 @@ class ClassEvaluation(OfClasses[ClassTrials]):
             "num_unknown": len(first.unknown.numbers),
             "num_left_out": first.num_left_out,
         }
-        tables = _tables(self.key.title, systems, kind, Resamples(self.num_resamples, self.seed), self.metrics)
+        resamples = Resamples(self.num_resamples, self.seed)
+        tables = {}
+        for trials in systems:
+            tables[trials.system] = _tables(self.key.title, trials, kind, resamples, self.metrics)
         result = Result(
             ": which class",
             facts,
             [_first_line(self.part, first, self.num_resamples)],
-            [table for table in tables if table.rows],
+            [replace(table, readers=_readers(table, len(systems))) for table in join_tables(tables) if table.rows],
             notes,
             warnings,
             functools.partial(_plots, systems, kind),
             functools.partial(_confusions_for_json, systems),
         )
         return self.with_labels(result, {trials.system: trials.labels for trials in systems})
+
+
+def _readers(table: Table, num_systems: int) -> Literal["all", "paper"]:
+    return "paper" if len(table.rows) > _MAX_PRINTED * num_systems else "all"
 
 
 def _first_line(part: str, trials: ClassTrials, num_resamples: int) -> str:
@@ -168,46 +176,23 @@ def _first_line(part: str, trials: ClassTrials, num_resamples: int) -> str:
 
 
 def _tables(
-    title: str, systems: Sequence[ClassTrials], kind: str, resamples: Resamples, metric_names: Collection[str]
+    title: str, trials: ClassTrials, kind: str, resamples: Resamples, metric_names: Collection[str]
 ) -> Iterator[Table]:
-    hidden = () if len(systems) > 1 else ("system",)
-
-    def make_table(
-        name: str,
-        caption: str,
-        measures: Sequence[Measure],
-        rows_of: Callable[[ClassTrials], Iterable[Row]],
-        section: str,
-        notes: Sequence[str] = (),
-        of_systems: Sequence[ClassTrials] = systems,
-    ) -> Table:
-        """Terminals hide a table of over 30 rows a system."""
-        rows = []
-        for trials in of_systems:
-            rows += [Row({"system": trials.system, **row.labels}, row.figures) for row in rows_of(trials)]
-        is_long = len(rows) > _MAX_PRINTED * len(of_systems)
-        return Table(name, caption, measures, rows, section, notes, hidden, readers="paper" if is_long else "all")
-
-    rows = [
-        Row({"system": trials.system}, compute_closed_figures(trials.known, resamples, metric_names))
-        for trials in systems
-    ]
+    closed = compute_closed_figures(trials.known, resamples, metric_names)
     yield Table(
         "closed",
         f"{title}: trials of known classes, each of which is given a class.",
-        [measure for measure in _CLOSED if measure.name in rows[0].figures],
-        rows,
+        [measure for measure in _CLOSED if measure.name in closed],
+        [Row({}, closed)],
         notes=["Macro-F1 is the mean over classes with a trial, each with the same weight."],
     )
     caption = "The largest confusions of known classes."
-    yield make_table(
-        "confusions", caption, _CONFUSIONS, lambda trials: _confusion_rows(trials.known), CONFUSION_SECTION
-    )
-    yield make_table(
+    yield Table("confusions", caption, _CONFUSIONS, list(_confusion_rows(trials.known)), CONFUSION_SECTION)
+    yield Table(
         "open",
         "Known classes against unknown ones, by scores of being known.",
         _OPEN,
-        lambda trials: _open_rows(trials, resamples),
+        list(_open_rows(trials, resamples)),
         KNOWN_SECTION,
         [
             "FPR95 is the share of unknown trials taken for known where 95 % of the known ones are. The mean over generators "
@@ -215,32 +200,21 @@ def _tables(
         ],
     )
     # Below the threshold, a trial is called unknown.
-    yield make_table(
+    yield Table(
         "with_unknown",
         f"At the threshold that accepts 95 % of the known development trials: below it a trial is called {UNKNOWN}.",
         _WITH_THRESHOLD,
-        lambda trials: _threshold_rows(trials, resamples),
+        list(_threshold_rows(trials, resamples)),
         KNOWN_SECTION,
         ["Macro-F1 is the mean over the known classes and unknown, as in track 3 of ADD 2023."],
     )
     caption = f"Unknown classes one by one, by the score {kind}."
-    yield make_table("unknown", caption, _BY_GENERATOR, lambda trials: _generator_rows(trials, kind), KNOWN_SECTION)
-    caption = "Known classes one by one."
-    yield make_table("by_class", caption, _BY_CLASS, lambda trials: _class_rows(trials.known), "Classes")
-    # Field → the systems with a breakdown by it: with other known classes, a system may lack one.
-    systems_with: dict[str, list[ClassTrials]] = {}
-    for trials in systems:
-        for name in _fields_of_breakdowns(trials):
-            systems_with.setdefault(name, []).append(trials)
-    for name, systems_with_field in systems_with.items():
-        yield make_table(
-            f"by {name}",
-            f"Trials of known classes by {words(name)}.",
-            _BREAKDOWN,
-            functools.partial(_breakdown_rows, name=name, resamples=resamples),
-            "Known classes by condition",
-            of_systems=systems_with_field,
-        )
+    yield Table("unknown", caption, _BY_GENERATOR, _generator_rows(trials, kind), KNOWN_SECTION)
+    yield Table("by_class", "Known classes one by one.", _BY_CLASS, list(_class_rows(trials.known)), "Classes")
+    for name in _fields_of_breakdowns(trials):
+        caption = f"Trials of known classes by {words(name)}."
+        rows = list(_breakdown_rows(trials, name, resamples))
+        yield Table(f"by {name}", caption, _BREAKDOWN, rows, "Known classes by condition")
 
 
 def compute_closed_figures(

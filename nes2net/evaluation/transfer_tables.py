@@ -8,7 +8,18 @@ from dataclasses import replace
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF
 from nes2net.evaluation.curves import reliability
 from nes2net.evaluation.one_class import MEASURES, WORDS
-from nes2net.evaluation.tables import NUM_BONAFIDE, NUM_SPOOF, NUM_TRIALS, Figure, Measure, Row, Table, column, words
+from nes2net.evaluation.tables import (
+    NUM_BONAFIDE,
+    NUM_SPOOF,
+    NUM_TRIALS,
+    Figure,
+    Measure,
+    Row,
+    Table,
+    column,
+    join_tables,
+    words,
+)
 from nes2net.evaluation.transfer import JudgedSet, Transfer, losses_in_words
 from nes2net.metrics.dcf import ASVSPOOF5_COSTS
 
@@ -45,79 +56,56 @@ _ONE_CLASS = {
 }
 
 
-def transfer_tables(transfers: Sequence[Transfer]) -> Iterator[Table]:
+def transfer_tables(transfers: Sequence[Transfer]) -> list[Table]:
     """Make ``rates``, ``costs`` and ``reliability`` of sets of both classes, then sets of one class.
 
     Tables without rows are omitted.
     """
-    hidden = () if len(transfers) > 1 else ("system",)
+    several = len(transfers) > 1
+    return join_tables({transfer.system: _tables(transfer, several) for transfer in transfers})
+
+
+def _tables(transfer: Transfer, several: bool) -> Iterator[Table]:
     rows = []
     bins: list[Row] = []
     comments = []
-    for transfer in transfers:
-        start = f"{transfer.system} on " if len(transfers) > 1 else ""
-        for judged in transfer.sets:
-            bins += _reliability_rows(transfer.system, judged)
-            name = judged.name
-            if judged.is_development:
-                name += " (development)"
-            else:
-                comments.append(f"{start}{name}: {losses_in_words(judged)}")
-            rows.append(replace(judged.row, labels={"system": transfer.system, "set": name}))
+    for judged in transfer.sets:
+        bins += _reliability_rows(judged)
+        name = judged.name
+        if judged.is_development:
+            name += " (development)"
+        else:
+            start = f"{transfer.system} on " if several else ""
+            comments.append(f"{start}{name}: {losses_in_words(judged)}")
+        rows.append(replace(judged.row, labels={"set": name}))
     if rows:
-        yield Table(
-            "rates",
+        caption = (
             "Error rates at a threshold that was chosen on other trials and then kept. HTER is the mean of misses and "
-            "false alarms.",
-            RATES,
-            [row.only(RATES) for row in rows],
-            SECTION,
-            hidden=hidden,
+            "false alarms."
         )
+        yield Table("rates", caption, RATES, [row.only(RATES) for row in rows], SECTION)
         costs = ASVSPOOF5_COSTS
-        points = set()
-        for transfer in transfers:
-            if transfer.decider.point.kind == "cost":
-                points.add(transfer.decider.point.name)
-        if points:
-            costs += f" and by those of the operating point ({', '.join(sorted(points))})"
-        yield Table(
-            "costs",
-            f"Costs of the calibrated scores. actDCF by the costs of {costs}; Cllr in bits, and its two parts.",
-            COSTS,
-            [row.only(COSTS) for row in rows],
-            SECTION,
-            comments,
-            hidden,
-        )
+        if transfer.decider.point.kind == "cost":
+            costs += f" and by those of the operating point ({transfer.decider.point.name})"
+        caption = f"Costs of the calibrated scores. actDCF by the costs of {costs}; Cllr in bits, and its two parts."
+        yield Table("costs", caption, COSTS, [row.only(COSTS) for row in rows], SECTION, comments)
         caption = "Reliability: of trials with a predicted probability, how many are bona fide."
-        yield Table("reliability", caption, _RELIABILITY, bins, SECTION, hidden=hidden, readers="nobody")
-    yield from _one_class_tables(transfers, hidden)
+        yield Table("reliability", caption, _RELIABILITY, bins, SECTION, readers="nobody")
+    for tested in transfer.one_class:
+        measure = MEASURES[tested.label]
+        measures = (NUM_TRIALS, Measure("wrong", "wrong", "count"), measure)
+        kind = WORDS[tested.label]
+        caption = f"Errors at the threshold: sets whose trials are all {kind}."
+        row = replace(tested.row, labels={"set": tested.name})
+        yield Table(measure.name, caption, measures, [row], SECTION, [_ONE_CLASS[tested.label]])
+        for field, field_rows in tested.by_field.items():
+            caption = f"Errors at the threshold, all trials {kind}, by {words(field)}."
+            rows = [replace(row, labels={"set": tested.name, **row.labels}) for row in field_rows]
+            yield Table(f"{measure.name} by {words(field)}", caption, measures, rows, SECTION)
 
 
-def _reliability_rows(system: str, judged: JudgedSet) -> Iterator[Row]:
+def _reliability_rows(judged: JudgedSet) -> Iterator[Row]:
     for number, trials in enumerate(reliability(judged.llrs), 1):
         share = Figure(trials.share, (trials.low, trials.high))
         figures = {"predicted": Figure(trials.predicted), "share": share, "num_trials": Figure(trials.num_trials)}
-        yield Row({"system": system, "set": judged.name, "bin": str(number)}, figures)
-
-
-def _one_class_tables(transfers: Sequence[Transfer], hidden: Sequence[str]) -> Iterator[Table]:
-    for label, measure in MEASURES.items():
-        rows_by_field: dict[str, list[Row]] = {}  # "" stands for whole sets
-        for transfer in transfers:
-            for judged in transfer.one_class:
-                if judged.label == label:
-                    labels = {"system": transfer.system, "set": judged.name}
-                    for name, rows in {"": [judged.row], **judged.by_field}.items():
-                        labelled_rows = [replace(row, labels={**labels, **row.labels}) for row in rows]
-                        rows_by_field.setdefault(name, []).extend(labelled_rows)
-        measures = (NUM_TRIALS, Measure("wrong", "wrong", "count"), measure)
-        for name, rows in rows_by_field.items():
-            if name:
-                title = f"{measure.name} by {words(name)}"
-                caption = f"Errors at the threshold, all trials {WORDS[label]}, by {words(name)}."
-                yield Table(title, caption, measures, rows, SECTION, hidden=hidden)
-            else:
-                caption = f"Errors at the threshold: sets whose trials are all {WORDS[label]}."
-                yield Table(measure.name, caption, measures, rows, SECTION, [_ONE_CLASS[label]], hidden)
+        yield Row({"set": judged.name, "bin": str(number)}, figures)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,13 +17,14 @@ from nes2net.evaluation.evaluation import Evaluation
 from nes2net.evaluation.judgements import Evaluable
 from nes2net.evaluation.key import score_input
 from nes2net.evaluation.result import Result
-from nes2net.evaluation.tables import Figure, Measure, Row, Table, column
+from nes2net.evaluation.tables import Figure, Measure, Row, Table, column, join_tables
 from nes2net.lib.errors import InputError, join_names, pluralise
 from nes2net.metrics.intervals import Resampling
 from nes2net.scoring.decisions.known import verification_scores
 from nes2net.scoring.embeddings import Embeddings
 from nes2net.scoring.judgement import ScoreFile
 
+_TITLE = ": same class or not"
 _MEASURES = (
     column("eer"),
     Measure("eer_roc", "EER by the ROC %"),
@@ -66,8 +67,7 @@ class ComparedEmbeddings(Embeddings, Evaluable[NDArray]):
 class EmbeddingEvaluation(OfClasses[Pairs]):
     """EERs of cosines between spoofed trials and mean embeddings of enrolled models.
 
-    ``reference`` are embeddings of enrolled trials for each of ``files``. :meth:`run` also raises
-    InputError if a trial has no embedding or class, or numbers of files differ.
+    ``reference`` are embeddings of enrolled trials for each of ``files``.
     """
 
     kind = "embeddings"
@@ -81,11 +81,10 @@ class EmbeddingEvaluation(OfClasses[Pairs]):
         return super().read_all(names)
 
     def read(self, file: ScoreFile, name: str) -> Pairs:
-        """Compare the spoofed trials of the phase with enrolled models; bona fide trials are ignored.
+        """Compare the spoofed trials of the phase with enrolled models.
 
         Enrolled trials name their models in ``enrolment_models``, or belong to the only model of their
-        class. Raises InputError if an embedding (without ``allow_partial``), a class, or everything is
-        missing.
+        class.
         """
         enrolled = self.references[self.score_files.index(file)]
         self.further_inputs.append(score_input(enrolled.path, enrolled.sha256, "enrolled embeddings"))
@@ -122,40 +121,38 @@ class EmbeddingEvaluation(OfClasses[Pairs]):
         return Pairs(name, labels, scores, is_target, models, len(spoofed_trials) - len(trials))
 
     def report(self, systems: Sequence[Pairs]) -> Result:
-        rows = []
-        rows_of_models = []
+        tables = {}
         notes = []
         doubts = []
         for pairs in systems:
-            for group, is_counted in pairs.groups().items():
-                figures = _figures(pairs.scores, pairs.is_target, is_counted, self.draws)
-                rows.append(Row({"system": pairs.system, "trials of other pairs": group}, figures))
-            for model, scores, is_target in zip(pairs.models, pairs.scores.T, pairs.is_target.T):
-                figures = _figures(scores, is_target, ~is_target, self.draws)
-                rows_of_models.append(Row({"system": pairs.system, "enrolled model": model}, figures))
+            tables[pairs.system] = self._tables(pairs)
             if pairs.num_left_out:
                 missing = pluralise(pairs.num_left_out, "trial")
                 notes.append(f"PARTIAL: {pairs.system}: {missing} without an embedding")
             if doubt := pairs.labels.doubt(self.key.evaluated_trials):
                 doubts.append(f"{pairs.system}: {doubt}")
-        hidden = () if len(systems) > 1 else ("system",)
-        title = ": same class or not"
         extent = (
             f"{self.part}: {pluralise(len(systems[-1].scores), 'spoofed trial')} against "
             f"{pluralise(len(systems[-1].models), 'enrolled model')}; 95 % intervals: bootstrap of trials, "
             f"{self.num_resamples} draws"
         )
+        result = Result(_TITLE, {}, [extent], join_tables(tables), notes, doubts)
+        return self.with_labels(result, {pairs.system: pairs.labels for pairs in systems})
+
+    def _tables(self, pairs: Pairs) -> Iterator[Table]:
         note = (
             "The score is the cosine to the mean embedding of an enrolled model. Each row has all pairs of the same class. "
             "EER by the rule of ASVspoof."
         )
-        caption = f"{self.key.title}{title}."
-        tables = [
-            Table("verification", caption, _MEASURES, rows, notes=[note], hidden=hidden),
-            Table("by_model", "Enrolled models one by one.", _MEASURES, rows_of_models, "Models", hidden=hidden),
-        ]
-        result = Result(title, {}, [extent], tables, notes, doubts)
-        return self.with_labels(result, {pairs.system: pairs.labels for pairs in systems})
+        rows = []
+        for group, is_counted in pairs.groups().items():
+            figures = _figures(pairs.scores, pairs.is_target, is_counted, self.draws)
+            rows.append(Row({"trials of other pairs": group}, figures))
+        yield Table("verification", f"{self.key.title}{_TITLE}.", _MEASURES, rows, notes=[note])
+        rows = []
+        for model, scores, is_target in zip(pairs.models, pairs.scores.T, pairs.is_target.T):
+            rows.append(Row({"enrolled model": model}, _figures(scores, is_target, ~is_target, self.draws)))
+        yield Table("by_model", "Enrolled models one by one.", _MEASURES, rows, "Models")
 
 
 def _figures(scores: NDArray, is_target: NDArray, is_nontarget: NDArray, draws: Resampling) -> dict[str, Figure]:

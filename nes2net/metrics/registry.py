@@ -1,4 +1,4 @@
-"""The names of metrics, and the facts that a metric declares once for tables, validation, experiments and pages."""
+"""The names of metrics, and what a metric declares."""
 
 from __future__ import annotations
 
@@ -28,19 +28,15 @@ _NO_TERM = Term("", "")
 
 @dataclass(frozen=True)
 class Metric:
-    """A figure of the scores of two classes, such as an error rate or a cost: at least 0, and lower is better.
+    """An error rate or cost of bona fide and spoofed scores: at least 0, and lower is better.
 
-    - ``name`` is the key in JSON, in the history of a training run and in an experiment, ``heading``
-      the head of a column.
-    - ``function`` maps bona fide scores (B,) and spoofed scores (S,) to the figure, or to a tuple that
-      begins with it.
-    - ``unit``: ``"rate"`` for a fraction that is written in percent, ``"cost"`` or ``"bits"``.
-    - ``digits`` are the decimals in tables.
-    - ``of``: ``"scores"``, ``"ratios"`` (log-likelihood ratios), ``"tandem"`` (scores beside those of
-      speaker verification) or ``"decisions"`` (at a threshold, which ``function`` also gets).
+    - ``name`` is the key in JSON, ``heading`` the head of a column, ``digits`` its decimals.
+    - ``function`` maps scores (B,) and (S,) to the figure, or to a tuple that begins with it.
+    - ``unit``: ``"rate"`` is a fraction, written in percent.
+    - ``of``: ``"ratios"`` are log-likelihood ratios; ``"tandem"`` and ``"decisions"`` need further
+      arguments.
     - ``quick`` makes a fast ``function`` of bootstrap draws, see :mod:`nes2net.metrics.resampling`.
-    - ``term`` explains the metric on pages, if its name is not empty.
-    - ``has_interval``: whether tables have its 95 % interval.
+    - ``term`` explains the metric on pages; ``has_interval``: whether tables have its 95 % interval.
     """
 
     name: str
@@ -58,7 +54,7 @@ class MetricRegistry(Registry[Metric]):
     """The names of metrics."""
 
     def check(self, name: str, registered: Any) -> None:
-        """Check a metric of another package; its own name must be the name of its entry point."""
+        """Check also that the metric has the name of its entry point."""
         super().check(name, registered)
         check = PartCheck(self.subject(name))
         own_name = registered.name

@@ -79,7 +79,6 @@ class Measure(NamedTuple):
 
 
 def measure_of(metric: Metric, *, prominent: bool = True) -> Measure:
-    """Make the measure of a metric of scores."""
     title = metric.heading.removesuffix(" %")
     return Measure(metric.name, title, percent=metric.unit == "rate", prominent=prominent)
 

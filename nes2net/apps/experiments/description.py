@@ -53,7 +53,6 @@ class _Section(BaseModel):
 
 
 def metric_names() -> list[str]:
-    """List the metrics that a table may have."""
     return ["eer", "min_tdcf", "min_dcf", *(metric.name for metric in metrics.added("scores"))]
 
 

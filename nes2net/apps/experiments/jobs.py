@@ -16,9 +16,9 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from nes2net.actions.scoring import score_corpus
-from nes2net.apps.experiments.description import Average, EvaluationSet
+from nes2net.apps.experiments.description import Average, EvaluationSet, metric_names
 from nes2net.apps.experiments.missing import Search, missing_for_training
-from nes2net.apps.experiments.result import METRICS, Measured
+from nes2net.apps.experiments.result import Measured
 from nes2net.apps.experiments.settings import Machine
 from nes2net.data.corpora.part import Part
 from nes2net.data.registry import corpora
@@ -274,6 +274,7 @@ class EvaluateJob(Job):
             "keys": str(tested.key_path),
             "phase": tested.key_phase,
             "num_resamples": self.num_resamples,
+            "metrics": metric_names(),
             "nes2net": __version__,
         }
 
@@ -327,7 +328,7 @@ class EvaluateJob(Job):
         measured = Measured(
             run=self.run.name,
             seed=self.run.seed,
-            metrics={name: value for name in METRICS if (value := row[name].value) is not None},
+            metrics={name: value for name in metric_names() if (value := row[name].value) is not None},
             interval=interval,
             interval_over=facts["interval_over"],
             num_bonafide=int(row.value("num_bonafide")),

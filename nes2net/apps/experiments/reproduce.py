@@ -12,7 +12,6 @@ import torch
 
 from nes2net.actions.scoring import score_corpus
 from nes2net.apps.experiments.missing import Paths, recipe_path, recipe_with_folders
-from nes2net.apps.experiments.result import METRICS
 from nes2net.apps.experiments.settings import Machine
 from nes2net.data.corpora.part import Part
 from nes2net.data.corpora.protocol import canonical_phase
@@ -21,6 +20,7 @@ from nes2net.detector import Detector
 from nes2net.evaluation.evaluate import evaluate_systems
 from nes2net.evaluation.page import Pages
 from nes2net.evaluation.result import Result
+from nes2net.evaluation.tables import column
 from nes2net.lib.errors import InputError, join_names
 from nes2net.lib.parts.options import PARTS, Options
 from nes2net.lib.storage.files import path_below
@@ -187,7 +187,7 @@ class Reproduction:
         """Describe the published and the measured figures, with a verdict if no condition differs."""
         row = self.row
         figures_of_system = self.result.rows("systems")[0]
-        eer = METRICS["eer"]
+        eer = column("eer")
         interval = figures_of_system["eer"].interval
         assert interval is not None  # an EER is always computed with its interval
         low, high = (100 * bound for bound in interval)
@@ -200,7 +200,7 @@ class Reproduction:
             f"trials, bootstrap over {self.result.header['systems'][0]['interval_over']})",
         ]
         if row.min_tdcf is not None:
-            measured = METRICS["min_tdcf"].write(figures_of_system["min_tdcf"].value)
+            measured = column("min_tdcf").write(figures_of_system["min_tdcf"].value)
             lines.append(f"min t-DCF  published {row.min_tdcf:.4f}   measured {measured}")
         if row.legacy_train_mode:
             lines.append("scored in train mode, as the published figure was (deviation 2)")

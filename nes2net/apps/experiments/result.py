@@ -13,10 +13,8 @@ from nes2net.evaluation.tables import NUM_BONAFIDE, NUM_SPOOF, Figure, Measure, 
 from nes2net.lib.errors import join_names
 from nes2net.lib.storage.plain_data import Natural, NotNegative
 
-#: Name of a metric → its column in tables.
-METRICS = {name: column(name) for name in metric_names()}
 _OVER_SEEDS = (
-    METRICS["eer"],
+    column("eer"),
     Measure("best_seed", "seed", "count"),
     Measure("mean", "mean %"),
     Measure("deviation", "deviation %"),
@@ -141,7 +139,7 @@ def experiment_result(experiment: Experiment, measurements: Sequence[SystemOnSet
         f"EER in %, over the seeds. The interval belongs to the best seed, from {experiment.num_resamples} bootstrap draws, and "
         "covers the choice of trials; the deviation is the standard deviation over the seeds, and covers that of seeds."
     )
-    report_measures = (*METRICS.values(), NUM_BONAFIDE, NUM_SPOOF)
+    report_measures = (*map(column, metric_names()), NUM_BONAFIDE, NUM_SPOOF)
     report_caption = "Each detector, with its report."
     tables = [_metric_table(experiment, measurements, metric) for metric in experiment.metrics]
     tables += [
@@ -173,7 +171,7 @@ def _metric_table(experiment: Experiment, measurements: Sequence[SystemOnSet], m
     if experiment.leave_one_out:
         rows += _rows_across_sets(measurements, metric)
     # Mark the lowest figure of each set with several systems, and others that are written with the same digits.
-    measure = METRICS[metric]
+    measure = column(metric)
     by_set: dict[str, list[float]] = {}
     for row in rows:
         if (value := row[metric].value) is not None:
