@@ -101,7 +101,7 @@ class Evaluation(Generic[S]):
         )
 
     def read_all(self, names: Sequence[str]) -> list[S]:
-        """Read all files before the first figure is computed, so that errors come early."""
+        """Read all files before the first figure is computed: errors come early."""
         return list(map(self.read, self.score_files, names))
 
     @abstractmethod

@@ -110,7 +110,7 @@ class SystemFigures:
 
     @functools.cached_property
     def notices(self) -> list[str]:
-        """Notes that a model card has beside the EER, too."""
+        """Notes, also of a model card."""
         return [
             *filter(None, [self.partial]),
             *_doubt_notes(self.matched, self.row["eer"]),
@@ -123,7 +123,7 @@ class SystemFigures:
 
     @property
     def partial(self) -> str:
-        """Why trials are omitted; empty if scores and key fit."""
+        """Why trials are omitted, or empty."""
         num_expected = self.matched.num_expected
         mismatch = self.matched.mismatch.describe(num_expected)
         if self.num_trials == num_expected and not mismatch:
