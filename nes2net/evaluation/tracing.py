@@ -144,11 +144,13 @@ class ClassEvaluation(OfClasses[ClassTrials]):
         tables = {}
         for trials in systems:
             tables[trials.system] = _tables(self.key.title, trials, kind, resamples, self.metrics)
+        joined = join_tables(tables)
+        joined[0] = replace(joined[0], hidden=())  # the first table names even a single system
         result = Result(
             ": which class",
             facts,
             [_first_line(self.part, first, self.num_resamples)],
-            [replace(table, readers=_readers(table, len(systems))) for table in join_tables(tables) if table.rows],
+            [replace(table, readers=_readers(table, len(systems))) for table in joined if table.rows],
             notes,
             warnings,
             functools.partial(_plots, systems, kind),
