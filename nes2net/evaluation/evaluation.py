@@ -78,8 +78,7 @@ class Evaluation(Generic[S]):
         """Evaluate the files.
 
         Raises:
-            InputError: if a file or labels cannot be read or do not fit, or a setting does not apply
-                to them.
+            InputError: if files and labels cannot be read or do not fit, or a setting does not apply.
         """
         names = system_names([file.path for file in self.score_files], self.names)
         result = self.report(self.read_all(names))
