@@ -113,11 +113,16 @@ class SystemEvaluation(Evaluation[SystemFigures]):
         return SystemFigures(name, file, self.key, judged, self.draws, self.unit)
 
     def report(self, systems: Sequence[SystemFigures]) -> Result:
-        transfers = self._transfers(systems)
         records = list(_notes_on_records(systems))
+        scored = systems
         if self.threshold_source is not None and self.key.only_label is not None:
             systems = []  # trials of one class have no EER: they are judged only at thresholds from other trials
-        asv_system = self._asv_system(systems)
+        asv_files: dict[Path, str] = {}
+        for system in systems:
+            asv_files |= system.min_tdcf.files
+        self.further_inputs += [score_input(path, sha256, ASV_SCORES) for path, sha256 in asv_files.items()]
+        asv_system = self._asv_system(systems, list(asv_files))
+        transfers = self._transfers(scored)
         tables = [*self._tables(systems, asv_system), *transfer_tables(transfers), *self._breakdowns(systems)]
         facts = {
             "excluded": self.key.excluded,
@@ -243,17 +248,10 @@ class SystemEvaluation(Evaluation[SystemFigures]):
             for judged in transfer.one_class:
                 yield f"{judged.headline}; they are judged at a threshold that was chosen on others"
 
-    def _asv_system(self, systems: Sequence[SystemFigures]) -> str:
-        """Name the ASV system for min t-DCF: the organisers', if its numbers of scores are official.
-
-        The name is empty without min t-DCF.
-        """
-        files: dict[Path, str] = {}
-        for system in systems:
-            files |= system.min_tdcf.files  # all systems read the same files
+    def _asv_system(self, systems: Sequence[SystemFigures], files: Sequence[Path]) -> str:
+        """Name the ASV system for min t-DCF, if any: the organisers', if its numbers of scores are official."""
         if not files:
             return ""
-        self.further_inputs += [score_input(path, sha256, ASV_SCORES) for path, sha256 in files.items()]
         official = self.key.definition.asv_counts.get(canonical_phase(self.key.phase))
         if official is not None and all(system.min_tdcf.asv_counts in (None, official) for system in systems):
             return ORGANISERS
