@@ -19,7 +19,6 @@ from nes2net.apps.experiments.description import Experiment
 from nes2net.apps.experiments.result import Measured, SystemOnSet, experiment_result
 from nes2net.evaluation.page import html_page
 from nes2net.metrics.registry import metrics
-from nes2net.training import measures
 from nes2net.training.run import train
 
 TEXT = repository_text("docs/extending.md")
@@ -72,11 +71,6 @@ def test_a_metric_is_a_column_of_text_page_latex_and_json_with_its_interval_and_
     for text in (result.text(), html_page(result), result.latex().replace("\\", "")):
         assert "zero-FA misses %" in text
     assert metrics.get("zero_fa").term.meaning in html_page(result)
-
-
-def test_a_metric_is_a_measure_of_validation(installed):
-    measure = measures.measure_of(metrics.get("zero_fa"))
-    assert (measure.column(), measure.title, measure.percent) == ("val_zero_fa_wo_aug", "zero-FA misses", True)
 
 
 def test_an_experiment_has_a_table_of_a_metric(installed):

@@ -16,7 +16,7 @@ from nes2net.evaluation.breakdown import note_on_empty
 from nes2net.evaluation.key import Key, Labels, score_input
 from nes2net.evaluation.matching import system_names
 from nes2net.evaluation.origin import read_origin
-from nes2net.evaluation.result import Result
+from nes2net.evaluation.result import Result, versions
 from nes2net.lib.errors import InputError
 from nes2net.lib.storage.files import AnyPath
 from nes2net.metrics.intervals import Resampling
@@ -86,7 +86,12 @@ class Evaluation(Generic[S]):
         origins = [read_origin(file, self.key.corpus, self.key.phase) for file in self.score_files]
         # Users' programs read these keys.
         header = {
-            **self.key.header([*inputs, *self.further_inputs], self.num_resamples),
+            "corpus": self.key.corpus,
+            "phase": canonical_phase(self.key.phase),
+            "num_resamples": self.num_resamples,
+            "inputs": [*inputs, *self.further_inputs, self.key.input()],
+            "versions": versions(),
+            "differences_from_official_trials": self.key.unofficial,
             **result.header,
             "sources": {name: origin.facts for name, origin in zip(names, origins)},
         }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -15,7 +15,6 @@ from nes2net.data.corpora.protocol import canonical_phase, select_phase
 from nes2net.data.corpora.trial import Trial, extra_fields
 from nes2net.data.registry import corpora
 from nes2net.evaluation.matching import Matched, match_file
-from nes2net.evaluation.result import versions
 from nes2net.evaluation.trial_table import TrialTable
 from nes2net.lib.errors import InputError, check_known
 from nes2net.lib.storage.files import AnyPath
@@ -61,23 +60,6 @@ class Key:
     @property
     def title(self) -> str:
         return f"{self.definition.title}, {canonical_phase(self.phase)}"
-
-    def header(self, inputs: Sequence[Mapping[str, str]], num_resamples: int) -> dict[str, object]:
-        """Collect the header of a result.
-
-        Args:
-            inputs: the score files that were read, each as in :func:`score_input`.
-            num_resamples: number of draws of the bootstrap.
-        """
-        # Users' programs read these keys.
-        return {
-            "corpus": self.corpus,
-            "phase": canonical_phase(self.phase),
-            "num_resamples": num_resamples,
-            "inputs": [*inputs, self.input()],
-            "versions": versions(),
-            "differences_from_official_trials": self.unofficial,
-        }
 
     def notes(self, further: Iterable[str] = ()) -> list[str]:
         """Note how the trials differ from the official trials, if known; then the notes of ``further``, each once."""

@@ -1,12 +1,9 @@
 """Rates at a threshold against scikit-learn, and their intervals."""
 
-import functools
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.random import default_rng
 
 from nes2net import metrics
 from nes2net.metrics.intervals import num_trials_by_rate
@@ -27,24 +24,6 @@ def test_accuracy_hter_f1_and_macro_f1_at_a_threshold_equal_those_of_scikit_lear
     assert rates.f1 == pytest.approx(f1_score(is_spoof, called, zero_division=0), abs=1e-12)
     macro = f1_score(is_spoof, called, average="macro", labels=[0, 1], zero_division=0)
     assert rates.macro_f1 == pytest.approx(macro, abs=1e-12)
-
-
-rule = functools.partial(metrics.compute_rates, threshold=0.1)
-
-
-@pytest.fixture
-def classes():
-    rng = default_rng(0)
-    return rng.normal(1, 1, 40), rng.normal(-1, 1, 60)
-
-
-def test_draws_of_rates_equal_those_of_trials_drawn_by_hand(classes):
-    drawn = []
-    bootstrap = metrics.bootstrap_values([rule], *classes, num_resamples=50, seed=3)
-    for number in range(50):
-        generator = default_rng([3, number])
-        drawn.append(rule(*(scores[generator.integers(len(scores), size=len(scores))] for scores in classes)))
-    np.testing.assert_allclose(bootstrap, drawn, atol=1e-12)
 
 
 def test_numbers_of_trials_behind_rates_of_one_class_and_of_both_equal_their_formulas():
