@@ -24,7 +24,7 @@ from nes2net.lib.computing.cuda_graph import Replayed
 from nes2net.scoring.corpus import ScoringSettings, judge_trials
 from nes2net.scoring.kernel import differentiable, scoring_mode
 from nes2net.scoring.score_file import read_scores
-from nes2net.training.objective import Objective, Part
+from nes2net.training.objective import Objective, StepPart
 from nes2net.training.optimisation import create_optimizer
 from nes2net.training.recipes.recipe import Recipe
 from nes2net.training.recipes.train import TrainConfig
@@ -188,7 +188,7 @@ def test_a_training_step_is_deterministic(name, device, precision):
     for _ in range(2):
         detector = build(name).to(device)
         x = fitting(detector, 4).to(device)
-        part = Part(x, targets, iteration=0)
+        part = StepPart(x, targets, iteration=0)
         objective = Objective(detector, Recipe(train=settings))
         optimizer = create_optimizer(detector.parameters(), settings)
         objective.begin_training(1)

@@ -27,11 +27,11 @@ from nes2net.lib.output.progress import ProgressDisplay
 from nes2net.metrics import wilson_interval
 from nes2net.scoring.decisions.calibration import LinearCalibration
 from nes2net.scoring.decisions.decision import CANNOT_TELL, Decider
-from nes2net.scoring.decisions.usual import Comparison, compare, holm, trait_values, usual_of
+from nes2net.scoring.decisions.usual import DriftTest, compare, holm, trait_values, usual_of
 from nes2net.scoring.judged import Failed, Judged
 from nes2net.scoring.judging import Judge, JudgingSettings
 from nes2net.scoring.kernel import Scorer
-from nes2net.scoring.waveforms import Source
+from nes2net.scoring.waveforms import RecordingToJudge
 
 #: Length of the periods in which recordings are counted. A recording belongs to the period in which its file was last
 #: changed.
@@ -90,7 +90,7 @@ class Drift:
     """The outcome of :func:`measure_drift`."""
 
     recordings: list[NewRecording]
-    comparisons: list[Comparison]
+    comparisons: list[DriftTest]
     failures: dict[str, str]
     """File → reason."""
     alpha: float
@@ -108,7 +108,7 @@ class Drift:
         return min(comparison.num_needed for comparison in self.comparisons)
 
     @property
-    def found(self) -> list[Comparison]:
+    def found(self) -> list[DriftTest]:
         """Comparisons that found drift, by p-values with Holm's adjustment for the number of tests."""
         return [comparison for comparison in self.comparisons if comparison.adjusted_p <= self.alpha]
 
@@ -262,7 +262,9 @@ def measure_drift(
     paths = list(dict.fromkeys(expand_folders(map(str, files))))
     recordings = []
     failures: dict[str, str] = {}
-    for answer in ProgressDisplay(judge.answers(map(Source.of, paths)), title="scoring", unit="file", total=len(paths)):
+    for answer in ProgressDisplay(
+        judge.answers(map(RecordingToJudge.of, paths)), title="scoring", unit="file", total=len(paths)
+    ):
         recording = _to_new_recording(answer, calibration)
         if isinstance(recording, str):
             failures[str(answer.path)] = recording
@@ -298,7 +300,7 @@ def values_of(recordings: Sequence[NewRecording], name: str) -> NDArray:
     return np.array([recording.values[name] for recording in recordings if name in recording.values])
 
 
-def _table_row(comparison: Comparison) -> Row:
+def _table_row(comparison: DriftTest) -> Row:
     number = len(comparison.values)
     # Drift is found if at least this share of the recordings lies outside of the usual range.
     limit = None if comparison.is_powerless else comparison.fewest / number

@@ -216,7 +216,7 @@ class Reading(Length):
 
 
 @dataclass(frozen=True)
-class Batches:
+class BatchFlags:
     """Computing.
 
     Args:

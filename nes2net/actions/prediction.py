@@ -31,7 +31,7 @@ from nes2net.scoring.judgement import Judgement
 from nes2net.scoring.judging import Judge, JudgingSettings
 from nes2net.scoring.kernel import Scorer
 from nes2net.scoring.stream import Along
-from nes2net.scoring.waveforms import Source
+from nes2net.scoring.waveforms import RecordingToJudge
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ def predict(
     if notes and judge.judgement.is_score:
         advice = "`score_track` scores all of a file along its time, `num_samples=None` in one piece"
         notes = [f"{note}; {advice}" for note in notes]
-    rows = map(partial(_print_if_partial, judge), judge.answers(map(Source.of, recordings)))
+    rows = map(partial(_print_if_partial, judge), judge.answers(map(RecordingToJudge.of, recordings)))
     if first is not None:
         meaning += first.meaning
         rows = map(_attach_first, first.rows, rows)
@@ -185,12 +185,12 @@ def _attach_first(first: Judged[Any] | Failed, answer: Judged[Any] | Failed) -> 
     return answer if isinstance(answer, Failed) else replace(answer, first=first)
 
 
-def _display_name(source: AnyRecording | Source) -> str:
+def _display_name(source: AnyRecording | RecordingToJudge) -> str:
     return printable_name(Path(str(source)).name)
 
 
 @contextmanager
-def progress_of(source: Source, duration: float, hop: float) -> Iterator[Callable[[float], object]]:
+def progress_of(source: RecordingToJudge, duration: float, hop: float) -> Iterator[Callable[[float], object]]:
     """Show the progress; yields a function of the seconds that are done. ``hop`` is 0 without windows."""
     advice = f"a `hop` above {hop:.3g} s takes less time" if hop else ""
     with ProgressDisplay[None](

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from nes2net.actions.flags import (
     Architecture,
-    Batches,
+    BatchFlags,
     CorpusName,
     Loading,
     ModelName,
@@ -212,7 +212,7 @@ def recordings(
     save: File,
     loading: Loading,
     length: Reading,
-    batches: Batches,
+    batches: BatchFlags,
     prior: float = 0.5,
     l2: float = 1e-4,
     allow_inverted: bool = False,

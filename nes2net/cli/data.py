@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from nes2net.data.corpora.check import CorpusCheck
     from nes2net.data.corpora.corpus import Corpus, Counts
     from nes2net.data.corpora.decoding import Decoding
-    from nes2net.data.corpora.download import Plan
+    from nes2net.data.corpora.download import DownloadPlan
     from nes2net.data.corpora.part import Part
     from nes2net.data.corpora.trial import Trial
 
@@ -183,7 +183,7 @@ def data() -> None:
     """
 
 
-def _plan_lines(corpus: Corpus, plan: Plan) -> list[str]:
+def _plan_lines(corpus: Corpus, plan: DownloadPlan) -> list[str]:
     stated = [licence for licence in plan.licences if licence != corpus.licence]
     rows = [["licence", corpus.licence or "not known; read the page"]]
     if stated:

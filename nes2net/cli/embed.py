@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from nes2net.actions.flags import (
-    Batches,
+    BatchFlags,
     CorpusName,
     Loading,
     ModelName,
@@ -41,7 +41,7 @@ def embed(
     of: Annotated[Literal["frontend", "aggregation", "backend"], UsedWith("model")] = "frontend",
     layer: str = "last",
     loading: Loading,
-    batches: Batches,
+    batches: BatchFlags,
 ) -> int:
     """Write the embeddings of a corpus or of files.
 

@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 Words = Sequence[object]
 
 
-class Remark(str):
+class ShellComment(str):
     """One of the :data:`Words` of a command that is written behind it, as a comment of the shell."""
 
 
 def command_line(words: Words) -> str:
-    remarks = [f"  # {word}" for word in words if isinstance(word, Remark)]
-    arguments = [str(word) for word in words if not isinstance(word, Remark)]
+    remarks = [f"  # {word}" for word in words if isinstance(word, ShellComment)]
+    arguments = [str(word) for word in words if not isinstance(word, ShellComment)]
     return printable_name("".join([shlex.join(["nes2net", *arguments]), *remarks]))
 
 
@@ -125,4 +125,4 @@ def after_scoring(part: Part, scores: str | Path) -> list[Words]:
         with suppress(InputError, OSError):  # no key here
             corpus.find_key(folder)
             return [[*words, folder, *phase]]
-    return [[*words, "KEYS", *phase, Remark(f"KEYS: {corpus.how_to_get('keys')}")]]
+    return [[*words, "KEYS", *phase, ShellComment(f"KEYS: {corpus.how_to_get('keys')}")]]

@@ -30,7 +30,7 @@ _ONE_RESULT_A_FILE = NotWith("channel=each")
 
 
 @dataclass(frozen=True)
-class Windows(Reading):
+class TrackFlags(Reading):
     """One score of a recording, and scores along it.
 
     Args:
@@ -70,7 +70,7 @@ def predict(
     *,
     model: ScorerName | None = None,
     loading: Loading,
-    along: Windows,
+    along: TrackFlags,
     plot: Annotated[str | None, Flag("FILE|DIR"), _ONE_RESULT_A_FILE] = None,
     threshold: Annotated[float | None, NotWith("calibration")] = None,
     deciding: Deciding,

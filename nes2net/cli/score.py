@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Annotated, Literal
 
 from nes2net.actions.flags import (
-    Batches,
+    BatchFlags,
     CorpusName,
     Deciding,
     Loading,
@@ -48,7 +48,7 @@ def score(
     system_scores: Sequence[File] = (),
     score_range: Annotated[Sequence[File], UsedWith("system_scores")] = (),
     loading: Loading,
-    batches: Batches,
+    batches: BatchFlags,
     compile: bool = False,
     deciding: Deciding,
 ) -> int:

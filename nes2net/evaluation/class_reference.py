@@ -28,7 +28,7 @@ from nes2net.scoring.judgement import ScoreFile
 _MAX_NEIGHBOURS = 10  # largest number of neighbours for the score `knn`
 
 
-class Example(NamedTuple):
+class LabelledEmbedding(NamedTuple):
     """The embedding (E,) of a labelled trial, and the name of its class."""
 
     trial: Trial
@@ -38,7 +38,7 @@ class Example(NamedTuple):
 
 def examples_of(
     rows: Mapping[str, NDArray], file: ScoreFile, key: Key, field: str, aliases: Mapping[str, str]
-) -> list[Example]:
+) -> list[LabelledEmbedding]:
     """Join the embeddings of a file with the classes of their trials; omit trials without a class.
 
     Labels that ``key`` lacks come from the key of the corpus in the record beside ``file``.
@@ -59,7 +59,7 @@ def examples_of(
     examples = []
     for id, embedding in rows.items():
         if id in labelled and (name := class_name(labelled[id], field, aliases)):
-            examples.append(Example(labelled[id], name, embedding))
+            examples.append(LabelledEmbedding(labelled[id], name, embedding))
     if not examples:
         raise InputError(
             f"{file.path}: neither the key nor the corpus in the record beside the file has a {field} of these trials "
@@ -121,7 +121,7 @@ def reference_scores(
     """
     evaluated_ids = {trial.id for trial in select_phase(key.trials, key.phase)}
     evaluated: dict[str, NDArray] = {}
-    training: dict[str, Example] = {}
+    training: dict[str, LabelledEmbedding] = {}
     training_logits: dict[str, tuple] = {}
     for file in files:
         if file.path.suffix not in SUFFIXES:

@@ -426,12 +426,12 @@ class Frames(InLines[NDArray]):
         waveforms of ``inputs`` are used, and no ``stream``.
         """
         from nes2net.scoring.kernel import start_rows  # quick start-up: reading files needs no torch
-        from nes2net.scoring.track import Grid, frame_scores  # quick start-up: reading files needs no torch
+        from nes2net.scoring.track import WindowGrid, frame_scores  # quick start-up: reading files needs no torch
 
         waveforms = inputs[0]
         resolution_ms = self._resolution
         num_samples = waveforms.shape[1]
-        if num_samples > Grid.of(scorer).longest:
+        if num_samples > WindowGrid.of(scorer).longest:
 
             def score_in_windows(waveform: Tensor) -> NDArray | str:
                 try:

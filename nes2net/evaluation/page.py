@@ -84,7 +84,7 @@ class Pages(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Section:
+class PageSection:
     """A part of the page under one heading, or its top without heading."""
 
     heading: str
@@ -97,7 +97,7 @@ class Section:
         return sum(len(layout.rows) for _, layout in self.tables) > _MAX_ROWS_UNFOLDED
 
 
-def sections(result: Result) -> list[Section]:
+def sections(result: Result) -> list[PageSection]:
     """Arrange sections: the top of the page, sections with only plots, sections with tables."""
     plots = result.plots()
     of_tables = dict.fromkeys(table.section for table in result.printed if table.section)
@@ -109,7 +109,7 @@ def sections(result: Result) -> list[Section]:
     page_sections = []
     for heading in headings:
         tables = [(table, grid(table)) for table in result.printed if table.section == heading]
-        page_sections.append(Section(heading, tables, plots.get(heading, ())))
+        page_sections.append(PageSection(heading, tables, plots.get(heading, ())))
     return page_sections
 
 

@@ -227,7 +227,7 @@ def model_card(
         provenance=provenance,
         published=published,
         training=_training_in_words(provenance),
-        trials=[_Trials(described) for described in provenance.trials],
+        trials=[_TrialWords(described) for described in provenance.trials],
         terms=list(_corpus_licences(provenance)),
         starts=[start.name or "a detector whose file says nothing else" for start in provenance.started_from],
         figures=figures,
@@ -268,7 +268,7 @@ def _licence_and_user_text(earlier: Path | None) -> tuple[str, str]:
     return licence[1] if licence else _NO_LICENCE, text.partition(f"{_OWN_TEXT}\n")[2]
 
 
-class _Trials:
+class _TrialWords:
     """One of :attr:`Provenance.trials` in words: ``trials[key]`` is a text, of a list its length, ``–`` if missing."""
 
     def __init__(self, described: Mapping[str, Any]) -> None:

@@ -30,7 +30,7 @@ from nes2net.lib.computing.devices import (
 )
 from nes2net.lib.errors import InputError, check_setting, join_names
 from nes2net.lib.output.terminal import printable_name
-from nes2net.lib.parts.options import Input, ModelConfig, Options, fit_options, name_and_options
+from nes2net.lib.parts.options import FrontendSizes, ModelConfig, Options, fit_options, name_and_options
 from nes2net.models.aggregations.base import Aggregation
 from nes2net.models.backends.base import Backend, ScoreRule
 from nes2net.models.checkpoints.published_names import read_published_names, write_published_names
@@ -120,7 +120,7 @@ class Network(nn.Module):
             # Number of frames of the usual crop of 64,600 samples, for back-ends with a fixed number of frames.
             frames = (frontend.used_samples(ASVSPOOF_SAMPLES) - frontend.min_samples) // frontend.hop_length + 1
             options = fit_options(
-                backends.get(name), options, Input(frontend.out_dim, frontend.num_layers, frames)
+                backends.get(name), options, FrontendSizes(frontend.out_dim, frontend.num_layers, frames)
             )  # sets what the user does not
         return cls(frontend, aggregation, create_backend(name, **{"feature_dim": frontend.out_dim, **options}))
 

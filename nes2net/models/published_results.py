@@ -168,7 +168,7 @@ def published_tables() -> tuple[PublishedTable, ...]:
     return _read(_PACKAGED)[1]
 
 
-class _System(BaseModel):
+class _PublishedSystem(BaseModel):
     """A system of the file; further keys are fields of all its results."""
 
     model_config = ConfigDict(extra="allow", strict=True)
@@ -176,19 +176,19 @@ class _System(BaseModel):
     results: Mapping[str, Mapping[str, object]] = {}
 
 
-class _Table(StrictModel):
+class _ResultsTable(StrictModel):
     title: str
     about: str = ""
     columns: Mapping[str, str] = {}
     notes: Sequence[str] = ()
     shared: Mapping[str, object] = {}
-    systems: Mapping[str, _System] = {}
+    systems: Mapping[str, _PublishedSystem] = {}
 
 
-class _File(StrictModel):
+class _ResultsFile(StrictModel):
     notes: Mapping[str, str] = {}
     tests: Mapping[str, Mapping[str, object]] = {}
-    tables: Sequence[_Table] = ()
+    tables: Sequence[_ResultsTable] = ()
 
     def texts_of_notes(self, names: Sequence[object], where: str) -> list[str]:
         check_known(map(str, names), self.notes, f"{where}: no note")
@@ -204,7 +204,7 @@ def _read(path: Path) -> tuple[tuple[PublishedRow, ...], tuple[PublishedTable, .
             f"{path}: a mapping with notes, tests and tables is expected, found {type(content).__name__}; correct it"
         )
     try:
-        file = _File.model_validate(content)
+        file = _ResultsFile.model_validate(content)
     except ValidationError as error:
         raise InputError(f"{path}: {first_problem(error)}") from error
     tables = tuple(_read_tables(file, path))
@@ -216,7 +216,7 @@ def _read(path: Path) -> tuple[tuple[PublishedRow, ...], tuple[PublishedTable, .
     return rows, tables
 
 
-def _read_tables(file: _File, path: Path) -> Iterator[PublishedTable]:
+def _read_tables(file: _ResultsFile, path: Path) -> Iterator[PublishedTable]:
     """The result's own fields take precedence, then the system's, the table's and the test's."""
     for table in file.tables:
         check_known(table.columns, file.tests, f"{path}, {table.title}: no test")

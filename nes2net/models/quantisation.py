@@ -35,7 +35,7 @@ _PROJECTIONS = ("q_proj", "k_proj", "v_proj", "out_proj")
 _LAYERS_OF_OTHER_ENCODERS = ("fc1", "fc2", "linear_q", "linear_k", "linear_v", "linear_out")
 
 
-class Rows(NamedTuple):
+class QuantisedRows(NamedTuple):
     """A tensor x …×K, quantised by row: x ≈ (values − 128) · scale."""
 
     values: Tensor
@@ -44,18 +44,20 @@ class Rows(NamedTuple):
     """Scale of each row: …×1, in the type of x."""
 
 
-def quantise_rows(x: Tensor) -> Rows:
+def quantise_rows(x: Tensor) -> QuantisedRows:
     """Quantise each row of ``x`` …×K, bfloat16 or float32; the largest magnitude of a row becomes 126."""
     if torch.compiler.is_compiling():  # the compiler fuses these operations into one pass over ``x``
         factor = _MAX_ACTIVATION / x.float().abs().amax(-1, keepdim=True).clamp_min(_TINY)
-        return Rows(((x * factor).round() + _OFFSET).to(torch.uint8), (1 / factor).to(x.dtype))
+        return QuantisedRows(((x * factor).round() + _OFFSET).to(torch.uint8), (1 / factor).to(x.dtype))
     # The bits, read as integers without the sign, have the order of the magnitudes; PyTorch finds the largest integer
     # several times as fast.
     integer = torch.int16 if x.element_size() == 2 else torch.int32
     largest = (x.contiguous().view(integer) & torch.iinfo(integer).max).amax(-1, keepdim=True).view(x.dtype)
     factor = _MAX_ACTIVATION / largest.clamp_min_(_TINY)
     values = (x * factor).round_().to(torch.int8).view(torch.uint8)
-    return Rows(values.bitwise_xor_(_OFFSET), (1 / factor.float()).to(x.dtype))  # XOR flips the top bit, which adds 128
+    return QuantisedRows(
+        values.bitwise_xor_(_OFFSET), (1 / factor.float()).to(x.dtype)
+    )  # XOR flips the top bit, which adds 128
 
 
 class Int8Linear(nn.Module):
@@ -90,7 +92,7 @@ class Int8Linear(nn.Module):
             raise InputError("a detector in int8 computes on the CPU only: load it again for another device")
         return self
 
-    def forward(self, rows: Rows) -> Tensor:
+    def forward(self, rows: QuantisedRows) -> Tensor:
         """Compute x Wᵀ + b, …×N. ``rows`` is x …×K after :func:`quantise_rows`."""
         return torch.addcmul(self.bias, self.product(rows.values, rows.scale.dtype), rows.scale)
 

@@ -31,7 +31,7 @@ from nes2net.lib.process.processes import ALONE, Processes
 from nes2net.lib.process.this_process import usable_processors
 from nes2net.lib.process.workers import Loader, stack_shared
 from nes2net.scoring.engine import BatchResult
-from nes2net.scoring.journal import Row, stamp
+from nes2net.scoring.journal import JournalRow, stamp
 from nes2net.scoring.judgement import Judgement
 from nes2net.scoring.kernel import Scorer
 from nes2net.scoring.waveforms import WaveformReader
@@ -128,7 +128,7 @@ def _group_by_length(
 
 
 @dataclass(frozen=True)
-class Plan:
+class BatchPlan:
     """Decides which recordings share a batch, and how many rows are computed for a batch.
 
     A row is a waveform in a batch; copies of a row may fill up a batch.
@@ -206,7 +206,7 @@ class Plan:
 
 
 def header_length(reader: WaveformReader) -> Callable[[Trial], int]:
-    """Make ``length_of`` for :meth:`Plan.batches`, which reads lengths from the headers of files.
+    """Make ``length_of`` for :meth:`BatchPlan.batches`, which reads lengths from the headers of files.
 
     If a header states no length, the result is −2 minus the file's size in bytes; −1 if the file is
     unreadable. A wrong length does no harm: :func:`collate` splits batches by length after
@@ -303,7 +303,7 @@ def read_batches(
 
 
 def waveforms_for(
-    device: torch.device, reader: WaveformReader, plan: Plan, num_workers: int | None = None
+    device: torch.device, reader: WaveformReader, plan: BatchPlan, num_workers: int | None = None
 ) -> Callable[[Sequence[Trial], Container[str], Processes], Generator[ReadBatch, None, None]]:
     """Make the function that reads the batches of a corpus, for :func:`nes2net.scoring.engine.run_over`.
 
@@ -367,7 +367,7 @@ class Compute(Generic[T]):
     """
 
     scorer: Scorer
-    plan: Plan
+    plan: BatchPlan
     judgement: Judgement[T]
     random_streams: bool = False
     system_scores: Mapping[str, Sequence[float]] | None = None
@@ -390,7 +390,7 @@ class Compute(Generic[T]):
         started = [(group, self._start_group(group)) for group in batch.groups]
 
         def wait() -> BatchResult[T]:
-            rows: dict[str, Row[T]] = {}
+            rows: dict[str, JournalRow[T]] = {}
             failures = dict(batch.failures)
             for group, values in started:
                 row_values = values()  # waits for the device; a text is the reason of a failure
@@ -399,7 +399,7 @@ class Compute(Generic[T]):
                     if isinstance(value, str):
                         failures[id] = value
                     else:
-                        rows[id] = Row(value, file_stamp)
+                        rows[id] = JournalRow(value, file_stamp)
             return BatchResult(rows, failures, sum(group.waveforms.numel() for group in batch.groups))
 
         return wait

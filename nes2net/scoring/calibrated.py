@@ -178,7 +178,7 @@ def decide_trials(
     return CorpusDecisions(path, record_path, dict(counts))
 
 
-class _Record(BaseModel):
+class _DecisionsRecord(BaseModel):
     model_config = ConfigDict(extra="allow", strict=True)
 
     counts: dict[str, Natural]
@@ -188,7 +188,7 @@ class _Record(BaseModel):
 def _earlier_decisions(path: Path, record_path: Path, basis: Mapping[str, object]) -> CorpusDecisions | None:
     """None unless the table is complete and of this ``basis``."""
     with suppress(OSError, InputError):  # the files are missing, or of another program
-        earlier = read_json_as(_Record, record_path, 64 << 20, "a record of decisions", "remove it")
+        earlier = read_json_as(_DecisionsRecord, record_path, 64 << 20, "a record of decisions", "remove it")
         facts = earlier.model_extra or {}
         is_unchanged = earlier.decisions_sha256 == sha256_of(path)
         if Claim(path, basis, {key: facts.get(key) for key in basis}, is_unchanged).is_done:

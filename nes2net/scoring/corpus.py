@@ -16,7 +16,7 @@ from nes2net.lib.errors import pluralise, refuse
 from nes2net.lib.parts.registry import PACKAGES_KEY, packages_of
 from nes2net.lib.process.this_process import is_first
 from nes2net.models.registry import named_parts
-from nes2net.scoring.batches import Compute, Plan, waveforms_for
+from nes2net.scoring.batches import BatchPlan, Compute, waveforms_for
 from nes2net.scoring.engine import Finished, RunSettings, run_over
 from nes2net.scoring.judgement import Judgement
 from nes2net.scoring.kernel import Scorer, default_batch_size, depends_on_batch, scoring_mode
@@ -111,7 +111,7 @@ def judge_trials(
     batch_matters = normalises_batch and judgement.of_batch
     one_by_one = legacy or (normalises_batch and not judgement.of_batch)
     utterances_at_once = 1 if one_by_one else batch_size
-    plan = Plan(
+    plan = BatchPlan(
         utterances_at_once,
         whole=num_samples is None and not legacy,
         filled=not (legacy or batch_matters),

@@ -30,7 +30,7 @@ from nes2net.lib.output.terminal import printable
 from nes2net.lib.process.processes import ALONE, Processes, join_processes
 from nes2net.lib.storage.claims import Claim
 from nes2net.lib.storage.files import check_no_device, exclusive_lock, json_text, replacing, sha256_of, writing
-from nes2net.scoring.journal import Row, journal_path
+from nes2net.scoring.journal import JournalRow, journal_path
 from nes2net.scoring.output import Keeper, Output
 from nes2net.scoring.record import audio_digest, plain, read_record, record_path
 
@@ -112,7 +112,7 @@ class Finished:
 class BatchResult(NamedTuple, Generic[T]):
     """The rows and failures of a batch."""
 
-    rows: dict[str, Row[T]]
+    rows: dict[str, JournalRow[T]]
     """Id → row."""
     failures: dict[str, str]
     """Id → reason of a missing row."""
@@ -248,11 +248,11 @@ class _EarlierWork(NamedTuple):
     in_journals: Container[str] = frozenset()
     """Ids with a row in a journal."""
 
-    def finished(self, output: Output[T]) -> Iterator[tuple[str, Row[T]]]:
+    def finished(self, output: Output[T]) -> Iterator[tuple[str, JournalRow[T]]]:
         """Yield usable (id, row) of :attr:`out` that are in no journal."""
         for id, value in output.read(self.out) if self.out else ():
             if id in self.audio and id not in self.in_journals:
-                yield id, Row(value, self.audio[id])
+                yield id, JournalRow(value, self.audio[id])
 
 
 def _find_earlier_work(

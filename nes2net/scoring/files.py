@@ -27,7 +27,7 @@ from nes2net.scoring.judgement import Judgement
 from nes2net.scoring.kernel import Scorer, check_takes_audio_alone, choose_batch_size, scoring_mode
 from nes2net.scoring.measuring import Measurer
 from nes2net.scoring.score_length import length_of_training
-from nes2net.scoring.waveforms import Recording, Source, WaveformReader
+from nes2net.scoring.waveforms import Recording, RecordingToJudge, WaveformReader
 
 T = TypeVar("T")
 
@@ -43,7 +43,7 @@ _EXPANSION = 16  # bytes of samples that are assumed for each byte of an unread 
 def judge_files(
     scorer: Scorer,
     judgement: Judgement[T],
-    sources: Iterable[AnyRecording | Source],
+    sources: Iterable[AnyRecording | RecordingToJudge],
     num_samples: int | None = None,
     *,
     batch_size: int | None = None,
@@ -81,7 +81,7 @@ def judge_files(
 
 
 def _judge_in_order(
-    batches: _Batches[T], sources: Iterator[AnyRecording | Source], workers: int
+    batches: _Batches[T], sources: Iterator[AnyRecording | RecordingToJudge], workers: int
 ) -> Iterator[Judged[T] | Failed]:
     # Threads read ``waiting``, in the order of ``sources``; a file leaves it when its result is yielded, even if an
     # earlier file's batch has judged it.
@@ -95,7 +95,9 @@ def _judge_in_order(
                         recording = next(sources)
                     except StopIteration:
                         break
-                    source = recording if isinstance(recording, Source) else Source(recording, recording)
+                    source = (
+                        recording if isinstance(recording, RecordingToJudge) else RecordingToJudge(recording, recording)
+                    )
                     waiting.append(_File(source, pool.submit(copy_context().run, batches.read, source)))
                 if not waiting:
                     return
@@ -123,7 +125,7 @@ class _File(Generic[T]):
     Holds the samples until :attr:`judged` is set.
     """
 
-    def __init__(self, source: Source, reading: Future[_ReadFile]) -> None:
+    def __init__(self, source: RecordingToJudge, reading: Future[_ReadFile]) -> None:
         self.source = source
         self.judged: Judged[T] | Failed | None = None  # None until then
         self._reading = reading
@@ -171,7 +173,7 @@ class _Batches(Generic[T]):
     batch_size: int
     measurer: Measurer | None
 
-    def read(self, source: Source) -> _ReadFile:
+    def read(self, source: RecordingToJudge) -> _ReadFile:
         """Read and measure a file, in a thread."""
         recording = self.reader.read_source(source)
         remark = remark_of(recording.plain, recording.num_samples, recording.channels, self.trained_on)

@@ -1,7 +1,7 @@
 """Journals: files that keep the rows of a run until the finished file is written.
 
 Each process has a journal of JSON lines beside ``out``: ``out.partial`` or ``out.partial.N``. The
-first line identifies the run; each batch adds ``["id", value, "audio"]`` for a row (:class:`Row`)
+first line identifies the run; each batch adds ``["id", value, "audio"]`` for a row (:class:`JournalRow`)
 and ``["id", "reason"]`` for a failure. If a process is killed, only its last line can be
 incomplete.
 """
@@ -31,7 +31,7 @@ _MAX_LINE_BYTES = 1 << 26
 T = TypeVar("T")
 
 
-class Row(NamedTuple, Generic[T]):
+class JournalRow(NamedTuple, Generic[T]):
     """A value, and the stamp of its audio file."""
 
     value: T
@@ -73,7 +73,7 @@ class Journal(Generic[T]):
         if os.path.getsize(path) == 0:
             self._write(_header_line(run))
 
-    def add(self, rows: Mapping[str, Row[T]], failures: Mapping[str, str] | None = None) -> None:
+    def add(self, rows: Mapping[str, JournalRow[T]], failures: Mapping[str, str] | None = None) -> None:
         """Write a batch at once, so that it survives if the process is killed."""
         lines = [[id, self.to_json(value), audio] for id, (value, audio) in rows.items()]
         lines += map(list, (failures or {}).items())

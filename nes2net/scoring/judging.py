@@ -30,14 +30,14 @@ from nes2net.scoring.kernel import Scorer, check_takes_audio_alone, scores_segme
 from nes2net.scoring.measuring import Measurer
 from nes2net.scoring.score_length import RequestedSamples, ScoreLength
 from nes2net.scoring.stream import Along, window_samples
-from nes2net.scoring.track import LONG_RECORDING, Grid, Track, frame_scores, score_track
-from nes2net.scoring.waveforms import Source
+from nes2net.scoring.track import LONG_RECORDING, Track, WindowGrid, frame_scores, score_track
+from nes2net.scoring.waveforms import RecordingToJudge
 
 T = TypeVar("T")
 _LLR = "llr: natural-log likelihood ratio of bona fide against spoof; above 0, the recording makes bona fide likelier"
 #: ``watch(source, duration, hop)`` makes a context around a long recording, in seconds (hop 0 for
 #: frames). It yields a function, called with the seconds judged so far, or None.
-Watch: TypeAlias = Callable[[Source, float, float], AbstractContextManager[Callable[[float], object] | None]]
+Watch: TypeAlias = Callable[[RecordingToJudge, float, float], AbstractContextManager[Callable[[float], object] | None]]
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ class Judge(Generic[T]):
     def longest(self) -> int | None:
         """Samples of the longest recording judged in one piece; None without limit."""
         if self.judgement.has_frames and scores_segments(self.detector):
-            return Grid.of(self.detector).longest
+            return WindowGrid.of(self.detector).longest
         if self.judgement.is_score and self.settings.num_samples is not None:  # None: whole, whatever the length
             return round(LONG_RECORDING * SAMPLE_RATE)
         return None
@@ -143,7 +143,7 @@ class Judge(Generic[T]):
         judge.watch = watch
         return judge
 
-    def answers(self, sources: Iterable[Source]) -> Iterator[Judged[T] | Failed]:
+    def answers(self, sources: Iterable[RecordingToJudge]) -> Iterator[Judged[T] | Failed]:
         """Yield an answer for each recording, computed when it is taken."""
         sources = list(sources)
         judged_files = judge_files(
@@ -169,11 +169,11 @@ class Judge(Generic[T]):
             except InputError as error:
                 yield Failed(judged.recording, error)
 
-    def answer(self, source: Source) -> Judged[T] | Failed:
+    def answer(self, source: RecordingToJudge) -> Judged[T] | Failed:
         """Judge one recording."""
         return next(self.answers([source]))
 
-    def _decide(self, source: Source, judged: Judged[T]) -> Judged[T]:
+    def _decide(self, source: RecordingToJudge, judged: Judged[T]) -> Judged[T]:
         if not self._is_scored:
             return judged
         score = self.judgement.score_of_value(judged.value)
@@ -206,7 +206,7 @@ class Judge(Generic[T]):
             return None
         return Along(num_samples / SAMPLE_RATE).fit_to_duration(judged.duration)
 
-    def _judge_long(self, source: Source, failed: Failed) -> Judged[Any]:
+    def _judge_long(self, source: RecordingToJudge, failed: Failed) -> Judged[Any]:
         duration = source.num_samples / SAMPLE_RATE
         if not self._is_scored:
             return self._judge_frames_of_long(source, duration, failed)
@@ -229,7 +229,7 @@ class Judge(Generic[T]):
         traits = self._measure_along(source, track, None)
         return replace(judged, traits=traits, decision=self.decider(track.score, traits))
 
-    def _judge_frames_of_long(self, source: Source, duration: float, failed: Failed) -> Judged[Any]:
+    def _judge_frames_of_long(self, source: RecordingToJudge, duration: float, failed: Failed) -> Judged[Any]:
         # Of the judgements without a score, only scores of frames fail with LongAudio.
         blocks, channels = source.blocks()
         with self.watch(source, duration, 0.0) as progress:
@@ -244,11 +244,11 @@ class Judge(Generic[T]):
             )
         return Judged(failed.recording, self.judgement, frames.scores, frames.duration, remark=frames.remark)
 
-    def _measure_along(self, source: Source, track: Track, judged: Judged[T] | None) -> Traits:
+    def _measure_along(self, source: RecordingToJudge, track: Track, judged: Judged[T] | None) -> Traits:
         assert self._measurer is not None
         return self._measurer.along(source.blocks()[0], track, judged.traits if judged else None)
 
-    def _score_along(self, source: Source, duration: float, windows: tuple[float, float]) -> Track:
+    def _score_along(self, source: RecordingToJudge, duration: float, windows: tuple[float, float]) -> Track:
         window, hop = windows
         blocks, channels = source.blocks()
         with self.watch(source, duration, hop) as progress:
@@ -279,7 +279,7 @@ class Judge(Generic[T]):
 
 def judge_recording(
     detector: Scorer,
-    recording: Audio | Source,
+    recording: Audio | RecordingToJudge,
     decider: Decider | Cutoff | None = None,
     judgement: str | Mapping[str, object] | Judgement[T] = "scores",
     *,
@@ -293,4 +293,6 @@ def judge_recording(
         decider, judgement, settings: as for :class:`Judge`, which also names the errors.
     """
     judge = Judge(detector, judgement, decider, settings)
-    return judge.answer(recording if isinstance(recording, Source) else Source.of(recording, sample_rate))
+    return judge.answer(
+        recording if isinstance(recording, RecordingToJudge) else RecordingToJudge.of(recording, sample_rate)
+    )

@@ -26,14 +26,14 @@ from nes2net.lib.process.workers import Loader
 from nes2net.lib.storage.files import json_text
 from nes2net.lib.storage.plain_data import parse_json
 from nes2net.models.network import Network
-from nes2net.scoring.batches import Item, ItemDataset, Plan, ReadItem
+from nes2net.scoring.batches import BatchPlan, Item, ItemDataset, ReadItem
 from nes2net.scoring.corpus import ScoringSettings, judge_trials
 from nes2net.scoring.decisions.along import Cutoff
 from nes2net.scoring.decisions.decision import Decider
 from nes2net.scoring.decisions.population import SCALARS, Traits, measure, measure_blocks
 from nes2net.scoring.embeddings import Embeddings
 from nes2net.scoring.engine import BatchResult, NothingDone, RunSettings, run_over
-from nes2net.scoring.journal import Row
+from nes2net.scoring.journal import JournalRow
 from nes2net.scoring.kernel import Scorer, scoring_mode, start_rows
 from nes2net.scoring.output import Output
 from nes2net.scoring.record import recordings_digest
@@ -155,7 +155,7 @@ def measure_trials(
     def read(
         trials: Sequence[Trial], done: Container[str], processes: Processes
     ) -> Generator[list[ReadItem], None, None]:
-        batches = Plan(_BATCH).batches([trial for trial in trials if trial.id not in done], processes=processes)
+        batches = BatchPlan(_BATCH).batches([trial for trial in trials if trial.id not in done], processes=processes)
         yield from Loader(ItemDataset(partial(_measure_item, num_samples, most_samples)), batches, list, workers)
 
     def compute(batches: Iterable[list[ReadItem]]) -> Generator[BatchResult[Traits], None, None]:
@@ -166,7 +166,7 @@ def measure_trials(
                 if isinstance(read_trial.content, str):  # why it could not be measured
                     reasons[read_trial.id] = read_trial.content
                 else:
-                    rows[read_trial.id] = Row(read_trial.content, read_trial.file_stamp)
+                    rows[read_trial.id] = JournalRow(read_trial.content, read_trial.file_stamp)
             yield BatchResult(rows, reasons)
 
     run: dict[str, object] = {

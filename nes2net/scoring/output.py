@@ -13,8 +13,8 @@ from nes2net.lib.errors import InputError, short_repr
 from nes2net.lib.storage.claims import Claim
 from nes2net.scoring.journal import (
     Journal,
+    JournalRow,
     KeptRows,
-    Row,
     claim_journals,
     journal_path,
     open_journals,
@@ -28,7 +28,7 @@ T = TypeVar("T")
 class Keeper(Protocol):
     """Keeps rows until the run is finished."""
 
-    def add(self, rows: Mapping[str, Row[Any]], failures: Mapping[str, str] | None = None) -> None:
+    def add(self, rows: Mapping[str, JournalRow[Any]], failures: Mapping[str, str] | None = None) -> None:
         """Keep a batch, so that it survives if the process is killed."""
 
 

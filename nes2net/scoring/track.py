@@ -214,7 +214,7 @@ def frame_scores(
     check_takes_audio_alone(scorer)
     resolution_ms = choose_resolution(scorer, resolution_ms)
     assert scores_segments(scorer)
-    grid = Grid.of(scorer)
+    grid = WindowGrid.of(scorer)
     # By default, a batch of windows has as many samples as the device's default batch of utterances of 4 s.
     usual = max(1, default_batch_size(scorer.computes_on) * ASVSPOOF_SAMPLES // (2 * grid.step))
     batch_size = choose_batch_size(scorer, batch_size, usual)
@@ -310,7 +310,7 @@ class FrameWindows:
         yield Window(self._start, self._held.cut(self._start, self._held.end - self._start), True)
 
 
-class Grid(NamedTuple):
+class WindowGrid(NamedTuple):
     """How :class:`FrameWindows` cuts a recording, in samples."""
 
     longest: int
@@ -319,7 +319,7 @@ class Grid(NamedTuple):
     """Distance of windows: an even number of frames of every resolution."""
 
     @classmethod
-    def of(cls, scorer: SegmentScorer) -> Grid:
+    def of(cls, scorer: SegmentScorer) -> WindowGrid:
         """Choose for the detector ``scorer``.
 
         Raises:

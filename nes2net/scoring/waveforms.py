@@ -62,7 +62,7 @@ class Recording(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Source:
+class RecordingToJudge:
     """A recording to judge: a file, or what was decoded of it."""
 
     recording: AnyRecording
@@ -76,7 +76,7 @@ class Source:
         return str(self.recording)
 
     @classmethod
-    def of(cls, audio: Audio, sample_rate: float | None = None) -> Source:
+    def of(cls, audio: Audio, sample_rate: float | None = None) -> RecordingToJudge:
         """Make a source of a file, samples, blocks or raw bytes; errors as :func:`recording_of`."""
         channels = Channels()
         recording = recording_of(audio, sample_rate, channels)
@@ -187,7 +187,7 @@ class WaveformReader:
                 )
         return self._cut(waveform, len(waveform), str(path), channels)
 
-    def read_source(self, source: Source) -> Recording:
+    def read_source(self, source: RecordingToJudge) -> Recording:
         """Read as :meth:`read`, and compare the channels of the part."""
         channels = source.channels[0] if source.channels else Channels(self.num_samples)
         if not isinstance(source.decoded, np.ndarray):
@@ -203,7 +203,7 @@ class WaveformReader:
 
     def read_audio(self, audio: Audio, sample_rate: float | None) -> Recording:
         """Make the detector's input; arguments and errors as for :func:`recording_of`."""
-        return self.read_source(Source.of(audio, sample_rate))
+        return self.read_source(RecordingToJudge.of(audio, sample_rate))
 
     def _cut(self, waveform: np.ndarray, num_samples: int, name: str, channels: Channels | None) -> Recording:
         """Make the input from a recording of ``num_samples``, or its first samples; ``name`` seeds a random start."""

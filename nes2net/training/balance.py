@@ -57,7 +57,7 @@ class Balance:
         draws: int | None = None,
     ) -> None:
         self.length = length
-        #: orders the items of a group at random, such as :meth:`Blocks.shuffle`; None if any order is equally likely
+        #: orders the items of a group at random, such as :meth:`ItemBlocks.shuffle`; None if any order is equally likely
         self.shuffle_items: Callable[[NDArray, np.random.Generator], NDArray] | None = None
         # For each level, the number of each item's group, and the names of the groups by number.
         self._levels = [_number_groups(level.groups) for level in levels]

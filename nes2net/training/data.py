@@ -39,7 +39,7 @@ from nes2net.training.recipes.data import DataConfig, SetName
 from nes2net.training.recipes.recipe import Recipe
 from nes2net.training.recipes.segments import LABEL_SAMPLES
 from nes2net.training.recipes.train import TrainConfig
-from nes2net.training.sampling import WHOLE, Blocks, EpochBatches, StepShare, count_steps
+from nes2net.training.sampling import WHOLE, EpochBatches, ItemBlocks, StepShare, count_steps
 from nes2net.training.validation import passes
 
 
@@ -147,7 +147,7 @@ def training_batches(
     ahead = None
     if data.order == "blocks":
         paths = [trial.audio_path() for trial in training.trials]
-        blocks = Blocks(blocks_of(paths), data.open_blocks)
+        blocks = ItemBlocks(blocks_of(paths), data.open_blocks)
         if balance is not None:
             balance.shuffle_items = blocks.shuffle
         if data.cache_bytes and any(map(is_remote, paths)):

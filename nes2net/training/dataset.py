@@ -1,6 +1,6 @@
 """Read, augment, crop and batch labelled utterances for training and development.
 
-In reading order: ``TrainingSet`` prepares an ``Example``; ``collate`` makes a ``Batch`` of several;
+In reading order: ``TrainingSet`` prepares a ``PreparedTrial``; ``collate`` makes a ``Batch`` of several;
 ``training_loader`` loads the batches.
 """
 
@@ -67,7 +67,7 @@ class Examples(NamedTuple):
     target: Callable[[Trial], int | None] = attrgetter("target")
 
 
-class Example(NamedTuple):
+class PreparedTrial(NamedTuple):
     """One prepared trial."""
 
     #: (N,) float32; None if the file could not be used
@@ -84,7 +84,7 @@ class Example(NamedTuple):
     trial_index: int = -1
 
 
-class Part(NamedTuple):
+class StepPart(NamedTuple):
     """A part of a training step, or a batch of the development set."""
 
     #: waveforms B×N, or spectrograms B×T×F that Specmix has mixed
@@ -98,14 +98,14 @@ class Part(NamedTuple):
     #: seed of latent augmentation; None to leave the embeddings unchanged
     latent_seed: int | None = None
 
-    def to(self, device: torch.device) -> Part:
+    def to(self, device: torch.device) -> StepPart:
         return tree_map_only(Tensor, lambda tensor: tensor.to(device, non_blocking=True), self)  # type: ignore[no-any-return]
 
 
 class Batch(NamedTuple):
     """A batch of examples on the CPU, without rows if none of its files could be used."""
 
-    part: Part
+    part: StepPart
     #: one message for each file that failed or is silent
     errors: Sequence[str] = ()
     #: one message for each file that cannot be read at present
@@ -165,7 +165,7 @@ class TrainingSet(Dataset):
     def __len__(self) -> int:
         return len(self.trials)
 
-    def __getitem__(self, item: tuple[int, ...]) -> Example:
+    def __getitem__(self, item: tuple[int, ...]) -> PreparedTrial:
         """Prepare the example of ``item``, which is (epoch, index) or (epoch, index, length).
 
         If the file fails, the example has a message instead of a waveform. Raises
@@ -181,18 +181,18 @@ class TrainingSet(Dataset):
         try:
             waveform, frames, is_silent = self.prepare(index, epoch, *length)
         except (LostFile, Unreachable, OSError) as error:
-            return Example(None, target, lost=str(error))
+            return PreparedTrial(None, target, lost=str(error))
         except ChangedFile:  # another recording may have its address
             raise
         except InputError as error:
-            return Example(None, target, f"failed: {error}")
+            return PreparedTrial(None, target, f"failed: {error}")
         extra_tensors = dict(self.examples.extra_tensors(trial))
         if frames is not None:
             extra_tensors[FRAMES] = torch.from_numpy(frames)
         remark = None
         if is_silent:
             remark = f"silent: utterance '{trial.id}' is digital silence, and used all the same: replace {trial.path}, or remove it"
-        return Example(torch.from_numpy(waveform), target, remark, extra_tensors=extra_tensors, trial_index=index)
+        return PreparedTrial(torch.from_numpy(waveform), target, remark, extra_tensors=extra_tensors, trial_index=index)
 
     def prepare(
         self, index: int, epoch: int, num_samples: int | None = None
@@ -302,13 +302,13 @@ def longest_first(trials: Sequence[Trial]) -> list[Trial]:
     return sorted(trials, key=lambda trial: -size_of(trial.audio_path()))
 
 
-def collate(examples: list[Example]) -> Batch:
+def collate(examples: list[PreparedTrial]) -> Batch:
     """Make a batch of the examples whose files could be used; their extra tensors must have equal shapes."""
     errors = [example.error for example in examples if example.error]
     lost = [example.lost for example in examples if example.lost]
     waveforms = [example.waveform for example in examples if example.waveform is not None]
     if not waveforms:
-        return Batch(Part(torch.zeros(0, 0), torch.zeros(0, dtype=torch.long)), errors, lost)
+        return Batch(StepPart(torch.zeros(0, 0), torch.zeros(0, dtype=torch.long)), errors, lost)
     used = [example for example in examples if example.waveform is not None]
     for example in used:
         for name, tensor in used[0].extra_tensors.items():
@@ -322,7 +322,10 @@ def collate(examples: list[Example]) -> Batch:
     names = used[0].extra_tensors
     extra_tensors = {name: stack_shared([example.extra_tensors[name] for example in used]) for name in names}
     return Batch(
-        Part(stack_shared(waveforms), targets, extra_tensors), errors, lost, [example.trial_index for example in used]
+        StepPart(stack_shared(waveforms), targets, extra_tensors),
+        errors,
+        lost,
+        [example.trial_index for example in used],
     )
 
 

@@ -18,7 +18,7 @@ from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from nes2net.lib.computing.devices import QueuedCopy, float32_products
 from nes2net.lib.errors import InputError
 from nes2net.training.card import with_last_epoch, write_card
-from nes2net.training.dataset import Batch, BatchLoader, Part
+from nes2net.training.dataset import Batch, BatchLoader, StepPart
 from nes2net.training.distributed import SCORING_PRECISIONS, plan_step, write_once
 from nes2net.training.half_weights import half_weights
 from nes2net.training.interruption import StopRequests, stop_without_data
@@ -40,7 +40,7 @@ class _UnreadStep(NamedTuple):
     epoch: int
     step: int
     utterances: int
-    parts: Sequence[Part]
+    parts: Sequence[StepPart]
 
 
 @dataclass
@@ -164,7 +164,7 @@ class Trainer:
         progress.step = step + 1
         return plan.signal, plan.save
 
-    def prepare_part(self, batch: Batch, epoch: int, step: int, number: int) -> tuple[Part, list[float]]:
+    def prepare_part(self, batch: Batch, epoch: int, step: int, number: int) -> tuple[StepPart, list[float]]:
         """Move one part of a step to the device, and mix its examples; report failed files.
 
         Args:
@@ -205,7 +205,7 @@ class Trainer:
         self.state.progress.loss_sum += loss * unread.utterances
         self.state.progress.utterances += unread.utterances
 
-    def change_weights(self, parts: Sequence[Part], denominators: Tensor) -> Tensor:
+    def change_weights(self, parts: Sequence[StepPart], denominators: Tensor) -> Tensor:
         """Change the weights by one optimisation step; no operation waits for a GPU.
 
         Nothing changes if the loss or the gradient is not finite; on a GPU, the optimiser's kernel
@@ -230,7 +230,7 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         return values
 
-    def backward(self, parts: Sequence[Part], denominators: Tensor) -> Tensor:
+    def backward(self, parts: Sequence[StepPart], denominators: Tensor) -> Tensor:
         """Sum the gradients of a step over its parts and all processes; return the loss of the step."""
         accelerator = self.accelerator
         factors = accelerator.num_processes / denominators  # DDP averages gradients, but we want their sum

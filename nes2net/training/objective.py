@@ -21,7 +21,7 @@ from nes2net.detector import Detector
 from nes2net.lib.errors import InputError, refuse
 from nes2net.lib.parts.contracts import check_rows
 from nes2net.models.backends.base import Backend
-from nes2net.training.dataset import Part, Tensors
+from nes2net.training.dataset import StepPart, Tensors
 from nes2net.training.losses import Criterion
 from nes2net.training.losses.by_name import create_loss
 from nes2net.training.measures import Figures, Validated, eer_methods, error_rates
@@ -58,7 +58,7 @@ class Objective(nn.Module):
 
     >>> model = {"frontend": {"name": "lps", "num_bins": 64}, "backend": {"name": "nes2net_x", "nes_ratio": [4, 4]}}
     >>> objective = Objective(Detector.from_config(model), Recipe())
-    >>> numerators = objective(Part(torch.randn(2, 16000), torch.tensor([0, 1])))
+    >>> numerators = objective(StepPart(torch.randn(2, 16000), torch.tensor([0, 1])))
     >>> numerators.shape, [round(weight, 6) for weight in objective.denominators(torch.tensor([0, 1]))]
     (torch.Size([1]), [1.0])
 
@@ -165,7 +165,7 @@ class Objective(nn.Module):
         """Choose and prepare the extra tensors that the losses need, on the CPU."""
         return extra_tensors
 
-    def mix(self, part: Part, targets: Tensor, epoch: int, step: int, number: int) -> tuple[Part, Tensor]:
+    def mix(self, part: StepPart, targets: Tensor, epoch: int, step: int, number: int) -> tuple[StepPart, Tensor]:
         """Mix the examples of ``part`` by Specmix, and set the seed of latent augmentation.
 
         Specmix replaces the waveforms by spectrograms B×T×F and the targets by shares B×K. Each
@@ -203,7 +203,7 @@ class Objective(nn.Module):
         """
         return [self.criterion.weight_of(targets).item()]
 
-    def forward(self, part: Part) -> Tensor:
+    def forward(self, part: StepPart) -> Tensor:
         """Compute the numerator of each term of the loss of ``part``.
 
         The loss is the sum over terms of numerator over denominator (:meth:`denominators`). A
@@ -220,7 +220,7 @@ class Objective(nn.Module):
             utterance_numerator = utterance_numerator + penalty * weight
         return torch.stack([utterance_numerator, *further_numerators])
 
-    def validate(self, features: Features, part: Part) -> Outcome:
+    def validate(self, features: Features, part: StepPart) -> Outcome:
         """Compute loss and outputs of a development batch; ``part`` has no iteration, so the margin is final."""
         remedy = "use `validation.mode=eval`, or another `train.batch_size`, so that the last batch has more"
         with _explain_single_utterance("a batch of the development set", remedy):
@@ -228,17 +228,17 @@ class Objective(nn.Module):
         self.detector.aggregation.penalty = None  # validation does not use the penalty
         return self.outcome(computed, part)
 
-    def compute_outputs(self, features: Features, part: Part) -> Any:
+    def compute_outputs(self, features: Features, part: StepPart) -> Any:
         """Compute the embeddings or logits that the loss takes, or a task's own outputs."""
         if self.criterion.takes_embeddings or part.latent_seed is not None:
             return self.outputs_from_embeddings(self.detector.backend.embed(features), part)
         return self.logits(features, part)
 
-    def logits(self, features: Features, part: Part) -> Tensor:
+    def logits(self, features: Features, part: StepPart) -> Tensor:
         """Compute the logits from ``features``, in the task fusion also from tensors of ``part``."""
         return self.detector.logits(features)
 
-    def outputs_from_embeddings(self, embeddings: Tensor, part: Part) -> Tensor:
+    def outputs_from_embeddings(self, embeddings: Tensor, part: StepPart) -> Tensor:
         """Perturb ``embeddings`` B×E if ``part`` has a latent seed; return them or the logits."""
         if self.latent is not None and part.latent_seed is not None:
             rng = np.random.default_rng(part.latent_seed)
@@ -247,12 +247,12 @@ class Objective(nn.Module):
             return embeddings
         return self.detector.backend.last_layer(embeddings)
 
-    def numerators(self, computed: Any, part: Part) -> list[Tensor]:
+    def numerators(self, computed: Any, part: StepPart) -> list[Tensor]:
         """Compute the numerator of each term of the loss, the utterance first."""
         durations = self._durations(part.inputs)
         return [self.criterion.checked_numerator(computed, part.targets, part.iteration, durations)]
 
-    def outcome(self, computed: Any, part: Part) -> Outcome:
+    def outcome(self, computed: Any, part: StepPart) -> Outcome:
         """Compute the loss of a batch, and the outputs for :meth:`figures`, by default ``scores`` (B,)."""
         loss = self.criterion(computed, part.targets, durations=self._durations(part.inputs))
         return Outcome(loss, {"scores": self.detector.backend.scores(self.criterion.logits(computed))})

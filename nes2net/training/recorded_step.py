@@ -12,7 +12,7 @@ from torch import Tensor
 from nes2net.lib.computing.cuda_graph import Graph, find_obstacles, key_of
 from nes2net.lib.errors import InputError, first_line
 from nes2net.lib.process.this_process import is_out_of_memory
-from nes2net.training.dataset import Part
+from nes2net.training.dataset import StepPart
 from nes2net.training.objective import Objective
 from nes2net.training.recipes.recipe import Recipe
 
@@ -72,7 +72,7 @@ class RecordedStep:
         self.graph: Graph | None = None
         self.num_steps: Counter[tuple] = Counter()  # by key_of()
 
-    def __call__(self, step_parts: Sequence[Part], denominators: Tensor) -> Tensor:
+    def __call__(self, step_parts: Sequence[StepPart], denominators: Tensor) -> Tensor:
         if self.obstacle:
             return self.step(step_parts, denominators)
         key = key_of((step_parts, denominators))
@@ -92,7 +92,7 @@ class RecordedStep:
             return self.step(step_parts, denominators)
         return self.graph(step_parts, denominators)
 
-    def _record(self, step_parts: Sequence[Part], denominators: Tensor) -> Graph:
+    def _record(self, step_parts: Sequence[StepPart], denominators: Tensor) -> Graph:
         # The graph would repeat the number of the step. A loss that uses it must say so; here it gets none.
         no_number: Any = object()
         step_parts = [part._replace(iteration=no_number) for part in step_parts]

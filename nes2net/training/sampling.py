@@ -36,7 +36,7 @@ def seed_of_stream(seed: int, epoch: int, *position: int) -> list[int]:
 
 
 @dataclass(frozen=True, eq=False)
-class Blocks:
+class ItemBlocks:
     """Items that are read fastest block by block, such as the recordings of a Parquet row group.
 
     >>> Blocks(np.array([0, 0, 1, 1, 2, 2]), 1).shuffle(np.arange(6), np.random.default_rng(0)).tolist()
@@ -137,7 +137,7 @@ class EpochBatches(Sampler[list[tuple[int, ...]]]):
     chunk_samples: Sequence[int] | None = None
     lengths: Sequence[int] | None = None
     balance: Balance | None = None
-    blocks: Blocks | None = None
+    blocks: ItemBlocks | None = None
     ahead: ReadAhead | None = None
     drop_last: bool = True
     epoch: int = 1

@@ -326,7 +326,7 @@ _OF_GROUP = re.compile(r"val_eer_wo_aug/([^/]+/.+)")
 # Tables of epochs
 
 
-class Column(NamedTuple):
+class EpochColumn(NamedTuple):
     """A column of the table of epochs."""
 
     #: key of the history
@@ -349,13 +349,13 @@ class Column(NamedTuple):
         return text
 
 
-def columns_of(history: Sequence[Row], task_measures: Sequence[Measure]) -> list[Column]:
+def columns_of(history: Sequence[Row], task_measures: Sequence[Measure]) -> list[EpochColumn]:
     """List the columns of the table of epochs that have values in ``history``."""
-    columns = [Column("epoch", "epoch", "{:d}")]
-    columns += [Column(key, key, "{:.6f}") for key in ("loss", "val_loss_w_aug", "val_loss_wo_aug")]
+    columns = [EpochColumn("epoch", "epoch", "{:d}")]
+    columns += [EpochColumn(key, key, "{:.6f}") for key in ("loss", "val_loss_w_aug", "val_loss_wo_aug")]
     for measure in task_measures:
         for key, heading in measure.headings(history).items():
             title, form = (f"{heading} %", "{:.3%}") if measure.percent else (heading, "{:.5f}")
-            columns.append(Column(key, title, form))
-    columns += [Column("lr", "lr", "{:.3g}"), Column("improved", "", "")]
+            columns.append(EpochColumn(key, title, form))
+    columns += [EpochColumn("lr", "lr", "{:.3g}"), EpochColumn("improved", "", "")]
     return [column for column in columns if any(row.get(column.key) is not None for row in history)]

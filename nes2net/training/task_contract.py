@@ -15,7 +15,7 @@ from nes2net.lib.errors import BrokenPart, InputError
 from nes2net.lib.parts.contracts import PartCheck, blame_part
 from nes2net.lib.parts.part_checks import is_skipped, preserve_random_state
 from nes2net.lib.parts.registry import Registry, packages_of
-from nes2net.training.dataset import Part, TrainingSet, collate
+from nes2net.training.dataset import StepPart, TrainingSet, collate
 from nes2net.training.measures import Validated
 from nes2net.training.objective import Objective, Outcome
 from nes2net.training.recipes.recipe import Recipe
@@ -85,7 +85,7 @@ def check_figures(task: Any, name: str, figures: Mapping[str, float]) -> None:
         check.that(column in figures, "figures returned", sorted(figures), expected)
 
 
-def check_parts_finite(task: Any, objective: Objective, parts: Sequence[Part]) -> None:
+def check_parts_finite(task: Any, objective: Objective, parts: Sequence[StepPart]) -> None:
     """Raise :class:`BrokenPart` if the first output that is not finite is another package's."""
     inputs = [part.inputs for part in parts if part.inputs.ndim == 2 and len(part.inputs)]
     with torch.no_grad():

@@ -22,7 +22,7 @@ from nes2net.lib.computing.devices import PRECISIONS, float32_products
 from nes2net.lib.errors import InputError, refuse
 from nes2net.lib.output.progress import ProgressDisplay
 from nes2net.scoring.kernel import depends_on_batch, scoring_mode
-from nes2net.training.dataset import BatchLoader, Part, TrainingSet, collate
+from nes2net.training.dataset import BatchLoader, StepPart, TrainingSet, collate
 from nes2net.training.distributed import SCORING_PRECISIONS, check_supports
 from nes2net.training.half_weights import half_weights
 from nes2net.training.interruption import stop_without_data
@@ -214,7 +214,7 @@ class Validator:
         # This waits for the device, so it comes after the last batch.
         return tree_map_only(Tensor, lambda rows: rows.double().cpu().numpy(), results), errors, lost
 
-    def _on_device(self, batch_part: Part) -> Part:
+    def _on_device(self, batch_part: StepPart) -> StepPart:
         extra_tensors = self.objective.prepare_extra_tensors(batch_part.extra_tensors, batch_part.inputs.shape[1])
         return batch_part._replace(extra_tensors=extra_tensors).to(self.accelerator.device)
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from nes2net.data.audio.read import load_audio
 from nes2net.data.corpora.trial import Trial
 from nes2net.detector import Detector
-from nes2net.scoring.batches import Plan, default_workers, read_batches
+from nes2net.scoring.batches import BatchPlan, default_workers, read_batches
 from nes2net.scoring.waveforms import WaveformReader
 
 SECTION = "files to scores"
@@ -93,7 +93,7 @@ def decoding(stage: Stage, trials: Sequence[Trial], detector: Detector) -> None:
     stage.add("decoding", "load_audio, one thread", **{"files/s": speed, "CPU ms": milliseconds})
     reader = WaveformReader.of(detector, stage.num_samples)
     for workers in (1,) if stage.small else sorted({1, 4, default_workers(stage.device)}):
-        batches = Plan(4 if stage.small else 64).batches(repeated(trials, 2 if workers == 1 else 8))
+        batches = BatchPlan(4 if stage.small else 64).batches(repeated(trials, 2 if workers == 1 else 8))
         ends = []
         counts = []
         start = time.perf_counter()

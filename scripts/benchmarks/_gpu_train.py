@@ -29,7 +29,7 @@ from torch.profiler import ProfilerActivity, profile
 from nes2net.lib.computing.devices import float32_products
 from nes2net.lib.process.this_process import usable_processors
 from nes2net.models.quantisation import emulation_note
-from nes2net.training.dataset import Batch, Part
+from nes2net.training.dataset import Batch, StepPart
 from nes2net.training.distributed import SCORING_PRECISIONS, create_accelerator
 from nes2net.training.loop import Trainer
 from nes2net.training.monitor import Monitor
@@ -338,4 +338,4 @@ def training_batch(stage: Stage, batch: int, seed: int = 0) -> Batch:
     if stage.cuda:
         waveforms = waveforms.pin_memory()
         targets = targets.pin_memory()
-    return Batch(Part(waveforms, targets))
+    return Batch(StepPart(waveforms, targets))

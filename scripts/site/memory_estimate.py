@@ -13,7 +13,7 @@ from nes2net.data.audio.waveform import ASVSPOOF_SAMPLES
 from nes2net.data.corpora.trial import BONAFIDE, Trial
 from nes2net.detector import Detector
 from nes2net.training.losses.by_name import with_head
-from nes2net.training.objective import Part
+from nes2net.training.objective import StepPart
 from nes2net.training.recipes.recipe import Recipe
 from nes2net.training.start import with_adaptation
 from nes2net.training.tasks.task import create_task
@@ -94,7 +94,7 @@ def training_memory(recipe: Recipe) -> TrainingMemory:
         waveforms = torch.zeros(batch_size, recipe.data.num_samples or ASVSPOOF_SAMPLES)
         trial = Trial("any", label=BONAFIDE, system_scores=(0.0,) * detector.num_scores)
         extra_tensors = {name: torch.stack([value] * batch_size) for name, value in task.extra_tensors(trial).items()}
-        batch = Part(waveforms, torch.zeros(batch_size, dtype=torch.long), extra_tensors)
+        batch = StepPart(waveforms, torch.zeros(batch_size, dtype=torch.long), extra_tensors)
         objective.begin_training(train.freeze_frontend_epochs + 1)
         layers = detector.frontend.transformer_layers if train.activation_checkpointing else ()
         with torch.autocast("cpu", reduced, enabled=reduced is not None):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from marked import joined
 
 from nes2net.lib.parts.docstrings import docstring_of
-from nes2net.training.recipes.documentation import Key, find_keys, keys_of
+from nes2net.training.recipes.documentation import RecipeKey, find_keys, keys_of
 from nes2net.training.recipes.recipe import SECTIONS, Recipe
 
 PAGE = """\
@@ -36,7 +36,7 @@ def page() -> str:
     return joined(blocks)
 
 
-def paragraph(key: Key) -> str:
+def paragraph(key: RecipeKey) -> str:
     """Write a paragraph about one key: its type, default, meaning and source."""
     used_with = f" Used with `{key.used_with}`." if key.used_with else ""
     return f"**`{key.name}`** – {key.takes}; default `{key.default}`. {key.meaning}{used_with} *Source: {key.source}.*"

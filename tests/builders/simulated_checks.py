@@ -24,7 +24,7 @@ from builders.systems import WAV2VEC2, samples_of, systems
 from builders.training_steps import FRAME_SCORES, MODEL, SAMPLES, STEPS
 from nes2net import Detector
 from nes2net.scoring.kernel import differentiable, scoring_mode, start
-from nes2net.training.dataset import Batch, Part
+from nes2net.training.dataset import Batch, StepPart
 from nes2net.training.distributed import create_accelerator
 from nes2net.training.loop import Trainer
 from nes2net.training.optimisation import create_optimizer
@@ -65,7 +65,7 @@ def whole_step(name: str) -> dict[str, int]:
     torch.manual_seed(0)
     task = create_task(recipe)
     detector = build_detector(recipe, Path("run"), None, task)
-    batch = Batch(Part(0.1 * torch.randn(4, SAMPLES), torch.tensor([0, 1, 1, 0]), extra_tensors))
+    batch = Batch(StepPart(0.1 * torch.randn(4, SAMPLES), torch.tensor([0, 1, 1, 0]), extra_tensors))
     accelerator = create_accelerator("cpu")
 
     def stepped(detector, device):

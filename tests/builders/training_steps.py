@@ -11,7 +11,7 @@ from torch import Tensor
 
 from builders.systems import WAV2VEC2, samples_of, systems
 from nes2net.models.frontends.adaptation import KINDS
-from nes2net.training.dataset import FRAMES, Batch, Part
+from nes2net.training.dataset import FRAMES, Batch, StepPart
 from nes2net.training.distributed import create_accelerator
 from nes2net.training.loop import Trainer
 from nes2net.training.losses.by_name import with_head
@@ -114,4 +114,4 @@ def batch_of(trainer: Trainer, step: int, extra_tensors: dict[str, Tensor], size
     num_samples = samples_of(trainer.state.detector, SAMPLES)
     noise = torch.randn(size, num_samples, generator=torch.Generator().manual_seed(step))
     targets = (torch.arange(size) == step % size).long()
-    return Batch(Part(0.1 * noise, targets, {name: tensor[:size] for name, tensor in extra_tensors.items()}))
+    return Batch(StepPart(0.1 * noise, targets, {name: tensor[:size] for name, tensor in extra_tensors.items()}))

@@ -10,7 +10,7 @@ from builders.files import read_json
 
 from nes2net.data.corpora import asvspoof2019_la
 from nes2net.scoring.decisions import CANNOT_TELL, Decider, OperatingPoint, Population, ScoredBy, fit, load
-from nes2net.scoring.journal import Journal, Row, stamp
+from nes2net.scoring.journal import Journal, JournalRow, stamp
 from nes2net.scoring.measuring import TraitsOutput, forget_traits, measure_trials
 from nes2net.scoring.record import recordings_digest
 from nes2net.scoring.score_file import read_scores
@@ -110,7 +110,9 @@ def test_recordings_that_an_interrupted_run_measured_are_not_measured_again(scor
     columns = "duration level bandwidth judged unfit clipping"
     run = {"traits": columns, "trials": recordings_digest(trials), "num_samples": SAMPLES}
     with Journal(path, run, TraitsOutput().to_json) as earlier:
-        earlier.add({trials[0].id: Row(traits[trials[0].id], audio[0]), trials[1].id: Row(unheard, audio[1])})
+        earlier.add(
+            {trials[0].id: JournalRow(traits[trials[0].id], audio[0]), trials[1].id: JournalRow(unheard, audio[1])}
+        )
     (workdir / "dev.txt.decisions.json").write_text("{}")
     again = score(flags)[0]
     assert again[1]["decision"] == CANNOT_TELL

@@ -16,7 +16,7 @@ from builders.small_parts import AGGREGATIONS, BACKENDS, FRONTENDS, frontend_fam
 from builders.strangers import REGISTRIES
 
 from nes2net import Detector, create_aggregation, create_backend, create_frontend
-from nes2net.lib.parts.options import Input, fit_options, options_of
+from nes2net.lib.parts.options import FrontendSizes, fit_options, options_of
 from nes2net.lib.parts.part_checks import check_part
 from nes2net.models import registry
 from nes2net.models.checkpoints.state_dict import load_state_dict, read_record
@@ -178,7 +178,7 @@ def test_built_in_aggregations_pass_the_check_for_those_of_other_packages(name):
 @pytest.mark.parametrize("name", BACKENDS)
 def test_built_in_back_ends_pass_the_check_for_those_of_other_packages(name):
     size = 1 if name.startswith("raw_") else 32
-    options = fit_options(registry.backends.get(name), BACKENDS[name], Input(size, 3, 251))
+    options = fit_options(registry.backends.get(name), BACKENDS[name], FrontendSizes(size, 3, 251))
     backend = create_backend(name, **{"feature_dim": size, **options})
     num_logits = len(backend.classes) if "num_logits" in options_of(registry.backends.get(name)) else None
     check_built_in(backend, check_backend, num_logits)

@@ -20,7 +20,7 @@ from nes2net.lib.errors import BrokenPart
 from nes2net.lib.process.processes import Processes
 from nes2net.models import registry
 from nes2net.scoring import batches as batching
-from nes2net.scoring.batches import Plan, choose_num_rows, header_length, read_batches
+from nes2net.scoring.batches import BatchPlan, choose_num_rows, header_length, read_batches
 from nes2net.scoring.kernel import default_batch_size
 from nes2net.scoring.score_file import read_scores
 from nes2net.scoring.waveforms import WaveformReader
@@ -129,10 +129,10 @@ by_length_or_not = pytest.mark.parametrize("by_length", [None, length_of])
 
 
 @pytest.fixture
-def plan(monkeypatch, by_length) -> Plan:
+def plan(monkeypatch, by_length) -> BatchPlan:
     """A plan of batches of four; windows have at most 48 trials."""
     monkeypatch.setattr(batching, "_WINDOW_TRIALS", 50)
-    return Plan(4, whole=by_length is not None)
+    return BatchPlan(4, whole=by_length is not None)
 
 
 @pytest.mark.parametrize("by_length", [length_of])
@@ -211,7 +211,7 @@ def shared_batches(monkeypatch):
 
     def plan(lengths):
         trials = [Trial(name, name) for name in lengths]
-        batches = Plan(4, whole=True).batches(trials, lambda trial: lengths[trial.id])
+        batches = BatchPlan(4, whole=True).batches(trials, lambda trial: lengths[trial.id])
         return sorted("".join(item.id for item in batch) for batch in batches)
 
     return plan
@@ -232,7 +232,7 @@ def test_a_compressed_file_of_unknown_length_is_planned_with_four_samples_a_byte
 
 def test_a_worker_gets_only_a_few_batches_at_a_time(utterances):
     told = []
-    planned = (told.append(batch) or batch for batch in Plan(2).batches(utterances * 20))
+    planned = (told.append(batch) or batch for batch in BatchPlan(2).batches(utterances * 20))
     read = iter(read_batches(planned, WaveformReader(8000), num_workers=1))
     for number in range(5):
         next(read)
@@ -255,7 +255,7 @@ def mixed_batch(tmp_path):
     for trial, length in zip(trials, (5000, 5000, 7000)):
         soundfile.write(trial.path, 0.1 * np.random.default_rng(1).standard_normal(length), 16000)
     trials[3].path.write_text("no audio")
-    (batch,) = read_batches(Plan(6).batches(trials), WaveformReader(None), num_workers=0)
+    (batch,) = read_batches(BatchPlan(6).batches(trials), WaveformReader(None), num_workers=0)
     return batch
 
 
@@ -286,16 +286,16 @@ def test_batches_have_the_same_scores_if_later_ones_are_started_before_the_first
     """None, one or nine later ones, as on a GPU."""
     results = []
     for ahead in (0, 1, 9):
-        read = read_batches(Plan(5).batches(utterances), WaveformReader.of(detector, 8000), num_workers=0)
-        results.append(list(batching.Compute(detector, batching.Plan(5), Scores(), ahead=ahead)(read)))
+        read = read_batches(BatchPlan(5).batches(utterances), WaveformReader.of(detector, 8000), num_workers=0)
+        results.append(list(batching.Compute(detector, batching.BatchPlan(5), Scores(), ahead=ahead)(read)))
     assert results[0] == results[1] == results[2]
     assert len(results[0]) == 3
 
 
 def test_a_judgement_that_loses_a_row_gives_no_recording_the_value_of_another(detector, utterances):
-    read = read_batches(Plan(5).batches(utterances), WaveformReader.of(detector, 8000), num_workers=0)
+    read = read_batches(BatchPlan(5).batches(utterances), WaveformReader.of(detector, 8000), num_workers=0)
     with pytest.raises(BrokenPart, match="the judgement: 4 rows for a batch of 5"):
-        list(batching.Compute(detector, batching.Plan(5), WithoutFirst())(read))
+        list(batching.Compute(detector, batching.BatchPlan(5), WithoutFirst())(read))
 
 
 CPU = torch.device("cpu")

@@ -17,7 +17,7 @@ from builders.scored import score_trials
 from nes2net.data.corpora.trial import Trial
 from nes2net.evaluation.judgements import Scores
 from nes2net.lib.storage.files import exclusive_lock
-from nes2net.scoring.journal import Journal, Row, journal_path, stamp
+from nes2net.scoring.journal import Journal, JournalRow, journal_path, stamp
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 
@@ -31,7 +31,7 @@ SCORES_BY_ID = {"plain": 0.1, "0.5": -1e-30, '["a",': 3.0, 'q"[': 1 / 3, "zero\0
 def journal_of_scores(tmp_path):
     """The score file of a journal with SCORES_BY_ID and FAILURES; two trials also failed, before or after."""
     out = tmp_path / "s"
-    rows = {name: Row(score, "44:1700000000000000000") for name, score in SCORES_BY_ID.items()}
+    rows = {name: JournalRow(score, "44:1700000000000000000") for name, score in SCORES_BY_ID.items()}
     later = rows.pop("later")
     with Journal(journal_path(out), RUN, Scores().to_json) as journal:
         journal.add(rows, FAILURES)

@@ -17,9 +17,9 @@ from nes2net.training import loop
 from nes2net.training.balance import Balance, Level
 from nes2net.training.read_ahead import ReadAhead
 from nes2net.training.run import Run, train
-from nes2net.training.sampling import Blocks, EpochBatches
+from nes2net.training.sampling import EpochBatches, ItemBlocks
 
-BLOCKS = Blocks(np.repeat(np.arange(30), 10), 4)
+BLOCKS = ItemBlocks(np.repeat(np.arange(30), 10), 4)
 
 
 def epoch(**options):
@@ -150,7 +150,7 @@ def test_a_resumed_run_fetches_only_the_blocks_that_it_still_needs(folder):
     with http_store(folder) as web:
         trials = shards_corpus.CORPUS.trials(f"{web.address}/{series(folder, 'parquet')}", "train")
         paths = [trial.path for trial in trials]
-        blocks = Blocks(blocks_of(paths), 2)
+        blocks = ItemBlocks(blocks_of(paths), 2)
         ahead = ReadAhead(paths, blocks.of_item)
         batches = EpochBatches(12, 3, seed=1, shuffle=True, blocks=blocks, ahead=ahead, start=2)
         fetched = []

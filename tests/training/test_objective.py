@@ -12,7 +12,7 @@ from torch.testing import assert_close
 from nes2net import Detector
 from nes2net.lib.errors import BrokenPart
 from nes2net.training.losses.by_name import with_head
-from nes2net.training.objective import Objective, Part
+from nes2net.training.objective import Objective, StepPart
 from nes2net.training.recipes.recipe import Recipe, recipe_from_dict
 from nes2net.training.recipes.train import TrainConfig
 from nes2net.training.registry import losses
@@ -29,12 +29,12 @@ def objective_of(detector, loss="cross_entropy", seed=3, **augment):
 
 
 def validate(objective, waveforms):
-    return objective.validate(objective.features(waveforms), Part(waveforms, TARGETS))
+    return objective.validate(objective.features(waveforms), StepPart(waveforms, TARGETS))
 
 
 def training_loss(objective, waveforms, targets, epoch, step, part_number=0):
     iteration = (epoch - 1) * 3 + step  # of three steps an epoch
-    mixed, _ = objective.mix(Part(waveforms, targets, iteration=iteration), targets, epoch, step, part_number)
+    mixed, _ = objective.mix(StepPart(waveforms, targets, iteration=iteration), targets, epoch, step, part_number)
     return (objective(mixed).squeeze(0) / objective.criterion.weight_of(mixed.targets)).item()
 
 
@@ -127,7 +127,7 @@ def test_a_margin_by_duration_follows_the_duration_of_the_utterances_in_the_batc
     for loss in (BY_DURATION, {**BY_DURATION, "margin": 0.06 * seconds + 0.14}):
         objective = objective_of(detector, loss)
         for targets in (TARGETS, shares):
-            loss_values.append(objective(Part(x, targets)).squeeze(0) / 8)
+            loss_values.append(objective(StepPart(x, targets)).squeeze(0) / 8)
         loss_values.append(validate(objective, x).loss)
     for loss in loss_values[1:]:
         assert_close(loss, loss_values[0])
@@ -153,7 +153,7 @@ def sizes_and_gradients(model_with_dropout, request):
         saved_bytes = []
         with saved_tensors_hooks(lambda t: saved_bytes.append(t.nbytes) or t, lambda t: t):
             torch.manual_seed(1)
-            numerator = objective(Part(waveforms, targets))
+            numerator = objective(StepPart(waveforms, targets))
         size = sum(saved_bytes)
         detector.zero_grad()
         numerator.backward()

@@ -14,7 +14,7 @@ from nes2net.data.audio.read import load_audio
 from nes2net.data.audio.waveform import head_crop
 from nes2net.data.corpora import partialspoof
 from nes2net.training.data import list_examples
-from nes2net.training.objective import Part
+from nes2net.training.objective import StepPart
 from nes2net.training.recipes.recipe import Recipe
 from nes2net.training.recipes.segments import SegmentsConfig
 from nes2net.training.run import train
@@ -58,7 +58,7 @@ def test_the_p2sgrad_loss_of_frames_at_each_resolution_equals_the_published_code
     objective = SegmentObjective(detector, Recipe(segments=settings))
 
     targets = case["labels"].values()
-    batch_part = Part(torch.zeros(0), torch.zeros(0).long(), dict(zip(map(str, resolutions), targets)))
+    batch_part = StepPart(torch.zeros(0), torch.zeros(0).long(), dict(zip(map(str, resolutions), targets)))
     denominators = objective.denominators(batch_part.targets, batch_part.extra_tensors)[1:]
     frames = objective.labelled_frames(segments, batch_part)
     quotients = []

@@ -27,7 +27,7 @@ from nes2net.lib.output.terminal import markdown_table
 from nes2net.lib.process.processes import ALONE
 from nes2net.lib.process.this_process import peak_bytes, processor_name, usable_processors
 from nes2net.models.frontends.onednn import OneDNNLinear
-from nes2net.scoring.batches import Compute, Plan, waveforms_for
+from nes2net.scoring.batches import BatchPlan, Compute, waveforms_for
 from nes2net.scoring.engine import BatchResult
 from nes2net.scoring.kernel import check_takes_audio_alone, scoring_mode
 from nes2net.scoring.waveforms import WaveformReader
@@ -37,7 +37,7 @@ from nes2net.version import __version__
 _PRODUCT_SIZE = {"cpu": 2048, "cuda": 8192}
 
 
-class Stage(NamedTuple):
+class TimedStage(NamedTuple):
     """A piece of work to time."""
 
     name: str
@@ -50,10 +50,10 @@ class Stage(NamedTuple):
     """Operations of one run; None if not counted."""
 
 
-class Measured(NamedTuple):
+class StageSpeed(NamedTuple):
     """The speed of one stage; ``seconds`` is the median of the rounds, each of which runs the stage once."""
 
-    stage: Stage
+    stage: TimedStage
     seconds: float
 
 
@@ -64,7 +64,7 @@ def measure(
     batch_sizes: Sequence[int],
     rounds: int,
     num_workers: int | None = None,
-) -> tuple[list[Measured], float]:
+) -> tuple[list[StageSpeed], float]:
     """Measure the speed of every stage in ``rounds`` rounds, after one round to warm up.
 
     Args:
@@ -79,7 +79,9 @@ def measure(
     check_takes_audio_alone(detector)
     flops = _count_flops_of_utterance(detector, num_samples)
     seconds_of_files = sum(len(load_audio(file)) for file in files) / SAMPLE_RATE
-    stages = [Stage("decode, one thread", lambda: [load_audio(file) for file in files], len(files), seconds_of_files)]
+    stages = [
+        TimedStage("decode, one thread", lambda: [load_audio(file) for file in files], len(files), seconds_of_files)
+    ]
     for size in batch_sizes:
         stages += _network_stages(detector, num_samples, size, flops)
     stages.append(_files_stage(detector, files, num_samples, max(batch_sizes), sum(flops.values()), num_workers))
@@ -88,10 +90,10 @@ def measure(
     linear = nn.Linear(width, width, bias=False, device="meta")
     linear.weight = nn.Parameter(matrix, requires_grad=False)
     # Use oneDNN for the matrix product if oneDNN computes the layers of the detector.
-    product = Stage("matrix product", partial(OneDNNLinear(linear), matrix), 1, 0.0)
+    product = TimedStage("matrix product", partial(OneDNNLinear(linear), matrix), 1, 0.0)
     with scoring_mode(detector), torch.inference_mode():
         *medians, seconds_of_product = _median_seconds_in_turns([*stages, product], rounds, detector.device)
-    measured = [Measured(stage, seconds) for stage, seconds in zip(stages, medians)]
+    measured = [StageSpeed(stage, seconds) for stage, seconds in zip(stages, medians)]
     return measured, 2 * width**3 / seconds_of_product
 
 
@@ -102,7 +104,7 @@ def _count_flops_of_utterance(detector: Detector, num_samples: int) -> dict[str,
     return {"front-end": frontend_flops, "back-end": count_flops(copy, silence) - frontend_flops}
 
 
-def _network_stages(detector: Detector, num_samples: int, size: int, flops: dict[str, float]) -> list[Stage]:
+def _network_stages(detector: Detector, num_samples: int, size: int, flops: dict[str, float]) -> list[TimedStage]:
     waveform = 0.1 * torch.randn(size, num_samples).to(detector.device)
     with torch.inference_mode():
         states = detector.hidden_states(waveform)
@@ -113,7 +115,7 @@ def _network_stages(detector: Detector, num_samples: int, size: int, flops: dict
     seconds = size * num_samples / SAMPLE_RATE
     stages = []
     for name, compute in computations.items():
-        stages.append(Stage(f"{name}, batch {size}", compute, size, seconds, size * flops[name]))
+        stages.append(TimedStage(f"{name}, batch {size}", compute, size, seconds, size * flops[name]))
     return stages
 
 
@@ -124,14 +126,14 @@ def _files_stage(
     size: int,
     flops_of_utterance: float,
     num_workers: int | None,
-) -> Stage:
+) -> TimedStage:
     batch_files = [*files] * -(-size // len(files))  # repeat the files to fill at least one batch
     count = len(batch_files)
     trials = [Trial(str(number), path) for number, path in enumerate(batch_files)]
-    plan = Plan(size)
+    plan = BatchPlan(size)
     read = waveforms_for(detector.device, WaveformReader.of(detector, num_samples), plan, num_workers)
     score = Compute(detector, plan, Scores())
-    return Stage(
+    return TimedStage(
         f"files to scores, batch {size}",
         lambda: _wait_for_scores(score(read(trials, (), ALONE))),
         count,
@@ -140,7 +142,7 @@ def _files_stage(
     )
 
 
-def _median_seconds_in_turns(stages: Sequence[Stage], rounds: int, device: torch.device) -> list[float]:
+def _median_seconds_in_turns(stages: Sequence[TimedStage], rounds: int, device: torch.device) -> list[float]:
     """The first round only warms up."""
     synchronize = partial(torch.cuda.synchronize, device) if device.type == "cuda" else lambda: None
     durations: list[list[float]] = [[] for _ in stages]
@@ -167,7 +169,7 @@ def _wait_for_scores(batch_results: Iterable[BatchResult]) -> None:
             raise InputError(f"{name}: {reason}")
 
 
-def speed_table(measured: Sequence[Measured], product: float, detector: Detector) -> list[str]:
+def speed_table(measured: Sequence[StageSpeed], product: float, detector: Detector) -> list[str]:
     """Write the speeds as a Markdown table; ``product`` is the speed of a matrix product in FLOP/s."""
     rows = []
     for stage, seconds in measured:

@@ -19,7 +19,7 @@ from nes2net.lib.shell.command_line import INCOMPLETE, WRONG_INPUT
 from nes2net.lib.shell.commands import Count, Flag, Folder, command_facts, flags_of
 
 if TYPE_CHECKING:
-    from nes2net.apps.experiments.plan import Plan
+    from nes2net.apps.experiments.plan import ExperimentPlan
     from nes2net.apps.experiments.running import Failure
 
 
@@ -230,7 +230,7 @@ def _gpu_ids(gpus: str | None, device: str) -> list[str]:
     return gpus.split(",") if gpus else []
 
 
-def _do_task(name: str, plan: Plan, machine: Machine) -> int:
+def _do_task(name: str, plan: ExperimentPlan, machine: Machine) -> int:
     """Do a task of ``plan``, or the one that makes the table, in this process.
 
     Raises InputError if there is no such task, or a task that must be done first is not done.
@@ -256,7 +256,7 @@ def _print_failures(failures: list[Failure]) -> int:
     return max((failure.status or INCOMPLETE for failure in failures), default=0)
 
 
-def _write_and_print_tables(plan: Plan, failures: list[Failure]) -> int:
+def _write_and_print_tables(plan: ExperimentPlan, failures: list[Failure]) -> int:
     """Return 0 only if all figures are measured.
 
     Without any figure, no tables are written; InputError is raised if nothing failed either.

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from nes2net.apps.experiments.jobs import Job, TrainJob, select_unfinished
 from nes2net.apps.experiments.missing import Search
-from nes2net.apps.experiments.plan import Plan
+from nes2net.apps.experiments.plan import ExperimentPlan
 from nes2net.apps.experiments.result import SystemOnSet, comparability_notes, experiment_result
 from nes2net.evaluation.page import Pages
 from nes2net.evaluation.result import Result
@@ -42,7 +42,7 @@ def downloads_of(jobs: Sequence[Job]) -> list[str]:
     ]
 
 
-def work_table(plan: Plan, unfinished_jobs: Sequence[Job]) -> list[str]:
+def work_table(plan: ExperimentPlan, unfinished_jobs: Sequence[Job]) -> list[str]:
     """Describe measured seeds, work left and all jobs, for a terminal."""
     columns = [tested.title for tested in plan.experiment.evaluate]
     measured = [["seeds measured of each row on", *columns]]
@@ -60,7 +60,7 @@ def work_table(plan: Plan, unfinished_jobs: Sequence[Job]) -> list[str]:
     return [*text_table(measured), text, "", *text_table(rows, "l")]
 
 
-def write_tables(plan: Plan) -> tuple[Result, list[Path]]:
+def write_tables(plan: ExperimentPlan) -> tuple[Result, list[Path]]:
     """Write the description of the experiment, and its result as HTML, JSON, LaTeX and Markdown.
 
     Raises:

@@ -18,7 +18,7 @@ from pydantic import BaseModel
 from nes2net.actions.scoring import score_corpus
 from nes2net.apps.experiments.description import Average, EvaluationSet, metric_names
 from nes2net.apps.experiments.missing import Search, missing_for_training
-from nes2net.apps.experiments.result import Measured
+from nes2net.apps.experiments.result import SetResult
 from nes2net.apps.experiments.settings import Machine
 from nes2net.data.corpora.part import Part
 from nes2net.data.registry import corpora
@@ -47,7 +47,7 @@ from nes2net.version import __version__
 
 
 @dataclass(frozen=True)
-class Run:
+class ExperimentRun:
     """A training run of the experiment.
 
     - ``name``: part of the names of files and jobs, such as ``lr1e-06_seed1``.
@@ -74,7 +74,7 @@ class Job(ABC):
     """
 
     name: str
-    run: Run
+    run: ExperimentRun
     needs: Job | None
 
     @abstractmethod
@@ -250,7 +250,7 @@ class ReportFile(BaseModel):
     """As :meth:`EvaluateJob.settings`."""
     inputs: list[_InputFile]
     """The files that were read."""
-    measured: Measured
+    measured: SetResult
 
 
 @dataclass(frozen=True, eq=False)
@@ -325,7 +325,7 @@ class EvaluateJob(Job):
         (facts,) = result.header["systems"]
         record = scoring.record()
         key_digests = [file["trials_sha256"] for file in result.header["inputs"] if "trials_sha256" in file]
-        measured = Measured(
+        measured = SetResult(
             run=self.run.name,
             seed=self.run.seed,
             metrics={name: value for name in metric_names() if (value := row[name].value) is not None},

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from nes2net.apps.experiments.description import Average, Experiment
-from nes2net.apps.experiments.jobs import EvaluateJob, Job, Run, ScoreJob, TrainJob
+from nes2net.apps.experiments.jobs import EvaluateJob, ExperimentRun, Job, ScoreJob, TrainJob
 from nes2net.lib.errors import InputError
 from nes2net.lib.storage.files import Budget, json_text, path_below
 from nes2net.training.recipes.reading import load_recipe
@@ -26,7 +26,7 @@ _MAX_EVALUATIONS = 10_000
 
 
 class System(NamedTuple):
-    """A row of the table: a grid point (see :class:`Run`), and the average of checkpoints to score."""
+    """A row of the table: a grid point (see :class:`ExperimentRun`), and the average of checkpoints to score."""
 
     point: str
     average: Average
@@ -37,7 +37,7 @@ class System(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Task:
+class JobGroup:
     """A training, or the other jobs of one average; one process does them after the task ``needs``."""
 
     name: str
@@ -46,27 +46,27 @@ class Task:
 
 
 @dataclass(frozen=True)
-class Plan:
+class ExperimentPlan:
     """The runs of an experiment, and what follows from them: tasks, jobs and evaluations; ``out`` is its folder."""
 
     experiment: Experiment
     out: Path
-    runs: list[Run]
+    runs: list[ExperimentRun]
 
     @cached_property
-    def tasks(self) -> list[Task]:
+    def tasks(self) -> list[JobGroup]:
         """For each run the training, then a task for each average of checkpoints."""
         tasks = []
         for run in self.runs:
             training = TrainJob(f"train {run.name}", run, None)
             training_task = f"train_{run.name}"
-            tasks.append(Task(training_task, [training]))
+            tasks.append(JobGroup(training_task, [training]))
             for average in self.experiment.averages:
                 jobs = self._scoring_jobs(run, average, training)
-                tasks.append(Task(f"evaluate_{run.name}_{average.name}", jobs, training_task))
+                tasks.append(JobGroup(f"evaluate_{run.name}_{average.name}", jobs, training_task))
         return tasks
 
-    def _scoring_jobs(self, run: Run, average: Average, training: TrainJob) -> list[Job]:
+    def _scoring_jobs(self, run: ExperimentRun, average: Average, training: TrainJob) -> list[Job]:
         score_folder = path_below(self.out, "scores", run.name, average.name)
         report_folder = path_below(self.out, "reports", run.name, average.name)
         jobs: list[Job] = []
@@ -101,7 +101,7 @@ class Plan:
         return evaluations
 
 
-def plan_experiment(experiment: Experiment, out: str | Path) -> Plan:
+def plan_experiment(experiment: Experiment, out: str | Path) -> ExperimentPlan:
     """Plan the runs of ``experiment``.
 
     Raises:
@@ -137,12 +137,12 @@ def plan_experiment(experiment: Experiment, out: str | Path) -> Plan:
                     remaining = [corpus for corpus in values["data"]["corpora"] if corpus["alias"] != left_out]
                     values["data"] = {**values["data"], "corpora": remaining}
                 name = f"{label}_seed{seed}" if label else f"seed{seed}"
-                runs.append(Run(name, point, seed, recipe_from_dict(values), sets))
+                runs.append(ExperimentRun(name, point, seed, recipe_from_dict(values), sets))
     if len({run.folder for run in runs}) < len(runs):
         raise InputError(
             f"two runs of experiment {experiment.name} would write the same folder: list each value of its grid only once"
         )
-    return Plan(experiment, out, runs)
+    return ExperimentPlan(experiment, out, runs)
 
 
 def _sets_by_left_out_corpus(experiment: Experiment, recipe: Recipe) -> dict[str | None, frozenset[str]]:

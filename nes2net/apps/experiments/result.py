@@ -26,7 +26,7 @@ _OVER_SEEDS = (
 
 
 @dataclass(frozen=True)
-class Measured:
+class SetResult:
     """The figures of one detector on one evaluation set. Rates are fractions, and costs are normalised.
 
     ``interval`` is the 95 % interval of the EER; ``interval_over`` names the units of the
@@ -65,7 +65,7 @@ class SystemOnSet:
 
     system: str
     set: str
-    measured: Sequence[Measured]
+    measured: Sequence[SetResult]
     num_expected: int = 1
 
     def by_seed(self, metric: str) -> dict[int, float]:
@@ -206,7 +206,7 @@ def _rows_across_sets(measurements: Sequence[SystemOnSet], metric: str) -> Itera
 def comparability_notes(measurements: Sequence[SystemOnSet]) -> list[str]:
     """Note the sets whose trials or labels differ, or whose scores are missing."""
     notes = []
-    by_set: dict[str, list[Measured]] = {}
+    by_set: dict[str, list[SetResult]] = {}
     for on_set in measurements:
         by_set.setdefault(on_set.set, []).extend(on_set.measured)
     for name, detectors in by_set.items():

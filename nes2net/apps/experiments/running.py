@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nes2net.apps.experiments.jobs import Job, select_unfinished
-from nes2net.apps.experiments.plan import Task
+from nes2net.apps.experiments.plan import JobGroup
 from nes2net.apps.experiments.settings import Machine
 from nes2net.lib.errors import InputError, Unfinished, first_line, one_line
 from nes2net.lib.output.progress import ProgressDisplay
@@ -71,7 +71,7 @@ def do_here(jobs: Sequence[Job], machine: Machine, logs: Path) -> list[Failure]:
 
 
 def do_in_processes(
-    tasks: Sequence[Task],
+    tasks: Sequence[JobGroup],
     command: Callable[[str], list[str]],
     logs: Path,
     *,

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nes2net.actions.flags import Batches
+from nes2net.actions.flags import BatchFlags
 
 
 @dataclass(frozen=True)
-class Machine(Batches):
+class Machine(BatchFlags):
     """Computing.
 
     Args:

@@ -16,7 +16,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from nes2net.apps.experiments.description import SlurmSettings
-from nes2net.apps.experiments.plan import Task
+from nes2net.apps.experiments.plan import JobGroup
 from nes2net.lib.errors import InputError, as_input_error, short_repr
 from nes2net.lib.output.terminal import printable_name
 from nes2net.lib.process.installation import optional
@@ -69,7 +69,7 @@ class _SubmittedJobs(StrictModel):
 
 
 def submit(
-    tasks: Sequence[Task],
+    tasks: Sequence[JobGroup],
     command: Callable[[str], list[str]],
     folder: Path,
     settings: SlurmSettings,

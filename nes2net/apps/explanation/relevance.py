@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 MIN_SHARE = 0.25
 
 
-class Part(NamedTuple):
+class RelevantPart(NamedTuple):
     """A stretch of time (ends in seconds) or a frequency band (ends in Hz), with its relevance."""
 
     start: float
@@ -41,7 +41,7 @@ class Relevance:
     additive: bool
     """Whether the others are sums of ``cells``: true for gradients, false for occlusion."""
 
-    def stretches(self) -> list[Part]:
+    def stretches(self) -> list[RelevantPart]:
         """Return up to three stretches of time that move the score most, strongest first.
 
         A stretch joins bins of one direction with at least a quarter of the largest relevance. Its
@@ -49,7 +49,7 @@ class Relevance:
         """
         return self._strongest_parts(self.times, self.over_time, join_neighbours=True)
 
-    def strongest_bands(self) -> list[Part]:
+    def strongest_bands(self) -> list[RelevantPart]:
         """Return up to three bands that move the score most, strongest first."""
         return self._strongest_parts(self.bands, self.over_bands, join_neighbours=False)
 
@@ -57,7 +57,7 @@ class Relevance:
         # The names of the fields are keys that users' programs read.
         return {name: values.tolist() for name, values in vars(self).items() if name != "additive"}
 
-    def _strongest_parts(self, edges: NDArray, values: NDArray, *, join_neighbours: bool) -> list[Part]:
+    def _strongest_parts(self, edges: NDArray, values: NDArray, *, join_neighbours: bool) -> list[RelevantPart]:
         """Return up to three parts, without bins below :data:`MIN_SHARE`; ``edges`` is (n+1,), and ``values`` (n,)."""
         sizes = np.abs(values)
         threshold = MIN_SHARE * sizes.max(initial=0.0)
@@ -68,5 +68,5 @@ class Relevance:
         for bins in np.split(np.arange(len(values)), cuts):
             if len(bins) and signs[bins[0]]:
                 relevance = values[bins].sum() if self.additive else values[bins][sizes[bins].argmax()]
-                stretches.append(Part(float(edges[bins[0]]), float(edges[bins[-1] + 1]), float(relevance)))
+                stretches.append(RelevantPart(float(edges[bins[0]]), float(edges[bins[-1] + 1]), float(relevance)))
         return sorted(stretches, key=lambda stretch: -abs(stretch.relevance))[:3]

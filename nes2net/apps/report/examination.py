@@ -22,7 +22,7 @@ from nes2net.scoring.decisions.population import Traits, measure_blocks
 from nes2net.scoring.judged import Failed, Judged
 from nes2net.scoring.judging import Judge, JudgingSettings
 from nes2net.scoring.track import FrameScores
-from nes2net.scoring.waveforms import Source
+from nes2net.scoring.waveforms import RecordingToJudge
 
 #: Rows of a table: name and text of each fact.
 Facts = list[tuple[str, str]]
@@ -162,7 +162,7 @@ def examine(file: ExaminedFile, detector: Detector, decider: Decider | None, bat
 
 
 def _judge_or_raise(judge: Judge[Any], file: ExaminedFile) -> Judged[Any]:
-    answer = judge.answer(Source.of(file.recording))
+    answer = judge.answer(RecordingToJudge.of(file.recording))
     if isinstance(answer, Failed):
         raise InputError(answer.words, subject=f"audio file {file.path}")
     return answer

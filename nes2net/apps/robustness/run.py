@@ -66,7 +66,7 @@ def _checksum(text: str) -> int:
 
 
 @dataclass(frozen=True)
-class Plan:
+class RobustnessPlan:
     part: Part
     phase: str
     trials: list[Trial]
@@ -96,7 +96,7 @@ class Plan:
         return [*lines, *(f"not possible here: {name}: {reason}" for name, reason in self.left_out.items())]
 
 
-def plan(part: Part, suite: Suite) -> Plan:
+def plan(part: Part, suite: Suite) -> RobustnessPlan:
     """Choose the trials and conditions of a robustness run.
 
     Trials that the published figures of the corpus exclude are omitted. Babble is mixed from up to
@@ -128,7 +128,7 @@ def plan(part: Part, suite: Suite) -> Plan:
             names.append(name)
     if named_twice := find_repeated(names):
         raise InputError(f"condition '{named_twice[0]}' is named twice: name each condition once")
-    return Plan(part, phase, trials, len(labelled), names, sources, notes, left_out, seed)
+    return RobustnessPlan(part, phase, trials, len(labelled), names, sources, notes, left_out, seed)
 
 
 def _labelled_trials(part: Part, phase: str, keys: str | Path | None) -> tuple[list[Trial], list[str]]:
@@ -169,7 +169,7 @@ def _expand_strengths(text: str) -> list[str]:
 
 def run(
     scorer: Scorer,
-    plan: Plan,
+    plan: RobustnessPlan,
     out: str | Path,
     *,
     checkpoint: str | Path,
@@ -251,7 +251,7 @@ def run(
         )
 
 
-def _condition_transform(name: str, plan: Plan) -> UnderCondition:
+def _condition_transform(name: str, plan: RobustnessPlan) -> UnderCondition:
     condition = create_condition(name, plan.sources)
     identity = ""  # part of the run's settings: with another, scores are not resumed
     for source_name in condition.needs:

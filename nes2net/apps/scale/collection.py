@@ -31,7 +31,7 @@ from nes2net.lib.process.processes import Processes
 from nes2net.lib.storage.claims import Claim
 from nes2net.lib.storage.files import check_no_device, remove_leftovers
 from nes2net.scoring.engine import BatchResult, RunSettings, run_over
-from nes2net.scoring.journal import Row, stamp
+from nes2net.scoring.journal import JournalRow, stamp
 from nes2net.scoring.judgement import Judgement
 from nes2net.scoring.score_length import RequestedSamples
 from nes2net.training.interruption import StopRequests
@@ -199,7 +199,7 @@ class _OnRay:
                 self.results.folder, shard, self.facts.run, rows, has_lists=not self.facts.judgement.is_score
             )
             num_samples = round(result.seconds * SAMPLE_RATE)
-            yield BatchResult({shard.address: Row(result, shard.stamp)}, {}, num_samples)
+            yield BatchResult({shard.address: JournalRow(result, shard.stamp)}, {}, num_samples)
 
 
 def _in_order_if_complete(pieces: Sequence[Piece]) -> list[Piece] | None:

@@ -25,7 +25,7 @@ from nes2net.data.corpora.trial import Trial
 from nes2net.detector import Detector
 from nes2net.lib.errors import InputError
 from nes2net.lib.web.remote import is_address
-from nes2net.scoring.batches import Compute, Item, ItemDataset, Plan, ReadItem, collate
+from nes2net.scoring.batches import BatchPlan, Compute, Item, ItemDataset, ReadItem, collate
 from nes2net.scoring.judgement import Judgement
 from nes2net.scoring.kernel import Scorer, check_takes_audio_alone, default_batch_size, depends_on_batch, scoring_mode
 from nes2net.scoring.record import describe_computation, plain, score_dependencies
@@ -157,7 +157,7 @@ def score_piece(piece: Piece, scorer: Scorer, facts: Facts) -> Piece:
         The piece; in its rows, ``score`` (as plain data) and ``error`` replace ``waveform``.
     """
     judgement = facts.judgement
-    plan = Plan(facts.batch_size, facts.reader.num_samples is None, filled=not depends_on_batch(scorer))
+    plan = BatchPlan(facts.batch_size, facts.reader.num_samples is None, filled=not depends_on_batch(scorer))
     waveforms = {str(number): row["waveform"] for number, row in enumerate(piece.rows)}
     # If a recording could not be read, its `waveform` is a text with the reason.
     lengths = {id: -1 if isinstance(waveform, str) else len(waveform) for id, waveform in waveforms.items()}

@@ -26,7 +26,7 @@ from nes2net.lib.storage.claims import Claim
 from nes2net.lib.storage.files import check_no_device, is_absent, json_text, replacing, sha256_of, write_text, writing
 from nes2net.lib.storage.plain_data import Natural, Seconds, read_json_as, validate_json
 from nes2net.scoring.engine import Finished
-from nes2net.scoring.journal import KeptRows, Row
+from nes2net.scoring.journal import JournalRow, KeptRows
 from nes2net.scoring.judgement import Judgement, as_judgement
 from nes2net.scoring.output import Output
 from nes2net.scoring.record import Record, record_path
@@ -188,7 +188,7 @@ class Results(Output[ShardScores]):
         """Open nothing: :func:`write_results` has written the rows already."""
         return nullcontext(self)
 
-    def add(self, rows: Mapping[str, Row[ShardScores]], failures: Mapping[str, str] | None = None) -> None:
+    def add(self, rows: Mapping[str, JournalRow[ShardScores]], failures: Mapping[str, str] | None = None) -> None:
         """Note the shards whose files are written, by address."""
         for id, row in rows.items():
             self.finished[result_path(self.folder, self.shards[id])] = row.value

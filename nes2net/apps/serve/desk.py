@@ -29,7 +29,7 @@ from nes2net.lib.output.times import clock, readable_duration
 from nes2net.scoring.judged import Failed, Judged, stretch_rows
 from nes2net.scoring.judging import Judge, JudgingSettings
 from nes2net.scoring.track import FrameScores
-from nes2net.scoring.waveforms import Source
+from nes2net.scoring.waveforms import RecordingToJudge
 
 if TYPE_CHECKING:
     from nes2net.scoring.decisions.decision import Decider
@@ -202,7 +202,7 @@ class Desk:
             times.duration = duration
             origin = choose(name, channel)
             # The decoded file is judged, but the answer names the uploaded one.
-            recording = Source(origin, full_wav, (channels.beginning, channels))
+            recording = RecordingToJudge(origin, full_wav, (channels.beginning, channels))
             finds_segments = judge.judgement.is_score and self.detector.trained_on_segments
             num_parts = 2 if finds_segments else 1
 
@@ -276,7 +276,7 @@ class Desk:
                 self.num_present -= 1
 
 
-def _judge_or_raise(judge: Judge[Any], recording: Source, show: Callable[[float], object]) -> Judged[Any]:
+def _judge_or_raise(judge: Judge[Any], recording: RecordingToJudge, show: Callable[[float], object]) -> Judged[Any]:
     answer = judge.with_watch(lambda recording, duration, hop: nullcontext(show)).answer(recording)
     if isinstance(answer, Failed):
         raise answer.error

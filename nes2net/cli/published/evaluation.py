@@ -30,7 +30,7 @@ from nes2net.scoring.score_file import read_scores
 _PHASES = ("progress", "eval", "hidden_track", "hidden")
 
 
-class _Stop(Exception):
+class _FailedCheck(Exception):
     """Ends a program like a failed check of the published scripts: with their message, and exit status 1."""
 
     def __init__(self, out: str = "", error: str = "") -> None:
@@ -39,14 +39,14 @@ class _Stop(Exception):
 
 
 def _with_status(program: Callable[..., None]) -> Callable[..., int]:
-    """Return exit status 1 after :class:`_Stop`, 2 after :class:`InputError`, else 0, and print the error."""
+    """Return exit status 1 after :class:`_FailedCheck`, 2 after :class:`InputError`, else 0, and print the error."""
 
     @wraps(program)
     def run(*arguments: Any, **options: Any) -> int:
         with settings_called({"allow_partial": "--allow-partial"}):
             try:
                 program(*arguments, **options)
-            except _Stop as stop:
+            except _FailedCheck as stop:
                 for text, stream in ((stop.out, sys.stdout), (stop.error, sys.stderr)):
                     if text:
                         print(text, file=stream)
@@ -70,7 +70,7 @@ def evaluate_2021_la(arguments: Sequence[str] | None = None, prog: str = "evalua
     matched_trials = _match_2021(asvspoof2021_la.CORPUS.keys, options, ignores_columns=True)
     asv = asvspoof2021_la.asv_scores(options.keys, options.phase)
     if np.unique(matched_trials.scores).size < 3:
-        raise _Stop(error="ERROR: You should provide soft CM scores - not binary decisions")
+        raise _FailedCheck(error="ERROR: You should provide soft CM scores - not binary decisions")
     min_tdcf = metrics.compute_min_tdcf(matched_trials.bonafide, matched_trials.spoof, *asv)
     min_tdcf_of_negated = metrics.compute_min_tdcf(-matched_trials.bonafide, -matched_trials.spoof, *asv)
     eer, _ = metrics.compute_eer(matched_trials.bonafide, matched_trials.spoof)
@@ -130,7 +130,7 @@ class _InstructingParser(OneLineParser):
 
     def error(self, message: str) -> NoReturn:
         instruction = "CHECK: invalid input arguments. Please read the instruction below:"
-        raise _Stop(f"{instruction}\n{self.format_help()}", f"error: {message}")
+        raise _FailedCheck(f"{instruction}\n{self.format_help()}", f"error: {message}")
 
 
 def _parse_2021(track: str, arguments: Sequence[str] | None, prog: str) -> argparse.Namespace:
@@ -165,9 +165,9 @@ def _match_2021(
     """
     for path in (options.scores, options.keys):
         if not Path(path).exists():
-            raise _Stop(f"{path} doesn't exist")
+            raise _FailedCheck(f"{path} doesn't exist")
     if options.phase not in _PHASES:
-        raise _Stop("phase must be either progress, eval, or hidden_track")
+        raise _FailedCheck("phase must be either progress, eval, or hidden_track")
     path = Path(options.scores)
     num_columns = len(read_text(path).partition("\n")[0].split())
     if num_columns <= 2:
@@ -177,7 +177,7 @@ def _match_2021(
         ids = [row[0] for _, row in rows]
         scores = np.array([parse_float(row[1], path, line) for line, row in rows])
     else:
-        raise _Stop(
+        raise _FailedCheck(
             f"CHECK: submission has more columns ({num_columns}) than expected (2). Check for leading/ending blank spaces."
         )
     trials = keys(options.keys)
@@ -194,9 +194,9 @@ def _match_2021(
         detail = f"{options.scores}: {problem}"
         num_scored = len(set(ids))
         if problem and num_scored != len(trials):
-            raise _Stop(f"CHECK: submission has {num_scored} of {len(trials)} expected trials.", detail)
+            raise _FailedCheck(f"CHECK: submission has {num_scored} of {len(trials)} expected trials.", detail)
         if problem and not_finite:
-            raise _Stop(error=f"{detail}\nERROR: Your scores contain nan or inf.")
+            raise _FailedCheck(error=f"{detail}\nERROR: Your scores contain nan or inf.")
         if problem:
             raise InputError(detail)
     matched_trials = match(trials, ids, scores, options.phase, allow_partial=options.allow_partial)

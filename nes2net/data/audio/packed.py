@@ -229,7 +229,7 @@ class _Table:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.key = object()  # identifies this table in the keys of ``_State.groups``
+        self.key = object()  # identifies this table in the keys of ``_OpenShards.groups``
         self.table = open_table(path, self._budget())
         self.column = audio_column(self.table.schema, path)
         # index of the first row of each row group; the last item is the number of rows
@@ -389,7 +389,7 @@ def _open(shard: Path, absolute_path: str, status: Status) -> _Open:
     return _KINDS[shard.suffix.lower()](shard)
 
 
-class _State:
+class _OpenShards:
     def __init__(self) -> None:
         self.turn = threading.RLock()  # guards the following, and reading open shards
         self.open = lru_cache(64)(_open)
@@ -406,13 +406,13 @@ class _State:
         return self.groups[key]
 
 
-_state = _State()
+_state = _OpenShards()
 _KINDS: dict[str, Callable[[Path], _Open]] = {".parquet": _Table, ".arrow": _Table, ".tar": _Tar}
 
 
 def _forget() -> None:  # in a forked process
     global _state
-    _state = _State()
+    _state = _OpenShards()
 
 
 if hasattr(os, "register_at_fork"):

@@ -50,7 +50,7 @@ class PlannedFile:
 
 
 @dataclass(frozen=True)
-class Plan:
+class DownloadPlan:
     """The files of a corpus to fetch, and the ``steps`` that a user has to do by hand."""
 
     files: Sequence[PlannedFile] = ()
@@ -87,13 +87,13 @@ class _Received(BaseModel):
     unpacked: bool = False
 
 
-class _Record(BaseModel):
+class _DownloadRecord(BaseModel):
     """``nes2net_download.json``: name → fetched file, if it was unpacked or has no published digest."""
 
     files: dict[str, _Received] = {}
 
 
-def plan_downloads(corpus: Corpus, client: HttpFiles, only: Sequence[str] = ()) -> Plan:
+def plan_downloads(corpus: Corpus, client: HttpFiles, only: Sequence[str] = ()) -> DownloadPlan:
     """Plan the download of ``corpus``, with sizes, checksums and licences, and the steps by hand.
 
     Args:
@@ -129,7 +129,7 @@ def plan_downloads(corpus: Corpus, client: HttpFiles, only: Sequence[str] = ()) 
     steps = [*(f"unpack {name} into the folder by hand" for name in by_hand), *corpus.by_hand]
     if not corpus.downloads and not corpus.by_hand:
         steps = [f"{kind}: get {source}" for kind, source in corpus.obtain.items()]
-    return Plan(files, steps)
+    return DownloadPlan(files, steps)
 
 
 def _plan_hub_set(download: Download) -> list[PlannedFile]:
@@ -196,7 +196,7 @@ def _planned(
 
 
 def fetch_all(
-    plan: Plan, folder: Path, client: HttpFiles, *, unpacking: bool = True, keep_archives: bool = True
+    plan: DownloadPlan, folder: Path, client: HttpFiles, *, unpacking: bool = True, keep_archives: bool = True
 ) -> None:
     """Fetch and unpack the files of ``plan`` into ``folder``; the same call resumes.
 
@@ -210,10 +210,12 @@ def fetch_all(
     """
     make_folder(folder)
     with exclusive_lock(folder / f".{RECORD}.lock", f"{folder}: another process downloads into it; wait for its end"):
-        record = _Record()
+        record = _DownloadRecord()
         remedy = "remove it, and run the same command again"
         if not is_absent(folder / RECORD):
-            record = read_json_as(_Record, folder / RECORD, _MAX_RECORD_BYTES, "the record of a download", remedy)
+            record = read_json_as(
+                _DownloadRecord, folder / RECORD, _MAX_RECORD_BYTES, "the record of a download", remedy
+            )
         needed = _needed_bytes(plan, folder, record, unpacking)
         free = shutil.disk_usage(folder).free
         if needed > free:
@@ -241,7 +243,9 @@ def fetch_all(
                 path.unlink(missing_ok=True)
 
 
-def _fetch_small_files(plan: Plan, folder: Path, client: HttpFiles, record: _Record) -> Mapping[str, Mapping[str, str]]:
+def _fetch_small_files(
+    plan: DownloadPlan, folder: Path, client: HttpFiles, record: _DownloadRecord
+) -> Mapping[str, Mapping[str, str]]:
     """Fetch the missing small files of published size several at a time, as a set of the hub may have 150,000.
 
     Returns:
@@ -262,7 +266,7 @@ def _fetch_small_files(plan: Plan, folder: Path, client: HttpFiles, record: _Rec
             threads.shutdown(cancel_futures=True)
 
 
-def _needed_bytes(plan: Plan, folder: Path, record: _Record, unpacking: bool) -> int:
+def _needed_bytes(plan: DownloadPlan, folder: Path, record: _DownloadRecord, unpacking: bool) -> int:
     """Bytes that are still to be written. Recordings are assumed to take as much room as their archive."""
     needed = 0
     for file in plan.files:
@@ -303,6 +307,6 @@ def _fetch_one(
     return client.fetch(remote, path, f"downloading {progress}")
 
 
-def _write_record(folder: Path, record: _Record, name: str, received: _Received) -> None:
+def _write_record(folder: Path, record: _DownloadRecord, name: str, received: _Received) -> None:
     record.files[name] = received
     write_text(folder / RECORD, json.dumps(record.model_dump(), indent=1) + "\n")

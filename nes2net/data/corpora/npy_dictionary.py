@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from nes2net.lib.errors import InputError, expecting, short_repr
 from nes2net.lib.storage.files import Budget, read_bounded
-from nes2net.lib.storage.guarded_pickle import GuardedUnpickler, Refused
+from nes2net.lib.storage.guarded_pickle import GuardedUnpickler, PickleRefused
 from nes2net.lib.storage.text_files import MAX_BYTES
 
 
@@ -59,7 +59,7 @@ def read_npy_dictionary(path: str | Path) -> dict[str, NDArray]:
                 if id(value) not in arrays:
                     arrays[id(value)] = _array_of(value, budget)
             return {name: arrays[id(value)] for name, value in unpickled.items()}
-        except Refused as error:
+        except PickleRefused as error:
             raise InputError(
                 f"{path} was not read: {error}, which a file of arrays does not need; nothing in it was run; download it again"
             ) from error
@@ -182,4 +182,4 @@ class _ArrayUnpickler(GuardedUnpickler):
         try:
             return _ALLOWED[module, name]
         except KeyError:
-            raise Refused(f"it asks for {f'{module}.{name}'[:100]}") from None
+            raise PickleRefused(f"it asks for {f'{module}.{name}'[:100]}") from None

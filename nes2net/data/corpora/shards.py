@@ -63,7 +63,7 @@ _TEXTS = (".json", ".cls", ".txt")  # suffixes of the files that are read beside
 
 
 @dataclass(frozen=True)
-class Shard:
+class ShardFile:
     """A Parquet, Arrow or tar file that holds many recordings."""
 
     path: Path
@@ -71,7 +71,7 @@ class Shard:
     """The split in the name of the file, or of a folder above it, if any."""
 
 
-def shards_below(root: Path) -> list[Shard]:
+def shards_below(root: Path) -> list[ShardFile]:
     """List the shards in and below the folder ``root``, sorted by path, or ``root`` itself.
 
     Raises:
@@ -102,7 +102,7 @@ def shards_below(root: Path) -> list[Shard]:
         )
     if paths != [root]:
         _check_complete(address, {path.relative_to(folder).as_posix() for path in paths})
-    return [Shard(path, _split_of(path.relative_to(folder))) for path in sorted(paths)]
+    return [ShardFile(path, _split_of(path.relative_to(folder))) for path in sorted(paths)]
 
 
 def folder_of(address: str) -> str:
@@ -175,7 +175,7 @@ def _split_of(path: PurePath) -> str | None:
     return next(filter(None, map(SPLIT_WORDS.get, first_words)), None)
 
 
-def _read_table(shard: Shard, root: Path) -> Iterator[Trial]:
+def _read_table(shard: ShardFile, root: Path) -> Iterator[Trial]:
     # The default id is the path of the recording below ``root``.
     budget = Budget.of(f"shard {shard.path}", status_of(shard.path).size, "if it can be trusted, write smaller shards")
     table = open_table(shard.path, budget)
@@ -256,7 +256,7 @@ def _label_of(
 def _trial_of_row(
     path: Path,
     values: Mapping[str, Any],
-    shard: Shard,
+    shard: ShardFile,
     root: Path,
     label_of: Callable[[Any, str], str | None],
     row_name: str,
@@ -291,7 +291,7 @@ def _stated(values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value not in (None, "")}
 
 
-def _phase_of_row(values: Mapping[str, Any], shard: Shard, row_name: str) -> str | None:
+def _phase_of_row(values: Mapping[str, Any], shard: ShardFile, row_name: str) -> str | None:
     """If the shard's name states the split, a row may state a part of it, such as ``progress``."""
     if shard.split is not None:
         phase = files.canonical_phase(_as_text(values.get("phase", "")))
@@ -327,7 +327,7 @@ def _parse_notes(text: Any, row_name: str) -> dict[str, object]:
         return notes
 
 
-def _read_tar(shard: Shard, root: Path, unread: list[str]) -> Iterator[Trial]:
+def _read_tar(shard: ShardFile, root: Path, unread: list[str]) -> Iterator[Trial]:
     # Make a trial of each sample: a recording, and texts. The label is in the .json, or else in the .cls, or else in the
     # .txt. A sample without a recording is skipped, and so is a second text with one of these suffixes.
     with closing(open_shard(shard.path)) as file:
@@ -448,7 +448,7 @@ class ShardCorpus(UserCorpus):
         return split_trials or files.select_phase(trials, split)
 
 
-def _read_shard(shard: Shard, root: Path, unread: list[str]) -> list[Trial]:
+def _read_shard(shard: ShardFile, root: Path, unread: list[str]) -> list[Trial]:
     trials = _read_table(shard, root)
     if shard.path.suffix.lower() == ".tar":
         trials = _read_tar(shard, root, unread)

@@ -54,7 +54,7 @@ class Takes:
         return {**handler(core), "takes": self.text}
 
 
-class Input(NamedTuple):
+class FrontendSizes(NamedTuple):
     """The sizes of a front-end's output, which a back-end must fit."""
 
     dim: int
@@ -73,7 +73,7 @@ class Follows:
         choose: (the front-end's sizes, the option's default, all options) → value.
     """
 
-    choose: Callable[[Input, Any, Options], Any]
+    choose: Callable[[FrontendSizes, Any, Options], Any]
 
 
 def at_most_states(unread: int = 0, minimum: int = 1) -> Follows:
@@ -88,7 +88,7 @@ def multiple_of(number: Callable[[Options], int], usual: int) -> Follows:
     divide them, rounding would hide wrong options.
     """
 
-    def choose(inputs: Input, _: int, options: Options) -> int:
+    def choose(inputs: FrontendSizes, _: int, options: Options) -> int:
         step = number(options)
         if inputs.dim == 1 or inputs.dim % usual == 0:
             return inputs.dim  # the waveform, or a usual size
@@ -234,7 +234,7 @@ def options_of(factory: Callable[..., Any]) -> dict[str, Option]:
     return options
 
 
-def fit_options(factory: Callable[..., Any], options: Options, inputs: Input) -> dict[str, Any]:
+def fit_options(factory: Callable[..., Any], options: Options, inputs: FrontendSizes) -> dict[str, Any]:
     """Copy ``options``, and add those with a rule (:class:`Follows`) whose defaults do not fit ``inputs``.
 
     Without ``feature_dim`` in the result, use ``inputs.dim``. If an option is wrong, nothing is

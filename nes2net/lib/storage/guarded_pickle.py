@@ -37,7 +37,7 @@ _MAKING = frozenset(
 _OBJECT = 5  # number of steps to count for making an object, because objects need memory
 
 
-class Refused(pickle.UnpicklingError):
+class PickleRefused(pickle.UnpicklingError):
     """Raised if a pickle asks for something that real files do not need."""
 
 
@@ -110,13 +110,13 @@ class GuardedUnpickler(_Unpickler):
 
     def get_extension(self, code: int) -> Any:
         """Refuse extension codes (``copyreg``), which name a class by number."""
-        raise Refused(f"it asks for the registered extension {code}")
+        raise PickleRefused(f"it asks for the registered extension {code}")
 
     def load_build(self) -> None:
-        """Set the state of an object, or raise :class:`Refused` (:attr:`keeps_state`)."""
+        """Set the state of an object, or raise :class:`PickleRefused` (:attr:`keeps_state`)."""
         # The stack ends with the object and its state.
         if not isinstance(self.stack[-2], self.keeps_state):
-            raise Refused(f"it sets the state of a {type(self.stack[-2]).__name__}")
+            raise PickleRefused(f"it sets the state of a {type(self.stack[-2]).__name__}")
         super().load_build()
 
     def load_bytearray8(self) -> None:

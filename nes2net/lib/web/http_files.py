@@ -65,11 +65,11 @@ class RemoteFile:
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
-class Refused(InputError):
+class DownloadRefused(InputError):
     """A server refuses or lacks a file."""
 
 
-class Busy(Exception):
+class TemporaryFailure(Exception):
     """A failed request may succeed later."""
 
     pause: int | None = None
@@ -231,7 +231,7 @@ class HttpFiles:
             is_other_file = code == 206 and new_validator[-1:] == validator[-1:] and new_validator != validator
             if is_other_file or (code == 416 and total_bytes != start):
                 _remove(partial_path)
-                raise Busy("the file has changed: downloading it again")
+                raise TemporaryFailure("the file has changed: downloading it again")
             if code == 416:
                 return
             _check_found(answer)
@@ -245,7 +245,9 @@ class HttpFiles:
                     remedy="look on its publisher's page whether the file was replaced",
                 )
             if start == 0:
-                write_text(_state_of(partial_path), _State(url=file.url, validator=new_validator).model_dump_json())
+                write_text(
+                    _state_of(partial_path), _PartialDownload(url=file.url, validator=new_validator).model_dump_json()
+                )
             self._receive(answer, partial_path, start, total_bytes or file.size, display)
 
     def _receive(
@@ -295,7 +297,7 @@ class HttpFiles:
                 remedy="make room, and run the same command again",
             ) from error
         if total_bytes is not None and done < total_bytes:
-            raise Busy(f"the connection ended after {done:,} of {total_bytes:,} bytes")
+            raise TemporaryFailure(f"the connection ended after {done:,} of {total_bytes:,} bytes")
 
     @contextmanager
     def _request(
@@ -338,7 +340,7 @@ class HttpFiles:
         ask: Callable[[], T],
         name: str,
         *,
-        errors: tuple[type[Exception], ...] = (Explained, httpx.TransportError, Busy),
+        errors: tuple[type[Exception], ...] = (Explained, httpx.TransportError, TemporaryFailure),
         may_be_missing: bool = True,
         bytes_so_far: Callable[[], int] = lambda: 0,
     ) -> T:
@@ -359,13 +361,13 @@ class HttpFiles:
             try:
                 return ask()
             except errors as error:
-                if isinstance(error, Explained) and (may_be_missing or not isinstance(error, Refused)):
+                if isinstance(error, Explained) and (may_be_missing or not isinstance(error, DownloadRefused)):
                     if not error.subject:
                         error.concern(f"{name}:")
                     raise
                 reason = f"{type(error).__name__}: {first_line(error)}"
                 pause = None
-                if isinstance(error, Busy):
+                if isinstance(error, TemporaryFailure):
                     reason = first_line(error)
                     pause = error.pause
                 if may_be_missing and not bytes_so_far() and _is_lasting(error):
@@ -447,7 +449,7 @@ def _chunks(answer: httpx.Response, max_bytes: int) -> Iterator[bytes]:
         seconds = time.monotonic() - interval_began
         if seconds > _PROGRESS_INTERVAL:
             if done - bytes_at_interval < _MIN_PROGRESS_BYTES:
-                raise Busy(f"the server sent only {done - bytes_at_interval:,} bytes in {seconds:.0f} s")
+                raise TemporaryFailure(f"the server sent only {done - bytes_at_interval:,} bytes in {seconds:.0f} s")
             interval_began += seconds
             bytes_at_interval = done
 
@@ -456,16 +458,16 @@ def _check_found(answer: httpx.Response) -> None:
     code = answer.status_code
     status = f"{code} {answer.reason_phrase}"
     if code in _BUSY:
-        busy = Busy(f"the server answers {status}")
+        busy = TemporaryFailure(f"the server answers {status}")
         busy.pause = _whole_number(answer.headers.get("retry-after"))
         raise busy
     if code in (401, 403):
-        raise Refused(
+        raise DownloadRefused(
             f"the server refuses it ({status})",
             remedy="it may ask for a login or an agreement: get it with a browser, or log in by `hf auth login` to the hub",
         )
     if not answer.is_success:
-        raise Refused(f"the server answers {status}", remedy="look on its publisher's page where it is now")
+        raise DownloadRefused(f"the server answers {status}", remedy="look on its publisher's page where it is now")
 
 
 def _size_of_whole_file(answer: httpx.Response) -> int | None:
@@ -486,7 +488,7 @@ def _validator_of(answer: httpx.Response) -> str:
 
 
 def _state_of(partial_path: Path) -> Path:
-    """Path of the :class:`_State` of a partial download."""
+    """Path of the :class:`_PartialDownload` of a partial download."""
     return partial_path.with_name(f"{partial_path.name}.json")
 
 
@@ -502,7 +504,7 @@ def size_of(path: Path) -> int:
         return 0
 
 
-class _State(BaseModel):
+class _PartialDownload(BaseModel):
     url: str
     validator: str
 
@@ -510,7 +512,7 @@ class _State(BaseModel):
 def _saved_validator(partial_path: Path, url: str) -> str:
     # ETag or modification time of the file when the download began; empty if unknown.
     with suppress(InputError):
-        state = read_json_as(_State, _state_of(partial_path), 10_000, "the state of a download", "remove it")
+        state = read_json_as(_PartialDownload, _state_of(partial_path), 10_000, "the state of a download", "remove it")
         if state.url == url:
             return state.validator
     return ""

@@ -359,7 +359,7 @@ def _make_room(folder: Path, size: int) -> None:
 
 
 def open_remote(address: str, block_bytes: int) -> Any:
-    """Open a file as a :class:`nes2net.lib.web.remote_file.RemoteFile`."""
-    from nes2net.lib.web.remote_file import RemoteFile  # start-up
+    """Open a file as a :class:`nes2net.lib.web.remote_file.OpenRemoteFile`."""
+    from nes2net.lib.web.remote_file import OpenRemoteFile  # start-up
 
-    return RemoteFile(address, status_of(address).size, block_bytes, fetch)
+    return OpenRemoteFile(address, status_of(address).size, block_bytes, fetch)

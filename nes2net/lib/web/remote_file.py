@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from fsspec.spec import AbstractBufferedFile
 
 
-class RemoteFile(AbstractBufferedFile):  # type: ignore[misc]  # fsspec has no types
+class OpenRemoteFile(AbstractBufferedFile):  # type: ignore[misc]  # fsspec has no types
     """A remote file, open for reading in blocks, of which the last stays in memory.
 
     Args:

@@ -31,7 +31,7 @@ class Expert(nn.Module):
         return self.conv2(F.relu(self.conv1(x)))
 
 
-class Choice(NamedTuple):
+class ExpertChoice(NamedTuple):
     """Which k of the n experts the gate has chosen, for each of F frames."""
 
     experts: Tensor
@@ -123,7 +123,7 @@ class MixtureOfExperts(Aggregation):
             self.penalty = self.balance_weight * self.balance_loss(choice)
         return self.combine(hidden_states, choice)
 
-    def choose(self, frames: Tensor, noise: Tensor | None = None) -> Choice:
+    def choose(self, frames: Tensor, noise: Tensor | None = None) -> ExpertChoice:
         """Let the gate choose experts for ``frames`` F×D of the last hidden state.
 
         Args:
@@ -140,7 +140,7 @@ class MixtureOfExperts(Aggregation):
             # unlike topk() on a GPU.
             logits, experts = noisy.sort(dim=1, descending=True, stable=True)
             log_gates = torch.log_softmax(logits[:, : self.top_k], dim=1)
-            return Choice(experts[:, : self.top_k], log_gates, clean, noisy, deviation)
+            return ExpertChoice(experts[:, : self.top_k], log_gates, clean, noisy, deviation)
 
     def layer_weights(self, hidden_states: Sequence[Tensor]) -> Tensor:
         """Compute the weight of each layer, B×L: the sum of its experts' gates without noise, averaged over time.
@@ -153,7 +153,7 @@ class MixtureOfExperts(Aggregation):
         layer_gates = gates.unflatten(1, (-1, self.experts_per_layer)).sum(2).unflatten(0, last.shape[:2])  # B×T×(L−1)
         return F.pad(layer_gates.mean(1), (0, 1))
 
-    def combine(self, hidden_states: Sequence[Tensor], choice: Choice) -> Tensor:
+    def combine(self, hidden_states: Sequence[Tensor], choice: ExpertChoice) -> Tensor:
         """Apply the experts in ``choice``, and compute log Σ gate · exp(output): L tensors B×T×D → B×T×D."""
         layers = [state.flatten(0, 1) for state in hidden_states[:-1]]  # F×D
         if torch.compiler.is_compiling():  # the compiler needs shapes that do not depend on the experts chosen
@@ -183,7 +183,7 @@ class MixtureOfExperts(Aggregation):
             merged = torch.where(plain == 0, merged.new_tensor(_FLOOR), merged)
         return merged.to(hidden_states[-1].dtype).view_as(hidden_states[-1])
 
-    def balance_loss(self, choice: Choice) -> Tensor:
+    def balance_loss(self, choice: ExpertChoice) -> Tensor:
         """Compute a loss that is small if ``choice`` uses all experts equally (Shazeer et al., ICLR 2017, eqs. 6–11).
 
         It adds the squared coefficients of variation of importance and load over the experts.

@@ -15,7 +15,7 @@ from nes2net.models.backends.aasist import Aasist
 from nes2net.models.registry import create_head
 
 
-class Res2NetBlock(nn.Module):
+class EncoderBlock(nn.Module):
     """A Res2Net block of 3×3 convolutions with squeeze-excitation and a skip: B×C×F×T → B×C'×F×T.
 
     Args:
@@ -97,7 +97,7 @@ class Aasist2(Aasist):
         channels = (1, 32, 32, 64, 64, 64, 64)  # of AASIST's encoder
         self.encoder = nn.Sequential(
             *(
-                Res2NetBlock(before, after, width, scale, se_ratio, first=index == 0)
+                EncoderBlock(before, after, width, scale, se_ratio, first=index == 0)
                 for index, (before, after) in enumerate(pairwise(channels))
             )
         )

@@ -1,7 +1,7 @@
 """MamBo: groups of state-space mixers, perceptrons and attention (XLSR-MamBo).
 
 In reading order: the mixers ``Mamba2`` and ``Hydra``, which reads in both directions;
-``GatedPerceptron`` and ``Attention``; ``Block`` and ``Stack``; and the back-end ``MamBo``.
+``GatedPerceptron`` and ``Attention``; ``PreNormBlock`` and ``Stack``; and the back-end ``MamBo``.
 """
 
 from __future__ import annotations
@@ -170,7 +170,7 @@ class Attention(nn.Module):
         return self.out_proj(attended.transpose(1, 2).flatten(2))
 
 
-class Block(nn.Module):
+class PreNormBlock(nn.Module):
     """A residual block, B×T×E → B×T×E: x + module(RMS norm of x).
 
     Args:
@@ -190,7 +190,7 @@ class Block(nn.Module):
 class Stack(nn.Module):
     """Blocks and an RMS norm, B×T×E → B×T×E. The sum of all residuals is at least float32."""
 
-    def __init__(self, blocks: list[Block], embed_dim: int) -> None:
+    def __init__(self, blocks: list[PreNormBlock], embed_dim: int) -> None:
         super().__init__()
         self.layers = nn.ModuleList(blocks)
         self.norm = Norm(embed_dim)
@@ -317,7 +317,7 @@ class MamBo(Backend):
         if mixer == "mamba":
             create["mamba"] = lambda: Mixer(embed_dim)
         self.input_proj = Projection(feature_dim, embed_dim)
-        blocks = [Block(embed_dim, kind, create[kind]()) for kind in group * num_layers]
+        blocks = [PreNormBlock(embed_dim, kind, create[kind]()) for kind in group * num_layers]
         # In published files, the stack is named stacked_mamba2 for every kind of mixer.
         self.stacked_mamba2 = nn.ModuleDict({"layers": Stack(blocks, embed_dim)})
         self.attention_pool = GatedPooling(embed_dim)

@@ -14,7 +14,7 @@ from nes2net.models.backends.base import Backend, HiddenStates, LogitLayer
 from nes2net.models.backends.pooling import AttentiveStatisticsPooling, Pooling
 
 
-class Attention(nn.Module):
+class AttentionWeights(nn.Module):
     """Attention weights of frames, B×T×D → B×T×1, with the sum 1 over time."""
 
     def __init__(self, feature_dim: int) -> None:
@@ -37,7 +37,7 @@ class ThirdPartyPooling(Pooling):
     def __init__(self, feature_dim: int) -> None:
         super().__init__()
         self.out_dim = 2 * feature_dim
-        self.attention = Attention(feature_dim)
+        self.attention = AttentionWeights(feature_dim)
 
     def forward(self, x: Tensor) -> Tensor:
         x = x.transpose(1, 2)  # B×T×D

@@ -80,7 +80,7 @@ class LocalChannelAttention(nn.Module):
         return x * gate[:, :, None, None]
 
 
-class Res2NetBlock(nn.Module):
+class Res2NetBottleneck(nn.Module):
     """A Res2Net bottleneck, B×C×T×F → B×C'×T'×F' (Gao et al., TPAMI 2021).
 
     The first block of a stage has a ``stride`` and independent groups (type "stage"), because the
@@ -251,7 +251,7 @@ class MpifRes2Net(Backend):
         for stage_planes, width, number, stride in zip(planes, widths, blocks, strides):
             for index in range(number):
                 joins = [PerspectiveFusion(width, perspectives, fusion_reduction) for _ in range(scale - 2)]
-                block = Res2NetBlock(
+                block = Res2NetBottleneck(
                     channels,
                     stage_planes * expansion,
                     width,

@@ -16,7 +16,7 @@ _SCALE = 8  # number of groups of channels in a block
 _MIN_VARIANCE = 1e-4  # lower limit of variances over time, before the square root
 
 
-class SqueezeExcitation(nn.Module):
+class SqueezeExcitation1d(nn.Module):
     """Multiply each channel by a gate from the means of all channels over time: B×C×T → B×C×T."""
 
     def __init__(self, channels: int, hidden_dim: int) -> None:
@@ -46,7 +46,7 @@ class EcapaBlock(nn.Module):
         self.bns = nn.ModuleList(nn.BatchNorm1d(width) for _ in groups)
         self.conv3 = nn.Conv1d(width * _SCALE, channels, 1)
         self.bn3 = nn.BatchNorm1d(channels)
-        self.se = SqueezeExcitation(channels, se_dim)
+        self.se = SqueezeExcitation1d(channels, se_dim)
 
     def forward(self, x: Tensor) -> Tensor:
         *groups, last_group = self.bn1(self.conv1(x).relu()).chunk(_SCALE, dim=1)  # each B×C/8×T

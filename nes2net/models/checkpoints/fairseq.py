@@ -19,7 +19,7 @@ from nes2net.lib.parts.options import Options
 from nes2net.models.checkpoints.model_types import check_type, is_openai
 from nes2net.models.checkpoints.state_dict import StateDict, only_state_dict_in, renamed, state_dict_of
 from nes2net.models.checkpoints.torch_file import read_torch_file
-from nes2net.models.checkpoints.unpickling import Record, content_of, plain
+from nes2net.models.checkpoints.unpickling import UnbuiltObject, content_of, plain
 
 # (fairseq's name, the transformers library's name) of tensors, if they differ; {n} is a number, {rest} the rest of the
 # name.
@@ -286,7 +286,7 @@ def _model_configuration(content: Any) -> Mapping[str, object]:
 
 def _mapping(value: object) -> Mapping[str, object]:
     for _ in range(4):  # the value of a record may be a record again
-        if isinstance(value, Record):
+        if isinstance(value, UnbuiltObject):
             value = content_of(value)
     return value if isinstance(value, dict) else {}
 

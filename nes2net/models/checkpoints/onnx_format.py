@@ -69,7 +69,7 @@ def read_onnx(path: Path) -> OnnxContent:
         raise InputError(f"{path} has {readable_size(size)}, but an ONNX file has at most 2 GB: export it again")
     try:
         with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-            reader = _Reader(path, content)
+            reader = _OnnxReader(path, content)
             reader.check_message("ModelProto", (0, len(content)), 0)
             return reader.summary
     except OSError as error:
@@ -84,7 +84,7 @@ def foreign_error(path: Path, why: str) -> InputError:
     return InputError(f"{path} is not a detector of this toolkit ({why}): `nes2net export --to onnx` writes one")
 
 
-class _Reader:
+class _OnnxReader:
     """Reads an ONNX file as protobuf messages, which are slices of the file, into :attr:`summary`.
 
     A damaged file raises :class:`_Damaged`, a part that this toolkit never exports

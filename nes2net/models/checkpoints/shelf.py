@@ -44,7 +44,7 @@ class FirstSeen:
     """Commit on the hub; empty for other files."""
 
 
-class _Record(RootModel[FirstSeen]):
+class _ShelfRecord(RootModel[FirstSeen]):
     """The content of ``NAME.json``."""
 
 
@@ -79,7 +79,9 @@ class Shelf:
         """Read the record; None if the file was never seen at this address."""
         if is_absent(self.record):
             return None
-        record = read_json_as(_Record, self.record, _MAX_RECORD, "the record of a published file", "remove it").root
+        record = read_json_as(
+            _ShelfRecord, self.record, _MAX_RECORD, "the record of a published file", "remove it"
+        ).root
         return record if record.url == self.file.url else None
 
     def holds(self, path: Path) -> bool:

@@ -27,7 +27,7 @@ from nes2net.lib.errors import InputError, expecting, join_names, short_repr
 from nes2net.lib.process.this_process import usable_processors
 from nes2net.lib.storage.files import check_arrived, replacing, writing
 from nes2net.models.checkpoints.torch_file import check_file, read_torch_file
-from nes2net.models.checkpoints.unpickling import Record, plain
+from nes2net.models.checkpoints.unpickling import UnbuiltObject, plain
 
 _METADATA = "nes2net"  # key of this toolkit's record in the metadata of a state dict
 _MAX_TENSORS = 50_000
@@ -91,7 +91,7 @@ def state_dict_of(content: Any, path: str | Path) -> OrderedDict[str, Tensor]:
     else:
         save_it = "save a state_dict() with torch.save"
         content_kind = f"a {type(content).__name__}: {save_it}"
-        if isinstance(content, Record):
+        if isinstance(content, UnbuiltObject):
             content_kind = f"a pickled object of {content.class_name}: save its state_dict() with the code that made it"
         elif isinstance(content, dict):
             content_kind = f"a dictionary with {', '.join(map(short_repr, islice(content, 5))) or 'nothing'}: {save_it}"

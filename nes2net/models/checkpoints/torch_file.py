@@ -25,8 +25,8 @@ from torch import Tensor
 from nes2net.lib.errors import InputError, first_line
 from nes2net.lib.process.this_process import is_out_of_memory
 from nes2net.lib.storage.files import Budget, check_arrived
-from nes2net.lib.storage.guarded_pickle import Exceeded, Refused
-from nes2net.models.checkpoints.unpickling import Record, TensorUnpickler
+from nes2net.lib.storage.guarded_pickle import Exceeded, PickleRefused
+from nes2net.models.checkpoints.unpickling import TensorUnpickler, UnbuiltObject
 
 #: A function that returns a storage. The arguments are the key and the number of bytes of the storage.
 _StorageOf: TypeAlias = Callable[[str, int], torch.UntypedStorage]
@@ -79,7 +79,7 @@ def read_torch_file(path: Path, tensors_only: bool = False) -> tuple[Any, list[s
             checkpoint needs.
     """
     check_file(path)
-    records: dict[str, type[Record]] = {}
+    records: dict[str, type[UnbuiltObject]] = {}
     beginning = b""
     try:
         with open(path, "rb") as file:
@@ -102,7 +102,7 @@ def read_torch_file(path: Path, tensors_only: bool = False) -> tuple[Any, list[s
         budget.take("tensors, repeated parts included", bytes=_num_bytes_of_tensors(content))
     except InputError:
         raise
-    except Refused as error:
+    except PickleRefused as error:
         raise InputError(
             f"{path} was not read: {error}, which could run code and has no place in a checkpoint; nothing was run. If it is a "
             "configuration class that should be known, report the name; only its tensors come with "
@@ -236,7 +236,7 @@ def _children(value: Any) -> Iterable[Any]:
         return value.values()
     if isinstance(value, (list, tuple, set, frozenset, deque)):
         return value
-    if isinstance(value, Record):
+    if isinstance(value, UnbuiltObject):
         return [value.arguments, value.state, value.items, value.elements]
     return ()
 

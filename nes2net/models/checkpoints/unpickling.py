@@ -1,7 +1,7 @@
 """An unpickler that runs no code, and a function that copies foreign metadata as plain data.
 
 A pickle is a program that can name any function and call it. This unpickler builds only tensors,
-plain containers and, in place of other objects, a :class:`Record`, which stores the arguments. A
+plain containers and, in place of other objects, a :class:`UnbuiltObject`, which stores the arguments. A
 name that does not belong in a checkpoint, such as ``os.system``, raises an error.
 
 ``TensorUnpickler`` calls the functions below it in place of PyTorch's; ``plain`` copies metadata.
@@ -23,7 +23,7 @@ from torch import Tensor
 
 from nes2net.lib.errors import InputError, short_repr
 from nes2net.lib.storage.files import Budget
-from nes2net.lib.storage.guarded_pickle import GuardedUnpickler, Refused
+from nes2net.lib.storage.guarded_pickle import GuardedUnpickler, PickleRefused
 from nes2net.lib.storage.plain_data import MAX_BYTES, MAX_DEPTH, MAX_NUMBER_BITS, MAX_VALUES
 
 # Name of a storage class of PyTorch → type of the numbers in such a storage.
@@ -74,7 +74,7 @@ MAX_CLASS_NAME_LENGTH = 500  # largest number of characters in the name of a cla
 _MAX_DIMENSIONS = 64  # largest number of dimensions of a tensor
 
 
-class Record:
+class UnbuiltObject:
     """Stands for an object of the class :attr:`class_name` that is not built.
 
     The unpickler fills in arguments, items, elements and state, as for the real object.
@@ -87,7 +87,7 @@ class Record:
     items: dict[Any, Any]
     elements: list[Any]
 
-    def __new__(cls, *arguments: Any) -> Record:
+    def __new__(cls, *arguments: Any) -> UnbuiltObject:
         """Store the arguments, because an unpickler may not call ``__init__``."""
         self = super().__new__(cls)
         self.arguments = arguments
@@ -114,12 +114,12 @@ class TensorUnpickler(GuardedUnpickler):
 
     Args:
         storage_of: (key, number of bytes) → storage.
-        records: name of a class → its subclass of :class:`Record`; filled here.
+        records: name of a class → its subclass of :class:`UnbuiltObject`; filled here.
         tensors_only: whether objects of refused classes also become records, not errors.
     """
 
-    keeps_state = (Record,)
-    keeps_items = (dict, Record)
+    keeps_state = (UnbuiltObject,)
+    keeps_items = (dict, UnbuiltObject)
     keys = (Tensor,)
 
     def __init__(
@@ -128,7 +128,7 @@ class TensorUnpickler(GuardedUnpickler):
         size: int,
         budget: Budget,
         storage_of: Callable[[str, int], torch.UntypedStorage],
-        records: dict[str, type[Record]],
+        records: dict[str, type[UnbuiltObject]],
         tensors_only: bool,
     ) -> None:
         super().__init__(file, size, "utf-8", budget)
@@ -140,7 +140,7 @@ class TensorUnpickler(GuardedUnpickler):
         """Return the object that the pickle gets for ``module.name``; nothing is imported.
 
         It is a type of numbers, a function of this module, a container, or a subclass of
-        :class:`Record`.
+        :class:`UnbuiltObject`.
 
         Raises:
             Refused: if ``tensors_only`` is false, and no checkpoint needs this name of Python or
@@ -170,13 +170,15 @@ class TensorUnpickler(GuardedUnpickler):
             and full_name not in _HARMLESS_BUILTINS
             and not self.tensors_only
         ):
-            raise Refused(f"it asks for {full_name[:120]}")
+            raise PickleRefused(f"it asks for {full_name[:120]}")
         if full_name not in self.records:
             if len(full_name) > MAX_CLASS_NAME_LENGTH or not full_name.isprintable():
                 raise ValueError(f"{short_repr(full_name)} is not the name of a class")
             if len(self.records) == MAX_CLASSES:
                 raise ValueError(f"it names more than {MAX_CLASSES:,} classes")
-            self.records[full_name] = type("Record", (Record,), {"class_name": full_name, "__slots__": ()})
+            self.records[full_name] = type(
+                "UnbuiltObject", (UnbuiltObject,), {"class_name": full_name, "__slots__": ()}
+            )
         return self.records[full_name]
 
     def _container(self, kind: type, position: int, *arguments: Any) -> Any:
@@ -256,21 +258,21 @@ def _rebuild_parameter(data: Tensor, *_: Any) -> Tensor:
     return data
 
 
-def _reconstruct(cls: type, _base: Any, _state: Any) -> Record:
+def _reconstruct(cls: type, _base: Any, _state: Any) -> UnbuiltObject:
     """Called in place of ``copyreg._reconstructor``, which makes an object without arguments."""
-    if not (isinstance(cls, type) and issubclass(cls, Record)):
+    if not (isinstance(cls, type) and issubclass(cls, UnbuiltObject)):
         raise TypeError("an object has no class")
     return cls()
 
 
-def _annotation(*_: Any) -> Record:
-    return Record()  # nobody reads the annotation
+def _annotation(*_: Any) -> UnbuiltObject:
+    return UnbuiltObject()  # nobody reads the annotation
 
 
-def _enum_member(cls: type, name: Any) -> Record:
-    """Called for ``getattr(Class, "MEMBER")``; raises ``Refused`` unless ``cls`` is a :class:`Record`."""
-    if not (isinstance(cls, type) and issubclass(cls, Record) and isinstance(name, str)):
-        raise Refused("it asks for builtins.getattr")
+def _enum_member(cls: type, name: Any) -> UnbuiltObject:
+    """Called for ``getattr(Class, "MEMBER")``; raises ``PickleRefused`` unless ``cls`` is an :class:`UnbuiltObject`."""
+    if not (isinstance(cls, type) and issubclass(cls, UnbuiltObject) and isinstance(name, str)):
+        raise PickleRefused("it asks for builtins.getattr")
     return cls(name)
 
 
@@ -307,7 +309,7 @@ _CONTAINERS: dict[str, tuple[type, int]] = {
 def plain(value: Any, owner: str) -> Any:
     """Copy metadata as plain data: mappings with texts as keys, lists, tuples, texts, numbers, truth values, None.
 
-    A :class:`Record` becomes its content (:func:`content_of`), any other object a short text.
+    A :class:`UnbuiltObject` becomes its content (:func:`content_of`), any other object a short text.
 
     Raises:
         InputError: if there are more values, characters or levels than any model needs.
@@ -323,7 +325,7 @@ def plain(value: Any, owner: str) -> Any:
         budget.take("values", bytes=num_bytes, steps=1)
         if level > MAX_DEPTH:
             raise InputError(f"{owner}: its metadata is nested more than {MAX_DEPTH} deep: copy or download it again")
-        if isinstance(value, Record):
+        if isinstance(value, UnbuiltObject):
             return copy(content_of(value), level + 1)
         if isinstance(value, dict):
             copied = {}
@@ -342,7 +344,7 @@ def plain(value: Any, owner: str) -> Any:
     return copy(value, 0)
 
 
-def content_of(record: Record) -> Any:
+def content_of(record: UnbuiltObject) -> Any:
     """Return a Namespace's attributes, an omegaconf node's content, or an enumeration's value."""
     state = record.state if isinstance(record.state, dict) else record.items
     if state or not record.arguments:

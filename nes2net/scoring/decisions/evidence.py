@@ -38,7 +38,7 @@ class Running(NamedTuple):
     """Whether the stream is taken for spoofed."""
 
 
-class _State(StrictModel):
+class _EvidenceState(StrictModel):
     """State of :class:`Evidence` after earlier windows."""
 
     weighted_llrs: FiniteFloat = 0.0
@@ -88,7 +88,7 @@ class Evidence:
     clear_probability: float = 0.3
     alarm_against: float = 7.0
     latch: bool = False
-    _state: _State = field(default_factory=_State, init=False)
+    _state: _EvidenceState = field(default_factory=_EvidenceState, init=False)
 
     def __post_init__(self) -> None:
         check_setting("window", self.window, self.window > 0, "a number above 0")
@@ -110,7 +110,7 @@ class Evidence:
         """
         evidence = cls(decider, window, **settings)
         try:
-            evidence._state = _State.model_validate(state)
+            evidence._state = _EvidenceState.model_validate(state)
         except ValidationError as error:
             raise InputError(
                 f"this is not a state of evidence ({first_problem(error)}): give the unchanged result of state()"

@@ -1,7 +1,7 @@
 """Describe what is usual among a calibration's recordings, and test whether new recordings are like them.
 
 In reading order: ``usual_of`` makes ``UsualValues`` of each trait; ``compare`` makes a
-``Comparison`` of each with new recordings.
+``DriftTest`` of each with new recordings.
 
 New recordings have no labels, so the tests count those outside of the ranges of 95 % of the
 calibration's N recordings. If the ends of a range are order statistics, the share outside has a
@@ -136,7 +136,7 @@ class UsualValues:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class DriftTest:
     """The test whether more new recordings are unusual than by chance."""
 
     usual: UsualValues
@@ -274,7 +274,7 @@ def _tail_probabilities(number: int, parameters: tuple[float, float]) -> NDArray
     return np.minimum(1.0, np.cumsum(probabilities[::-1])[::-1])
 
 
-def compare(all_usual: Sequence[UsualValues], values: Mapping[str, NDArray], alpha: float) -> list[Comparison]:
+def compare(all_usual: Sequence[UsualValues], values: Mapping[str, NDArray], alpha: float) -> list[DriftTest]:
     """Test each trait of new recordings; find how few recordings can show drift.
 
     Args:
@@ -297,7 +297,7 @@ def compare(all_usual: Sequence[UsualValues], values: Mapping[str, NDArray], alp
         num_needed = 1
         while num_needed < _MAX_MEASURED and len(compared) * usual.least_p(num_needed) > alpha:
             num_needed += 1
-        comparisons.append(Comparison(usual, values[usual.name], p_value, adjusted_p, fewest, num_needed))
+        comparisons.append(DriftTest(usual, values[usual.name], p_value, adjusted_p, fewest, num_needed))
     return comparisons
 
 

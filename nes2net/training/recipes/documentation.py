@@ -26,7 +26,7 @@ SCHEMA = PACKAGED / "recipe.schema.json"
 _OMITTED_FACTS = ("title", "additionalProperties", "source", "takes", "usedWith")
 
 
-class Key(NamedTuple):
+class RecipeKey(NamedTuple):
     """A key of a recipe, with the facts of its documentation."""
 
     #: full name, such as ``train.lr``
@@ -44,7 +44,7 @@ class Key(NamedTuple):
     used_with: str | None
 
 
-def keys_of(kind: type[Section]) -> list[Key]:
+def keys_of(kind: type[Section]) -> list[RecipeKey]:
     """List the keys of the section ``kind``; of :class:`Recipe`, those in no section."""
     keys = []
     for name, schema in kind.model_json_schema()["properties"].items():
@@ -55,17 +55,17 @@ def keys_of(kind: type[Section]) -> list[Key]:
         settings = [setting if "." in setting else kind.prefix + setting for setting in schema.get("usedWith", ())]
         used_with = " or ".join(settings) or None
         source = schema.get("source", "toolkit")
-        keys.append(Key(kind.prefix + name, schema, meaning, what_it_takes(schema), default, source, used_with))
+        keys.append(RecipeKey(kind.prefix + name, schema, meaning, what_it_takes(schema), default, source, used_with))
     return keys
 
 
-def all_keys() -> list[Key]:
+def all_keys() -> list[RecipeKey]:
     """List all keys of a recipe, those outside of sections first."""
 
     return [*keys_of(Recipe), *chain.from_iterable(map(_keys_with_items, SECTIONS.values()))]
 
 
-def _keys_with_items(kind: type[Section]) -> list[Key]:
+def _keys_with_items(kind: type[Section]) -> list[RecipeKey]:
     keys = keys_of(kind)
     lists = [ITEMS[key.name] for key in keys if key.name in ITEMS]
     return [*keys, *chain.from_iterable(map(keys_of, lists))]
@@ -98,7 +98,7 @@ def facts_of(name: str | None) -> list[dict[str, object]]:
     return facts
 
 
-def find_keys(name: str | None) -> list[Key]:
+def find_keys(name: str | None) -> list[RecipeKey]:
     """Find the key ``name`` or the keys of the section ``name``; None finds all keys.
 
     Raises:
@@ -115,7 +115,7 @@ def find_keys(name: str | None) -> list[Key]:
     return [keys[name]]
 
 
-def _two_lines(key: Key) -> str:
+def _two_lines(key: RecipeKey) -> str:
     return f"{key.name}  ({key.takes}; default {key.default})\n{_wrap(key.meaning, '    ')}"
 
 

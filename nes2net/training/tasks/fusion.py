@@ -15,7 +15,7 @@ from nes2net.detector import Detector
 from nes2net.lib.errors import InputError
 from nes2net.scoring.system_scores import Ranges, ranges_of, with_system_scores
 from nes2net.training.dataset import Tensors
-from nes2net.training.objective import Features, Objective, Part
+from nes2net.training.objective import Features, Objective, StepPart
 from nes2net.training.recipes.data import SetName
 from nes2net.training.tasks.task import Task
 
@@ -25,7 +25,7 @@ _SCORES = "scores"  # name of the tensor with the scores of other systems in an 
 class FusionObjective(Objective):
     """The objective of logits that depend on features and on other systems' scores."""
 
-    def logits(self, features: Features, part: Part) -> Tensor:
+    def logits(self, features: Features, part: StepPart) -> Tensor:
         return self.detector.logits(features, part.extra_tensors[_SCORES])
 
 

@@ -18,7 +18,7 @@ from nes2net.training.dataset import FRAMES, Tensors
 from nes2net.training.frame_labels import FrameLabels, pool_targets
 from nes2net.training.losses.by_name import create_loss
 from nes2net.training.measures import ERROR_RATES, Figures, Measure, Validated, split_by_class
-from nes2net.training.objective import Features, Objective, Outcome, Part
+from nes2net.training.objective import Features, Objective, Outcome, StepPart
 from nes2net.training.recipes.data import SetName
 from nes2net.training.recipes.recipe import Recipe
 from nes2net.training.tasks.task import Task
@@ -95,12 +95,12 @@ class SegmentObjective(Objective):
         ]
         return [*super().denominators(targets), *(frame_denominators or [0.0] * len(self.resolutions))]
 
-    def compute_outputs(self, features: Features, part: Part) -> tuple[dict[float, Tensor], Tensor]:
+    def compute_outputs(self, features: Features, part: StepPart) -> tuple[dict[float, Tensor], Tensor]:
         """Compute the logits B×T×n of frames by resolution in ms, and the utterance loss's input."""
         segments, embeddings = self.detector.backend.segments_and_embedding(features, self.detector.frame_ms)
         return segments, self.outputs_from_embeddings(embeddings, part)
 
-    def numerators(self, computed: Any, part: Part) -> list[Tensor]:
+    def numerators(self, computed: Any, part: StepPart) -> list[Tensor]:
         """Compute the weighted numerator of the utterance, then those of the frames of each resolution."""
         segments, outputs = computed
         (utterance_numerator,) = super().numerators(outputs, part)
@@ -111,7 +111,7 @@ class SegmentObjective(Objective):
         frames = self.labelled_frames(segments, part)
         return [utterance_numerator, *(self.frame_criterion.checked_numerator(*of_length) for of_length in frames)]
 
-    def outcome(self, computed: Any, part: Part) -> Outcome:
+    def outcome(self, computed: Any, part: StepPart) -> Outcome:
         """Compute the loss of a batch, the scores of utterances, and scores and labels (B·T,) of frames."""
         segments, outputs = computed
         loss, utterance_outputs = super().outcome(outputs, part)
@@ -138,7 +138,7 @@ class SegmentObjective(Objective):
             values[measure.column(validated.name)] = compute_eer(*class_scores)[0]
         return values
 
-    def labelled_frames(self, segments: Mapping[float, Tensor], part: Part) -> Iterator[tuple[Tensor, Tensor]]:
+    def labelled_frames(self, segments: Mapping[float, Tensor], part: StepPart) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield the logits (B·T)×n of frames, and the shares (B·T)×2 of their classes, for each resolution.
 
         Args:

@@ -17,7 +17,7 @@ from nes2net.lib.errors import InputError, join_names, pluralise
 from nes2net.lib.output.terminal import print_note
 from nes2net.scoring.decisions.known import KnownThreshold
 from nes2net.training.measures import ERROR_RATES, Figures, Measure, Validated
-from nes2net.training.objective import Objective, Outcome, Part
+from nes2net.training.objective import Objective, Outcome, StepPart
 from nes2net.training.recipes.data import SetName
 from nes2net.training.recipes.recipe import Recipe
 from nes2net.training.tasks.task import Task
@@ -33,7 +33,7 @@ class SourceTracingObjective(Objective):
     def has_bonafide(self) -> bool:
         return self.detector.classes[-1] == BONAFIDE
 
-    def outcome(self, computed: Any, part: Part) -> Outcome:
+    def outcome(self, computed: Any, part: StepPart) -> Outcome:
         """Compute the loss and the logits B×K, and also the scores if bona fide is a class."""
         outcome = super().outcome(computed, part)
         outputs = {"logits": self.criterion.logits(computed)}

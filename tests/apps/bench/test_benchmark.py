@@ -5,7 +5,7 @@ import soundfile
 import torch
 
 from nes2net import Detector
-from nes2net.apps.bench.benchmark import Measured, Stage, measure, speed_table
+from nes2net.apps.bench.benchmark import StageSpeed, TimedStage, measure, speed_table
 from nes2net.lib.computing.flops import count_flops
 
 
@@ -22,6 +22,6 @@ def test_the_benchmark_counts_utterances_seconds_of_audio_and_operations_of_each
 
 
 def test_a_row_of_the_benchmark_table_has_utterances_and_seconds_of_audio_per_second(detector):
-    stage = Stage("a stage", list, utterances=4, audio=16.0)
-    row = speed_table([Measured(stage, 0.5)], 1e9, detector)[2]
+    stage = TimedStage("a stage", list, utterances=4, audio=16.0)
+    row = speed_table([StageSpeed(stage, 0.5)], 1e9, detector)[2]
     assert [cell.strip() for cell in row.split("|")[1:4]] == ["a stage", "8.00", "32.0"]

@@ -6,15 +6,15 @@ from statistics import stdev
 import pytest
 
 from nes2net.apps.experiments.description import Experiment
-from nes2net.apps.experiments.result import Measured, SystemOnSet, comparability_notes, experiment_result
+from nes2net.apps.experiments.result import SetResult, SystemOnSet, comparability_notes, experiment_result
 from nes2net.evaluation.writers import grid
 
 
-def measured(seed: int, eer: float, **changes) -> Measured:
+def measured(seed: int, eer: float, **changes) -> SetResult:
     figures = {"metrics": {"eer": eer, "min_dcf": 2 * eer}, "interval": (eer - 0.001, eer + 0.001)}
     counts = {"interval_over": "trials", "num_bonafide": 6, "num_spoof": 1200, "left_out": ""}
     files = {"trials": "t", "key": "k", "page": f"reports/seed{seed}/a b.html"}
-    return Measured(run=f"seed{seed}", seed=seed, **figures | counts | files | changes)
+    return SetResult(run=f"seed{seed}", seed=seed, **figures | counts | files | changes)
 
 
 @pytest.fixture

@@ -9,11 +9,17 @@ import time
 import pytest
 from builders import PATIENCE, input_error
 
-from nes2net.apps.experiments.plan import Task
+from nes2net.apps.experiments.plan import JobGroup
 from nes2net.apps.experiments.running import do_in_processes
 from nes2net.lib.errors import Unfinished
 
-TASKS = [Task("a", []), Task("a_then", [], "a"), Task("b", []), Task("b_then", [], "b"), Task("c", [])]
+TASKS = [
+    JobGroup("a", []),
+    JobGroup("a_then", [], "a"),
+    JobGroup("b", []),
+    JobGroup("b_then", [], "b"),
+    JobGroup("c", []),
+]
 
 
 def python(text: str) -> list[str]:
@@ -42,7 +48,7 @@ def test_a_task_begins_when_another_than_the_first_running_one_has_ended(tmp_pat
     first = f"import os, time; end = time.monotonic() + {PATIENCE}\n{wait}"
     third = f"open({begun!r}, 'w')"
     commands = {"first": python(first), "second": python("pass"), "third": python(third)}
-    tasks = [Task(name, []) for name in commands]
+    tasks = [JobGroup(name, []) for name in commands]
     failures = do_in_processes(tasks, commands.__getitem__, tmp_path / "logs", num_processes=2)
     assert failures == []
 

@@ -21,7 +21,7 @@ from nes2net.evaluation.judgements import Scores
 from nes2net.lib.process.installation import how_to_install
 from nes2net.scoring.corpus import ScoringSettings, judge_trials
 from nes2net.scoring.engine import BatchResult, RunSettings, run_over
-from nes2net.scoring.journal import Row
+from nes2net.scoring.journal import JournalRow
 
 SHARDS = [Shard(f"/{name}.tar", "1", f"{name}.tar") for name in "abc"]
 CHANGED = Shard("/a.tar", "2", "a.tar")
@@ -46,7 +46,7 @@ def kept(folder, shards=SHARDS, *, run=RUN, overwrite=False, retry_errors=False)
     def score(batches):
         for shard in batches:
             scored.append(shard)
-            yield BatchResult({shard.address: Row(write_results(folder, shard, run, ROWS), shard.stamp)}, {})
+            yield BatchResult({shard.address: JournalRow(write_results(folder, shard, run, ROWS), shard.stamp)}, {})
 
     settings = RunSettings(overwrite="others" if overwrite else False, alone=True)
     trials = [Trial(shard.address) for shard in shards]

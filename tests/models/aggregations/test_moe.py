@@ -13,7 +13,7 @@ from torch.testing import assert_close
 from nes2net import Detector
 from nes2net.models.aggregations.moe import MixtureOfExperts
 from nes2net.models.registry import create_aggregation, create_backend
-from nes2net.training.objective import Objective, Part
+from nes2net.training.objective import Objective, StepPart
 from nes2net.training.recipes.recipe import Recipe
 from nes2net.training.recipes.train import TrainConfig
 
@@ -165,7 +165,7 @@ def test_the_training_loss_adds_the_balancing_loss_times_its_weight():
         detector.aggregation.register_forward_hook(lambda moe, *_: penalties.append(moe.penalty))
         objective = Objective(detector, Recipe(train=TrainConfig()))
         objective.begin_training(1)
-        numerators.append(objective(Part(torch.randn(3, 2000), targets)))
+        numerators.append(objective(StepPart(torch.randn(3, 2000), targets)))
     weight_of_the_batch = 0.1 + 0.9 + 0.9
     expected = 0.5 * penalties[2].item() * weight_of_the_batch
     assert (numerators[1] - numerators[0]).item() == pytest.approx(expected, rel=1e-4)

@@ -17,7 +17,7 @@ from numpy.testing import assert_allclose
 from torch import nn
 from torch.testing import assert_close
 
-from nes2net.lib.parts.options import Input, fit_options
+from nes2net.lib.parts.options import FrontendSizes, fit_options
 from nes2net.models import registry
 
 LAYERS = 5
@@ -66,7 +66,7 @@ def dim_of(name: str) -> int:
 def create(name: str, seed: int = 0, **options) -> nn.Module:
     """The back-end with small options, for as many hidden states as there are."""
     torch.manual_seed(seed)
-    small = fit_options(registry.backends.get(name), SMALLER.get(name, {}), Input(dim_of(name), LAYERS, 20))
+    small = fit_options(registry.backends.get(name), SMALLER.get(name, {}), FrontendSizes(dim_of(name), LAYERS, 20))
     return registry.create_backend(name, feature_dim=dim_of(name), **small, **options)
 
 

@@ -7,7 +7,7 @@ import torch
 from builders import assert_near, golden, input_error
 from builders import golden_backends as gb
 
-from nes2net.lib.parts.options import Input, fit_options
+from nes2net.lib.parts.options import FrontendSizes, fit_options
 from nes2net.models.backends.sls import SLS
 
 
@@ -57,8 +57,8 @@ def test_sls_reads_the_last_num_layers_hidden_states():
 
 def test_sls_is_built_for_the_number_of_frames_of_the_front_end():
     """201 are the default of SLS."""
-    assert fit_options(SLS, {}, Input(1024, 25, 9)) == {"num_frames": 9}
-    assert fit_options(SLS, {}, Input(1024, 25, 201)) == {}
+    assert fit_options(SLS, {}, FrontendSizes(1024, 25, 9)) == {"num_frames": 9}
+    assert fit_options(SLS, {}, FrontendSizes(1024, 25, 201)) == {}
 
 
 def test_sls_accepts_up_to_two_more_frames_than_num_frames():

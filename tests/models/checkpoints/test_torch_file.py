@@ -21,7 +21,7 @@ from builders.runs import same
 
 from nes2net import InputError, load_state_dict
 from nes2net.models.checkpoints.torch_file import read_torch_file
-from nes2net.models.checkpoints.unpickling import Record
+from nes2net.models.checkpoints.unpickling import UnbuiltObject
 
 TENSORS = {"layer.weight": torch.arange(6.0).reshape(2, 3), "layer.bias": torch.ones(2), "steps": torch.tensor(7)}
 
@@ -265,7 +265,7 @@ def test_objects_of_foreign_python_classes_become_records_of_their_state_argumen
         torch.save({"model": TENSORS, **OF_OTHER_CLASSES}, path, _use_new_zipfile_serialization=zipped)
         content, _ = read_torch_file(path)
         for name in OF_OTHER_CLASSES:
-            assert isinstance(content[name], Record)
+            assert isinstance(content[name], UnbuiltObject)
         assert content["args"].state == {"lr": 0.1}
         assert content["own"].state == {"arch": "wav2vec2"}
         assert content["choice"].arguments in (("a",), ("A",))
