@@ -169,7 +169,7 @@ class BatchPlan:
             processes: of each window of trials, process r of n yields batches r, r + n, ….
 
         >>> trials = [Trial(name, name) for name in "abcde"]
-        >>> batches = Plan(2, whole=True).batches(trials, lambda trial: 5 if trial.id in "ace" else 7)
+        >>> batches = BatchPlan(2, whole=True).batches(trials, lambda trial: 5 if trial.id in "ace" else 7)
         >>> sorted("".join(item.id for item in batch) for batch in batches)
         ['ac', 'bd', 'e']
         """

@@ -39,7 +39,7 @@ def seed_of_stream(seed: int, epoch: int, *position: int) -> list[int]:
 class ItemBlocks:
     """Items that are read fastest block by block, such as the recordings of a Parquet row group.
 
-    >>> Blocks(np.array([0, 0, 1, 1, 2, 2]), 1).shuffle(np.arange(6), np.random.default_rng(0)).tolist()
+    >>> ItemBlocks(np.array([0, 0, 1, 1, 2, 2]), 1).shuffle(np.arange(6), np.random.default_rng(0)).tolist()
     [2, 3, 4, 5, 1, 0]
     """
 

@@ -241,7 +241,7 @@ def fit_options(factory: Callable[..., Any], options: Options, inputs: FrontendS
     added; :func:`check_options` reports it.
 
     >>> def part(layers: Annotated[int, at_most_states()] = 24): ...
-    >>> fit_options(part, {}, Input(128, 4, 251)), fit_options(part, {"layers": 2}, Input(128, 4, 251))
+    >>> fit_options(part, {}, FrontendSizes(128, 4, 251)), fit_options(part, {"layers": 2}, FrontendSizes(128, 4, 251))
     ({'layers': 4}, {'layers': 2})
     """
     declared_options = options_of(factory)
