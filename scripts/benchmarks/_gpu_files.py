@@ -1,4 +1,4 @@
-"""From files to scores: decoding, and `judge_trials` end to end by precision, readers and batch, against the published way."""
+"""From files to scores: `judge_trials` end to end by precision, readers and batch, against the published way."""
 
 from __future__ import annotations
 
@@ -14,11 +14,9 @@ from _published import PublishedDetector
 from scoring import PUBLISHED_BATCH, score_as_published, score_trials
 from torch import Tensor, nn
 
-from nes2net.data.audio.read import load_audio
 from nes2net.data.corpora.trial import Trial
 from nes2net.detector import Detector
-from nes2net.scoring.batches import BatchPlan, default_workers, read_batches
-from nes2net.scoring.waveforms import WaveformReader
+from nes2net.scoring.batches import default_workers
 
 SECTION = "files to scores"
 REFERENCE = "published way"
@@ -47,13 +45,12 @@ class OnDevice(nn.Module):
 
 
 def measure(stage: Stage) -> None:
-    """Measure decoding, and then each group of jobs in turn with the published way."""
+    """Measure each group of jobs in turn with the published way."""
     folder = stage.work / "files"
     folder.mkdir()
     trials = generated_trials(folder, 12 if stage.small else 512)
     models = {precision: stage.load(stage.published(), precision) for precision in stage.precisions}
     published = OnDevice(PublishedDetector(models["float32"]))
-    stage.attempt("decoding", "recordings", partial(decoding, stage, trials, models["float32"]))
     for name, (jobs, needs) in groups(stage, models).items():
         stage.attempt(SECTION, name, partial(end_to_end, stage, folder, trials, published, jobs), needs)
 
@@ -79,29 +76,6 @@ def groups(stage: Stage, models: dict[str, Detector]) -> dict[str, tuple[dict[st
         "by batch": (by_batch, 30),
         "compiled": ({"bfloat16": by_precision["bfloat16"], "bfloat16, compiled": compiled}, 60),
     }
-
-
-def decoding(stage: Stage, trials: Sequence[Trial], detector: Detector) -> None:
-    """Measure decoding in one thread, and reading to batches by one or more workers."""
-    few = trials[:128]
-    start = time.perf_counter()
-    used_before = time.process_time()
-    for trial in few:
-        load_audio(trial.path)
-    speed = len(few) / (time.perf_counter() - start)
-    milliseconds = 1e3 * (time.process_time() - used_before) / len(few)
-    stage.add("decoding", "load_audio, one thread", **{"files/s": speed, "CPU ms": milliseconds})
-    reader = WaveformReader.of(detector, stage.num_samples)
-    for workers in (1,) if stage.small else sorted({1, 4, default_workers(stage.device)}):
-        batches = BatchPlan(4 if stage.small else 64).batches(repeated(trials, 2 if workers == 1 else 8))
-        ends = []
-        counts = []
-        start = time.perf_counter()
-        for batch in read_batches(batches, reader, workers, pin_memory=stage.cuda):
-            ends.append(time.perf_counter())
-            counts.append(sum(len(group.waveforms) for group in batch.groups))
-        columns = {"files/s": sum(counts[1:]) / (ends[-1] - ends[0]), "first batch after s": ends[0] - start}
-        stage.add("decoding", f"{workers} readers, to batches", **columns)
 
 
 def end_to_end(stage: Stage, folder: Path, trials: Sequence[Trial], published: nn.Module, jobs: dict[str, Job]) -> None:

@@ -35,7 +35,6 @@ def seconds_by(clock: Callable[[], float]) -> Callable[[Callable[[], Any]], floa
 
 
 wall_seconds = seconds_by(time.perf_counter)
-processor_seconds = seconds_by(time.process_time)
 
 
 def thread_clock() -> Callable[[], float]:

@@ -37,7 +37,6 @@ class Launches(TorchDispatchMode):
         self.num_waits = num_waits
         self.counts = defaultdict(Counter)
         self.waits = Counter()
-        self.backend = 0  # operations in the forward pass of the back-end
         self.phase = "forward"
         self._waits_before = num_waits()
 
@@ -85,17 +84,6 @@ def _on_gpu(result: Any) -> bool:
 def count_step(trainer: Trainer, batches: list[Batch], step: int, num_waits: Callable[[], int]) -> Launches:
     """Do one training step, and count by phase: ``forward``, ``backward``, ``norm``, ``optimizer`` and ``result``."""
     launches = Launches(num_waits)
-    num_before = 0
-
-    def begin_backend(*_: Any) -> None:
-        nonlocal num_before
-        num_before = launches.total("forward")
-
-    def end_backend(*_: Any) -> None:
-        launches.backend += launches.total("forward") - num_before
-
-    backend = trainer.state.detector.backend
-    hooks = [backend.register_forward_pre_hook(begin_backend), backend.register_forward_hook(end_backend)]
     phases = (
         (trainer.accelerator, "backward", "backward", "forward"),
         (trainer, "gradient_norm", "norm", "norm"),
@@ -108,6 +96,4 @@ def count_step(trainer: Trainer, batches: list[Batch], step: int, num_waits: Cal
         with launches:
             trainer.train_step(batches, 1, step, False)
     launches.enter("end")
-    for hook in hooks:
-        hook.remove()
     return launches

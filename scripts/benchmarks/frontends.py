@@ -132,17 +132,6 @@ def measure(rows: dict[str, Row], flops: int, samples: int, batches: list[int], 
             print(f"{name:>30}  {each:8.1f} ms/utterance  {reference / seconds[name]:5.2f}×  {share:4.0%} of peak")
 
 
-def compare(rows: dict[str, Row], samples: int) -> None:
-    """Print how the outputs differ from those of the first row, as a share of their standard deviation."""
-    waveform = 0.1 * torch.randn(1, samples)
-    outputs = {name: computed(row.model, waveform.to(row.dtype))[-1].float() for name, row in rows.items()}
-    reference = outputs[next(iter(rows))]
-    for name, output in outputs.items():
-        gap = (output - reference) / reference.std()
-        rms = gap.square().mean().sqrt().item()
-        print(f"{name:>30}  differs by {rms:.1e} rms, {gap.abs().max().item():.1e} at most, of the output's deviation")
-
-
 def wav2vec2(options: dict[str, Any], samples: int, arguments: argparse.Namespace) -> None:
     """Compare XLS-R 300M in all precisions with fairseq."""
     frontend = create_frontend("xlsr_300m", pretraining_heads=False, **options).eval()
@@ -155,7 +144,6 @@ def wav2vec2(options: dict[str, Any], samples: int, arguments: argparse.Namespac
         "nes2net, int8": Row(int8, next(int8.parameters()).dtype, torch.int8),
     }
     print("wav2vec 2.0")
-    compare(rows, samples)
     if not arguments.no_compile:
         for name in ("nes2net, bfloat16", "nes2net, int8"):
             compiled = copy.deepcopy(rows[name].model)
@@ -169,7 +157,6 @@ def wavlm(options: dict[str, Any], samples: int, arguments: argparse.Namespace) 
     frontend = create_frontend("wavlm_large", **options).eval()
     rows = {"eager, float32": Row(Eager(frontend).eval()), "nes2net, float32": Row(frontend)}
     print("WavLM")
-    compare(rows, samples)
     measure(rows, flops_of("wavlm_large", options, samples), samples, arguments.batches, arguments.rounds)
 
 

@@ -9,7 +9,7 @@ parity      XLS-R and WavLM in full size against the CPU in float32; batches aga
 step        a training step of the published recipe against the published computation on the CPU: loss, gradients
 resume      the same steps twice, and saved and loaded between
 throughput  batches of 1 to 128 in every precision, and compiled
-files       decoding, `judge_trials` by precision, batch, readers, compiled
+files       `judge_trials` by precision, batch, readers, compiled
 train       the trainer against the published step, with its program's settings and freely: precisions, batches of
             12 to 96, CUDA graphs, activation checkpointing, compiled; memory; profiles; an epoch with real files,
             extrapolated from a slice

@@ -12,7 +12,7 @@ product in the same precision. Files are real recordings of mixed length if NES2
 ../shared) has them, otherwise generated.
 
     OMP_NUM_THREADS=2 scripts/bench scoring                          # minutes
-    OMP_NUM_THREADS=2 scripts/bench scoring --compile --batches 4 8 16
+    OMP_NUM_THREADS=2 scripts/bench scoring --batches 4 8 16
     scripts/bench scoring --small                                    # tiny model, as a test; the figures mean nothing
 """
 
@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,7 +29,7 @@ import librosa
 import numpy as np
 import torch
 from _gpu import configuration
-from _harness import first_line, median_seconds, name_of, quietly, recordings, versions, wall_seconds
+from _harness import first_line, in_turn, median_seconds, name_of, quietly, recordings, versions, wall_seconds
 from _published import PublishedDetector
 from frontends import peaks_of, product_runs
 from scipy.stats import spearmanr
@@ -89,15 +89,12 @@ class Row(NamedTuple):
 
 
 def rows_of(detector: Detector, arguments: argparse.Namespace, num_samples: int) -> dict[str, Row]:
-    """Name the rows: each precision, and its compiled form if asked for, in each batch size."""
+    """Name the rows: each precision in each batch size."""
     rows = {}
     for batch in arguments.batches:
-        for compiled in (False, True) if arguments.compile else (False,):
-            for precision in PEAKS:
-                name = f"{precision}{', compiled' if compiled else ''}, batch {batch}"
-                settings = {"num_samples": num_samples, "batch_size": batch}
-                settings |= {"compile": compiled, "overwrite": True}
-                rows[name] = Row(in_precision(detector, precision), settings)
+        for precision in PEAKS:
+            settings = {"num_samples": num_samples, "batch_size": batch, "overwrite": True}
+            rows[f"{precision}, batch {batch}"] = Row(in_precision(detector, precision), settings)
     return rows
 
 
@@ -123,7 +120,8 @@ def measure(arguments: argparse.Namespace, folder: Path) -> None:
         runs[name, "first"] = partial(quietly, score_few)
     products = product_runs(PEAKS.values())
     runs |= products
-    warm_up(runs, rows)
+    short_runs = {name: run for name, run in runs.items() if name not in rows}
+    in_turn(short_runs, 1, wall_seconds)  # to warm up
     seconds = median_seconds(runs, arguments.rounds)
 
     peaks = peaks_of(seconds, products)
@@ -143,16 +141,6 @@ def measure(arguments: argparse.Namespace, folder: Path) -> None:
         print(f"{name:>28}  {speeds}  {share:4.0%} of peak")
     for name in rows:
         print(f"{name:>28}  {difference(folder / 'published.txt', folder / f'{name}.txt')}")
-
-
-def warm_up(runs: dict[Any, Callable[[], Any]], rows: dict[str, Row]) -> None:
-    """Run a batch of each row and all else once; print how long compiling takes."""
-    for name, run in runs.items():
-        if name in rows:
-            continue
-        first = wall_seconds(run)
-        if name[0] in rows and rows[name[0]].settings["compile"]:
-            print(f"{name[0]:>28}  compiling took {first - wall_seconds(run):.0f} s")
 
 
 def difference(reference: Path, compared: Path) -> str:
@@ -175,7 +163,6 @@ def main() -> None:
     parser.add_argument("--files", type=int, default=24)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--batches", type=int, nargs="+", default=[8], help="batch sizes of this toolkit")
-    parser.add_argument("--compile", action="store_true", help="each precision compiled as well: minutes more")
     parser.add_argument("--small", action="store_true", help="tiny model and one second, to see that it runs")
     arguments = parser.parse_args()
     if arguments.files <= max(arguments.batches):
