@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import torch
 
-from nes2net.data.audio.files import expand_folders
 from nes2net.data.corpora.trial import Trial
 from nes2net.detector import Detector
 from nes2net.lib.computing.devices import choose_device, own_device
@@ -56,11 +55,6 @@ def embed_recordings(
         about=about,
         settings=replace(settings or ScoringSettings(), num_samples=score_length.num_samples),
     )
-
-
-def trials_of_files(files: Iterable[AnyPath]) -> list[Trial]:
-    """Make a trial of each audio file, once, with its path as id; folders are searched."""
-    return [Trial(str(path), path) for path in dict.fromkeys(expand_folders(list(map(str, files))))]
 
 
 def frontend_alone(

@@ -67,7 +67,9 @@ def embed(
         of: mean of the frames of front-end or aggregation, or input of the last layer
         layer: hidden state of the front-end: last, all, or a number from 0
     """
-    from nes2net.actions.embedding import embed_recordings, frontend_alone, trials_of_files
+    from nes2net.actions.embedding import embed_recordings, frontend_alone
+    from nes2net.data.audio.files import expand_folders
+    from nes2net.data.corpora.trial import Trial
     from nes2net.lib.storage.yaml_text import read_value
     from nes2net.scoring.corpus import ScoringSettings
     from nes2net.scoring.embeddings import Embeddings
@@ -78,7 +80,7 @@ def embed(
         raise InputError("name either a corpus and its folder, or audio files with --files, and not both")
     source: dict[str, object] = {"files": files}
     if corpus is None:
-        trials = trials_of_files(files or ())
+        trials = [Trial(str(path), path) for path in dict.fromkeys(expand_folders(files or ()))]
     else:
         located_part = locate_part(corpus, root, split, protocols)
         trials = located_part.trials

@@ -15,7 +15,7 @@ from nes2net.cli.next_commands import command_line
 from nes2net.cli.predict_files import FilesBeside
 from nes2net.lib.errors import InputError, pluralise, readable_size, with_flag_names
 from nes2net.lib.output.progress import ProgressDisplay
-from nes2net.lib.output.terminal import defer_written_lines, printable_name, say, table_line
+from nes2net.lib.output.terminal import printable_name, say, table_line
 from nes2net.lib.parts.conditions import NotWith, UsedWith
 from nes2net.lib.shell.command_line import INCOMPLETE
 from nes2net.lib.shell.commands import Count, Flag, Folder, Seconds, command_facts, non_defaults
@@ -176,7 +176,7 @@ def predict(
         say(*(f"# {with_flag_names(note)}" for note in predictions.notes), table_line(["file", *columns], widths))
     # Print the rows and write the files. A terminal gets no progress display, because the rows show the progress there.
     failed = 0
-    with defer_written_lines(), beside.writer(scorer, decider) as write:
+    with beside.writer(scorer, decider) as write:
         for answer in ProgressDisplay(
             predictions.rows, title="scoring", unit="file", total=predictions.count, shown=not sys.stdout.isatty()
         ):

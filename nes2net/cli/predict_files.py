@@ -82,6 +82,7 @@ class FilesBeside:
                 self.labels |= _targets(inside, str(folder), (), ".labels.txt")
         #: Path of a recording → its name in RTTM files.
         self.names = {path: Path(name).stem for path, name in output_names(files, ".rttm").items()}
+        self.written: list[Path] = []
         self.one_rttm = Path(rttm) if rttm and is_one_file(Path(rttm), (".rttm",)) else None
         check_output_paths(self.pictures.values(), "name another with --plot")
         check_output_paths(self.rttms.values(), "name another file or folder with --rttm")
@@ -92,7 +93,8 @@ class FilesBeside:
     def writer(self, detector: Scorer, decider: Decider | None) -> Iterator[Callable[[Judged[Any] | Failed], None]]:
         """Yield a function that writes the files of one recording; call it as soon as a recording is judged.
 
-        An RTTM file of all recordings is written at the end, even after an interruption.
+        An RTTM file of all recordings is written at the end, even after an interruption. Then the
+        paths of all written files are printed.
 
         Args:
             detector: its ``score_rule`` decides the smallest range of the score axis.
@@ -120,20 +122,22 @@ class FilesBeside:
             if answer.path in self.labels:
                 with writing(self.labels[answer.path], "name a folder with --out"):
                     write_audacity(self.labels[answer.path], stretches)
-                say_written(self.labels[answer.path], beside_data=True)
+                self.written.append(self.labels[answer.path])
 
         try:
             yield write
         finally:
             if self.one_rttm and all_segments:
                 self._write_rttm(self.one_rttm, all_segments)
+            for path in self.written:
+                say_written(path, beside_data=True)
 
     def _write_rttm(self, target: Path, segments: SegmentsByUtterance) -> None:
         from nes2net.metrics.localisation.label_files import write_rttm
 
         with writing(target, "name another file or folder with --rttm"):
             write_rttm(target, segments)
-        say_written(target, beside_data=True)
+        self.written.append(target)
 
     def _draw(self, answer: Judged[Any], detector: Scorer, decider: Decider | None) -> None:
         from nes2net.metrics.localisation.segments import Segment
@@ -166,4 +170,4 @@ class FilesBeside:
                 )
             elif track is not None:
                 draw(track, threshold=self.threshold)
-        say_written(picture, beside_data=True)
+        self.written.append(picture)

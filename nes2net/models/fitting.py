@@ -43,7 +43,8 @@ def fit_config(state_dict: StateDict, frontend: Frontend, model: ModelConfig) ->
     tensors = _without_frontend(state_dict)
     misfit, expected = _compare_with(tensors, frontend, model)
     frontend_tensors = select_frontend(state_dict)
-    if frontend_tensors and not fits_frontend(frontend_tensors, frontend):
+    expected_frontend = {f"ssl_model.{name}": tensor for name, tensor in frontend.state_dict().items()}
+    if frontend_tensors and compare(frontend_tensors, expected_frontend):
         return None
     if misfit is None or share_of_other_names(tensors, expected) > _MAX_OTHER_NAMES:
         return None
@@ -63,11 +64,6 @@ def fit_config(state_dict: StateDict, frontend: Frontend, model: ModelConfig) ->
             return None
         misfit, model, expected = best
     return model
-
-
-def fits_frontend(tensors: StateDict, frontend: Frontend) -> bool:
-    """Whether ``tensors`` have the published names, shapes and types of ``frontend``."""
-    return not compare(tensors, {f"ssl_model.{name}": tensor for name, tensor in frontend.state_dict().items()})
 
 
 def changed_options(before: ModelConfig, after: ModelConfig) -> list[str]:

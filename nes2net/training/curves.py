@@ -14,10 +14,7 @@ from nes2net.lib.output.pictures import (
     Axes,
     Figure,
     FigureCanvasAgg,
-    FuncFormatter,
-    LogLocator,
     MaxNLocator,
-    NullFormatter,
 )
 from nes2net.lib.output.terminal import say
 from nes2net.lib.storage.files import replacing
@@ -106,13 +103,6 @@ def _plot_losses(axis: Axes, history: Sequence[Row]) -> None:
     losses = losses[np.isfinite(losses)]
     if len(losses) and losses.min() > 0:
         axis.set_yscale("log")
-        # If all losses are within a factor of 10, an axis that labels powers of ten only would have at most one label.
-        if losses.max() > 10 * losses.min():
-            axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        else:
-            axis.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
-        axis.yaxis.set_major_formatter(FuncFormatter(lambda loss, _: f"{loss:g}"))
-        axis.yaxis.set_minor_formatter(NullFormatter())
         axis.margins(y=0.15)  # make room for the marks below the curves
 
 

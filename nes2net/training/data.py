@@ -12,7 +12,7 @@ from dataclasses import replace
 from numpy.typing import NDArray
 
 from nes2net.data.audio.cache import AudioCache
-from nes2net.data.audio.packed import blocks_of
+from nes2net.data.audio.packed import blocks_of, size_of
 from nes2net.data.audio.read import count_samples
 from nes2net.data.audio.waveform import pieces
 from nes2net.data.augment.legacy import LegacyStream
@@ -30,7 +30,6 @@ from nes2net.training.dataset import (
     Examples,
     TrainingSet,
     check_readable,
-    longest_first,
     training_loader,
 )
 from nes2net.training.frame_labels import FrameLabels, check_lengths
@@ -198,11 +197,13 @@ def development_batches(
     whole_utterances = recipe.validation.whole_utterances or data.num_samples is None
     if whole_utterances and data.order == "random":  # sizes of files in blocks would cost as much as reading them
         assert excerpts is None  # Run.examples makes pieces only if utterances are cropped
-        development = development._replace(trials=longest_first(development.trials))
+        # The largest file comes first: a lack of memory then shows at once.
+        trials = sorted(development.trials, key=lambda trial: -size_of(trial.audio_path()))
+        development = development._replace(trials=trials)
     elif excerpts is not None:
         pairs = sorted(zip(development.trials, excerpts), key=lambda pair: -pair[1][1])
-        trials, sorted_excerpts = zip(*pairs)
-        development = development._replace(trials=trials, excerpts=sorted_excerpts)
+        sorted_trials, sorted_excerpts = zip(*pairs)
+        development = development._replace(trials=sorted_trials, excerpts=sorted_excerpts)
     num_samples = None if whole_utterances else data.num_samples
     batch_size = 1 if whole_utterances else recipe.validation_batch_size
     loaders = {}

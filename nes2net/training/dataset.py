@@ -20,7 +20,7 @@ from torch.utils._pytree import tree_map_only
 from torch.utils.data import Dataset
 
 from nes2net.data.audio.cache import AudioCache
-from nes2net.data.audio.packed import AnyRecording, fetch, is_there, open_recording, size_of, whole_of
+from nes2net.data.audio.packed import AnyRecording, fetch, is_there, open_recording, whole_of
 from nes2net.data.audio.read import load_audio
 from nes2net.data.audio.waveform import head_crop, pad, pre_emphasised, random_crop, random_tiled_crop
 from nes2net.data.augment.effect import Effect, InOrder
@@ -295,11 +295,6 @@ def check_readable(path: AnyRecording) -> None:
         if not isinstance(cause, OSError) or not cause.strerror:  # pyarrow's error about damage has no strerror
             raise
         raise LostFile(f"{path} cannot be read at present ({cause.strerror}): check the disk or the network") from error
-
-
-def longest_first(trials: Sequence[Trial]) -> list[Trial]:
-    """Sort ``trials`` by file size, largest first: a lack of memory then shows at once."""
-    return sorted(trials, key=lambda trial: -size_of(trial.audio_path()))
 
 
 def collate(examples: list[PreparedTrial]) -> Batch:

@@ -17,9 +17,7 @@ from nes2net.training.dataset import Examples, TrainingSet
 from nes2net.training.recipes.augment import AugmentConfig
 
 _WINDOW = 512  # number of samples of a spectrogram's window, 32 ms
-# Number of columns to draw, about as many as the picture has pixels.
-_SPECTRUM_COLUMNS = 1500
-_WAVEFORM_COLUMNS = 2000
+_SPECTRUM_COLUMNS = 1500  # about as many as the picture has pixels
 
 
 def augment(
@@ -77,12 +75,7 @@ def plot(file: Path, before: np.ndarray, after: np.ndarray, before_title: str, a
     for waveform_axis, spectrogram_axis, waveform, levels, title in zip(
         axes[0], axes[1], (before, after), spectrograms, titles
     ):
-        # A long waveform has more samples than pixels: fill each column of the picture from the smallest to the largest
-        # sample in it.
-        starts = np.unique(np.linspace(0, len(waveform), _WAVEFORM_COLUMNS, endpoint=False).astype(int))
-        low = np.minimum.reduceat(waveform, starts)
-        high = np.maximum.reduceat(waveform, starts)
-        waveform_axis.fill_between(starts / SAMPLE_RATE, low, high, linewidth=0.5, edgecolor="C0")
+        waveform_axis.plot(np.arange(len(waveform)) / SAMPLE_RATE, waveform, linewidth=0.5)
         waveform_axis.axhline(0, color="grey", linewidth=0.5)
         waveform_axis.set_title(title, fontsize="medium", wrap=True)
         spectrogram_axis.set_xlabel("time in s")

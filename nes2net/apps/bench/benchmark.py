@@ -14,7 +14,7 @@ import numpy as np
 import soundfile
 import torch
 import transformers
-from torch import Tensor, nn
+from torch import nn
 
 from nes2net.data.audio.read import SAMPLE_RATE, load_audio
 from nes2net.data.corpora.trial import Trial
@@ -110,7 +110,7 @@ def _network_stages(detector: Detector, num_samples: int, size: int, flops: dict
         states = detector.hidden_states(waveform)
     computations: dict[str, Callable[[], object]] = {
         "front-end": partial(detector.hidden_states, waveform),
-        "back-end": partial(_run_backend, detector, states),
+        "back-end": lambda: detector.logits(detector.features(states)),
     }
     seconds = size * num_samples / SAMPLE_RATE
     stages = []
@@ -157,10 +157,6 @@ def _median_seconds_in_turns(stages: Sequence[TimedStage], rounds: int, device: 
                     times.append(time.perf_counter() - start)
                 display.update()
     return [statistics.median(times) for times in durations]
-
-
-def _run_backend(detector: Detector, states: list[Tensor]) -> Tensor:
-    return detector.logits(detector.features(states))
 
 
 def _wait_for_scores(batch_results: Iterable[BatchResult]) -> None:

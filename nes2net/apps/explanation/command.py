@@ -85,7 +85,6 @@ def explain(
                     start=start,
                     duration=duration,
                     progress=partial(_show_progress, display),
-                    show_coarse=partial(_show_coarse, display),
                     how=method,
                 )
         # If a file cannot be explained, the other files are still explained.
@@ -125,10 +124,6 @@ def explain(
 def _show_progress(display: ProgressDisplay[None], count: int, total: int) -> None:
     display.total = total
     display.update(count)
-
-
-def _show_coarse(display: ProgressDisplay[None], coarse: Relevance) -> None:
-    display.facts = [f"{ends} {value:+.4f} so far" for ends, value in _strongest_parts(coarse)]
 
 
 def _explanation_lines(path: Path, explanation: Explanation) -> list[str]:

@@ -90,7 +90,6 @@ def explain(
     start: float = 0.0,
     duration: float | None = None,
     progress: Callable[[int, int], object] = lambda *_: None,
-    show_coarse: Callable[[Relevance], object] = lambda _: None,
 ) -> Explanation:
     """Explain the score of a recording, or of the part that begins at ``start`` and lasts ``duration``.
 
@@ -100,9 +99,7 @@ def explain(
         audio, sample_rate, num_samples: as for :meth:`nes2net.Detector.score`, but from ``start``.
         start: seconds.
         duration: seconds; None for all samples from ``start`` on.
-        progress: called after each batch with its size, and the total number of versions to score,
-            which may fall after the coarse pass of occlusion.
-        show_coarse: called after this pass with the relevance so far.
+        progress: called after each batch with its size, and the total number of versions to score.
 
     Raises:
         InputError: for the reasons in :meth:`nes2net.Detector.score`; if the part is empty or
@@ -127,16 +124,10 @@ def explain(
         num_versions = 1
     total = 1 + num_versions + 2 * (1 + how.draws)  # one check removes time bins, the other removes cells
     subject.progress = lambda count: progress(count, total)
-
-    def after_coarse_pass(coarse: Relevance, num_skipped: int) -> None:
-        nonlocal total
-        total -= num_skipped
-        show_coarse(replace(coarse, times=coarse.times + start))
-
     score = subject.score()
     difference = None
     if method == "occlusion":
-        relevance = occlude(subject, grid, score, after_coarse_pass)
+        relevance = occlude(subject, grid, score)
     else:
         relevance, difference = attribute(subject, grid, method, how.steps)
     return Explanation(

@@ -7,9 +7,6 @@ of cells. Small blocks are removed only where a large block was relevant.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -25,12 +22,7 @@ _MAX_BLOCKS = 128
 _LARGER = 2
 
 
-def occlude(
-    subject: Subject,
-    grid: Removable,
-    score: float,
-    after_coarse_pass: Callable[[Relevance, int], object],
-) -> Relevance:
+def occlude(subject: Subject, grid: Removable, score: float) -> Relevance:
     """Compute the relevance of each time bin, band and cell of ``grid`` by removing parts, one at a time.
 
     A part's relevance is ``score``, of the whole recording, minus the score without the part. The
@@ -38,10 +30,6 @@ def occlude(
     large blocks with at least a quarter of the largest relevance are removed. A time bin has the
     mean over the windows that cover it, a cell the relevance of its small block. A small block that
     was not removed has an equal share of its large block's relevance.
-
-    Args:
-        after_coarse_pass: called with the relevance so far, and the number of small blocks that
-            need not be removed.
     """
     windows, bands, large_blocks, blocks = _masks_to_remove(grid)  # K×F×T each
     windows_cover = windows[:, 0].astype(float)  # windows × T: 1 if the window covers the time bin
@@ -53,11 +41,11 @@ def occlude(
     cells = np.tensordot(subject.changes(grid, large_blocks, score) / num_small, large_blocks.astype(float), 1)
     sizes = np.abs(cells)
     is_relevant = (blocks & (sizes >= MIN_SHARE * sizes.max())).any((1, 2))  # (K,)
-    coarse = Relevance(grid.times, grid.bands, over_time, over_bands, cells, additive=False)
-    after_coarse_pass(coarse, int((~is_relevant).sum()))
     relevant_blocks = blocks[is_relevant]
+    subject.progress(len(blocks) - len(relevant_blocks))  # skipped blocks count as scored
     refined = np.tensordot(subject.changes(grid, relevant_blocks, score), relevant_blocks.astype(float), 1)
-    return replace(coarse, cells=np.where(relevant_blocks.any(0), refined, cells))
+    cells = np.where(relevant_blocks.any(0), refined, cells)
+    return Relevance(grid.times, grid.bands, over_time, over_bands, cells, additive=False)
 
 
 def most_occlusions(grid: Removable) -> int:

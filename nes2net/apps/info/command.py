@@ -16,9 +16,9 @@ def info(model: Annotated[str | None, Flag("NAME")] = None, key: str | None = No
         nes2net info wav2vec2_Nes2Net_X
 
     Args:
-        model: name of a recipe, model, part, loss, task, corpus, condition, command or published result; or a file or
-            folder; or a kind, such as corpora, to list its names; or recipe, for the keys of a recipe; or published,
-            for the tables of published results
+        model: name of a recipe, model, part, loss, task, corpus, condition or published result; or a file or folder;
+            or a kind, such as corpora, to list its names; or recipe, for the keys of a recipe; or published, for the
+            tables of published results
         key: after the name recipe: a key or section of a recipe, e.g. train.lr
         json_: print the description as JSON
     """
@@ -71,9 +71,6 @@ def info(model: Annotated[str | None, Flag("NAME")] = None, key: str | None = No
             described = [file_sheet(model)]
         else:
             described = sheets(model)
-            if exists(model):
-                also = f"a file or folder of this name is here: nes2net info ./{model}"
-                described[0].facts = {**described[0].facts, "also": also}
         if json_:
             data = [sheet.to_dict() for sheet in described]
             print(as_json(data[0] if len(data) == 1 else data))

@@ -122,20 +122,8 @@ def _costs(
         notes.append(f"{extent}; it needs at least {pluralise(module.min_frames, 'frame')}")
         if module.resolutions:
             notes.append(f"it scores segments too; their lengths in frames: {', '.join(map(str, module.resolutions))}")
-        notes += [*_frozen_note(module), f"layers: {', '.join(_layer_descriptions(module))}"]
+        notes += _frozen_note(module)
     return Costs(role, module, flops / 2 / seconds, notes)
-
-
-def _layer_descriptions(backend: Backend) -> list[str]:
-    layers = []
-    for name, child in backend.named_children():
-        kind = type(child).__name__
-        if isinstance(child, nn.ModuleList):
-            kind = f"{len(child)} × {type(child[0]).__name__}"
-        if num_trained := _num_trained(child):
-            kind += f", {num_trained:,}"
-        layers.append(f"{name} ({kind})")
-    return layers
 
 
 def _frozen_note(module: nn.Module) -> list[str]:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from pathlib import Path
 from shlex import quote
-from typing import Any
 
 import numpy as np
-import torch
 
 from nes2net.apps.info.costs import cost_rows, costs_of_config
 from nes2net.apps.info.identify import Identity, identify
@@ -24,7 +22,6 @@ from nes2net.apps.info.names import (
 )
 from nes2net.apps.info.results import lines_about
 from nes2net.data.registry import corpora
-from nes2net.detector import Detector
 from nes2net.lib.errors import InputError, pluralise
 from nes2net.lib.output.sheet import Facts, Sheet, Tables, format_value
 from nes2net.lib.parts.options import name_and_options
@@ -42,7 +39,7 @@ from nes2net.training.recipes.recipe import Recipe, recipe_from_dict
 from nes2net.training.resume_file import RESUME_FILE
 from nes2net.training.selection import HISTORY_FILE, RECIPE_FILE, Row, read_history, saved_epochs
 
-_OTHER_FILE = "info reads checkpoints, folders, scores, records, calibrations, recipes and histories"
+_OTHER_FILE = "info reads checkpoints, folders, scores, calibrations and recipes"
 _RECIPE_KEYS = "keys of the recipe that differ from the defaults"
 # Name of a value in a history → its heading in tables.
 _HEADINGS = {
@@ -74,21 +71,8 @@ def file_sheet(path: str | Path) -> Sheet:
             return _run_sheet(path)
     elif path.suffix in (".yaml", ".yml"):
         return recipe_sheet(path)
-    # Describe a calibration, the history of a run, or the record of a score file.
     elif path.suffix == ".json":
-        with suppress(InputError):  # the file is not a calibration
-            return _calibration_sheet(path)
-        with suppress(InputError):
-            rows = _epoch_rows(read_history(path), [file.name for file in path.parent.glob("epoch_*.pth")])
-            commands = [f"nes2net info {quote(str(path.parent))}"]
-            return Sheet(f"{path}: history of a training run", {"epochs": len(rows)}, "", {"epochs": rows}, commands)
-        with suppress(InputError):
-            scores = path.with_suffix("")
-            commands = [f"nes2net info {quote(str(scores))}"] if scores.is_file() else []
-            return Sheet(f"{path}: record of a score file", _record_facts(path), commands=commands)
-        raise InputError(
-            f"{path} is neither a calibration nor a history nor a record of scores: name another file; {_OTHER_FILE}"
-        )
+        return _calibration_sheet(path)
     # A text file is a score file; any other file holds weights.
     start = b""
     if path.suffix not in (".onnx", ".safetensors"):
@@ -121,7 +105,6 @@ def _detector_sheet(identity: Identity) -> Sheet:
         name, published_model = identity.provenance.published
         facts_of_model = published_facts(name)
         notes = [*notes, *published_model.notes]
-    published = _published_with_architecture(config) if identity.config else identity.models
     facts: Facts = {
         "model": _model_in_words(identity),
         **facts_of_model,
@@ -132,7 +115,7 @@ def _detector_sheet(identity: Identity) -> Sheet:
         **_training_facts(identity.provenance),
         "not rebuilt": ", ".join(identity.records),
         "notes": notes,
-        "published": lines_about(*published),
+        "published": lines_about(*identity.models),
     }
     costs: Sequence[Facts] = ()
     if config and not identity.misfit:
@@ -152,18 +135,6 @@ def _detector_sheet(identity: Identity) -> Sheet:
             f"nes2net predict --model {model} recording.wav",
         ]
     return Sheet(f"{path}: {identity.kind}", facts, tables=tables, commands=commands)
-
-
-def _published_with_architecture(config: Mapping[str, Any]) -> list[str]:
-    names = []
-    backend, _ = name_and_options(config, "backend", "")
-    for name, published_model in PUBLISHED.items():
-        if published_model.backend == backend:
-            with torch.device("meta"):
-                built = Detector.from_config(dict(published_model.config))
-            if built.config == config:
-                names.append(name)
-    return names
 
 
 def _model_in_words(identity: Identity) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-from argparse import SUPPRESS
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
@@ -17,7 +16,6 @@ from typing import NamedTuple
 from nes2net.apps.info.overview import COMMANDS, STORED_CARDS
 from nes2net.apps.info.part_options import PLURALS, all_option_rows, option_rows
 from nes2net.apps.info.results import figure_of, lines_about, result_sheet, rows_about
-from nes2net.apps.registry import commands
 from nes2net.data.augment.conditions import create_condition
 from nes2net.data.corpora.corpus import Counts
 from nes2net.data.corpora.layout import ListedCorpus
@@ -27,8 +25,6 @@ from nes2net.lib.output.sheet import Facts, Sheet, Tables, format_value
 from nes2net.lib.parts.docstrings import docstring_of
 from nes2net.lib.parts.options import PARTS, name_and_options
 from nes2net.lib.parts.registry import Registry
-from nes2net.lib.shell.command_line import OneLineParser
-from nes2net.lib.shell.commands import add_command
 from nes2net.metrics.eer import METHODS
 from nes2net.models.checkpoints.shelf import Shelf
 from nes2net.models.frontends.sizes import SIZES
@@ -92,7 +88,6 @@ def _all_kinds() -> list[_Kind]:
         _kind_of_registry(judgements, judgement_sheet),
         _Kind("corpus", corpora.names(), _corpus_line, corpus_sheet),
         _Kind("condition", effects.names(), _condition_line, condition_sheet),
-        _kind_of_registry(commands, command_sheet),
         _Kind("published result", list(figures), figures.__getitem__, result_sheet),
     ]
 
@@ -126,14 +121,9 @@ def sheets(name: str) -> list[Sheet]:
     if not sheets:
         hint = did_you_mean(name, all_names, "nes2net info")
         raise InputError(f"'{name}' is neither a file or folder nor a name that nes2net knows{hint}")
-    similar_names = [word for word in all_names if word.lower() == name.lower() and word != name]
-    remarks = {}
-    if similar_names:
-        remarks["not to be confused with"] = f"{similar_names[0]}, which differs in its capital letters"
     if len(sheets) > 1:
-        remarks["note"] = f"{len(sheets)} things are called {name}; each is described here"
-    for sheet in sheets:
-        sheet.facts = {**sheet.facts, **remarks}
+        for sheet in sheets:
+            sheet.facts = {**sheet.facts, "note": f"{len(sheets)} things are called {name}; each is described here"}
     return sheets
 
 
@@ -253,18 +243,6 @@ def judgement_sheet(registry: Registry, name: str) -> Sheet:
     facts = {"what": _docstring_title(registry, name)}
     commands = [f"nes2net score CORPUS FOLDER --model CKPT --judgement {name} --out FILE"]
     return Sheet(f"{name}: judgement", facts, tables={"options": option_rows(registry, name)}, commands=commands)
-
-
-def command_sheet(registry: Registry, name: str) -> Sheet:
-    parser = add_command(OneLineParser().add_subparsers(), registry.get(name), name)
-    rows = []
-    for action in parser._actions:
-        if action.help != SUPPRESS:
-            option = ", ".join(action.option_strings) or action.dest
-            values = ", ".join(map(str, action.choices or ())) or action.metavar or ""
-            rows.append({"option": option, "takes": values, "meaning": (action.help or "") % vars(action)})
-    tables = {"arguments and flags": rows}
-    return Sheet(f"{name}: command", {"what": _docstring_title(registry, name)}, "", tables, [f"nes2net {name} --help"])
 
 
 def condition_sheet(name: str) -> Sheet:

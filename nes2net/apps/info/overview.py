@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from nes2net.apps.registry import commands
 from nes2net.data.registry import corpora, effects
 from nes2net.lib.output.sheet import Sheet
 from nes2net.models.registry import aggregations, backends, frontends, heads
@@ -31,7 +30,7 @@ def stored_overview(kind: str | None = None) -> Sheet | None:
 
     None if there is no such kind, or if the list lacks names that installed packages add.
     """
-    registries = (frontends, aggregations, backends, heads, losses, tasks, judgements, corpora, effects, commands)
+    registries = (frontends, aggregations, backends, heads, losses, tasks, judgements, corpora, effects)
     if any(registry.names() != registry.names(installed=False) for registry in registries):
         return None
     tables = json.loads(STORED.read_text(encoding="utf-8"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from typing import Protocol, TypeVar
 
@@ -16,7 +17,6 @@ from nes2net.data.audio.waveform import (
     check_samples,
     mean_of_channels,
     pre_emphasised,
-    resampled_length,
 )
 from nes2net.lib.errors import InputError
 
@@ -133,7 +133,8 @@ class BlocksAt16k:
         blocks = []
         if self._resampler is not None:
             # soxr now returns the last samples. If soxr returns fewer samples than expected, zeros are appended.
-            missing = resampled_length(self._num_read, self._rate) - self._num_returned
+            num_resampled = math.ceil(self._num_read * (SAMPLE_RATE / self._rate))  # librosa's floating-point formula
+            missing = num_resampled - self._num_returned
             tail = self._resampler.resample_chunk(np.zeros(0, np.float32), last=True)[:missing]
             if missing > 0:
                 blocks.append(np.pad(tail, (0, missing - len(tail))))

@@ -216,9 +216,6 @@ class Listener:
         self._measure_frames(block)
         if not self._has_speech:
             self._speech.push(block)
-            self._search_speech()
-
-    def _search_speech(self) -> None:
         while not self._has_speech and self._speech.end >= self._piece_start + _PIECE:
             self._has_speech = self._speech.share(self._piece_start, self._piece_start + _PIECE) > 0
             self._piece_start += _PIECE

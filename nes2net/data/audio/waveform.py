@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -61,11 +60,6 @@ def check_rate(sample_rate: float, subject: str) -> None:
             f"has a stated sampling rate of {sample_rate:g} Hz; expected {_RATES[0]:,} to {_RATES[1]:,} Hz: correct the rate",
             subject=subject,
         )
-
-
-def resampled_length(num_samples: int, sample_rate: float) -> int:
-    """Count the samples at 16 kHz, by librosa's floating-point formula."""
-    return math.ceil(num_samples * (SAMPLE_RATE / sample_rate))
 
 
 def check_samples(samples: np.ndarray, sample_rate: float, subject: str, start: float = 0.0) -> None:

@@ -24,7 +24,7 @@ from nes2net.data.corpora.id_tables import (
     first_line,
     label_of,
 )
-from nes2net.data.corpora.list_forms import find_list, is_list, list_stem, open_list
+from nes2net.data.corpora.list_forms import find_list, is_list, open_list
 from nes2net.data.corpora.listed_parts import TIMES, find_columns, read_part
 from nes2net.data.corpora.protocol import WHOLE
 from nes2net.data.corpora.segments import Uncovered, any_spoof, check_labels, covering_segments, labels_of
@@ -67,8 +67,8 @@ def _paths_of_splits(folder: Path) -> dict[str, Path]:
     folders: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
         if is_list(path) and not path.is_dir():
-            _add(lists, _split_of(list_stem(path)), path)
-        elif _split_of(path.name) and _holds_trials(path):
+            _add(lists, _split_of(path.name.lower().partition(".")[0]), path)
+        elif _split_of(path.name) and path.is_dir() and (find_list(path) is not None or _class_folders(path)):
             _add(folders, _split_of(path.name), path)
     paths = folders | lists
     return {split: paths[split] for split in SPLITS if split in paths}
@@ -79,10 +79,6 @@ def _add(paths: dict[str, Path], meaning: str | None, path: Path) -> None:
         raise InputError(
             f"{path.parent}: both {paths[meaning].name} and {path.name} stand for {meaning}; rename or remove one"
         )
-
-
-def _holds_trials(path: Path) -> bool:
-    return path.is_dir() and (find_list(path) is not None or bool(_class_folders(path)))
 
 
 def _class_folders(folder: Path) -> dict[str, Path]:

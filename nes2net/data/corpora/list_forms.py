@@ -40,10 +40,6 @@ def is_list(path: Path) -> bool:
     return path.name == KALDI or path.name.lower().endswith(_SUFFIXES)
 
 
-def list_stem(path: Path) -> str:
-    return path.name.lower().partition(".")[0]
-
-
 def find_list(folder: Path) -> Path | None:
     """Find the list with a usual name, or the only one."""
     lists = sorted(path for path in folder.iterdir() if is_list(path))

@@ -5,9 +5,7 @@ from __future__ import annotations
 import re
 import sys
 import textwrap
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Iterable, Sequence
 from typing import TextIO
 from unicodedata import category
 
@@ -132,34 +130,10 @@ def printable(text: object) -> str:
     return str(text).translate(_ESCAPES).encode("utf-8", "backslashreplace").decode()
 
 
-_deferred_lines: ContextVar[list[tuple[str, TextIO]] | None] = ContextVar("deferred_lines", default=None)
-
-
 def say_written(path: object, *, beside_data: bool = False) -> None:
-    """Print that ``path`` was written, at once or at the end of :func:`defer_written_lines`.
-
-    With ``beside_data`` on standard output, print on standard error.
+    """Print that ``path`` was written; with ``beside_data`` on standard output, print on standard error.
 
     >>> say_written("scores.txt")
     wrote scores.txt
     """
-    line = f"wrote {path}"
-    stream = sys.stderr if beside_data else sys.stdout
-    lines = _deferred_lines.get()
-    if lines is None:
-        say(line, file=stream)
-    else:
-        lines.append((line, stream))
-
-
-@contextmanager
-def defer_written_lines() -> Iterator[None]:
-    """Hold back the lines of :func:`say_written` until this context ends, for example after a table."""
-    lines: list[tuple[str, TextIO]] = []
-    token = _deferred_lines.set(lines)
-    try:
-        yield
-    finally:
-        _deferred_lines.reset(token)
-        for line, stream in lines:
-            say(line, file=stream)
+    say(f"wrote {path}", file=sys.stderr if beside_data else sys.stdout)

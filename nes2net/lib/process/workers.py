@@ -134,7 +134,9 @@ class Loader(DataLoader[Any]):
             self._check_workers()
             try:
                 if not self.worker_processes:
-                    _check_locks(self.num_workers)
+                    # With full shared memory, this raises OSError; PyTorch would also print a traceback. A queue has
+                    # three locks, and PyTorch makes one for each worker, besides some others.
+                    _ = [torch.multiprocessing.Lock() for _ in range(3 * self.num_workers + 8)]
                 batches = super().__iter__()
             except (OSError, RuntimeError) as error:
                 raise self._too_many_workers("the workers cannot be started", first_line(error)) from None
@@ -231,12 +233,6 @@ class Loader(DataLoader[Any]):
         except OSError:  # another system
             return fewer
         return f"{fewer}, or enlarge {_SHARED_MEMORY} (now {size}; docker run --shm-size=8g)"
-
-
-def _check_locks(num_workers: int) -> None:
-    """Raise :class:`OSError` if shared memory is too full; PyTorch would also print a traceback."""
-    # A queue has three locks, and PyTorch makes one for each worker, besides some others.
-    _ = [torch.multiprocessing.Lock() for _ in range(3 * num_workers + 8)]
 
 
 @contextmanager

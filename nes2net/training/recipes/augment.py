@@ -12,7 +12,7 @@ from pydantic import (
 
 from nes2net.lib.errors import refuse
 from nes2net.lib.parts.conditions import NotWith, UsedWith
-from nes2net.training.recipes.section import AlsoCalled, Probability, Section, Source, Speed, Text
+from nes2net.training.recipes.section import Probability, Section, Source, Speed, Text
 
 
 class AugmentConfig(Section):
@@ -23,9 +23,7 @@ class AugmentConfig(Section):
 
     prefix = "augment."
 
-    algo: Annotated[
-        int, Strict(), Field(ge=0, le=11), AlsoCalled("rawboost"), Source("main.py --algo; arXiv 2111.04433")
-    ] = 0
+    algo: Annotated[int, Strict(), Field(ge=0, le=11), Source("main.py --algo; arXiv 2111.04433")] = 0
     """Algorithm of RawBoost: 0 none, 1 convolutive noise, 2 impulsive noise, 3 stationary noise; 4
     to 11 combine these kinds of noise."""
     parameters: Annotated[dict[str, Any], UsedWith("algo"), Source("main.py: N_f, nBands, …; arXiv 2111.04433")] = {}

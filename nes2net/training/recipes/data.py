@@ -21,7 +21,6 @@ from nes2net.lib.web.remote import CACHE_BYTES
 from nes2net.training.recipes.section import (
     AboveZero,
     Alias,
-    AlsoCalled,
     Count,
     Natural,
     Section,
@@ -110,7 +109,7 @@ class DataConfig(Section):
 
     corpus: Annotated[Text, Source("arXiv 2504.05657")] = "asvspoof2019_la"
     """Corpus for training and validation, by its name in `nes2net data check`."""
-    root: Annotated[Text | None, AlsoCalled("data_dir", "dataset_path"), Source("main.py --database_path")] = None
+    root: Annotated[Text | None, Source("main.py --database_path")] = None
     """Folder of the corpus."""
     protocols: Annotated[Text | None, Source("main.py --protocols_path")] = None
     """Folder of the protocols; if not given, `data.root` is searched."""
@@ -158,7 +157,6 @@ class DataConfig(Section):
     (`test`)."""
     num_samples: Annotated[
         Annotated[Count, Field(le=MAX_CROP_SAMPLES)] | None,
-        AlsoCalled("max_length", "segment_length"),
         Source("main.py: 4.04 s; CtrSVDD program: 64000"),
     ] = ASVSPOOF_SAMPLES
     """Number of samples of a training utterance, at 16 kHz. A shorter utterance is repeated. With

@@ -16,7 +16,7 @@ from nes2net.lib.errors import InputError, refuse, short_repr
 from nes2net.lib.parts.options import Options, Takes, check_model
 from nes2net.training.recipes.augment import AugmentConfig
 from nes2net.training.recipes.data import CorpusConfig, DataConfig
-from nes2net.training.recipes.section import AlsoCalled, FolderPart, Section, Source, Text
+from nes2net.training.recipes.section import FolderPart, Section, Source, Text
 from nes2net.training.recipes.segments import LABEL_SAMPLES, SegmentsConfig
 from nes2net.training.recipes.train import TrainConfig
 from nes2net.training.recipes.validation import ValidationConfig
@@ -47,9 +47,7 @@ class Recipe(Section):
         DEFAULT_MODEL
     )
     """`frontend`, `aggregation` and `backend`, each a name or a mapping of `name` and options."""
-    ssl_checkpoint: Annotated[
-        Text | None, AlsoCalled("pretrained", "pretrained_model"), Source("main.py: xlsr2_300m.pt")
-    ] = None
+    ssl_checkpoint: Annotated[Text | None, Source("main.py: xlsr2_300m.pt")] = None
     """File with the pre-trained weights of the front-end, or the name of a published file, such as
     `xlsr_300m`, which is fetched once; null starts from random weights."""
     data: DataConfig = Field(default_factory=DataConfig)
@@ -61,11 +59,11 @@ class Recipe(Section):
     """First part of the run folder's name."""
     comment: Annotated[FolderPart | None, Source("main.py --comment")] = None
     """Last part of the run folder's name."""
-    output: Annotated[Text, AlsoCalled("output_dir", "out", "save_dir"), Source("main.py")] = "models"
+    output: Annotated[Text, Source("main.py")] = "models"
     """Folder in which the run folder is made."""
     logs: Annotated[Text, Source("main.py")] = "logs"
     """Folder of the TensorBoard logs."""
-    tracker: Annotated[Literal["wandb", "mlflow"] | None, AlsoCalled("logger", "report_to")] = None
+    tracker: Literal["wandb", "mlflow"] | None = None
     """Program that logs the values of each epoch, in addition to TensorBoard: Weights & Biases
     (`wandb`) or MLflow (`mlflow`). The environment variables of this program apply, such as
     `WANDB_MODE` and `MLFLOW_TRACKING_URI`."""

@@ -96,13 +96,6 @@ class Source:
         return {**handler(core), "source": self.text}
 
 
-class AlsoCalled:
-    """The names of a key in other programs, by which an error message suggests it."""
-
-    def __init__(self, *names: str) -> None:
-        self.names = names
-
-
 class Section(BaseModel):
     """A group of keys of a recipe.
 
@@ -186,8 +179,8 @@ def _comparable(value: Any) -> Any:
 def suggest_key(name: str) -> str:
     """Suggest a key for the unknown key ``name``, as the end of a message; empty if none is similar.
 
-    Keys, their names in other programs, and flags in their sources are compared with the last part
-    of ``name``; keys of its section are preferred.
+    Keys, the beginnings of their docstrings ("Learning rate"), and flags in their sources are
+    compared with the last part of ``name``; keys of its section are preferred.
     """
     section, _, last = name.rpartition(".")
     # Word → key; if several keys have a word, the first stays, so the name's own section comes
@@ -195,8 +188,9 @@ def suggest_key(name: str) -> str:
     words: dict[str, str] = {}
     for kind in sorted(Section.__subclasses__(), key=lambda kind: kind.prefix.removesuffix(".") != section):
         for key, field in kind.model_fields.items():
-            facts = (fact for fact in field.metadata if isinstance(fact, (AlsoCalled, Source)))
-            for word in (key, *chain.from_iterable(fact.names for fact in facts)):
+            facts = (fact for fact in field.metadata if isinstance(fact, Source))
+            title = re.sub(r"[^\w ].*", "", field.description or "").lower().replace(" ", "_")
+            for word in (key, title, *chain.from_iterable(fact.names for fact in facts)):
                 words.setdefault(word, f"{kind.prefix}{key}")
     section_words = [word for word, key in words.items() if key.rpartition(".")[0] == section]
     close = [last] if last in words else difflib.get_close_matches(last, section_words, n=1)

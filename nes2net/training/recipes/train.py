@@ -14,7 +14,6 @@ from nes2net.lib.parts.conditions import NotWith, UsedWith
 from nes2net.lib.parts.options import Takes
 from nes2net.training.recipes.section import (
     AboveZero,
-    AlsoCalled,
     BelowOne,
     Count,
     Decay,
@@ -51,7 +50,7 @@ class TrainConfig(Section):
     """Drop the last batch of an epoch if it is incomplete. If false, the last step has fewer
     utterances; one utterance alone is refused by a back-end that normalises one vector of each
     utterance over the batch."""
-    accumulate: Annotated[Count, AlsoCalled("gradient_accumulation_steps", "accumulate_grad_batches")] = 1
+    accumulate: Count = 1
     """Number of parts into which a batch is cut to save memory. The parts go through the network
     one after the other. The loss is computed over the whole batch, but batch statistics are
     computed over each part alone."""
@@ -72,9 +71,7 @@ class TrainConfig(Section):
     ] = 1e6
     """C of the logistic regression, the weight of the loss against the L2 term ½|w|²; a larger C
     regularises less. The embeddings are first scaled to unit variance in each dimension."""
-    lr: Annotated[AboveZero, AlsoCalled("learning_rate"), Source("main.py --lr; 2.5e-7 in the published command")] = (
-        2.5e-7
-    )
+    lr: Annotated[AboveZero, Source("main.py --lr; 2.5e-7 in the published command")] = 2.5e-7
     """Learning rate; with a schedule, the highest learning rate."""
     weight_decay: Annotated[NotNegative, Source("main.py --weight_decay")] = 1e-4
     """Weight decay, as `train.optimizer` applies it."""
@@ -126,7 +123,6 @@ class TrainConfig(Section):
     max_grad_norm: Annotated[
         AboveZero | None,
         _OF_STEPS,
-        AlsoCalled("gradient_clip_val", "clip_grad_norm", "grad_clip"),
     ] = None
     """Largest L2 norm of the gradient; a longer gradient is scaled to this norm. null sets no limit."""
     task: Annotated[Text | dict[str, object] | None, Source("toolkit; distillation: arXiv 2309.08285")] = None
@@ -142,10 +138,7 @@ class TrainConfig(Section):
     `{name: cross_entropy, class_weights: [0.5, 0.5]}`. `nes2net info NAME` shows the requirements
     and the options of a loss. A loss of embeddings replaces the last layer of the back-end by the
     head that the loss needs."""
-    precision: Annotated[
-        Precision,
-        AlsoCalled("amp", "mixed_precision", "fp16", "bf16"),
-    ] = "fp32"
+    precision: Precision = "fp32"
     """Precision of the forward pass; weights and optimiser stay in float32. `tf32` rounds the
     inputs of products and convolutions to 10 bits (TF32). `tf32` and `fp16` need CUDA; on a GPU,
     `bf16` needs compute capability 8.0."""

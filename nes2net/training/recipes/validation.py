@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from nes2net.lib.parts.conditions import NotWith, UsedWith
-from nes2net.training.recipes.section import AlsoCalled, Count, Flag, Section, Source, Text
+from nes2net.training.recipes.section import Count, Flag, Section, Source, Text
 from nes2net.training.recipes.train import Precision
 
 Ties = Literal["first", "last"]
@@ -49,15 +49,13 @@ class ValidationConfig(Section):
     """With `data.corpora`, how the measure `validation.select_on` is computed: over the trials of
     all development corpora together (`pooled`), as the mean of the values of all corpora (`mean`),
     or as the highest value of a corpus (`worst`)."""
-    patience: Annotated[
-        Count | None, AlsoCalled("early_stopping", "early_stopping_patience"), Source("ASVspoof 5 program: 5")
-    ] = None
+    patience: Annotated[Count | None, Source("ASVspoof 5 program: 5")] = None
     """Training stops after this many validations without an improvement; null never stops early.
     With `train_loss`, epochs are counted instead of validations."""
     precision: Precision | None = None
     """Precision of the forward pass on the development set, with the values of `train.precision`; null
     takes `train.precision`."""
-    batch_size: Annotated[Count | None, AlsoCalled("eval_batch_size", "per_device_eval_batch_size")] = None
+    batch_size: Count | None = None
     """Number of utterances that are computed at once, a multiple of `train.batch_size`; null takes
     `train.batch_size`. The loss is still averaged over groups of `train.batch_size` utterances, as
     published. Whole utterances are computed one at a time."""
