@@ -14,6 +14,7 @@ from nes2net.lib.output.pictures import (
     Axes,
     Figure,
     FigureCanvasAgg,
+    LogLocator,
     MaxNLocator,
 )
 from nes2net.lib.output.terminal import say
@@ -103,6 +104,13 @@ def _plot_losses(axis: Axes, history: Sequence[Row]) -> None:
     losses = losses[np.isfinite(losses)]
     if len(losses) and losses.min() > 0:
         axis.set_yscale("log")
+        # If all losses are within a factor of 10, an axis that labels powers of ten only would have at most one label.
+        if losses.max() > 10 * losses.min():
+            axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        else:
+            axis.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
+        axis.yaxis.set_major_formatter("{x:g}")
+        axis.minorticks_off()
         axis.margins(y=0.15)  # make room for the marks below the curves
 
 

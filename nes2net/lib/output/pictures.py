@@ -35,5 +35,6 @@ from matplotlib.font_manager import get_font as get_font  # noqa: E402
 from matplotlib.patches import Rectangle as Rectangle  # noqa: E402
 from matplotlib.ticker import AutoLocator as AutoLocator  # noqa: E402
 from matplotlib.ticker import FuncFormatter as FuncFormatter  # noqa: E402
+from matplotlib.ticker import LogLocator as LogLocator  # noqa: E402
 from matplotlib.ticker import MaxNLocator as MaxNLocator  # noqa: E402
 from matplotlib.ticker import MultipleLocator as MultipleLocator  # noqa: E402
