@@ -34,6 +34,9 @@ from nes2net.training.seeding import cuda_algorithms
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # PyTorch reads it at its first product on a GPU
 
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+#: Without a GPU, one system stands for all of those that skip.
+SYSTEMS = [*systems()][: None if torch.cuda.is_available() else 1]
+HALVES = [torch.bfloat16, torch.float16][: None if torch.cuda.is_available() else 1]
 
 NUM_SAMPLES = 8000  # 30 frames
 #: Of these the CPU computes what a GPU computes of all: each system alone is tested in its own room.
@@ -70,7 +73,7 @@ def read(path):
 
 
 @pytest.mark.parametrize(
-    ("device", "name"), [*(("cpu", n) for n in ON_CPU), *(pytest.param("cuda", n, marks=needs_cuda) for n in systems())]
+    ("device", "name"), [*(("cpu", n) for n in ON_CPU), *(pytest.param("cuda", n, marks=needs_cuda) for n in SYSTEMS)]
 )
 def test_logits_and_gradients_in_float32_are_near_those_of_float64_on_the_cpu(name, device):
     exact = build(name).eval()
@@ -89,8 +92,8 @@ def test_logits_and_gradients_in_float32_are_near_those_of_float64_on_the_cpu(na
 
 
 @needs_cuda  # on the CPU: test_every_backend.py
-@pytest.mark.parametrize("name", systems())
-@pytest.mark.parametrize("precision", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("name", SYSTEMS)
+@pytest.mark.parametrize("precision", HALVES)
 @pytest.mark.parametrize("how", ["weights", "autocast"])
 def test_at_least_20_of_24_scores_of_a_detector_in_half_precision_differ(name, precision, how):
     """All logits are finite."""
@@ -102,7 +105,7 @@ def test_at_least_20_of_24_scores_of_a_detector_in_half_precision_differ(name, p
 
 
 @needs_cuda  # on the CPU: test_spectrum.py
-@pytest.mark.parametrize("precision", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("precision", HALVES)
 @pytest.mark.parametrize("name", ["lps", "lfcc"])
 def test_autocast_does_not_change_spectra(name, precision):
     """Of a sine of full scale, and of near silence."""
@@ -177,7 +180,7 @@ def test_tf32_is_off_only_while_scoring(detector):
     ("device", "precision", "name"),
     [
         *(("cpu", "bf16", name) for name in ON_CPU),
-        *(pytest.param("cuda", p, name, marks=needs_cuda) for p in ("fp32", "bf16") for name in systems()),
+        *(pytest.param("cuda", p, name, marks=needs_cuda) for p in ("fp32", "bf16") for name in SYSTEMS),
     ],
 )  # on the CPU in fp32: test_every_backend.py
 def test_a_training_step_is_deterministic(name, device, precision):

@@ -1,6 +1,6 @@
 """The Detector: published names, files, scores."""
 
-from functools import cache, partial
+from functools import partial
 
 import numpy as np
 import pytest
@@ -10,6 +10,7 @@ from builders import input_error
 from builders.golden_backends import manifest
 from builders.small_parts import FRONTENDS as SMALL_FRONTENDS
 from builders.small_parts import frontend_families, small_options
+from builders.without_weights import published_detector
 from conftest import load_detector
 from torch.testing import assert_close
 
@@ -25,12 +26,6 @@ from nes2net.models.published_models import PUBLISHED_MODELS, PublishedModel
 @pytest.fixture
 def waveform():
     return (0.1 * np.random.default_rng(0).standard_normal(20000)).astype(np.float32)
-
-
-@cache
-def published_detector(name):
-    with torch.device("meta"):
-        return Detector.from_config(name)
 
 
 #: Published models whose golden heads have their names.
@@ -298,6 +293,7 @@ def test_with_the_utterance_rule_min_the_score_of_a_recording_is_that_of_its_low
         assert_close(frame_detector.scores(waveforms), frame_detector.segment_scores(waveforms)[16.0].amin(1))
 
 
+@pytest.mark.slow
 def test_a_compiled_detector_has_the_scores_of_segments_of_an_uncompiled_one(frame_detector, waveforms):
     with torch.inference_mode():
         expected = frame_detector.segment_scores(waveforms)
@@ -456,7 +452,10 @@ def deepfense_names(state_dict):
     return renamed(state_dict, "frontend.model.{}".format, rest)
 
 
-SMALL_WAV2VEC2 = {"name": "wav2vec2_small", "encoder_embed_dim": 64, "encoder_ffn_embed_dim": 64, "encoder_layers": 2}
+SMALL_WAV2VEC2 = {
+    **{"name": "wav2vec2_small", "encoder_embed_dim": 64, "encoder_ffn_embed_dim": 64, "encoder_layers": 2},
+    "conv_feature_layers": [[32, 10, 5], *[[32, 3, 2]] * 4, *[[32, 2, 2]] * 2],
+}
 WITHOUT_HEADS = {**SMALL_WAV2VEC2, "pretraining_heads": False}
 #: The last scale of the multi-resolution gMLP has a 32nd of these numbers, and gates of a quarter of that.
 WIDE = {**SMALL_WAV2VEC2, "encoder_embed_dim": 128}
@@ -496,17 +495,16 @@ def published(request):
     return config, detector, names(detector.state_dict())
 
 
-def test_a_detector_from_a_checkpoint_in_a_published_layout_gives_the_logits_of_the_original(published, tmp_path):
+def test_exactly_a_whole_checkpoint_in_a_published_layout_gives_a_detector_with_the_logits_of_the_original(
+    published, tmp_path
+):
+    """One with a tensor that its model lacks is refused."""
     config, detector, checkpoint = published
     torch.save(checkpoint, tmp_path / "published.ckpt")
     loaded = load_detector(tmp_path / "published.ckpt", config=config)
     with torch.inference_mode():
         waveform = torch.randn(1, 8000)
         assert torch.equal(loaded(waveform), detector(waveform))
-
-
-def test_a_checkpoint_in_a_published_layout_with_a_tensor_that_its_model_lacks_is_refused(published, tmp_path):
-    config, _, checkpoint = published
     tensors = checkpoint.get("state_dict", checkpoint.get("model_state", checkpoint))
     tensors["one.more"] = torch.zeros(1)
     torch.save(checkpoint, tmp_path / "published.ckpt")

@@ -92,10 +92,17 @@ def tree(path):
 
 
 @cache
+def nodes(path):
+    """The nodes of the kinds that are looked at here."""
+    kinds = (ast.Import, ast.ImportFrom, ast.Call, ast.Constant)
+    return [node for node in ast.walk(tree(path)) if isinstance(node, kinds)]
+
+
+@cache
 def imports(path):
     """Every import of a module, wherever it stands, with the dotted name it takes."""
     imported: list[tuple[ast.Import | ast.ImportFrom, str]] = []
-    for node in ast.walk(tree(path)):
+    for node in nodes(path):
         if isinstance(node, ast.Import):
             imported += [(node, alias.name) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -122,7 +129,7 @@ def own_imports(path):
 def own_names(path):
     """Line and name below the package of what a module names in a text, such as ``"nes2net.lib.storage.files:replacing"``."""
     names = []
-    for node in ast.walk(tree(path)):
+    for node in nodes(path):
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             match = re.match(r"nes2net\.(\w[\w.]*)", node.value)
             if match is not None and district(match[1]) in NUMBERS:
@@ -237,11 +244,14 @@ def test_modules_do_not_import_each_other_in_a_circle():
 
 def imports_inside(path):
     """The imports of a module that stand inside its functions."""
-    inside = set()
-    for function in ast.walk(tree(path)):
-        if isinstance(function, (ast.FunctionDef, ast.AsyncFunctionDef)):
-            inside |= {node for node in ast.walk(function) if isinstance(node, (ast.Import, ast.ImportFrom))}
-    return inside
+    outside = set()
+    waiting = [tree(path)]
+    while waiting:
+        node = waiting.pop()
+        outside.add(node)
+        if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            waiting += ast.iter_child_nodes(node)
+    return {node for node, _ in imports(path)} - outside
 
 
 def test_an_import_inside_a_function_has_a_comment_with_its_reason():
@@ -290,7 +300,7 @@ def is_write(call):
 def direct_writes(path):
     """The calls in a module that write a file other than ``temporary``, which `replacing` gives."""
     calls = []
-    for node in ast.walk(tree(path)):
+    for node in nodes(path):
         if isinstance(node, ast.Call) and is_write(node):
             names = {below.id for below in ast.walk(node) if isinstance(below, ast.Name)}
             if "temporary" not in names:

@@ -1,6 +1,7 @@
 """Compares back-ends with the published code; tests/golden/README.md has the tolerances."""
 
 from collections.abc import Callable
+from functools import lru_cache
 
 import numpy as np
 import pytest
@@ -19,8 +20,9 @@ def cases(name: str) -> list[tuple[dict, Tensor]]:
     return [(case, inputs[key]) for key, case in golden.read(name)["cases"].items() if key in inputs]
 
 
+@lru_cache(maxsize=2)
 def state_dict(name: str) -> dict[str, Tensor]:
-    """The weights of a file, those that are given as a formula included."""
+    """The weights of a file, those that are given as a formula included; callers share them."""
     file = golden.read(name)
     return {**file["state_dict"], **{key: hashed(**rule) for key, rule in file.get("state_formula", {}).items()}}
 

@@ -1,13 +1,13 @@
 """The contracts of parts: built-in parts keep them, and each planted fault of another package is one line that names it."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
-import torch
 from builders.command_fixtures import REPOSITORY, command, one_parser  # noqa: F401
 from builders.faulty_parts import PACKAGE, PARTS, install
 from builders.files import read_json
@@ -16,6 +16,7 @@ from builders.small_parts import AGGREGATIONS, BACKENDS, FRONTENDS, frontend_fam
 from builders.strangers import REGISTRIES
 
 from nes2net import Detector, create_aggregation, create_backend, create_frontend
+from nes2net.cli.main import main
 from nes2net.lib.parts.options import FrontendSizes, fit_options, options_of
 from nes2net.lib.parts.part_checks import check_part
 from nes2net.models import registry
@@ -41,28 +42,54 @@ def forget_packages(monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.delitem(vars(part_registry), attribute)
 
 
-@pytest.fixture
-def package(tmp_path, monkeypatch) -> Path:
-    """The current folder, with a small corpus; the package of planted faults is installed."""
-    monkeypatch.chdir(tmp_path)
-    site = tmp_path / "site"
+@pytest.fixture(scope="module")
+def package_and_corpus(tmp_path_factory) -> Path:
+    """A folder with the package of planted faults, a small corpus and a recipe."""
+    folder = tmp_path_factory.mktemp("contracts")
+    site = folder / "site"
     site.mkdir()
     install(site)
-    monkeypatch.syspath_prepend(str(site))
-    forget_packages(monkeypatch)
     rng = np.random.default_rng(0)
     for split in ("train", "dev", "eval"):
-        (tmp_path / "tones" / split).mkdir(parents=True)
+        (folder / "tones" / split).mkdir(parents=True)
         lines = []
         for number in range(8):
             label = ("genuine", "fake")[number % 2]
             samples = (0.1 + 0.1 * (number % 2)) * rng.standard_normal(8000).clip(-3, 3) / 3
-            soundfile.write(tmp_path / "tones" / split / f"{split}_{number}.wav", samples, 16000)
+            soundfile.write(folder / "tones" / split / f"{split}_{number}.wav", samples, 16000)
             lines.append(f"{split}_{number} {label}\n")
-        (tmp_path / "tones" / f"{split}.txt").write_text("".join(lines))
-    (tmp_path / "tones.yaml").write_text(RECIPE)
-    yield tmp_path
+        (folder / "tones" / f"{split}.txt").write_text("".join(lines))
+    (folder / "tones.yaml").write_text(RECIPE)
+    return folder
+
+
+@contextmanager
+def inside(folder: Path, made: Path) -> Iterator[pytest.MonkeyPatch]:
+    """The package that was ``made`` is installed, and its corpus is in the current folder."""
+    for name in ("tones", "tones.yaml"):
+        (folder / name).symlink_to(made / name)
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.chdir(folder)
+        monkeypatch.syspath_prepend(str(made / "site"))
+        forget_packages(monkeypatch)
+        yield monkeypatch
     sys.modules.pop("faulty_parts", None)
+
+
+@pytest.fixture
+def package(tmp_path, package_and_corpus) -> Path:
+    """The current folder, with a small corpus; the package of planted faults is installed."""
+    with inside(tmp_path, package_and_corpus):
+        yield tmp_path
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory, package_and_corpus) -> Path:
+    """A checkpoint of a detector whose parts are of another package."""
+    folder = tmp_path_factory.mktemp("trained")
+    with inside(folder, package_and_corpus):
+        assert main(f"{TRAIN} train.task=good_task augment.conditions=[good_effect] output=run".split()) == 0
+    return next(folder.glob("run/*/epoch_1.pth"))
 
 
 TRAIN = "train tones.yaml "
@@ -137,9 +164,8 @@ def test_data_check_reports_labels_of_a_corpus_that_are_neither_bona_fide_nor_sp
 
 
 @pytest.mark.parametrize("name", [name for name in FAULTS if name != "other_labels"])
-def test_a_faulty_part_is_refused_by_one_error_that_names_part_package_and_fault(package, command, name):  # noqa: F811
-    torch.manual_seed(0)
-    Detector.from_config({"frontend": "good_frontend", "backend": "good_backend"}).save("good.pth")
+def test_a_faulty_part_is_refused_by_one_error_that_names_part_package_and_fault(package, checkpoint, command, name):  # noqa: F811
+    Path("good.pth").symlink_to(checkpoint)
     status, _, error = command(words_of(name))
     assert status == 2
     (message,) = [line for line in error.splitlines() if line.startswith("nes2net: error: ")]
@@ -203,14 +229,11 @@ def test_the_check_of_a_part_with_too_many_parameters_is_skipped_with_a_notice(c
     assert "part 'test' is too large to be checked before it is used" in capsys.readouterr().err
 
 
-@pytest.fixture
-def checkpoint(package, command) -> Path:  # noqa: F811
-    """A checkpoint of a detector whose parts are of another package."""
-    assert command(f"{TRAIN} train.task=good_task augment.conditions=[good_effect] output=run")[0] == 0
-    return next(package.glob("run/*/epoch_1.pth"))
-
-
-def test_a_record_of_scores_names_the_packages_of_the_front_end_the_back_end_and_the_judgement(checkpoint, command):  # noqa: F811
+def test_a_record_of_scores_names_the_packages_of_the_front_end_the_back_end_and_the_judgement(
+    package,
+    checkpoint,
+    command,  # noqa: F811
+):
     assert command(f"score good_corpus tones --model {checkpoint} --out rows.tsv --judgement good_rows")[0] == 0
     record = read_json(Path("rows.tsv.json"))
     assert record["packages"] == dict.fromkeys(
@@ -238,8 +261,14 @@ def test_the_model_card_names_the_packages_of_the_parts_of_a_detector(checkpoint
         assert f"The {part_name} is part of the package {PACKAGE}: install this package, too." in card
 
 
-def test_a_checkpoint_is_refused_if_the_package_of_its_parts_is_missing(package, checkpoint, command, monkeypatch):  # noqa: F811
-    monkeypatch.setattr(sys, "path", [folder for folder in sys.path if folder != str(package / "site")])
+def test_a_checkpoint_is_refused_if_the_package_of_its_parts_is_missing(
+    package,
+    package_and_corpus,
+    checkpoint,
+    command,  # noqa: F811
+    monkeypatch,
+):
+    monkeypatch.setattr(sys, "path", [folder for folder in sys.path if folder != str(package_and_corpus / "site")])
     forget_packages(monkeypatch)
     needed = ", which no installed package provides; it was part of faulty-parts 1.2: pip install faulty-parts"
     status, _, error = command(f"predict tones/eval/eval_0.wav --model {checkpoint}")

@@ -21,10 +21,10 @@ from nes2net.training.averaging import average_files
 
 @pytest.fixture
 def random_aasist(tmp_path, monkeypatch):
-    """Random weights of AASIST's architecture, as the published code would save them."""
+    """Random weights of AASIST-L's architecture, as the published code would save them."""
     monkeypatch.chdir(tmp_path)
     torch.manual_seed(0)
-    torch.save(create_backend("raw_aasist").state_dict(), "other.pth")
+    torch.save(create_backend("raw_aasist_l").state_dict(), "other.pth")
     soundfile.write("a.wav", 0.1 * np.random.default_rng(0).standard_normal(16000), 16000)
     return tmp_path / "other.pth"
 
@@ -36,9 +36,9 @@ def said(capsys, *words):
 
 
 def make_known(monkeypatch, path):
-    """Let ``path`` be the published file of AASIST."""
-    file = PublishedFile("https://example.org/AASIST.pth", path.stat().st_size, sha256_of(path))
-    monkeypatch.setitem(PUBLISHED, "AASIST", replace(PUBLISHED["AASIST"], file=file))
+    """Let ``path`` be the published file of AASIST-L."""
+    file = PublishedFile("https://example.org/AASIST-L.pth", path.stat().st_size, sha256_of(path))
+    monkeypatch.setitem(PUBLISHED, "AASIST-L", replace(PUBLISHED["AASIST-L"], file=file))
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def claims(random_aasist, corpus, capsys):
             row.get("licence"),
             *info,
             training_data,
-            "AASIST on asvspoof2019_la" in warned,
+            "AASIST-L on asvspoof2019_la" in warned,
         ]
 
     return run
@@ -67,7 +67,7 @@ def test_weights_of_a_known_digest_have_the_claims_of_their_published_model(clai
     """Its name, licence and training data, in predict, info, and the record and the warning of score."""
     make_known(monkeypatch, random_aasist)
     all_claims = claims()
-    assert all_claims[:2] == ["AASIST", "MIT"]
+    assert all_claims[:2] == ["AASIST-L", "MIT"]
     assert all(all_claims)
 
 
@@ -77,33 +77,33 @@ def test_weights_of_an_unknown_digest_have_no_claims_of_the_model_whose_architec
 
 
 def test_info_names_a_published_model_only_for_its_known_digest(random_aasist, monkeypatch):
-    assert file_sheet(random_aasist).facts["model"] == "architecture of AASIST, weights unknown"
+    assert file_sheet(random_aasist).facts["model"] == "architecture of AASIST-L, weights unknown"
     make_known(monkeypatch, random_aasist)
-    assert file_sheet(random_aasist).facts["model"] == "AASIST"
+    assert file_sheet(random_aasist).facts["model"] == "AASIST-L"
 
 
 def test_unknown_weights_read_with_the_name_of_a_model_are_said_to_have_only_its_architecture(random_aasist):
-    detector = Detector.from_pretrained(random_aasist, "cpu", config="AASIST")
-    assert detector.provenance.to_dict() == {"architecture_of": "AASIST"}
+    detector = Detector.from_pretrained(random_aasist, "cpu", config="AASIST-L")
+    assert detector.provenance.to_dict() == {"architecture_of": "AASIST-L"}
 
 
 def test_a_copy_of_published_weights_is_called_published_only_with_unchanged_tensors(random_aasist, monkeypatch):
     make_known(monkeypatch, random_aasist)
     Detector.from_pretrained(random_aasist, "cpu").save("copy.pth")
-    assert Detector.from_pretrained("copy.pth", "cpu").provenance.to_dict() == {"published_model": "AASIST"}
+    assert Detector.from_pretrained("copy.pth", "cpu").provenance.to_dict() == {"published_model": "AASIST-L"}
     saved = load_state_dict("copy.pth")
     changed = {key: tensor + 1 if key == "out_layer.bias" else tensor for key, tensor in saved.items()}
     save_state_dict(changed, "changed.pth", **read_record(saved))
-    assert Detector.from_pretrained("changed.pth", "cpu").provenance.to_dict() == {"architecture_of": "AASIST"}
+    assert Detector.from_pretrained("changed.pth", "cpu").provenance.to_dict() == {"architecture_of": "AASIST-L"}
 
 
 def test_an_average_with_published_weights_is_said_to_have_only_their_architecture(random_aasist, monkeypatch):
     make_known(monkeypatch, random_aasist)
     Detector.from_pretrained(random_aasist, "cpu").save("copy.pth")
-    torch.save(create_backend("raw_aasist").state_dict(), "another.pth")
+    torch.save(create_backend("raw_aasist_l").state_dict(), "another.pth")
     average_files(["copy.pth", "another.pth"], "average.pth")
     provenance = Detector.from_pretrained("average.pth", "cpu").provenance
-    assert provenance.architecture_of == "AASIST"
+    assert provenance.architecture_of == "AASIST-L"
     assert not provenance.published_model
 
 

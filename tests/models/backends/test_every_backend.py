@@ -4,6 +4,7 @@ A back-end declares what it takes: ``wants_layers`` ("last": B×T×D, "all": a l
 ``fixed_frames`` if it takes one number of frames only. If it reads the waveform, a frame is a sample.
 """
 
+import copy
 import io
 import re
 from functools import cache
@@ -14,7 +15,7 @@ from builders import golden, input_error, pinned, slow
 from builders.golden_backends import without_dropout
 from builders.small_parts import BACKENDS
 from numpy.testing import assert_allclose
-from torch import nn
+from torch import Tensor, nn
 from torch.testing import assert_close
 
 from nes2net.lib.parts.options import FrontendSizes, fit_options
@@ -88,6 +89,20 @@ def features_for(
     return [torch.randn(shape, generator=generator).to(dtype) for _ in range(LAYERS)]
 
 
+@cache
+def in_eval_mode(name: str) -> nn.Module:
+    """The back-end, which tests share and none may change."""
+    return create(name).eval()
+
+
+@cache
+def logits_of_three(name: str) -> Tensor:
+    """Its logits of three utterances."""
+    backend = in_eval_mode(name)
+    with torch.no_grad():
+        return backend(features_for(backend, batch=3))
+
+
 def in_double_precision(features, index: int):
     """One utterance of a batch, as a batch of one."""
     if isinstance(features, list):
@@ -155,14 +170,13 @@ def test_exactly_the_parameters_in_use_get_a_finite_gradient(name):
 
 @every_backend
 def test_a_back_end_with_a_saved_state_dict_has_the_same_logits(name):
-    backend = create(name).eval()
+    logits = logits_of_three(name)
     reloaded = create(name, seed=1).eval()
-    features = features_for(backend, batch=3)
+    features = features_for(reloaded, batch=3)
     file = io.BytesIO()
-    torch.save(backend.state_dict(), file)
+    torch.save(in_eval_mode(name).state_dict(), file)
     file.seek(0)
     with torch.no_grad():
-        logits = backend(features)
         assert not torch.equal(logits, reloaded(features))
         reloaded.load_state_dict(torch.load(file, weights_only=True))
         assert torch.equal(logits, reloaded(features))
@@ -170,18 +184,17 @@ def test_a_back_end_with_a_saved_state_dict_has_the_same_logits(name):
 
 @every_backend
 def test_an_utterance_alone_in_float64_has_the_logits_that_it_has_in_a_batch_in_float32(name):
-    backend = create(name).eval()
+    backend = copy.deepcopy(in_eval_mode(name)).double()
     features = features_for(backend, batch=3)
     with torch.no_grad():
-        together = backend(features)
-        alone = torch.cat([backend.double()(in_double_precision(features, i)) for i in range(3)])
-    assert_close(together.double(), alone, rtol=1e-4, atol=1e-5)
+        alone = torch.cat([backend(in_double_precision(features, i)) for i in range(3)])
+    assert_close(logits_of_three(name).double(), alone, rtol=1e-4, atol=1e-5)
 
 
 @every_backend
 def test_the_least_number_of_frames_and_some_larger_ones_give_finite_logits(name):
-    backend = create(name).eval()
-    lengths = {backend.min_frames + i for i in range(4)} | {frames_of(backend, n) for n in (23, 61)}
+    backend = in_eval_mode(name)
+    lengths = {backend.min_frames + i for i in range(4)} | {frames_of(backend, 23)}
     for frames in [backend.fixed_frames] if backend.fixed_frames else sorted(lengths):
         with torch.no_grad():
             logits = backend(features_for(backend, batch=1, frames=frames))
@@ -190,16 +203,11 @@ def test_the_least_number_of_frames_and_some_larger_ones_give_finite_logits(name
 
 
 @every_backend
-def test_every_back_end_refuses_fewer_frames_than_its_least_number(name):
-    backend = create(name).eval()
+def test_every_back_end_refuses_too_few_frames_and_features_of_another_dimension(name):
+    backend = in_eval_mode(name)
     too_few = backend.min_frames - 1
     with input_error(str(too_few)):
         backend(features_for(backend, batch=2, frames=too_few))
-
-
-@every_backend
-def test_every_back_end_refuses_features_of_another_dimension(name):
-    backend = create(name).eval()
     wrong = dim_of(name) + 1
     with input_error(f"{wrong - 1}.* × {wrong}"):
         backend(features_for(backend, batch=2, dim=wrong))
@@ -207,7 +215,7 @@ def test_every_back_end_refuses_features_of_another_dimension(name):
 
 @pytest.mark.parametrize("name", OF_A_NUMBER_OF_STATES)
 def test_fewer_hidden_states_than_a_back_end_reads_are_refused(name):
-    backend = create(name).eval()
+    backend = in_eval_mode(name)
     with input_error(f"reads {LAYERS} hidden states, got {LAYERS - 1}"):
         backend(features_for(backend, batch=1)[:-1])
 
@@ -221,7 +229,7 @@ in_half_precision = pytest.mark.parametrize("name, precision", [*IN_BFLOAT16, *S
 @cache
 def logits_in_half_precision(name, precision):
     """The back-end; logits of 24 utterances in float32; under autocast, and of rounded weights for rounded features."""
-    backend = create(name).eval()
+    backend = copy.deepcopy(in_eval_mode(name))
     features = features_for(backend, batch=24)
     rounded = [x.to(precision) for x in features] if isinstance(features, list) else features.to(precision)
     with torch.no_grad():

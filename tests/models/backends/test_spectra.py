@@ -5,6 +5,7 @@ import pytest
 import soundfile
 import torch
 from builders import assert_near, zoo
+from builders.without_weights import published_detector
 from numpy.testing import assert_allclose
 from safetensors.torch import save_file
 
@@ -15,7 +16,7 @@ from nes2net.data.corpora.trial import Trial
 from nes2net.models.backends.kan import KanLinear
 from nes2net.models.checkpoints.published_names import unwrap_frontend
 from nes2net.models.onnx_detector import OnnxDetector
-from nes2net.models.published_models import PUBLISHED, PUBLISHED_MODELS
+from nes2net.models.published_models import PUBLISHED
 from nes2net.scoring.waveforms import WaveformReader
 from nes2net.training.dataset import Examples, TrainingSet
 
@@ -74,9 +75,7 @@ RELEASES = [("Spectra-0", "spectra_0"), ("Spectra-AASIST", "spectra_aasist"), ("
 def test_a_detector_of_spectra_has_the_tensors_and_shapes_of_its_released_file(name, row):
     _, shapes = zoo.manifest("spectra", name)
     shapes |= zoo.shapes_of(zoo.read_manifest("spectra")["encoder_of_all"])
-    with torch.device("meta"):
-        detector = Detector.from_config(PUBLISHED_MODELS[row])
-    shapes_of_detector = {key: list(value.shape) for key, value in detector.state_dict().items()}
+    shapes_of_detector = {key: list(value.shape) for key, value in published_detector(row).state_dict().items()}
     assert shapes_of_detector == unwrap_frontend(shapes)
 
 

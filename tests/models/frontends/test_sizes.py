@@ -1,31 +1,27 @@
 """The published sizes: their networks, and files of another size or type."""
 
 from dataclasses import replace
-from functools import cache
 from math import prod
 
 import pytest
 import torch
 from builders import golden, input_error
 from builders.genuine_checkpoint import TINY, tensors_of
+from builders.without_weights import frontend_without_weights
 
 from nes2net import create_frontend
 from nes2net.cli.main import main
 from nes2net.models.frontends.sizes import SIZES, obtain
 
 
-@cache
-def size_on_meta(name):
-    """A front-end without memory for its tensors, and tensor → shape."""
-    with torch.device("meta"):
-        frontend = create_frontend(name)
-    return frontend, {key: list(tensor.shape) for key, tensor in tensors_of(frontend).items()}
+def shapes_of_size(name):
+    """Tensor → shape."""
+    return {key: list(tensor.shape) for key, tensor in tensors_of(frontend_without_weights(name)).items()}
 
 
 @pytest.mark.parametrize("name", SIZES)
 def test_the_stated_number_of_parameters_of_a_published_size_is_that_of_its_network(name):
-    _, shapes = size_on_meta(name)
-    assert sum(map(prod, shapes.values())) == SIZES[name].parameters
+    assert sum(map(prod, shapes_of_size(name).values())) == SIZES[name].parameters
 
 
 @pytest.mark.parametrize("name", SIZES)
@@ -36,19 +32,17 @@ def test_the_advice_to_obtain_a_published_size_names_its_repository_and_file(nam
 
 @pytest.mark.parametrize("name, is_first", [("wav2vec2_base", False), ("xlsr_300m", True)])
 def test_layers_of_xlsr_300m_are_normalised_first_and_those_of_wav2vec2_base_afterwards(name, is_first):
-    frontend, _ = size_on_meta(name)
-    assert frontend.layer_norm_first is is_first
+    assert frontend_without_weights(name).layer_norm_first is is_first
 
 
 def test_no_published_size_normalises_waveforms_without_a_file():
-    assert [name for name in SIZES if size_on_meta(name)[0].config.get("normalize")] == []
+    assert [name for name in SIZES if frontend_without_weights(name).config.get("normalize")] == []
 
 
 @pytest.mark.parametrize("name, kind", [("xlsr_300m", "xlsr300m_fairseq"), ("wavlm_large", "wavlm_large_unilm")])
 def test_xlsr_300m_and_wavlm_large_have_the_tensors_and_shapes_of_their_pre_training_files(name, kind):
-    _, shapes = size_on_meta(name)
     tensors = golden.read("manifests")[kind]["keys"]
-    assert shapes == {key: shape for key, (shape, _) in tensors.items()}
+    assert shapes_of_size(name) == {key: shape for key, (shape, _) in tensors.items()}
 
 
 def write(frontend, path, **changes):
