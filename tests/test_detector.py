@@ -86,19 +86,17 @@ def score_from_file(detector, prefix, path, waveform):
     return load_detector(path, config=detector.config).score(waveform, 16000)
 
 
-@pytest.mark.parametrize("prefix", ["net.", "model.detector."])
-def test_a_prefix_before_all_tensor_names_of_a_checkpoint_is_removed(detector, waveform, tmp_path, prefix):
-    assert score_from_file(detector, prefix, tmp_path / "d.pth", waveform) == detector.score(waveform, 16000)
+def test_a_prefix_before_all_tensor_names_of_a_checkpoint_is_removed(detector, waveform, tmp_path):
+    for prefix in ("net.", "model.detector."):
+        assert score_from_file(detector, prefix, tmp_path / "d.pth", waveform) == detector.score(waveform, 16000)
 
 
-@pytest.mark.parametrize("prefix", ["", "net.", "model.detector."])
-def test_a_prefix_that_all_tensor_names_of_a_detector_share_is_not_removed(
-    spectral_detector, waveform, tmp_path, prefix
-):
+def test_a_prefix_that_all_tensor_names_of_a_detector_share_is_not_removed(spectral_detector, waveform, tmp_path):
     """With and without another prefix before it."""
     detector = Detector.from_config({**spectral_detector.config, "backend": "mean_linear"}).eval()
     assert {name.partition(".")[0] for name in detector.state_dict()} == {"proj_fc"}
-    assert score_from_file(detector, prefix, tmp_path / "d.pth", waveform) == detector.score(waveform, 16000)
+    for prefix in ("", "net.", "model.detector."):
+        assert score_from_file(detector, prefix, tmp_path / "d.pth", waveform) == detector.score(waveform, 16000)
 
 
 @pytest.mark.parametrize("prefix", ["net.", "model.detector."])
@@ -117,23 +115,20 @@ def test_a_checkpoint_with_nan_among_its_weights_is_refused(detector, tmp_path):
         Detector.from_pretrained(tmp_path / "nan.pth")
 
 
-@pytest.mark.parametrize("option", [{"num_logits": 1}, {"pool": "astp"}])
-def test_the_shapes_of_a_checkpoint_override_an_option_of_the_config(small_model, waveform, tmp_path, option):
+@pytest.mark.parametrize("option, named", [({"num_logits": 1}, "num_logits=1"), ({"pool": "astp"}, "pool=astp")])
+def test_the_shapes_of_a_checkpoint_override_an_option_of_the_config(
+    small_model, waveform, tmp_path, capsys, option, named
+):
+    """It is named on standard error."""
     original = Detector.from_config({**small_model, "backend": small_model["backend"] | option})
     torch.save(dict(original.state_dict()), tmp_path / "d.pth")
     loaded = load_detector(tmp_path / "d.pth", config=small_model)
     assert loaded.score(waveform, 16000) == original.score(waveform, 16000)
-
-
-def test_an_option_that_the_shapes_of_a_checkpoint_change_is_named_on_standard_error(small_model, tmp_path, capsys):
-    single = Detector.from_config({**small_model, "backend": {**small_model["backend"], "num_logits": 1}})
-    torch.save(dict(single.state_dict()), tmp_path / "one.pth")
-    load_detector(tmp_path / "one.pth", config=small_model)
-    assert "backend.num_logits=1" in capsys.readouterr().err
+    assert f"backend.{named}" in capsys.readouterr().err
 
 
 def test_weights_of_a_published_architecture_with_one_option_changed_are_loaded_with_that_option(tmp_path):
-    aasist = Detector.from_config(read_architecture("AASIST,backend.num_logits=1"))
+    aasist = Detector.from_config(read_architecture("AASIST-L,backend.num_logits=1"))
     torch.save(dict(aasist.state_dict()), tmp_path / "a.pth")
     assert load_detector(tmp_path / "a.pth").backend.last_layer.out_features == 1
 
@@ -156,13 +151,9 @@ def test_the_score_of_a_detector_with_two_logits_is_the_second_logit(detector, w
     assert detector.score(waveform, 16000) == pytest.approx(logits[0, 1].item(), abs=1e-6)
 
 
-def test_a_detector_in_train_mode_gives_the_score_of_eval_mode(detector, waveform):
+def test_a_detector_in_train_mode_gives_the_score_of_eval_mode_and_stays_in_train_mode(detector, waveform):
     score = detector.score(waveform, 16000)
     assert detector.train().score(waveform, 16000) == score
-
-
-def test_scoring_leaves_a_detector_in_train_mode(detector, waveform):
-    detector.train().score(waveform, 16000)
     assert detector.training
 
 
@@ -186,19 +177,14 @@ def test_a_waveform_of_another_length_than_num_samples_is_cut_or_repeated(detect
 def test_a_detector_loaded_in_a_precision_by_type_or_name_scores_about_like_the_saved_one(
     dtype, detector, waveform, tmp_path
 ):
+    """The score is not rounded to half precision."""
     detector.save(tmp_path / "detector.pth")
     loaded = load_detector(tmp_path / "detector.pth", dtype=dtype)
     assert str(loaded.dtype).removeprefix("torch.") == str(dtype).removeprefix("torch.")
-    assert loaded.score(waveform, 16000) == pytest.approx(detector.score(waveform, 16000), abs=0.1)
-
-
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_the_score_of_a_detector_in_half_precision_is_not_rounded_to_half_precision(
-    dtype, detector, waveform, tmp_path
-):
-    detector.save(tmp_path / "detector.pth")
-    score = load_detector(tmp_path / "detector.pth", dtype=dtype).score(waveform, 16000)
-    assert torch.tensor(score).to(dtype).item() != score
+    score = loaded.score(waveform, 16000)
+    assert score == pytest.approx(detector.score(waveform, 16000), abs=0.1)
+    if loaded.dtype in (torch.bfloat16, torch.float16):
+        assert torch.tensor(score).to(loaded.dtype).item() != score
 
 
 @pytest.mark.parametrize(
@@ -243,27 +229,20 @@ def quantised(detector, tmp_path):
     return Detector.from_pretrained(tmp_path / "d.pth", "cpu", "int8")
 
 
-def test_an_int8_detector_scores_about_like_the_one_it_was_made_from(detector, quantised, waveform):
+def test_an_int8_detector_has_about_the_scores_and_the_fingerprint_of_the_one_it_was_made_from(
+    detector, quantised, waveform
+):
     assert quantised.precision == "int8"
     assert quantised.score(waveform, 16000) == pytest.approx(detector.score(waveform, 16000), abs=0.02)
-
-
-def test_an_int8_detector_has_the_fingerprint_of_the_one_it_was_made_from(detector, quantised):
     assert quantised.fingerprint() == detector.fingerprint()
 
 
-def test_an_int8_detector_cannot_be_converted_to_float32(quantised):
+def test_an_int8_detector_cannot_be_converted_to_float32_saved_or_moved_from_the_cpu(quantised, tmp_path):
     with input_error("quantised to int8: load it again in float32"):
         quantised.set_precision("float32")
-
-
-def test_an_int8_detector_cannot_be_saved(quantised, tmp_path):
     with input_error("a detector in int8 cannot be saved: save the detector that it was made from"):
         quantised.save(tmp_path / "int8.pth")
     assert not (tmp_path / "int8.pth").exists()
-
-
-def test_an_int8_detector_cannot_be_moved_from_the_cpu(quantised):
     with input_error("computes on the CPU only"):
         quantised.to("meta")
 
@@ -281,16 +260,13 @@ def waveforms():
     return torch.randn(2, 8000, generator=torch.Generator().manual_seed(0))
 
 
-def test_with_the_score_rule_difference_scores_of_segments_are_differences_of_their_logits(frame_detector, waveforms):
+def test_scores_of_segments_follow_the_score_rule_and_the_utterance_rule_of_the_back_end(frame_detector, waveforms):
+    """They are differences of logits, and the score of a recording is the lowest of them."""
     with torch.inference_mode():
         (logits,) = frame_detector.segment_logits(waveforms).values()
-        scores = frame_detector.segment_scores(waveforms)
-    assert torch.equal(scores[16.0], logits[..., 1] - logits[..., 0])
-
-
-def test_with_the_utterance_rule_min_the_score_of_a_recording_is_that_of_its_lowest_segment(frame_detector, waveforms):
-    with torch.inference_mode():
-        assert_close(frame_detector.scores(waveforms), frame_detector.segment_scores(waveforms)[16.0].amin(1))
+        scores = frame_detector.segment_scores(waveforms)[16.0]
+        assert torch.equal(scores, logits[..., 1] - logits[..., 0])
+        assert_close(frame_detector.scores(waveforms), scores.amin(1))
 
 
 @pytest.mark.slow
@@ -352,28 +328,17 @@ def test_num_segments_gives_the_number_of_scores_of_segments(name):
         assert {ms: scores.shape[1] for ms, scores in segments.items()} == detector.num_segments(num_samples)
 
 
-@pytest.fixture
-def segment_scores_in(frame_detector, waveforms, tmp_path):
-    """A function that returns scores of segments by the detector of frames, loaded in a precision."""
-    frame_detector.save(tmp_path / "d.pth")
-
-    def scores(precision):
-        loaded = Detector.from_pretrained(tmp_path / "d.pth", "cpu", precision)
-        with torch.inference_mode():
-            return loaded.segment_scores(waveforms)[16.0]
-
-    return scores
-
-
 @pytest.mark.parametrize("precision, tolerance", [("bfloat16", 0.05), ("float16", 0.005), ("int8", 0.05)])
-def test_scores_of_segments_in_other_precisions_are_near_those_of_float32(segment_scores_in, precision, tolerance):
-    exact = segment_scores_in("float32")
-    assert (segment_scores_in(precision) - exact).abs().max() < tolerance * exact.abs().max()
-
-
-@pytest.mark.parametrize("precision", ["bfloat16", "float16", "int8"])
-def test_scores_of_segments_in_other_precisions_do_not_tie(segment_scores_in, precision):
-    scores = segment_scores_in(precision)
+def test_scores_of_segments_in_other_precisions_are_near_those_of_float32(
+    frame_detector, waveforms, tmp_path, precision, tolerance
+):
+    """They do not tie."""
+    frame_detector.save(tmp_path / "d.pth")
+    loaded = load_detector(tmp_path / "d.pth", dtype=precision)
+    with torch.inference_mode():
+        exact = frame_detector.segment_scores(waveforms)[16.0]
+        scores = loaded.segment_scores(waveforms)[16.0]
+    assert (scores - exact).abs().max() < tolerance * exact.abs().max()
     assert len(set(scores.flatten().tolist())) == scores.numel()
 
 

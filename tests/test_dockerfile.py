@@ -21,8 +21,9 @@ def patterns():
 
 @pytest.mark.parametrize("target", ["serve", "full"])
 def test_each_step_of_the_dockerfile_finds_the_files_that_it_copies_or_runs(steps, patterns, target):
-    """A step runs scripts that an earlier one copied."""
+    """A step runs scripts that an earlier one copied. The image does not run as root."""
     stages = dockerfile.stages_for(steps, target)
+    assert dict(stages[target])["USER"] == "1000"
     instructions = [step for stage in stages.values() for step in stage]
     copied = set()
     for name, argument in instructions:
@@ -41,19 +42,11 @@ def test_each_step_of_the_dockerfile_finds_the_files_that_it_copies_or_runs(step
     assert "pyproject.toml" in copied
 
 
-@pytest.mark.parametrize("target", ["serve", "full"])
-def test_an_image_does_not_run_as_root(steps, target):
-    assert dict(dockerfile.stages_for(steps, target)[target])["USER"] == "1000"
-
-
-def test_the_serving_image_has_the_packages_of_the_extras_serve_and_listen(steps):
-    installed = dict(dockerfile.stages_for(steps, "serve")["server-environment"])["RUN"]
-    assert {"serve", "listen"} <= set(re.search(r"\.\[([\w,]+)\]", installed)[1].split(","))
-
-
-def test_the_serving_image_is_built_without_the_packages_of_the_tests(steps):
+def test_the_serving_image_has_the_packages_of_the_extras_serve_and_listen_but_not_those_of_the_tests(steps):
     """`packages.sh` and `environment.sh` install these."""
     stages = dockerfile.stages_for(steps, "serve")
+    installed = dict(stages["server-environment"])["RUN"]
+    assert {"serve", "listen"} <= set(re.search(r"\.\[([\w,]+)\]", installed)[1].split(","))
     assert "packages.sh" not in str(stages)
     assert "environment.sh" not in str(stages)
 

@@ -153,13 +153,9 @@ def unpacked(built, tmp_path_factory):
 
 
 @pytest.mark.weekly
-def test_the_source_archive_holds_the_files_of_the_repository(unpacked):
+def test_the_source_archive_holds_the_files_of_the_repository_and_no_link(unpacked):
     for path in FILES:
         assert (unpacked / path).read_bytes() == (REPOSITORY / path).read_bytes(), path
-
-
-@pytest.mark.weekly
-def test_the_source_archive_holds_no_link(unpacked):
     assert not any(path.is_symlink() for path in unpacked.rglob("*"))
 
 

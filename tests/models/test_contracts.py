@@ -241,7 +241,8 @@ def test_a_record_of_scores_names_the_packages_of_the_front_end_the_back_end_and
     )
 
 
-def test_a_checkpoint_names_the_package_of_every_part_of_its_training(checkpoint):
+def test_a_checkpoint_and_its_model_card_name_the_packages_of_the_parts(checkpoint):
+    """The checkpoint that of every part of its training, the card those of the detector."""
     assert read_record(load_state_dict(checkpoint))["packages"] == dict.fromkeys(
         (
             "front-end good_frontend",
@@ -253,9 +254,6 @@ def test_a_checkpoint_names_the_package_of_every_part_of_its_training(checkpoint
         ),
         PACKAGE,
     )
-
-
-def test_the_model_card_names_the_packages_of_the_parts_of_a_detector(checkpoint):
     card = (checkpoint.parent / "README.md").read_text().replace("\\", "")
     for part_name in ("front-end good_frontend", "back-end good_backend"):
         assert f"The {part_name} is part of the package {PACKAGE}: install this package, too." in card

@@ -10,13 +10,10 @@ CUDA = "CUDAExecutionProvider"
 
 
 def test_onnxruntime_gets_for_a_gpu_the_provider_of_cuda_with_its_options_before_that_of_the_cpu():
-    """The number of the GPU, no TF32, and no search for convolution algorithms."""
+    """Only for a GPU that is chosen and there. The number of the GPU, no TF32, and no search for convolution algorithms."""
     for device, number in (("auto", 0), ("cuda", 0), ("cuda:3", 3)):
         options = {"device_id": number, "use_tf32": 0, "cudnn_conv_algo_search": "HEURISTIC"}
         assert providers(device, [CUDA, CPU]) == [(CUDA, options), CPU]
-
-
-def test_onnxruntime_uses_the_cpu_alone_if_it_is_chosen_or_no_other_device_is_available():
     for device, available in (("auto", [CPU]), ("cpu", [CPU]), ("cpu", [CUDA, CPU])):
         assert providers(device, available) == [CPU]
 

@@ -52,12 +52,13 @@ def test_models_of_antideepfake_have_the_architecture_of_their_files(name, kind)
 DATA = {data for row in PUBLISHED.values() for data in row.trained_on + row.selected_on}
 
 
-@pytest.mark.parametrize("data", sorted(data for data in DATA if ":" in data or re.fullmatch(r"[a-z0-9_]+", data)))
-def test_a_corpus_and_split_on_which_a_published_model_was_trained_or_selected_exist(data):
+def test_corpora_and_splits_on_which_a_published_model_was_trained_or_selected_exist():
     """Of those corpora that this toolkit reads."""
-    corpus, _, split = data.partition(":")
-    assert corpus in corpora.names()
-    assert not split or canonical_phase(split) in corpora.get(corpus).splits
+    for data in DATA:
+        corpus, _, split = data.partition(":")
+        if split or re.fullmatch("[a-z0-9_]+", corpus):
+            assert corpus in corpora.names()
+            assert not split or canonical_phase(split) in corpora.get(corpus).splits
 
 
 def test_exactly_the_published_models_that_forbid_commercial_use_are_marked():
@@ -135,12 +136,8 @@ def recorded_length(request, trained_on_half_a_second, corpus, tmp_path):
     return run
 
 
-def test_score_and_embed_read_as_many_samples_as_in_training(recorded_length):
+def test_score_and_embed_read_as_many_samples_as_in_training_and_say_so(recorded_length, capsys):
     assert recorded_length("") == 8000
-
-
-def test_score_and_embed_say_how_much_they_read_because_of_the_training(recorded_length, capsys):
-    recorded_length("")
     note = "note: the first 0.50 s of each recording are scored (8,000 samples, repeating shorter ones), as in training"
     assert note in capsys.readouterr().err
 
@@ -175,18 +172,15 @@ def small_published(small_model, tmp_path):
     return save
 
 
-def test_a_published_detector_scores_as_many_samples_as_its_authors(small_published):
+def test_a_published_detector_scores_as_many_samples_as_its_authors(small_published, tmp_path):
+    """By `score` and by `score_files`."""
     waveform = (0.1 * np.random.default_rng(0).standard_normal(70_000)).astype(np.float32)
     detector = Detector.from_pretrained(small_published("df_arena_500m"), "cpu")
     expected = detector.score(waveform, 16000, num_samples=64_600)
     assert detector.score(waveform, 16000) == expected != detector.score(waveform, 16000, num_samples=None)
-
-
-def test_score_files_scores_as_many_samples_as_the_authors_of_a_published_detector(small_published, tmp_path):
-    soundfile.write(tmp_path / "a.wav", 0.1 * np.random.default_rng(0).standard_normal(70_000), 16000)
-    detector = Detector.from_pretrained(small_published("df_arena_500m"), "cpu")
+    soundfile.write(tmp_path / "a.wav", waveform, 16000, subtype="FLOAT")
     ((_, score),) = detector.score_files([tmp_path / "a.wav"])
-    assert score == pytest.approx(detector.score(tmp_path / "a.wav", num_samples=64_600), abs=1e-6)
+    assert score == pytest.approx(expected, abs=1e-6)
 
 
 def test_score_track_uses_windows_of_the_length_that_the_authors_of_a_published_detector_score(small_published):
@@ -194,14 +188,18 @@ def test_score_track_uses_windows_of_the_length_that_the_authors_of_a_published_
     assert detector.score_track(np.ones(70_000), 16000).window == 66_800 / 16000
 
 
-def test_to_score_with_an_unknown_crop_is_refused(spectral_detector):
-    with input_error("`crop` must be 'head' or 'random', not 'tail'"):
-        spectral_detector.score(np.ones(9000), 16000, num_samples=8000, crop="tail")
-
-
-def test_a_random_crop_of_a_whole_recording_is_refused(spectral_detector):
-    with input_error("only works with `num_samples`"):
-        spectral_detector.score(np.ones(9000), 16000, num_samples=None, crop="random")
+@pytest.mark.parametrize(
+    "num_samples, crop, message",
+    [
+        (8000, "tail", "`crop` must be 'head' or 'random', not 'tail'"),
+        (None, "random", "only works with `num_samples`"),
+    ],
+)
+def test_an_unknown_crop_and_a_random_one_of_a_whole_recording_are_refused(
+    spectral_detector, num_samples, crop, message
+):
+    with input_error(message):
+        spectral_detector.score(np.ones(9000), 16000, num_samples=num_samples, crop=crop)
 
 
 @pytest.fixture
@@ -218,31 +216,21 @@ def scored(small_published, corpus, tmp_path, monkeypatch, capsys):
     return run
 
 
-def test_score_reads_whole_recordings_as_the_authors_of_antideepfake(scored):
-    record, _, _ = scored("antideepfake_mms_1b")
+def test_score_reads_whole_recordings_as_the_authors_of_antideepfake_and_says_so(scored):
+    record, warnings, _ = scored("antideepfake_mms_1b")
     assert record["run"]["num_samples"] is None
-
-
-def test_score_says_that_it_reads_whole_recordings_as_the_authors_of_antideepfake(scored):
-    _, warnings, _ = scored("antideepfake_mms_1b")
     note = "note: whole recordings are scored, as by the detector's authors; --samples chooses another part\n"
     assert warnings == note
 
 
-SHORT = ("multiapi_nes2net_la", "--samples", "3000")
-
-
-RANDOM = (*SHORT, "--crop", "random")
-
-
-def test_with_the_flag_crop_random_other_samples_than_the_first_are_scored(scored):
-    assert scored(*RANDOM)[2] != scored(*SHORT)[2]
-
-
 def test_the_flag_crop_seed_decides_which_random_samples_are_scored(scored):
-    samples = scored(*RANDOM)[2]
-    assert scored(*RANDOM)[2] == samples
-    assert scored(*RANDOM, "--crop-seed", "1")[2] != samples
+    """With the flag crop; without it, the first ones are."""
+    first = ("multiapi_nes2net_la", "--samples", "3000")
+    of_a_seed = (*first, "--crop", "random")
+    samples = scored(*of_a_seed)[2]
+    assert scored(*of_a_seed)[2] == samples
+    for flags in (first, (*of_a_seed, "--crop-seed", "1")):
+        assert scored(*flags)[2] != samples
 
 
 def test_a_folder_with_an_unknown_configuration_is_read_as_the_model_that_its_tensors_fit(tmp_path):

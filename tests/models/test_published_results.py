@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 from builders import golden, input_error
 from builders.experiments import ROW
@@ -36,37 +37,24 @@ def test_the_tables_of_ctrsvdd_and_partialspoof_have_the_published_cells():
 
 
 def test_every_published_result_tells_how_to_check_it_or_why_it_is_only_reported():
+    """One with a recipe names its protocol."""
     for row in ROWS:
         assert row.ways or row.here, "why is it only reported?"
-
-
-def test_every_published_result_with_a_recipe_names_its_protocol():
     assert [row.id for row in ROWS if row.recipe and row.protocol == "unknown"] == []
 
 
-def test_models_that_a_published_result_names_exist():
+def test_models_and_recipes_that_a_published_result_names_exist():
     models = {*PUBLISHED_MODELS, *backends.names()}
     for row in ROWS:
         assert models.issuperset(row.models)
-
-
-def test_a_recipe_that_a_published_result_names_exists():
     assert {row.recipe for row in ROWS if row.recipe} <= RECIPES
 
 
-def figures_of(row):
-    """The best figure of a row, and the mean; one or both."""
-    return [figure for figure in (row.best, row.mean) if figure is not None]
-
-
-def test_published_figures_are_percentages_above_0_and_below_100():
+def test_published_figures_are_percentages_of_which_the_best_is_not_above_the_mean():
     for row in ROWS:
-        assert all(0 < figure < 100 for figure in figures_of(row))
-
-
-def test_the_best_figure_of_a_published_result_is_not_above_the_mean():
-    for row in ROWS:
-        assert figures_of(row) == sorted(figures_of(row))
+        figures = [figure for figure in (row.best, row.mean) if figure is not None]
+        assert all(0 < figure < 100 for figure in figures)
+        assert figures == sorted(figures)
 
 
 def test_the_rows_of_the_four_released_checkpoints_have_their_published_eers():
@@ -101,16 +89,14 @@ def test_fields_of_a_system_or_result_override_those_of_its_table(tmp_path):
     assert (row.id, row.phase, row.year, row.best) == ("named", "eval", 2030, 1)
 
 
-def test_a_published_result_with_an_unknown_key_is_refused_with_the_most_similar_key(tmp_path):
-    with input_error("tiny-2021_la: unknown key 'bst'; did you mean 'best'"):
-        published_rows(tables_file(tmp_path / "tables.yaml", bst=1.0))
-
-
-def test_a_published_result_without_a_source_is_refused(tmp_path):
-    with input_error("tiny-2021_la: lacks source"):
-        published_rows(tables_file(tmp_path / "tables.yaml", source=None))
-
-
-def test_a_published_result_without_a_figure_is_refused(tmp_path):
-    with input_error("tiny-2021_la: has no figure; give best, mean, or both"):
-        published_rows(tables_file(tmp_path / "tables.yaml", best=None))
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"bst": 1.0}, "unknown key 'bst'; did you mean 'best'"),
+        ({"source": None}, "lacks source"),
+        ({"best": None}, "has no figure; give best, mean, or both"),
+    ],
+)
+def test_a_published_result_with_an_unknown_key_or_without_source_or_figure_is_refused(tmp_path, changes, message):
+    with input_error(f"tiny-2021_la: {message}"):
+        published_rows(tables_file(tmp_path / "tables.yaml", **changes))

@@ -7,6 +7,7 @@ import pytest
 import torch
 from builders import assert_near, input_error, zoo
 from builders import golden_backends as gb
+from builders.small_parts import FRONTENDS
 from torch import nn
 from torch.testing import assert_close
 
@@ -92,27 +93,17 @@ def published_with_bias(name, case, underflow="exact"):
 
 
 @every_file
-def test_with_the_option_floor_underflowing_experts_have_the_published_output(name):
-    _, merged, expected = published_with_bias(name, "underflow", underflow="floor")
+def test_with_the_option_floor_underflowing_experts_have_the_published_output_and_no_gradients(name):
+    moe, merged, expected = published_with_bias(name, "underflow", underflow="floor")
     assert_near(merged.detach(), expected, zoo.AGREES)
-
-
-@every_file
-def test_with_the_option_floor_underflowing_experts_get_no_gradients(name):
-    moe, merged, _ = published_with_bias(name, "underflow", underflow="floor")
     merged.sum().backward()
     assert all(p.grad is None or not p.grad.any() for p in moe.parameters())
 
 
 @every_file
-def test_with_the_option_exact_experts_have_finite_values_where_the_published_sum_underflows(name):
-    _, merged, _ = published_with_bias(name, "underflow")
-    assert (merged + 200).abs().max() < 20
-
-
-@every_file
-def test_with_the_option_exact_experts_get_gradients_where_the_published_sum_underflows(name):
+def test_with_the_option_exact_experts_have_values_and_gradients_where_the_published_sum_underflows(name):
     moe, merged, _ = published_with_bias(name, "underflow")
+    assert (merged + 200).abs().max() < 20
     merged.sum().backward()
     assert any(p.grad is not None and p.grad.any() for p in moe.parameters())
 
@@ -159,7 +150,7 @@ def test_the_training_loss_adds_the_balancing_loss_times_its_weight():
     penalties = []
     for weight in (0.0, 0.5, 1.0):
         torch.manual_seed(0)
-        frontend = {"name": "wav2vec2_small", "encoder_layers": 2, "encoder_embed_dim": 64}
+        frontend = {"name": "wav2vec2", **FRONTENDS["wav2vec2"]}
         aggregation = {"name": "moe", "balance_weight": weight}
         detector = Detector.from_config({"frontend": frontend, "aggregation": aggregation, "backend": "gf"})
         detector.aggregation.register_forward_hook(lambda moe, *_: penalties.append(moe.penalty))
@@ -187,12 +178,9 @@ def test_while_compiling_experts_have_the_outputs_and_gradients_that_they_have_o
         assert_close(sparse, dense, rtol=1e-10, atol=1e-10)
 
 
-def test_to_choose_more_experts_than_there_are_is_refused():
+def test_more_experts_than_there_are_and_experts_for_a_single_hidden_state_are_refused():
     with input_error("top_k must be at most the number of experts, 12, not 13"):
         MixtureOfExperts(4, 8, top_k=13)
-
-
-def test_experts_for_a_single_hidden_state_are_refused():
     with input_error("at least 2 hidden states, and the front-end gives 1"):
         MixtureOfExperts(1, 8)
 

@@ -66,24 +66,17 @@ RULES = {
 }
 
 
-@pytest.mark.parametrize("head, rule", RULES.items())
-def test_a_back_end_has_the_score_rule_of_its_head(head, rule):
-    assert create_backend("asp_mlp", feature_dim=64, head=head).score_rule == rule
-
-
 @pytest.mark.parametrize("head", RULES)
 def test_logits_of_a_back_end_are_those_of_its_head_for_the_embedding(head):
+    """The score rule is that of the head."""
     features = torch.randn(3, 20, 64)
-    for name in ("nes2net_x", "asp_mlp", "tcm"):
-        backend = create_backend(name, feature_dim=64, head=head)
+    for name, options in (("nes2net_x", {"nes_ratio": [4, 4]}), ("asp_mlp", {}), ("tcm", {"num_blocks": 1})):
+        backend = create_backend(name, feature_dim=64, head=head, **options)
+        assert backend.score_rule == RULES[head]
         assert torch.equal(backend(features), backend.last_layer(backend.embed(features)))
 
 
 LOGITS = 4 * torch.randn(1000, 5, generator=torch.Generator().manual_seed(0))
-
-
-def test_the_score_by_logit_is_the_last_logit():
-    assert torch.equal(create_backend("asp_mlp", score_rule="logit").scores(LOGITS), LOGITS[:, -1])
 
 
 def test_the_score_by_difference_is_the_log_odds_of_the_last_logit():
@@ -95,18 +88,16 @@ def test_the_score_by_difference_is_the_log_odds_of_the_last_logit():
     assert_close(odds.scores(LOGITS).double(), torch.logit(posterior), rtol=1e-4, atol=1e-4)
 
 
-def test_the_score_by_probability_is_the_softmax_of_the_last_logit():
+def test_the_scores_by_logit_and_by_probability_are_the_last_logit_and_its_softmax():
+    assert torch.equal(create_backend("asp_mlp", score_rule="logit").scores(LOGITS), LOGITS[:, -1])
     probability = create_backend("asp_mlp", score_rule="probability")
     for logits in (LOGITS, LOGITS[:, :2]):
         assert_close(probability.scores(logits), logits.softmax(1)[:, -1])
 
 
-def test_posteriors_of_several_logits_are_their_softmax():
-    assert_close(create_backend("asp_mlp").posteriors(LOGITS), LOGITS.double().softmax(1))
-
-
-def test_the_posterior_of_bona_fide_of_a_single_logit_is_its_sigmoid():
+def test_posteriors_of_several_logits_are_their_softmax_and_of_a_single_one_its_sigmoid():
     backend = create_backend("asp_mlp")
+    assert_close(backend.posteriors(LOGITS), LOGITS.double().softmax(1))
     assert_close(backend.posteriors(LOGITS[:, :1])[:, 1], torch.sigmoid(LOGITS[:, 0].double()))
 
 

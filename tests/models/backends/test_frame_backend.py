@@ -48,22 +48,15 @@ def test_with_or_without_pooling_segments_of_one_frame_have_the_logits_of_frames
 
 
 @every
-def test_logits_of_segments_and_embedding_of_one_pass_equal_those_of_separate_passes(name):
+def test_segments_and_embedding_of_one_pass_equal_those_of_separate_passes(name):
+    """The last layer gives the logits of the utterance for its embedding."""
     for utterance in ("mean", "min", "attentive"):
         backend = create(name, pool=None, utterance=utterance)
         with torch.no_grad():
             segments, embedding = backend.segments_and_embedding(features())
             assert torch.equal(segments[20.0], backend(features()))
             assert_close(embedding, backend.embed(features()))
-
-
-@every
-def test_the_last_layer_gives_the_logits_of_an_utterance_for_its_embedding(name):
-    for utterance in ("mean", "min", "attentive"):
-        backend = create(name, pool=None, utterance=utterance)
-        with torch.no_grad():
-            logits = backend.last_layer(backend.embed(features()))
-            assert_close(logits, backend.utterance_logits(features()))
+            assert_close(backend.last_layer(embedding), backend.utterance_logits(features()))
 
 
 @pytest.mark.parametrize(

@@ -74,16 +74,12 @@ def test_the_selective_scan_passes_opcheck_of_pytorch():
 
 
 def test_the_selective_scan_equals_a_loop_where_states_vanish_within_a_frame():
-    for dtype in (torch.float32, torch.float64):
-        inputs = scan_inputs(300, dtype, scale=1e4)
-        assert_close(selective_scan(*inputs), loop(*inputs), rtol=1e-5, atol=1e-3)
-
-
-def test_gradients_of_the_selective_scan_are_finite_where_states_vanish_within_a_frame():
+    """Its gradients are finite."""
     for dtype in (torch.float32, torch.float64):
         inputs = [tensor.requires_grad_() for tensor in scan_inputs(300, dtype, scale=1e4)]
-        gradients = torch.autograd.grad(selective_scan(*inputs).sum(), inputs)
-        assert all(gradient.isfinite().all() for gradient in gradients)
+        outputs = selective_scan(*inputs)
+        assert_close(outputs, loop(*inputs), rtol=1e-5, atol=1e-3)
+        assert all(gradient.isfinite().all() for gradient in torch.autograd.grad(outputs.sum(), inputs))
 
 
 def test_the_selective_scan_computes_in_float32_under_autocast():
@@ -107,11 +103,9 @@ def effects_of_the_last_layers(final_norm):
     return [*effects, not torch.equal(model(x), before)]
 
 
-def test_with_final_norm_published_the_last_layers_of_xlsr_mamba_have_no_effect_on_the_logits():
+def test_the_last_layers_of_xlsr_mamba_have_an_effect_on_the_logits_only_with_final_norm_output():
+    """Not with final_norm published."""
     assert not any(effects_of_the_last_layers("published"))
-
-
-def test_with_final_norm_output_the_last_layers_of_xlsr_mamba_have_an_effect_on_the_logits():
     assert all(effects_of_the_last_layers("output"))
 
 

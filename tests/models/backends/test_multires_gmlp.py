@@ -63,19 +63,14 @@ def test_segments_of_640_ms_of_the_gmlp_begin_one_frame_of_320_ms_early():
     assert frames_with_gradient.max() == 47
 
 
-def check_refusal(frames, message):
+@pytest.mark.parametrize(
+    "frames, message", [(15, "15 frames are too few, .* at least 16"), (64, r"64 .* at most 63 \(1\.26 s")]
+)
+def test_the_multi_resolution_gmlp_refuses_too_few_and_too_many_frames(frames, message):
     backend = create_backend("multires_gmlp", **SMALL)
     for call in (backend, backend.segments):
         with input_error(message):
             call([torch.randn(1, frames, 128)] * 2)
-
-
-def test_the_multi_resolution_gmlp_refuses_too_few_frames():
-    check_refusal(15, "15 frames are too few, .* at least 16")
-
-
-def test_the_multi_resolution_gmlp_refuses_too_many_frames():
-    check_refusal(64, r"64 .* at most 63 \(1\.26 s")
 
 
 def test_the_multi_resolution_gmlp_of_the_published_size_reads_at_most_1983_frames():
@@ -85,21 +80,13 @@ def test_the_multi_resolution_gmlp_of_the_published_size_reads_at_most_1983_fram
     assert published.max_frames == 1983
 
 
-def test_the_multi_resolution_gmlp_scores_all_published_scales_by_default():
-    assert create_backend("multires_gmlp", **SMALL).resolutions == (1, 2, 4, 8, 16, 32)
-
-
 def test_the_gmlps_scores_of_a_scale_do_not_depend_on_which_other_scales_are_scored():
+    """By default, all published ones are scored; eight frames of 10 ms are called 80 ms."""
     every = create_backend("multires_gmlp", **SMALL).eval()
     alone = create_backend("multires_gmlp", **SMALL, resolutions=[160]).eval()
     alone.load_state_dict(every.state_dict())
     states = [torch.randn(2, 20, 128) for _ in range(2)]
+    assert every.resolutions == (1, 2, 4, 8, 16, 32)
     with torch.no_grad():
         assert torch.equal(alone.segments(states)[160.0], every.segments(states)[160.0])
-
-
-def test_the_gmlp_calls_a_scale_of_eight_frames_of_10_ms_80_ms():
-    backend = create_backend("multires_gmlp", **SMALL, resolutions=[160]).eval()
-    states = [torch.randn(2, 20, 128) for _ in range(2)]
-    with torch.no_grad():
-        assert list(backend.segments(states, frame_ms=10.0)) == [80.0]
+        assert list(alone.segments(states, frame_ms=10.0)) == [80.0]

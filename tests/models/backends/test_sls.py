@@ -61,12 +61,9 @@ def test_sls_is_built_for_the_number_of_frames_of_the_front_end():
     assert fit_options(SLS, {}, FrontendSizes(1024, 25, 201)) == {}
 
 
-def test_sls_accepts_up_to_two_more_frames_than_num_frames():
+def test_sls_accepts_only_num_frames_and_up_to_two_more_frames():
     for frames in (9, 10, 11):
         assert small()(states(4, frames)).shape == (2, 2)
-
-
-def test_a_number_of_frames_that_sls_cannot_pool_is_refused():
     for frames in (3, 8, 12):
         with input_error(f"reads 9 frames, got {frames}; crop or repeat"):
             small()(states(4, frames))

@@ -32,18 +32,11 @@ def test_the_dual_form_of_mamba2_has_the_outputs_and_gradients_of_a_loop(frames)
     gb.check_alike(state_space_dual, loop, inputs(frames))
 
 
-every_scale = pytest.mark.parametrize("scale", [1e-2, 1.0, 1e4])
-
-
-@every_scale
+@pytest.mark.parametrize("scale", [1e-2, 1.0, 1e4])
 def test_the_dual_form_of_mamba2_in_float32_equals_a_loop_whether_states_last_or_vanish(scale):
-    y = state_space_dual(*inputs(1000, torch.float32, scale))
-    expected = loop(*inputs(1000, scale=scale))
+    """Its gradients are finite."""
+    leaves = [tensor.requires_grad_() for tensor in inputs(500, torch.float32, scale)]
+    y = state_space_dual(*leaves)
+    expected = loop(*inputs(500, scale=scale))
     assert (y - expected).abs().max() < 1e-6 * expected.abs().max()
-
-
-@every_scale
-def test_gradients_of_the_dual_form_of_mamba2_are_finite_whether_states_last_or_vanish(scale):
-    leaves = [tensor.requires_grad_() for tensor in inputs(1000, torch.float32, scale)]
-    gradients = torch.autograd.grad(state_space_dual(*leaves).sum(), leaves)
-    assert all(gradient.isfinite().all() for gradient in gradients)
+    assert all(gradient.isfinite().all() for gradient in torch.autograd.grad(y.sum(), leaves))

@@ -46,6 +46,7 @@ def trained(small_model, tmp_path):
 
 
 def test_a_checkpoint_of_an_adapted_detector_holds_only_the_tensors_that_were_trained(trained, tmp_path):
+    """It records its base, epoch and model."""
     saved = load_state_dict(tmp_path / "lora.pth")
     assert set(saved) == set(trained.trained_state_dict()) == set(trained.state_dict()) - trained.base_names()
     assert {key for key in saved if key.startswith("ssl_model.")} == {
@@ -54,21 +55,16 @@ def test_a_checkpoint_of_an_adapted_detector_holds_only_the_tensors_that_were_tr
         for projection in ("q", "k", "v", "out")
         for matrix in "AB"
     }
-
-
-def test_a_checkpoint_of_an_adapted_detector_records_its_base_epoch_and_model(trained, tmp_path):
-    record = read_record(load_state_dict(tmp_path / "lora.pth"))
+    record = read_record(saved)
     assert record["base"] == {"digest": trained.base_digest(), "file": str(tmp_path / "base.pth")}
     assert record["epoch"] == 3
     assert record["model"] == trained.config
 
 
 def test_a_detector_is_loaded_from_a_trained_part_and_the_base_that_its_record_names(trained, tmp_path):
-    assert torch.equal(logits(Detector.from_pretrained(tmp_path / "lora.pth", "cpu")), logits(trained))
-
-
-def test_a_detector_that_was_loaded_from_a_trained_part_refers_to_the_base_of_its_record(trained, tmp_path):
-    assert Detector.from_pretrained(tmp_path / "lora.pth", "cpu").base == trained.base
+    loaded = Detector.from_pretrained(tmp_path / "lora.pth", "cpu")
+    assert torch.equal(logits(loaded), logits(trained))
+    assert loaded.base == trained.base
 
 
 @pytest.fixture
@@ -87,12 +83,10 @@ def test_a_base_that_was_moved_is_found_beside_the_checkpoint(trained, moved):
 
 
 def test_a_checkpoint_whose_base_is_not_found_is_refused_with_the_path_of_the_base(moved, tmp_path):
+    """A trained part with the file name of its base is not taken for the base."""
     (moved / "base.pth").unlink()
     with input_error(f"base '{tmp_path / 'base.pth'}' is neither there nor beside it"):
         Detector.from_pretrained(moved / "lora.pth", "cpu")
-
-
-def test_a_trained_part_with_the_file_name_of_its_base_is_not_taken_for_the_base(moved):
     os.rename(moved / "lora.pth", moved / "base.pth")
     with input_error("neither there nor beside it"):
         Detector.from_pretrained(moved / "base.pth", "cpu")
@@ -132,22 +126,16 @@ def test_dora_bitfit_prompts_and_adapters_are_restored_from_their_trained_part_a
     assert torch.equal(logits(loaded), logits(detector))
 
 
-@pytest.fixture
-def another_file(trained, small_model, tmp_path):
-    """An adapted detector with the base ``other.pth``, saved as ``third.pth``, beside the one of ``trained``."""
+def test_trained_parts_with_different_bases_are_not_averaged_or_read_with_the_base_of_another(
+    trained, small_model, tmp_path
+):
     torch.manual_seed(1)
     detector = adapted(small_model)
     detector.save_base(tmp_path / "other.pth")
     detector.save(tmp_path / "third.pth")
-
-
-def test_trained_parts_with_different_bases_are_not_averaged(another_file, tmp_path):
     for mode in ("mean", "legacy"):
         with input_error("third.pth cannot be averaged with the first checkpoint: its base has the SHA-256"):
             average_checkpoints([tmp_path / "lora.pth", tmp_path / "third.pth"], mode)
-
-
-def test_a_named_base_other_than_that_of_the_checkpoint_is_refused(another_file, tmp_path):
     with input_error("other.pth is not the base of .*lora.pth"):
         Detector.from_pretrained(tmp_path / "lora.pth", "cpu", base=tmp_path / "other.pth")
 
@@ -163,11 +151,7 @@ def test_an_adapted_detector_without_a_saved_base_is_restored_from_its_checkpoin
     detector.save(tmp_path / "whole.pth")
     loaded = Detector.from_pretrained(tmp_path / "whole.pth", "cpu")
     assert torch.equal(logits(loaded), logits(detector))
-
-
-def test_a_detector_that_was_loaded_from_an_adapted_checkpoint_without_a_base_refers_to_no_base(small_model, tmp_path):
-    adapted(small_model).save(tmp_path / "whole.pth")
-    assert Detector.from_pretrained(tmp_path / "whole.pth", "cpu").base is None
+    assert loaded.base is None
 
 
 def test_a_trained_part_loads_into_a_detector_with_its_base(trained, tmp_path):

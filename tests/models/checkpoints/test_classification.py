@@ -84,14 +84,11 @@ def test_config_chooses_the_bona_fide_class_if_the_names_of_classes_do_not_tell_
     assert scores == pytest.approx([expected, -expected], abs=1e-6)
 
 
-def test_classes_without_telling_names_are_refused_with_settings_that_choose_the_bona_fide_one(tmp_path):
+def test_untelling_names_of_classes_and_a_bona_fide_class_that_the_folder_does_not_have_are_refused(tmp_path):
+    """With settings that choose the bona fide one."""
     folder_of("Wav2Vec2", tmp_path, ("LABEL_0", "LABEL_1"))
     with input_error("name it with `config=bonafide=LABEL_1` or `config=bonafide=LABEL_0`"):
         Detector.from_pretrained(tmp_path, "cpu")
-
-
-def test_a_bona_fide_class_that_the_folder_does_not_have_is_refused(tmp_path):
-    folder_of("Wav2Vec2", tmp_path, ("LABEL_0", "LABEL_1"))
     with input_error("has no class 'LABEL_2'"):
         Detector.from_pretrained(tmp_path, "cpu", config="bonafide=LABEL_2")
 
@@ -111,18 +108,15 @@ def test_the_name_of_a_class_in_an_advice_is_quoted_for_the_shell(tmp_path):
 
 
 def test_several_spoofed_classes_are_scored_together_against_bona_fide(tmp_path):
+    """They keep their names."""
     model = folder_of("Wav2Vec2", tmp_path, ("human", "ai tts", "vocoded"))
     detector = Detector.from_pretrained(tmp_path, "cpu")
     extractor = transformers.Wav2Vec2FeatureExtractor.from_pretrained(tmp_path)
     with torch.no_grad():
         logits = model(extractor(WAVEFORM, sampling_rate=16000, return_tensors="pt").input_values).logits[0].double()
     expected = logits[0] - logits[1:].logsumexp(0)
+    assert detector.classes == ("ai tts", "vocoded", "bonafide")
     assert detector.score(WAVEFORM, 16000, num_samples=None) == pytest.approx(expected.item(), abs=1e-5)
-
-
-def test_spoofed_classes_of_a_detector_have_the_names_that_its_folder_gives_them(tmp_path):
-    folder_of("Wav2Vec2", tmp_path, ("human", "ai tts", "vocoded"))
-    assert Detector.from_pretrained(tmp_path, "cpu").classes == ("ai tts", "vocoded", "bonafide")
 
 
 @pytest.mark.parametrize(

@@ -23,23 +23,13 @@ def repository(tmp_path, monkeypatch):
     return folder
 
 
-@pytest.fixture
-def only_detector(repository, monkeypatch):
-    """The detector that is read if the repository, which holds one checkpoint, is named without a file."""
+def test_the_only_checkpoint_of_a_repository_is_read(repository, monkeypatch, capsys):
+    """A remark names it, and the source of the detector is the repository as it was named."""
     with serving(monkeypatch, {"owner/models": repository}, "model"):
-        return Detector.from_pretrained("owner/models", "cpu")
-
-
-def test_the_only_checkpoint_of_a_repository_is_read(only_detector):
-    assert only_detector.config["backend"]["name"] == "raw_aasist_l"
-
-
-def test_a_remark_names_the_only_checkpoint_of_a_repository_when_it_is_read(capsys, only_detector):
+        detector = Detector.from_pretrained("owner/models", "cpu")
+    assert detector.config["backend"]["name"] == "raw_aasist_l"
+    assert detector.source == "owner/models"
     assert "hub:owner/models/weights/best.pth is the only checkpoint of owner/models" in capsys.readouterr().err
-
-
-def test_the_source_of_a_detector_from_the_hub_is_the_repository_as_it_was_named(only_detector):
-    assert only_detector.source == "owner/models"
 
 
 def test_a_repository_with_several_checkpoints_is_refused_with_their_names(repository, monkeypatch):

@@ -119,15 +119,11 @@ def test_files_of_a_folder_decide_whether_waveforms_are_normalised(tmp_path, nam
 
 @pytest.mark.parametrize("option, settings", [(False, YES), (True, NO), ("batch", NO), ("huggingface", NO)])
 def test_the_option_normalize_overrides_the_preprocessor_file_of_a_folder(tmp_path, option, settings):
-    library_model("WavLMModel", BASE).save_pretrained(tmp_path)
-    (tmp_path / PREPROCESSOR).write_text(settings)
+    """No note says what the folder decides."""
+    write_folder(tmp_path, "WavLMModel", {PREPROCESSOR: settings})
     frontend = create_frontend("wavlm", tmp_path, normalize=option)
     assert frontend.normalize == option
-
-
-def test_with_the_option_normalize_no_note_says_what_the_folder_decides(tmp_path):
-    write_folder(tmp_path, "Wav2Vec2Model", {PREPROCESSOR: NO})
-    assert not create_frontend("wav2vec2", tmp_path, normalize=True).note
+    assert not frontend.note
 
 
 def test_transformers_normalises_waveforms_by_default_for_the_four_types_that_read_them():
@@ -298,12 +294,6 @@ def test_a_missing_key_has_the_default_of_transformers(tmp_path):
     assert create_frontend("wav2vec2", tmp_path).config["encoder_attention_heads"] == 12
 
 
-def test_a_folder_whose_number_of_convolutions_contradicts_their_sizes_is_refused(change_config, tmp_path):
-    change_config(num_feat_extract_layers=6)
-    with input_error("num_feat_extract_layers 6: only 7 is supported"):
-        create_frontend("wavlm", tmp_path)
-
-
 # Type of model → sizes of a small one, and an input of the library's model.
 FEW = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
 FEW_CONVOLUTIONS = {"conv_dim": (16,) * 7, "num_conv_pos_embeddings": 4, "num_conv_pos_embedding_groups": 2}
@@ -361,16 +351,22 @@ def test_the_keys_called_harmless_change_no_output_of_an_encoder_of_transformers
     assert torch.equal(encoder_output(changed, inputs), encoder_output(model, inputs))
 
 
-def test_a_folder_without_tensors_that_its_configuration_needs_is_refused_with_their_names(change_config, tmp_path):
-    change_config(num_hidden_layers=3)
-    with input_error("missing: model.encoder.layers.2"):
+@pytest.mark.parametrize(
+    "key, value, message",
+    [
+        ("num_hidden_layers", 3, "missing: model.encoder.layers.2"),
+        ("num_feat_extract_layers", 6, "num_feat_extract_layers 6: only 7 is supported"),
+    ],
+)
+def test_a_folder_whose_sizes_contradict_its_tensors_or_each_other_is_refused(
+    change_config, tmp_path, key, value, message
+):
+    change_config(**{key: value})
+    with input_error(message):
         create_frontend("wavlm", tmp_path)
 
 
-def test_the_options_for_transformers_drop_no_layers():
-    assert library_options(create_frontend("wav2vec2_small", encoder_layerdrop=0.5).config)["layerdrop"] == 0.0
-
-
-def test_the_options_for_transformers_mask_no_frames():
-    options = library_options(create_frontend("wav2vec2_small").config)
+def test_the_options_for_transformers_drop_no_layers_and_mask_no_frames():
+    options = library_options(create_frontend("wav2vec2_small", encoder_layerdrop=0.5).config)
+    assert options["layerdrop"] == 0.0
     assert not options["apply_spec_augment"]

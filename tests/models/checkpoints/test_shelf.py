@@ -23,29 +23,17 @@ def assets(tmp_path, monkeypatch):
     return tmp_path / "hub" / "assets" / "nes2net" / "models"
 
 
-def test_a_published_file_is_fetched_only_once(assets):
+def test_a_published_file_is_fetched_only_once(assets, capsys):
+    """Then its licence is told, and its address and digest are recorded."""
     with running(CONTENT) as server:
-        model = Shelf("MODEL", PublishedFile(f"{server.address}/weights/MODEL.pth", len(CONTENT), SHA256))
+        url = f"{server.address}/weights/MODEL.pth"
+        model = Shelf("MODEL", PublishedFile(url, len(CONTENT), SHA256), "MIT")
         assert model.fetch_if_missing() == assets / "MODEL" / "MODEL.pth"
         assert model.fetch_if_missing().read_bytes() == CONTENT
         assert server.fetched() == ["/weights/MODEL.pth"]
-
-
-def test_the_licence_of_a_published_file_is_told_only_when_it_is_fetched(assets, capsys):
-    with running(CONTENT) as server:
-        model = Shelf("MODEL", PublishedFile(f"{server.address}/MODEL.pth", len(CONTENT), SHA256), "MIT")
-        model.fetch_if_missing()
-        model.fetch_if_missing()
     assert capsys.readouterr().err.count("licence: MIT") == 1
-
-
-def test_a_download_is_recorded_with_its_address_and_digest(assets):
-    with running(CONTENT) as server:
-        url = f"{server.address}/MODEL.pth"
-        Shelf("MODEL", PublishedFile(url, len(CONTENT), SHA256)).fetch_if_missing()
     record = read_json(assets / "MODEL.json")
-    assert record["url"] == url
-    assert record["sha256"] == SHA256
+    assert (record["url"], record["sha256"]) == (url, SHA256)
 
 
 def test_a_download_of_another_digest_or_size_than_published_is_refused_and_not_kept(assets):
@@ -60,16 +48,12 @@ def test_a_download_of_another_digest_or_size_than_published_is_refused_and_not_
             assert not model.path_outside_hub.exists()
 
 
-def test_the_digest_of_the_first_download_of_a_file_without_a_published_checksum_is_told(assets, capsys):
-    with running(CONTENT) as server:
-        Shelf("MODEL", PublishedFile(f"{server.address}/MODEL.pth")).fetch_if_missing()
-    assert f"MODEL is not pinned; first seen with SHA-256 {SHA256}" in capsys.readouterr().err
-
-
-def test_a_file_without_a_published_checksum_is_refused_if_it_differs_from_its_first_download(assets):
+def test_a_file_without_a_published_checksum_is_refused_if_it_differs_from_its_first_download(assets, capsys):
+    """The digest of the first one is told."""
     with running(CONTENT) as server:
         model = Shelf("MODEL", PublishedFile(f"{server.address}/MODEL.pth"))
         model.fetch_if_missing()
+        assert f"MODEL is not pinned; first seen with SHA-256 {SHA256}" in capsys.readouterr().err
         model.path_outside_hub.unlink()
         server.content = CONTENT + b"!"
         with input_error(rf"the one first seen \(.*MODEL.json\) is {SHA256}"):
@@ -88,16 +72,11 @@ def test_offline_a_missing_file_is_refused_with_its_address_digest_size_and_plac
         assert fact in message
 
 
-def test_a_file_that_a_user_put_in_its_place_is_used_without_a_download(assets):
+def test_a_file_that_a_user_put_in_its_place_is_used_without_a_download_if_it_is_the_published_one(assets):
     model = Shelf("MODEL", PublishedFile("https://a.example/MODEL.pth", len(CONTENT), SHA256))
     model.folder.mkdir(parents=True)
     model.path_outside_hub.write_bytes(CONTENT)
     assert model.fetch_if_missing() == model.path_outside_hub
-
-
-def test_another_file_in_the_place_of_a_published_one_is_refused(assets):
-    model = Shelf("MODEL", PublishedFile("https://a.example/MODEL.pth", len(CONTENT), SHA256))
-    model.folder.mkdir(parents=True)
     model.path_outside_hub.write_bytes(b"another file")
     with input_error(f"is not MODEL: its SHA-256 is .*, the one published is {SHA256}"):
         model.fetch_if_missing()
@@ -113,9 +92,11 @@ def hub_model(assets, tmp_path, monkeypatch):
 
 
 def test_a_file_of_the_hub_is_read_from_the_cache_of_huggingface_hub(hub_model, tmp_path):
+    """Its revision is recorded."""
     file_path = hub_model.fetch_if_missing()
     assert file_path.read_bytes() == CONTENT
     assert file_path.is_relative_to(tmp_path / "hub" / "models--owner--name")
+    assert read_json(hub_model.record)["revision"] == file_path.parent.name
 
 
 def test_a_fetched_folder_with_another_sha256_than_the_hub_states_is_refused(hub_model, tmp_path, monkeypatch):
@@ -123,11 +104,6 @@ def test_a_fetched_folder_with_another_sha256_than_the_hub_states_is_refused(hub
         spoil(server, ".safetensors")
         with input_error("the SHA-256 of what came is .*, but the hub states"):
             Shelf("MODEL", PublishedFile("hub:owner/name")).fetch_if_missing()
-
-
-def test_a_download_from_the_hub_is_recorded_with_its_revision(hub_model):
-    revision = hub_model.fetch_if_missing().parent.name
-    assert read_json(hub_model.record)["revision"] == revision
 
 
 def test_a_file_of_the_hub_that_was_changed_after_its_download_is_refused(hub_model):

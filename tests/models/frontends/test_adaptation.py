@@ -76,13 +76,10 @@ def test_frames_of_prompts_are_not_among_the_frames_of_the_hidden_states(pair):
         assert hidden_state.shape == expected.shape
 
 
-def test_tensors_of_the_base_keep_their_names_in_an_adapted_front_end(pair):
+def test_exactly_the_tensors_outside_the_base_get_gradients(pair):
+    """Tensors of the base keep their names."""
     plain, frontend = pair
     assert plain.state_dict().keys() <= frontend.state_dict().keys()
-
-
-def test_exactly_the_tensors_outside_the_base_get_gradients(pair):
-    _, frontend = pair
     trained = set(frontend.state_dict()) - frontend.base
     frontend.train()(WAVEFORM)[-1].square().sum().backward()
     learning = {id(p) for p in frontend.parameters() if p.grad is not None}
@@ -159,15 +156,11 @@ def with_lora():
     return frontend, [tensors[prefix + key] for key in ("weight", "bias", "lora_A", "lora_B")]
 
 
-def test_lora_starts_with_a_random_matrix_a_and_a_zero_matrix_b(with_lora):
-    _, (_, _, a, b) = with_lora
+def test_lora_equals_the_formula_of_the_paper(with_lora):
+    """W x + (alpha / rank) B A x, and starts with a random matrix A and a zero matrix B."""
+    frontend, (weight, bias, a, b) = with_lora
     assert a.std() > 0
     assert not b.any()
-
-
-def test_lora_equals_the_formula_of_the_paper(with_lora):
-    """W x + (alpha / rank) B A x."""
-    frontend, (weight, bias, a, b) = with_lora
     shake(frontend)
     x = torch.randn(3, 32)
     layer = frontend.transformer_layers[0].attention.q_proj

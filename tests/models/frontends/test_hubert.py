@@ -24,21 +24,16 @@ def encoder_file(name, path):
     return file
 
 
-@pytest.mark.parametrize("name", GOLDEN)
-def test_frames_of_the_encoders_of_antideepfake_equal_those_of_their_own_code(name, tmp_path):
+@pytest.mark.parametrize("name, dropout", [*zip(GOLDEN, (0.1, 0.0, 0.0, 0.0), strict=True)])
+def test_frames_of_the_encoders_of_antideepfake_equal_those_of_their_own_code(name, dropout, tmp_path):
+    """Dropouts are those of the file, or else the default of fairseq."""
     file = encoder_file(name, tmp_path / "encoder.pt")
     frontend = create_frontend(GOLDEN[name], tmp_path / "encoder.pt", normalize=True).eval()
+    assert frontend.config["dropout"] == frontend.config["attention_dropout"] == dropout
     for case in file["cases"].values():
         with torch.inference_mode():
             (frames,) = frontend(case["waveform"][None])
         assert_near(frames, case["frames"], atol=1e-5)
-
-
-@pytest.mark.parametrize("name, dropout", [*zip(GOLDEN, (0.1, 0.0, 0.0, 0.0), strict=True)])
-def test_a_published_encoder_has_the_dropouts_of_its_file_or_else_the_default_of_fairseq(name, dropout, tmp_path):
-    encoder_file(name, tmp_path / "encoder.pt")
-    frontend = create_frontend(GOLDEN[name], tmp_path / "encoder.pt")
-    assert frontend.config["dropout"] == frontend.config["attention_dropout"] == dropout
 
 
 @pytest.fixture
@@ -68,19 +63,11 @@ def test_a_file_without_heads_is_known_as_hubert_by_its_configuration(hubert, tm
         create_frontend("wav2vec2", tmp_path / "encoder.pt")
 
 
-@pytest.fixture
-def unispeech_sat(hubert, tmp_path):
-    """A front-end from a file of UniSpeech-SAT, whose encoder has the tensors of ``hubert``."""
+def test_unispeech_sat_is_recognised_by_the_tensors_of_its_heads_and_read_without_them(hubert, tmp_path):
     heads = {"spk_proj.weight": torch.zeros(16, 48), "encoder.layer_norm_for_extract.weight": torch.zeros(48)}
     save(tmp_path / "sat.pt", {**tensors_of(hubert), **heads, "quantizer.vars": torch.zeros(1, 8, 8)})
-    return create_frontend("hubert", tmp_path / "sat.pt")
-
-
-def test_unispeech_sat_is_recognised_by_the_tensors_of_its_heads(unispeech_sat):
+    unispeech_sat = create_frontend("hubert", tmp_path / "sat.pt")
     assert unispeech_sat.model_type == "unispeech-sat"
-
-
-def test_unispeech_sat_is_read_without_its_heads(hubert, unispeech_sat):
     tensors = hubert.state_dict()
     assert not unispeech_sat.config["pretraining_heads"]
     assert all(torch.equal(tensor, tensors[name]) for name, tensor in unispeech_sat.state_dict().items())

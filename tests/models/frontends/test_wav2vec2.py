@@ -92,13 +92,13 @@ def test_each_layer_is_dropped_with_the_probability_encoder_layerdrop(name):
     waveform = torch.randn(1, 1000)
     dropped = torch.zeros(10)
     with torch.no_grad():
-        for _ in range(100):
+        for _ in range(50):
             states = frontend(waveform, layers="all", final_norm=False)
             dropped += torch.tensor([torch.equal(a, b) for a, b in pairwise(states)])
-    assert dropped.sum().item() / 1000 == pytest.approx(0.3, abs=0.06)  # four standard deviations
+    assert dropped.sum().item() / 500 == pytest.approx(0.3, abs=0.08)  # four standard deviations
     # every layer alike, the first and the last too
-    assert dropped.min() > 10
-    assert dropped.max() < 50
+    assert dropped.min() > 2
+    assert dropped.max() < 28
 
 
 def test_training_options_that_are_stated_hold_whatever_the_configuration_in_the_file_says(file_with_dropouts):
@@ -152,21 +152,17 @@ def test_feature_grad_mult_scales_only_the_gradients_of_the_convolutions(name):
         assert_close(scaled[key].grad, factor * parameter.grad, atol=1e-5, rtol=1e-5)
 
 
-def check_refusal(content, message, path):
-    torch.save(content, path)
-    with input_error(message):
-        create_frontend("wav2vec2", path)
-
-
-def test_a_file_of_other_weights_is_refused_as_one_of_wav2vec2(tmp_path):
-    checkpoint = {"model": {"weight": torch.zeros(2)}}
-    check_refusal(checkpoint, r"not a checkpoint of wav2vec 2\.0, HuBERT or WavLM", tmp_path / "file.pt")
-
-
-def test_a_file_that_lacks_a_tensor_of_wav2vec2_is_refused_with_its_name(pretrained, tmp_path):
+def test_files_without_tensors_of_wav2vec2_are_refused_with_what_they_lack(pretrained, tmp_path):
+    other_weights = {"model": {"weight": torch.zeros(2)}}
     torn = torch.load(pretrained / "tiny_w2v2_plain.pt", weights_only=True)
     del torn["model"]["encoder.layers.1.fc1.weight"]
-    check_refusal(torn, r"missing: model\.encoder\.layers\.1\.fc1\.weight", tmp_path / "file.pt")
+    for content, message in (
+        (other_weights, r"not a checkpoint of wav2vec 2\.0, HuBERT or WavLM"),
+        (torn, r"missing: model\.encoder\.layers\.1\.fc1\.weight"),
+    ):
+        torch.save(content, tmp_path / "file.pt")
+        with input_error(message):
+            create_frontend("wav2vec2", tmp_path / "file.pt")
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -214,11 +210,6 @@ def test_a_batch_normalised_as_a_whole_has_the_hidden_states_of_torchaudio(tmp_p
         assert_near(last, expected["forward"], 1e-5)
 
 
-def test_every_sample_is_used_if_batches_are_normalised_as_a_whole():
-    frontend = create_frontend("wav2vec2", **SMALL, normalize="batch")
-    assert frontend.used_samples(6399) == 6399
-
-
 def test_with_the_option_normalize_each_waveform_is_normalised_by_itself():
     torch.manual_seed(0)
     frontend = create_frontend("wav2vec2", **SMALL, normalize=True).eval()
@@ -230,5 +221,6 @@ def test_with_the_option_normalize_each_waveform_is_normalised_by_itself():
     assert_close(together, alone, rtol=1e-4, atol=1e-4)
 
 
-def test_wav2vec2_does_not_normalise_waveforms_by_default():
+def test_wav2vec2_does_not_normalise_waveforms_by_default_and_uses_every_sample_of_a_normalised_batch():
     assert not create_frontend("wav2vec2", **SMALL).normalize
+    assert create_frontend("wav2vec2", **SMALL, normalize="batch").used_samples(6399) == 6399
