@@ -9,9 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from builders import golden
+from nes2net.lib.computing.without_memory import without_memory
 
 AGREES_F64 = 1e-9
 GRADIENTS_F64 = 1e-6
+HASHED_AT_ONCE = 1 << 15  # as many as the cache of a processor holds
 
 
 def cases(name: str) -> list[tuple[dict, Tensor]]:
@@ -29,12 +31,23 @@ def state_dict(name: str) -> dict[str, Tensor]:
 
 def hashed(seed: int, scale: float, shape: list[int]) -> Tensor:
     """A tensor that is too large to store: an integer hash of the index, within ±``scale``."""
-    x = np.arange(np.prod(shape), dtype=np.uint32) + np.uint32(seed * 0x9E3779B9 & 0xFFFFFFFF)
-    for shift, factor in ((16, 0x85EBCA6B), (13, 0xC2B2AE35)):
-        x ^= x >> np.uint32(shift)
-        x *= np.uint32(factor)
-    x ^= x >> np.uint32(16)
-    return torch.from_numpy(np.float32((x / 2**32 * 2 - 1) * scale).reshape(shape))
+    numbers = np.empty(np.prod(shape), np.float32)
+    for start in range(0, len(numbers), HASHED_AT_ONCE):
+        block = numbers[start : start + HASHED_AT_ONCE]
+        x = np.arange(start, start + len(block), dtype=np.uint32) + np.uint32(seed * 0x9E3779B9 & 0xFFFFFFFF)
+        for shift, factor in ((16, 0x85EBCA6B), (13, 0xC2B2AE35)):
+            x ^= x >> np.uint32(shift)
+            x *= np.uint32(factor)
+        x ^= x >> np.uint32(16)
+        block[:] = (x / 2**32 * 2 - 1) * scale
+    return torch.from_numpy(numbers.reshape(shape))
+
+
+def empty(build: Callable[[], nn.Module]) -> nn.Module:
+    """The model that ``build`` makes, without the draws of weights that a test will load."""
+    with without_memory():
+        model = build()
+    return model.to_empty(device="cpu")
 
 
 def manifest(name: str) -> dict[str, list[int]]:

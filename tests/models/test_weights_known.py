@@ -48,7 +48,7 @@ def claims(random_aasist, corpus, capsys):
     def run():
         row = json.loads(said(capsys, "predict", "a.wav", "--model", random_aasist, "--json")[0])
         facts = file_sheet(random_aasist).facts
-        words = ("score", "asvspoof2019_la", corpus, "--split", "train", "--model", random_aasist, "--samples", 16000)
+        words = ("score", "asvspoof2019_la", corpus, "--split", "train", "--model", random_aasist, "--samples", 4000)
         _, warned = said(capsys, *words, "--workers", 0, "--out", "s.txt")
         training_data = read_json(random_aasist.parent / "s.txt.json")["seen"]
         info = [facts["model"] == "AASIST-L", facts.get("trained on"), facts.get("licence of the weights")]

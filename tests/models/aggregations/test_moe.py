@@ -152,7 +152,7 @@ def test_the_training_loss_adds_the_balancing_loss_times_its_weight():
         torch.manual_seed(0)
         frontend = {"name": "wav2vec2", **FRONTENDS["wav2vec2"]}
         aggregation = {"name": "moe", "balance_weight": weight}
-        detector = Detector.from_config({"frontend": frontend, "aggregation": aggregation, "backend": "gf"})
+        detector = Detector.from_config({"frontend": frontend, "aggregation": aggregation, "backend": "asp_mlp"})
         detector.aggregation.register_forward_hook(lambda moe, *_: penalties.append(moe.penalty))
         objective = Objective(detector, Recipe(train=TrainConfig()))
         objective.begin_training(1)

@@ -49,7 +49,7 @@ class Head(nn.Module):
 def published_head(name: str) -> Head:
     """The head with the weights of the file ``name``, which must have its names and shapes."""
     factory, options, aggregation = PUBLISHED[name]
-    head = Head(aggregation(25, 1024), factory(**options))
+    head = gb.empty(lambda: Head(aggregation(25, 1024), factory(**options)))
     head.load_state_dict(gb.state_dict(name))
     return head
 
