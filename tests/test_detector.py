@@ -204,11 +204,6 @@ def test_an_unknown_precision_is_refused_with_the_known_ones_and_the_nearest_of_
     assert str(error.value) == f"unknown dtype '{dtype}': {precisions}{proposal}"
 
 
-def test_a_precision_that_the_device_lacks_is_refused_before_the_checkpoint_is_read():
-    with input_error("precision of NVIDIA GPUs"):
-        Detector.from_pretrained("none.pth", "cpu", "tf32")
-
-
 @pytest.mark.parametrize(
     "config, message",
     [
@@ -340,11 +335,6 @@ def test_scores_of_segments_in_other_precisions_are_near_those_of_float32(
         scores = loaded.segment_scores(waveforms)[16.0]
     assert (scores - exact).abs().max() < tolerance * exact.abs().max()
     assert len(set(scores.flatten().tolist())) == scores.numel()
-
-
-def test_a_missing_checkpoint_is_refused(tmp_path):
-    with input_error(r"checkpoint .*none\.pth not found"):
-        Detector.from_pretrained(tmp_path / "none.pth")
 
 
 @pytest.mark.parametrize("backend", ["aasist", {"name": "nes2net_x", "nes_ratio": [4, 4]}])

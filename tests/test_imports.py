@@ -98,12 +98,9 @@ def test_importing_nes2net_does_not_override_ray_usage_stats_enabled():
     assert python("-c", code, RAY_USAGE_STATS_ENABLED="1") == "1\n"
 
 
-def test_public_names_can_be_imported_from_the_package():
+def test_public_names_can_be_imported_from_the_package_and_are_listed_by_dir():
     for name in nes2net.__all__:
         assert getattr(nes2net, name) is not None
-
-
-def test_public_names_are_listed_by_dir():
     assert {*nes2net.__all__} <= {*dir(nes2net)}
 
 

@@ -76,12 +76,9 @@ def states(batch=2):
 SCORES = torch.tensor([[0.5, 0.6, 0.7, 0.55], [0.7, 0.65, 0.6, 0.5]])
 
 
-def test_an_ensemble_fusion_requires_scores_of_systems():
+def test_an_ensemble_fusion_refuses_missing_scores_of_systems_and_scores_of_another_shape():
     with input_error("'ensemble' fuses the scores of 4 other systems: give them as the second argument"):
         small()(states(), None)
-
-
-def test_an_ensemble_fusion_refuses_scores_of_systems_of_another_shape():
     for scores, size in ((SCORES[:, :3], "2 × 3"), (SCORES[:1], "1 × 4")):
         with input_error(f"must be 2 × 4, got {size}"):
             small()(states(), scores)

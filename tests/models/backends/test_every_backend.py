@@ -134,29 +134,17 @@ def test_logits_equal_those_recorded_when_all_back_ends_equalled_the_published_c
     assert_allclose(pinned.logits(name), golden.read("pinned")[name], rtol=0, atol=1e-9)
 
 
-@cache
-def after_a_backward_pass(name):
-    """The back-end and its inputs, with gradients."""
+@every_backend
+def test_features_and_exactly_the_parameters_in_use_get_a_finite_gradient(name):
     backend = without_dropout(create(name)).train()
     features = features_for(backend, batch=3, frames=frames_of(backend, 50))
     inputs = [x.requires_grad_() for x in (features if isinstance(features, list) else [features])]
     nn.functional.cross_entropy(backend(features), torch.tensor([0, 1, 1])).backward()
-    return backend, inputs
-
-
-@every_backend
-def test_features_get_a_finite_gradient(name):
-    _, inputs = after_a_backward_pass(name)
     gradients = [x.grad for x in inputs if x.grad is not None]  # a back-end may leave out some of the hidden states
     assert gradients
     for gradient in gradients:
         assert gradient.isfinite().all()
         assert gradient.any()
-
-
-@every_backend
-def test_exactly_the_parameters_in_use_get_a_finite_gradient(name):
-    backend, _ = after_a_backward_pass(name)
     unused = re.compile(UNUSED.get(name, r"(?!)"))
     for key, parameter in backend.named_parameters():
         if unused.match(key) or not parameter.requires_grad:
@@ -226,9 +214,12 @@ SLOW = slow(*((name, torch.bfloat16) for name in OF_WAVEFORMS))
 in_half_precision = pytest.mark.parametrize("name, precision", [*IN_BFLOAT16, *SLOW, ("nes2net_x", torch.float16)])
 
 
-@cache
-def logits_in_half_precision(name, precision):
-    """The back-end; logits of 24 utterances in float32; under autocast, and of rounded weights for rounded features."""
+@in_half_precision
+def test_logits_in_half_precision_are_near_those_of_float32_and_have_no_ties(name, precision):
+    """Under autocast, and of rounded weights for rounded features.
+
+    The last layer computes in float32: of 24 scores of 8 bits some would be equal, which moves error rates.
+    """
     backend = copy.deepcopy(in_eval_mode(name))
     features = features_for(backend, batch=24)
     rounded = [x.to(precision) for x in features] if isinstance(features, list) else features.to(precision)
@@ -236,21 +227,9 @@ def logits_in_half_precision(name, precision):
         exact = backend(features)
         with torch.autocast("cpu", precision):
             mixed = backend(features)
-        return backend, exact, (mixed, backend.to(precision)(rounded))
-
-
-@in_half_precision
-def test_logits_in_half_precision_are_near_those_of_float32(name, precision):
-    _, exact, halves = logits_in_half_precision(name, precision)
-    for logits in halves:
+        low = backend.to(precision)(rounded)
+    for logits in (mixed, low):
         assert (logits - exact).abs().max() < BFLOAT16.get(name, 0.05) * exact.abs().max()
-
-
-@in_half_precision
-def test_scores_in_half_precision_have_no_ties(name, precision):
-    """The last layer computes in float32: of 24 scores of 8 bits some would be equal, which moves error rates."""
-    backend, _, halves = logits_in_half_precision(name, precision)
-    for logits in halves:
         assert len(set(backend.scores(logits).tolist())) == 24
 
 

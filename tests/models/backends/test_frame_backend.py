@@ -96,13 +96,10 @@ def test_with_utterance_attentive_the_logits_of_frames_are_weighted_by_a_softmax
         assert_close(backend.utterance_logits(features()), expected)
 
 
-def test_a_back_end_that_pools_statistics_refuses_to_give_logits_of_segments():
+def test_segments_of_pooled_statistics_and_utterance_min_of_pooled_frames_are_refused():
     astp = create(pool="astp")
     assert astp.resolutions == ()
     with input_error("statistics of `model.backend.pool=astp`, not frames: use"):
         astp.segments(features())
-
-
-def test_utterance_min_is_refused_for_a_back_end_that_pools_frames():
     with input_error("backend.utterance=min` reads the frames, .* set `model.backend.pool=null`"):
         create(utterance="min")

@@ -113,13 +113,9 @@ def test_convolutions_of_the_stem_of_mpif_res2net_start_with_the_variance_of_kai
 
 
 @torch.no_grad()
-def test_mpif_res2net_repeats_features_shorter_than_num_frames():
-    features = torch.randn(2, 25, 20)
-    repeated = torch.cat([features, features[:, :15]], 1)
-    assert_close(settled(small(num_frames=40))(features), settled(small())(repeated))
-
-
-@torch.no_grad()
-def test_mpif_res2net_cuts_features_longer_than_num_frames():
-    features = torch.randn(2, 61, 20)
-    assert_close(settled(small(num_frames=40))(features), settled(small())(features[:, :40]))
+def test_mpif_res2net_repeats_shorter_features_up_to_num_frames_and_cuts_longer_ones():
+    short = torch.randn(2, 25, 20)
+    repeated = torch.cat([short, short[:, :15]], 1)
+    long = torch.randn(2, 61, 20)
+    for features, expected in ((short, repeated), (long, long[:, :40])):
+        assert_close(settled(small(num_frames=40))(features), settled(small())(expected))

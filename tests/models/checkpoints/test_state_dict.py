@@ -143,12 +143,10 @@ def test_a_file_whose_tensors_do_not_fit_the_model_is_refused_with_their_names()
         check_fit({"w": torch.zeros(4), "c": torch.zeros(1)}, EXPECTED, "file")
 
 
-def test_weights_and_counters_of_a_file_may_have_another_precision_than_the_model():
+def test_weights_of_a_file_in_integers_booleans_complex_numbers_or_float8_are_refused():
+    """Weights and counters in another precision than the model are not."""
     for weights, counters in ((torch.float16, torch.float32), (torch.float64, torch.int32)):
         check_fit({"w": torch.zeros(2, dtype=weights), "n": torch.zeros(2, dtype=counters)}, EXPECTED, "file")
-
-
-def test_weights_of_a_file_in_integers_booleans_complex_numbers_or_float8_are_refused():
     for dtype in (torch.int64, torch.bool, torch.complex64, torch.float8_e4m3fn):
         with input_error(r"does not fit this model; other type: w \w+ where float32 is needed"):
             check_fit({**EXPECTED, "w": torch.zeros(2).to(dtype)}, EXPECTED, "file")
