@@ -199,9 +199,9 @@ def test_behind_the_proxy_a_browser_without_the_right_token_is_asked_for_the_pas
 def test_behind_the_proxy_requests_of_the_same_site_and_with_the_password_are_answered_and_no_others(proxy):
     """Metrics are not served even with the token."""
     port, _ = proxy
-    own = f"{NAME}:{port}"
+    host = f"{NAME}:{port}"
     assert "<title>" in get(proxy, "/", headers={"Authorization": f"Basic {BASE64}"}).text
-    assert get(proxy, "/api/info", host=own, headers={**WITH_TOKEN, "Origin": f"https://{own}"}).status_code == 200
+    assert get(proxy, "/api/info", host=host, headers={**WITH_TOKEN, "Origin": f"https://{host}"}).status_code == 200
     assert get(proxy, "/api/info", headers={**WITH_TOKEN, "Origin": "https://evil.example"}).status_code == 403
     assert get(proxy, "/", host="evil.example").status_code == 421
     assert get(proxy, "/metrics").status_code == 404

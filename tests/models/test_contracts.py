@@ -64,13 +64,13 @@ def package_and_corpus(tmp_path_factory) -> Path:
 
 
 @contextmanager
-def inside(folder: Path, made: Path) -> Iterator[pytest.MonkeyPatch]:
-    """The package that was ``made`` is installed, and its corpus is in the current folder."""
+def inside(folder: Path, source: Path) -> Iterator[pytest.MonkeyPatch]:
+    """The package of ``source`` is installed, and its corpus is in the current ``folder``."""
     for name in ("tones", "tones.yaml"):
-        (folder / name).symlink_to(made / name)
+        (folder / name).symlink_to(source / name)
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.chdir(folder)
-        monkeypatch.syspath_prepend(str(made / "site"))
+        monkeypatch.syspath_prepend(str(source / "site"))
         forget_packages(monkeypatch)
         yield monkeypatch
     sys.modules.pop("faulty_parts", None)

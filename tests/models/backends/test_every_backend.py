@@ -47,7 +47,7 @@ BFLOAT16 = {"aasist": 0.15, "spectra_aasist": 0.15, "aasist2": 0.15, "raw_aasist
 #: torch.compile does not trace recurrent layers
 RECURRENT = {"attm_lstm", "ensemble", "lgf", "llgf"}
 
-#: other sizes or another activation of a back-end that is compiled
+#: other sizes or another activation of a back-end that the fast tests try
 MADE_OF_THE_SAME = {"nes2net_x_selu", "raw_aasist"}
 #: they compare two classes
 TWO_LOGITS = {"asp_cosine", "multires_gmlp", "one_class_distillation"}
@@ -55,7 +55,9 @@ TWO_LOGITS = {"asp_cosine", "multires_gmlp", "one_class_distillation"}
 #: they are built for a number of hidden states that is an option
 OF_A_NUMBER_OF_STATES = ["asp_cosine", "attm_lstm", "ensemble", "mfa", "multires_gmlp", "sls"]
 
-every_backend = pytest.mark.parametrize("name", registry.backends.names())
+every_backend = pytest.mark.parametrize(
+    "name", [slow(name)[0] if name in MADE_OF_THE_SAME else name for name in registry.backends.names()]
+)
 
 
 def dim_of(name: str) -> int:
