@@ -52,18 +52,16 @@ def test_a_peft_adapter_is_refused_with_its_base_and_the_call_that_merges_it(tmp
 
 
 @pytest.mark.parametrize("name", ["adapter_config.json", "adapter_model.safetensors", "adapter_model.bin"])
-def test_a_peft_adapter_beside_a_model_is_refused_and_never_ignored(tmp_path, name):
+def test_a_peft_adapter_beside_a_model_is_refused_and_never_ignored(tmp_path, name, spectral_detector):
+    """Beside a detector of this package, too."""
+    spectral_detector.save(tmp_path / "detector")
+    write(tmp_path / "detector" / name, "{}")
+    assert "holds a PEFT adapter" in refusal(tmp_path / "detector")
     folder_of("Wav2Vec2", tmp_path)
     write(tmp_path / name, "{}")
     assert f"holds a PEFT adapter of None ({name})" in refusal(tmp_path)
     with input_error("holds a PEFT adapter"):
         create_frontend("wav2vec2", tmp_path)
-
-
-def test_a_peft_adapter_beside_a_detector_of_this_package_is_refused(tmp_path, spectral_detector):
-    spectral_detector.save(tmp_path / "detector")
-    write(tmp_path / "detector" / "adapter_model.safetensors")
-    assert "holds a PEFT adapter" in refusal(tmp_path / "detector")
 
 
 WEIGHT_NORM = "wav2vec2.encoder.pos_conv_embed.conv.parametrizations.weight.original0"

@@ -32,11 +32,13 @@ def test_the_only_checkpoint_of_a_repository_is_read(repository, monkeypatch, ca
     assert "hub:owner/models/weights/best.pth is the only checkpoint of owner/models" in capsys.readouterr().err
 
 
-def test_a_repository_with_several_checkpoints_is_refused_with_their_names(repository, monkeypatch):
+def test_a_repository_with_several_checkpoints_is_refused_with_their_names_unless_one_is_named(repository, monkeypatch):
     torch.save({"x": torch.zeros(1000)}, repository / "other.ckpt")
     with serving(monkeypatch, {"owner/models": repository}, "model"):
         with input_error("hub:owner/models@main has 2 checkpoints: 'other.ckpt' .*, 'weights/best.pth' "):
             Detector.from_pretrained("hub:owner/models@main", "cpu")
+        detector = Detector.from_pretrained("hub:owner/models@main/weights/best.pth", "cpu")
+    assert detector.config["backend"]["name"] == "raw_aasist_l"
 
 
 def test_a_repository_that_holds_a_peft_adapter_is_refused_with_its_base(repository, monkeypatch):
@@ -45,13 +47,6 @@ def test_a_repository_that_holds_a_peft_adapter_is_refused_with_its_base(reposit
     with serving(monkeypatch, {"owner/models": repository}, "model"):
         with input_error("holds a PEFT adapter of 'owner/base'"):
             Detector.from_pretrained("owner/models", "cpu")
-
-
-def test_a_name_with_a_file_chooses_among_several_checkpoints(repository, monkeypatch):
-    torch.save({"x": torch.zeros(1000)}, repository / "other.ckpt")
-    with serving(monkeypatch, {"owner/models": repository}, "model"):
-        detector = Detector.from_pretrained("hub:owner/models@main/weights/best.pth", "cpu")
-    assert detector.config["backend"]["name"] == "raw_aasist_l"
 
 
 def test_a_fetched_checkpoint_needs_no_network(repository, tmp_path, monkeypatch):

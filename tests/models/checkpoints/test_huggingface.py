@@ -141,6 +141,7 @@ def test_transformers_normalises_waveforms_by_default_for_the_four_types_that_re
 
 @pytest.mark.parametrize("name, form", [(PREPROCESSOR, "%s"), (PROCESSOR, '{"feature_extractor": %s}')])
 def test_a_preprocessor_file_that_cannot_be_used_is_refused(tmp_path, name, form):
+    """A broken link, too, as in the cache of a hub whose file was removed: the default may be another normalisation."""
     library_model("WavLMModel", BASE).save_pretrained(tmp_path)
     for settings, message in (
         ('{"do_normalize": "yes"}', "do_normalize must be true or false, not 'yes'"),
@@ -150,12 +151,7 @@ def test_a_preprocessor_file_that_cannot_be_used_is_refused(tmp_path, name, form
         (tmp_path / name).write_text(form % settings)
         with input_error(rf"{name}.* {message}"):
             create_frontend("wavlm", tmp_path)
-
-
-@pytest.mark.parametrize("name", [PREPROCESSOR, PROCESSOR])
-def test_a_preprocessor_file_that_is_a_broken_link_is_refused(tmp_path, name):
-    """As in the cache of a hub whose file was removed: the default may be another normalisation."""
-    library_model("WavLMModel", BASE).save_pretrained(tmp_path)
+    (tmp_path / name).unlink()
     (tmp_path / name).symlink_to("nowhere")
     with input_error(f"{name}: cannot be read"):
         create_frontend("wavlm", tmp_path)

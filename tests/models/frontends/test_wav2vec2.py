@@ -54,7 +54,7 @@ def file_with_dropouts(request, tmp_path):
 
 
 def test_training_options_of_wav2vec2_and_wavlm_come_from_the_configuration_in_their_file(file_with_dropouts):
-    """Dropouts, layer drop, and the factor of the gradients of the convolutions."""
+    """Dropouts, layer drop, and the factor of the gradients of the convolutions, unless others are stated."""
     frontend = create_frontend(*file_with_dropouts)
     assert frontend.encoder_layerdrop == 0.05
     assert frontend.config["feature_grad_mult"] == 0.1
@@ -65,6 +65,10 @@ def test_training_options_of_wav2vec2_and_wavlm_come_from_the_configuration_in_t
         assert layer.feed_forward.output_dropout.p == 0.1
         assert layer.attention.dropout == 0.2
         assert layer.feed_forward.intermediate_dropout.p == 0.3
+    frontend = create_frontend(*file_with_dropouts, **dict.fromkeys(TRAINING, 0), encoder_layers=1)
+    assert {name: frontend.config[name] for name in TRAINING} == dict.fromkeys(TRAINING, 0)
+    assert frontend.encoder_layerdrop == frontend.model.encoder.dropout.p == 0
+    assert frontend.config["encoder_layers"] == SMALL["encoder_layers"]  # no option of training
 
 
 @pytest.mark.parametrize(
@@ -99,13 +103,6 @@ def test_each_layer_is_dropped_with_the_probability_encoder_layerdrop(name):
     # every layer alike, the first and the last too
     assert dropped.min() > 2
     assert dropped.max() < 28
-
-
-def test_training_options_that_are_stated_hold_whatever_the_configuration_in_the_file_says(file_with_dropouts):
-    frontend = create_frontend(*file_with_dropouts, **dict.fromkeys(TRAINING, 0), encoder_layers=1)
-    assert {name: frontend.config[name] for name in TRAINING} == dict.fromkeys(TRAINING, 0)
-    assert frontend.encoder_layerdrop == frontend.model.encoder.dropout.p == 0
-    assert frontend.config["encoder_layers"] == SMALL["encoder_layers"]  # no option of training
 
 
 def test_a_published_size_has_its_own_dropouts_only_where_its_file_states_none(tmp_path):
