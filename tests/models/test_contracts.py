@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import torch
 from builders.command_fixtures import REPOSITORY, command, one_parser  # noqa: F401
 from builders.faulty_parts import PACKAGE, PARTS, install
 from builders.files import read_json
@@ -165,6 +166,7 @@ def test_data_check_reports_labels_of_a_corpus_that_are_neither_bona_fide_nor_sp
 
 @pytest.mark.parametrize("name", [name for name in FAULTS if name != "other_labels"])
 def test_a_faulty_part_is_refused_by_one_error_that_names_part_package_and_fault(package, checkpoint, command, name):  # noqa: F811
+    torch.manual_seed(0)
     Path("good.pth").symlink_to(checkpoint)
     status, _, error = command(words_of(name))
     assert status == 2
