@@ -13,14 +13,14 @@ from nes2net.models.published_models import PUBLISHED_MODELS
     "name, options, found_as, changes",
     [
         ("wav2vec2_Nes2Net_X", {"num_logits": 1}, "Nes2Net-X", []),
-        ("wav2vec2_Nes2Net_X", {"pool": "astp"}, "wav2vec2_Nes2Net_X", ["backend.pool=astp"]),
         *slow(  # many tries
+            ("wav2vec2_Nes2Net_X", {"pool": "astp"}, "wav2vec2_Nes2Net_X", ["backend.pool=astp"]),
             (
                 "wav2vec2_Nes2Net_X",
                 {"nes_ratio": [8, 4], "se_ratio": 8},
                 "wav2vec2_Nes2Net_X",
                 ["backend.nes_ratio=[8, 4]", "backend.se_ratio=8"],
-            )
+            ),
         ),
         ("wav2vec2_AASIST", {"num_logits": 1}, "wav2vec2_AASIST", ["backend.num_logits=1"]),
         (

@@ -12,6 +12,8 @@ from nes2net import create_frontend
 from nes2net.models.checkpoints.fairseq import to_fairseq
 from nes2net.models.frontends.ssl import SMALL
 
+pytestmark = pytest.mark.slow
+
 HEADS = {"pretraining_heads": True, "final_dim": 32, "latent_vars": 8}
 GROUP_NORM = {"extractor_mode": "default", "layer_norm_first": False, "conv_bias": False}
 CONFIGURATIONS = {
