@@ -130,6 +130,7 @@ def pytest_collection_finish():
     """Let the garbage collector pass over the libraries, which take a tenth of the time of tests to look through."""
     gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(scope="session")
