@@ -17,7 +17,7 @@ short.wav                  speech 0.3
 silent.wav                 silence 5
 stereo-differs.wav         two_speakers 6
 telephone-8k.wav           telephone 8
-long-fake-part.wav         speech 125 60 80
+long-fake-part.wav         speech 40 16 28
 noise.wav                  noise 6
 one-sample.wav             speech 0.0000625
 tenth.wav                  speech 0.1

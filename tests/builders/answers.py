@@ -21,7 +21,7 @@ from nes2net.scoring.decisions import Decider, load
 
 RATE = 16000
 #: Number of clips of each class.
-NUM_CLIPS = 24
+NUM_CLIPS = 12
 #: Seconds of the shortest and the longest clip.
 MIN_SECONDS = 1.4
 MAX_SECONDS = 3.7

@@ -8,7 +8,7 @@ import pytest
 import soundfile
 from builders import hears_a_tone, input_error, loud_is_fake, slow
 from builders.all_kinds import NAMES, NUM_FAST, write
-from builders.answers import ENTRANCES, by_telephone, listened, predicted, speech, write_clips
+from builders.answers import ENTRANCES, NUM_CLIPS, by_telephone, listened, predicted, speech, write_clips
 from builders.files import read_json
 from builders.live import heard
 
@@ -20,8 +20,8 @@ from nes2net.scoring.decisions import Decider, load
 from nes2net.scoring.judging import judge_recording
 
 ABSTAIN = 0.05
-LONG = 240.0
-FAKE = (100.0, 123.0)
+LONG = 60.0
+FAKE = (28.0, 44.0)
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +107,7 @@ def test_a_live_channel_tells_once_in_each_silence_that_it_was_not_judged_for_te
 def test_predict_states_of_which_windows_the_ratio_that_decided_is_the_mean(clips_folder, capsys):
     row = predicted(capsys, clips_folder / "long.wav", clips_folder / "windows.json", ABSTAIN)
     assert row["decided_by"].startswith("llr -")
-    assert row["decided_by"].endswith(", the mean of 1:37–2:05")
+    assert row["decided_by"].endswith(", the mean of 0:26–0:46")
     row = predicted(capsys, clips_folder / "bonafide.wav", clips_folder / "windows.json", ABSTAIN)
     assert row["decided_by"] == f"llr {row['llr']:.4f}, their mean"
 
@@ -116,7 +116,7 @@ def test_predict_states_how_many_of_the_trials_of_each_class_its_calibration_get
     row = predicted(capsys, clips_folder / "short.wav", clips_folder / "windows.json", ABSTAIN)
     for errors, truth in zip(row["basis"]["errors"], ("bona fide", "spoof"), strict=True):
         assert errors["truth"] == truth
-        assert errors["number"] == 24
+        assert errors["number"] == NUM_CLIPS
         assert errors["wrong"] == 0
 
 

@@ -1,16 +1,18 @@
 """Fixtures of the tests of training: short clips, models that train quickly, and no curves that nobody looks at."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import soundfile
 from builders import tiny_corpus
-from builders.recipes import short_run
-from builders.small_parts import SPECTRUM
+from builders.recipes import SPECTRAL_RUN, short_run
+from builders.runs import folder_of
 
 from nes2net.data.corpora import asvspoof2019_la
 from nes2net.data.corpora.trial import Trial
+from nes2net.training.run import train
 
 
 @pytest.fixture(scope="session")
@@ -41,13 +43,25 @@ def small_model(small_model: dict) -> dict:
     return {**small_model, "backend": {"name": "asp_mlp", "hidden_dim": 8}}
 
 
+ONE_EPOCH = {"train": {"epochs": 1}}
+
+
 @pytest.fixture
 def recipe(corpus: Path, tmp_path: Path) -> Callable:
     """A function that builds a recipe of two epochs of three steps on a spectrum, with changes merged into it."""
-    model = {"frontend": SPECTRUM, "aggregation": "last"}
-    model["backend"] = {"name": "asp_mlp", "hidden_dim": 8}
-    values = {"name": "tiny", "model": model, "data": {"num_samples": 4000}, "train": {"epochs": 2}}
-    return lambda **changes: short_run(corpus, tmp_path, values, changes)
+    return lambda **changes: short_run(corpus, tmp_path, SPECTRAL_RUN, changes)
+
+
+@pytest.fixture(scope="session")
+def one_epoch(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run of one epoch of :func:`recipe`, in which no test writes."""
+    return train(short_run(corpus, tmp_path_factory.mktemp("one_epoch"), SPECTRAL_RUN, ONE_EPOCH))
+
+
+@pytest.fixture
+def finished_run(one_epoch: Path, recipe: Callable) -> Path:
+    """A copy of this run, where the recipe of one epoch writes."""
+    return shutil.copytree(one_epoch, folder_of(recipe(**ONE_EPOCH)))
 
 
 @pytest.fixture

@@ -47,61 +47,56 @@ def test_the_text_of_the_card_of_a_run_has_the_threshold_of_the_best_epoch(finis
     assert f"**Threshold**: {best['eer_threshold']:.6g}" in card.text
 
 
-def test_the_card_of_a_run_does_not_name_the_users_folders(recipe, corpus):
-    folder = train(recipe(train={"epochs": 1}))
-    text = (folder / "README.md").read_text()
-    assert str(folder.parent) not in text
+def test_the_card_of_a_run_does_not_name_the_users_folders(finished_run, corpus):
+    text = (finished_run / "README.md").read_text()
+    assert str(finished_run.parent) not in text
     assert str(corpus) not in text
 
 
-def test_the_card_of_a_run_states_the_terms_of_its_training_data(recipe):
-    text = (train(recipe(train={"epochs": 1})) / "README.md").read_text()
+def test_the_card_of_a_run_states_the_terms_of_its_training_data(finished_run):
+    text = (finished_run / "README.md").read_text()
     terms = "- trials in the layout of ASVspoof 2019 LA: not known here. ASVspoof 2019 LA itself is under ODC-By 1.0"
     assert terms in text
 
 
-def test_the_card_of_a_run_says_that_the_licence_of_its_weights_is_not_stated(recipe):
-    text = (train(recipe(train={"epochs": 1})) / "README.md").read_text()
+def test_the_card_of_a_run_says_that_the_licence_of_its_weights_is_not_stated(finished_run):
+    text = (finished_run / "README.md").read_text()
     assert "licence of these weights is not stated" in text
 
 
-def test_an_evaluation_that_is_repeated_adds_its_results_to_the_model_card_once(recipe, corpus, tmp_path):
-    folder = train(recipe(train={"epochs": 1}))
-    described = CardFile.read(folder).checkpoint
+def test_an_evaluation_that_is_repeated_adds_its_results_to_the_model_card_once(finished_run, corpus, tmp_path):
+    described = CardFile.read(finished_run).checkpoint
     for _ in range(2):
-        evaluate(folder, corpus, tmp_path, described)
-    figures = ModelCard.load(folder / "README.md").data.eval_results
+        evaluate(finished_run, corpus, tmp_path, described)
+    figures = ModelCard.load(finished_run / "README.md").data.eval_results
     assert [figure.dataset_split for figure in figures] == ["dev", "dev", "train"]
 
 
-def test_the_card_of_a_run_warns_of_few_trials_of_development_and_of_an_evaluation(recipe, corpus, tmp_path):
-    folder = train(recipe(train={"epochs": 1}))
-    evaluate(folder, corpus, tmp_path, "epoch_1.pth")
-    text = ModelCard.load(folder / "README.md").text
+def test_the_card_of_a_run_warns_of_few_trials_of_development_and_of_an_evaluation(finished_run, corpus, tmp_path):
+    evaluate(finished_run, corpus, tmp_path, "epoch_1.pth")
+    text = ModelCard.load(finished_run / "README.md").text
     for split in ("dev", "train"):
         assert f"trials in the layout of ASVspoof 2019 LA, {split}: there are only 6 bona fide trials" in text
 
 
-def test_an_evaluation_keeps_the_users_text_and_licence_in_the_card(recipe, corpus, tmp_path):
-    folder = train(recipe(train={"epochs": 1}))
-    readme = folder / "README.md"
+def test_an_evaluation_keeps_the_users_text_and_licence_in_the_card(finished_run, corpus, tmp_path):
+    readme = finished_run / "README.md"
     readme.write_text(readme.read_text().replace("license: other", "license: mit") + "Our own *words*.\n")
-    evaluate(folder, corpus, tmp_path, "epoch_1.pth")
+    evaluate(finished_run, corpus, tmp_path, "epoch_1.pth")
     card = ModelCard.load(readme)
     assert card.data.license == "mit"
     assert card.text.endswith("Our own *words*.\n")
 
 
-def test_results_of_another_checkpoint_are_refused_before_the_model_card_changes(recipe, corpus, tmp_path, capsys):
+def test_results_of_another_checkpoint_are_refused_before_the_model_card_changes(finished_run, recipe, corpus, tmp_path, capsys):
     """Here a checkpoint of the same name has changed since it was scored."""
-    folder = train(recipe(train={"epochs": 1}))
-    evaluation = evaluate(folder, corpus, tmp_path, "epoch_1.pth")
-    before = (folder / "card.json").read_text()
+    evaluation = evaluate(finished_run, corpus, tmp_path, "epoch_1.pth")
+    before = (finished_run / "card.json").read_text()
     other_run = train(recipe(train={"epochs": 1}, seed=2))
-    (folder / "epoch_1.pth").write_bytes((other_run / "epoch_1.pth").read_bytes())
+    (finished_run / "epoch_1.pth").write_bytes((other_run / "epoch_1.pth").read_bytes())
     assert main(evaluation.split()) == 2
     assert "has no such checkpoint: name its folder with --card" in capsys.readouterr().err
-    assert (folder / "card.json").read_text() == before
+    assert (finished_run / "card.json").read_text() == before
 
 
 def test_the_model_card_of_an_exported_checkpoint_has_only_results_of_that_checkpoint(recipe, corpus, tmp_path):

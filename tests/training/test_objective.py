@@ -103,13 +103,10 @@ def trained_by(loss, recipe):
 
 
 @each_loss_of_a_head
-def test_a_run_saves_the_head_that_its_loss_needs(recipe, loss):
-    assert trained_by(loss, recipe).config["backend"]["head"] == SAVED_HEADS[loss]
-
-
-@each_loss_of_a_head
-def test_a_run_trains_each_parameter_of_the_head_that_its_loss_needs(recipe, loss):
-    trained = dict(trained_by(loss, recipe).backend.last_layer.named_parameters())
+def test_a_run_saves_the_head_that_its_loss_needs_with_each_of_its_parameters_trained(recipe, loss):
+    detector = trained_by(loss, recipe)
+    assert detector.config["backend"]["head"] == SAVED_HEADS[loss]
+    trained = dict(detector.backend.last_layer.named_parameters())
     torch.manual_seed(1234)
     first = Detector.from_config(with_head(recipe().model, loss))
     assert trained

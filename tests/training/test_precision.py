@@ -1,8 +1,11 @@
 """Savings of memory or time in a run: precision, accumulation, a frozen front-end."""
 
+from contextlib import contextmanager
+
 import pytest
 import torch
-from builders.runs import same, state_of
+from builders.recipes import SPECTRAL_RUN, short_run
+from builders.runs import same, state_of, weights_of
 from builders.small_parts import SPECTRUM
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 from torch.testing import assert_close
@@ -13,9 +16,9 @@ from nes2net.training import run
 from nes2net.training.run import train
 
 
-@pytest.fixture
-def gradients():
-    """Gradients of each optimisation step of the test: a list of lists of tensors."""
+@contextmanager
+def recorded_gradients():
+    """Gradients of each optimisation step: a list of lists of tensors."""
     steps = []
 
     def keep(optimizer, *_):
@@ -27,6 +30,12 @@ def gradients():
     hook.remove()
 
 
+@pytest.fixture
+def gradients():
+    with recorded_gradients() as steps:
+        yield steps
+
+
 FP16 = {"lr": 1e-5, "schedule": "cosine", "max_grad_norm": 0.5}
 
 
@@ -34,25 +43,28 @@ def norm_of(gradients):
     return torch.cat([g.flatten() for g in gradients]).norm()
 
 
-def test_a_run_in_bf16_changes_no_later_run_in_fp32(recipe):
-    def trained(comment, precision):
-        return state_of(train(recipe(train={"epochs": 1, "lr": 1e-4, "precision": precision}, comment=comment)))
-
-    full = trained("one", "fp32")["detector"]
-    assert not same(trained("two", "bf16")["detector"], full)
-    assert same(trained("three", "fp32")["detector"], full)
+@pytest.fixture
+def in_bf16(recipe):
+    """The state after a run of one epoch in bf16."""
+    return state_of(train(recipe(train={"epochs": 1, "precision": "bf16"})))
 
 
-def test_a_run_in_bf16_saves_its_weights_and_moments_in_float32(recipe):
-    saved = state_of(train(recipe(train={"epochs": 1, "precision": "bf16"})))
+def test_a_run_in_bf16_changes_no_later_run_in_fp32(one_epoch, in_bf16, recipe):
+    before = weights_of(one_epoch)
+    assert not same(in_bf16["detector"], before)
+    assert same(weights_of(train(recipe(train={"epochs": 1}, comment="later"))), before)
+
+
+def test_a_run_in_bf16_saves_its_weights_and_moments_in_float32(in_bf16):
+    saved = in_bf16
     for tensors in (saved["detector"], *saved["optimizer"]["state"].values()):
         types = {tensor.dtype for tensor in tensors.values() if tensor.is_floating_point()}
         assert types == {torch.float32}
 
 
-@pytest.fixture
-def fp16(recipe, monkeypatch):
-    """The state after a run in fp16, which skips steps. PyTorch's CPU scales and casts as a GPU does."""
+@pytest.fixture(scope="module")
+def fp16(corpus, tmp_path_factory):
+    """State and gradients of a run in fp16, which skips steps. PyTorch's CPU scales and casts as a GPU does."""
     create = run.create_accelerator
 
     def on_cpu(*_):
@@ -62,27 +74,27 @@ def fp16(recipe, monkeypatch):
         accelerator.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**40, backoff_factor=2.0**-15)
         return accelerator
 
-    with monkeypatch.context() as patch:
+    recipe = short_run(corpus, tmp_path_factory.mktemp("fp16"), SPECTRAL_RUN, {"train": FP16})
+    with pytest.MonkeyPatch.context() as patch, recorded_gradients() as steps:
         patch.setattr(run, "create_accelerator", on_cpu)
-        return state_of(train(recipe(train=FP16, comment="scaled")))
+        return state_of(train(recipe)), steps
 
 
-def test_fp16_skips_steps_whose_gradients_overflow(gradients, fp16):
-    assert 0 < len(gradients) < 6  # of two epochs of three steps
+def test_fp16_skips_steps_whose_gradients_overflow(fp16):
+    assert 0 < len(fp16[1]) < 6  # of two epochs of three steps
 
 
 def test_steps_that_fp16_skips_count_for_the_schedule_of_the_learning_rate(fp16, recipe):
     plain = state_of(train(recipe(train=FP16)))
-    assert [row["lr"] for row in fp16["selection"]] == [row["lr"] for row in plain["selection"]]
+    assert [row["lr"] for row in fp16[0]["selection"]] == [row["lr"] for row in plain["selection"]]
 
 
 def test_the_loss_scale_of_fp16_that_an_overflow_lowered_is_saved(fp16):
-    assert fp16["scaler"]["scale"] < 2.0**40
+    assert fp16[0]["scaler"]["scale"] < 2.0**40
 
 
-def test_gradients_of_fp16_are_clipped_to_max_grad_norm_after_they_are_unscaled(gradients, fp16):
-    assert gradients
-    assert all(0.4 < norm_of(step) <= 0.5 + 1e-6 for step in gradients)
+def test_gradients_of_fp16_are_clipped_to_max_grad_norm_after_they_are_unscaled(fp16):
+    assert all(0.4 < norm_of(step) <= 0.5 + 1e-6 for step in fp16[1])
 
 
 @pytest.mark.parametrize(

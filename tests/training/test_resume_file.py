@@ -1,21 +1,29 @@
 """Numbers of a resume file and of a history have ranges."""
 
+import shutil
+
 import pytest
 import torch
 from builders import input_error
 from builders.files import write_json
+from builders.recipes import SPECTRAL_RUN, short_run
 from builders.runs import folder_of, refused, state_of, stop
 
 from nes2net.training.resume_file import read_resume_file
 from nes2net.training.selection import best_epochs, read_history
 
 
+@pytest.fixture(scope="module")
+def stopped_run(corpus, tmp_path_factory):
+    """The folder of a run that was stopped in its second epoch."""
+    return stop(short_run(corpus, tmp_path_factory.mktemp("stopped"), SPECTRAL_RUN, {}), 2, 1)
+
+
 @pytest.fixture
-def stopped(recipe):
-    """The recipe of a run that was stopped in its second epoch."""
-    tiny = recipe(train={"epochs": 2})
-    stop(tiny, 2, 1)
-    return tiny
+def stopped(stopped_run, recipe):
+    """The recipe of a copy of this run."""
+    shutil.copytree(stopped_run, folder_of(recipe()))
+    return recipe()
 
 
 def put(recipe, path, value):

@@ -1,11 +1,13 @@
 """Training on a tiny corpus: what it writes, resumes and refuses."""
 
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
 import yaml
 from builders import assert_near, genuine_checkpoint
+from builders.recipes import SPECTRAL_RUN, short_run
 from builders.runs import detector_of, history_of, refused, same, stop, weights_of
 
 from nes2net import InputError, create_frontend
@@ -25,42 +27,45 @@ def test_a_training_file_without_audio_is_reported_once_for_all_epochs(recipe, c
     assert capsys.readouterr().err.count("LA_T_1000002.flac was read by neither") == 1
 
 
-@pytest.fixture
-def augmented(recipe):
-    """A recipe with RawBoost, whose runs validate with and without it."""
-    return recipe(augment={"algo": 4}, train={"batch_size": 5})
+@pytest.fixture(scope="module")
+def augmented(corpus, tmp_path_factory):
+    """A recipe with RawBoost, and the folder of its run, which validates with and without it."""
+    changes = {"augment": {"algo": 4}, "train": {"batch_size": 5, "epochs": 1}}
+    recipe = short_run(corpus, tmp_path_factory.mktemp("augmented"), SPECTRAL_RUN, changes)
+    return recipe, train(recipe)
 
 
 def test_a_run_writes_its_recipe_into_its_folder(augmented):
-    assert yaml.safe_load((train(augmented) / "recipe.yaml").read_text()) == augmented.to_readable_dict()
+    recipe, folder = augmented
+    assert yaml.safe_load((folder / "recipe.yaml").read_text()) == recipe.to_readable_dict()
 
 
 def test_a_checkpoint_records_its_recipe_model_and_epoch_and_the_losses_of_that_epoch(augmented):
-    folder = train(augmented)
+    recipe, folder = augmented
     record = read_record(load_state_dict(folder / "epoch_1.pth"))  # the first is always the best so far
     row = history_of(folder)[0]
-    assert record["recipe"] == augmented.to_dict()
-    assert augmented.model["backend"].items() <= record["model"]["backend"].items()
+    assert record["recipe"] == recipe.to_dict()
+    assert recipe.model["backend"].items() <= record["model"]["backend"].items()
     for key in ("epoch", "loss", "val_loss_w_aug", "val_loss_wo_aug"):
         assert record[key] == row[key]
 
 
-def test_a_run_draws_its_curves(recipe, drawn_curves):
-    folder = train(recipe(train={"epochs": 1}))
-    assert (folder / "curves.png").read_bytes().startswith(b"\x89PNG")
+def test_a_run_draws_its_curves(one_epoch):
+    assert (one_epoch / "curves.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_tensorboard_has_curves_of_the_losses_the_learning_rate_and_the_eer_of_a_run(augmented, tmp_path):
+def test_tensorboard_has_curves_of_the_losses_the_learning_rate_and_the_eer_of_a_run(augmented):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    events = EventAccumulator(str(tmp_path / "logs" / train(augmented).name)).Reload()
+    recipe, folder = augmented
+    events = EventAccumulator(str(Path(recipe.logs) / folder.name)).Reload()
     assert {"loss", "val_loss_w_aug", "val_loss_wo_aug", "lr", "val_eer_wo_aug"} <= set(events.Tags()["scalars"])
 
 
 @pytest.fixture
-def provenance(recipe):
+def provenance(one_epoch):
     """That of a checkpoint of a small corpus in the layout of ASVspoof 2019 LA, which it is not called."""
-    return detector_of(train(recipe(train={"epochs": 1}))).provenance
+    return detector_of(one_epoch).provenance
 
 
 def test_the_provenance_of_a_checkpoint_tells_how_many_trials_it_was_trained_on(provenance):
@@ -75,11 +80,10 @@ def test_the_provenance_of_a_checkpoint_tells_of_given_trials_what_they_were_use
     assert f"{use} 12 trials in the layout of asvspoof2019_la {split}" in line
 
 
-def test_a_finished_run_is_not_trained_again(recipe):
-    folder = train(recipe(train={"epochs": 1}))
-    before = {p.name: p.stat().st_mtime_ns for p in folder.iterdir()}
+def test_a_finished_run_is_not_trained_again(finished_run, recipe):
+    before = {p.name: p.stat().st_mtime_ns for p in finished_run.iterdir()}
     train(recipe(train={"epochs": 1}))
-    assert before == {p.name: p.stat().st_mtime_ns for p in folder.iterdir()}
+    assert before == {p.name: p.stat().st_mtime_ns for p in finished_run.iterdir()}
 
 
 @pytest.mark.parametrize("deterministic", [True, False])
@@ -120,26 +124,24 @@ def test_a_front_end_without_pre_training_ignores_ssl_checkpoint_of_the_recipe_w
     assert capsys.readouterr().err.count(note) == 1
 
 
-def test_another_seed_trains_other_weights(recipe):
-    first, second = (weights_of(train(recipe(train={"epochs": 1}, seed=seed))) for seed in (1, 2))
-    assert not same(first, second)
+def test_another_seed_trains_other_weights(one_epoch, recipe):
+    other_run = train(recipe(train={"epochs": 1}, seed=2))
+    assert not same(weights_of(one_epoch), weights_of(other_run))
 
 
-def test_a_folder_that_holds_another_run_is_refused(recipe):
+def test_a_folder_that_holds_another_run_is_refused(finished_run, recipe):
     """Even if the recipe in it is empty or gone."""
-    file = train(recipe(train={"epochs": 1})) / "recipe.yaml"
+    file = finished_run / "recipe.yaml"
     another = recipe(train={"epochs": 1, "weight_decay": 0.1})
     for lose in (lambda: None, lambda: file.write_text(""), file.unlink):  # a power cut empties a file
         lose()
         refused(another, r"another run or program .*train\.weight_decay\): .* `comment`")
 
 
-def test_a_folder_of_checkpoints_without_a_recipe_is_refused(recipe):
-    values = recipe(train={"epochs": 1})
-    folder = train(values)
+def test_a_folder_of_checkpoints_without_a_recipe_is_refused(finished_run, recipe):
     for name in ("recipe.yaml", "resume.pt"):
-        (folder / name).unlink()
-    refused(values, r"holds checkpoints but no recipe\.yaml")
+        (finished_run / name).unlink()
+    refused(recipe(train={"epochs": 1}), r"holds checkpoints but no recipe\.yaml")
 
 
 @pytest.mark.parametrize(

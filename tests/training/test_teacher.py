@@ -1,10 +1,13 @@
 """Training a student: what it hears, where its weights come from, resuming, and what is refused."""
 
+import io
 import shutil
+from contextlib import redirect_stdout
 
 import pytest
 import torch
 from builders import input_error, small_parts
+from builders.recipes import SPECTRAL_RUN, short_run
 from builders.runs import detector_of, history_of, refused, same, stop, weights_of
 
 from nes2net import Detector
@@ -25,49 +28,61 @@ def model(student=STUDENT, backend=BACKEND, **teacher):
     return {"frontend": frontend, "backend": {"name": "one_class_distillation", "backend": backend}}
 
 
-@pytest.fixture
-def teacher(tmp_path):
-    """A detector with random weights and batch statistics of its own."""
+@pytest.fixture(scope="module")
+def teacher(tmp_path_factory):
+    """A detector with random weights and batch statistics of its own, and its file."""
     torch.manual_seed(7)
     detector = Detector.from_config({"frontend": TEACHER, "aggregation": "last", "backend": BACKEND}).train()
     detector(torch.randn(4, 8000))
-    detector.save(tmp_path / "teacher.pth")
-    return detector.eval()
+    file = tmp_path_factory.mktemp("teacher") / "teacher.pth"
+    detector.save(file)
+    return detector.eval(), file
+
+
+def changes_of(teacher, task=(), **changes):
+    """What makes a recipe that of a student of one layer, with further changes."""
+    task_options = {"name": "distillation", "teacher": str(teacher[1]), **dict(task)}
+    changes["train"] = {"batch_size": 2, "task": task_options, **changes.get("train", {})}
+    return {"model": model(), "validation": {"select_on": "eer"}, **changes}
 
 
 @pytest.fixture
-def student(recipe, teacher, tmp_path):
-    """A function that builds the recipe of a student of one layer, with changes merged into it."""
-
-    def build(task=(), **changes):
-        task_options = {"name": "distillation", "teacher": str(tmp_path / "teacher.pth"), **dict(task)}
-        changes["train"] = {"batch_size": 2, "task": task_options, **changes.get("train", {})}
-        return recipe(**{"model": model(), "validation": {"select_on": "eer"}, **changes})
-
-    return build
+def student(recipe, teacher):
+    """A function that builds the recipe of a student, with changes merged into it."""
+    return lambda **changes: recipe(**changes_of(teacher, **changes))
 
 
 def halves(detector, half):
     return detector.frontend.model.get_submodule(half), detector.backend.get_submodule(half)
 
 
-@pytest.fixture
-def folder(student):
-    """The run folder of a student that was trained for an epoch."""
-    return train(student(train={"epochs": 1, "batch_size": 3}), "cpu")
+@pytest.fixture(scope="module")
+def finished(corpus, teacher, tmp_path_factory):
+    """The run folder of a student that was trained for two epochs, and what the run printed."""
+    changes = changes_of(teacher, train={"batch_size": 3, "keep": "all"})
+    recipe = short_run(corpus, tmp_path_factory.mktemp("student"), SPECTRAL_RUN, changes)
+    with redirect_stdout(io.StringIO()) as printed:
+        folder = train(recipe, "cpu")
+    return folder, printed.getvalue()
+
+
+@pytest.fixture(scope="module")
+def folder(finished):
+    return finished[0]
 
 
 def test_a_run_trains_no_weight_of_the_teacher(folder, teacher):
     """The last layer of the teacher is not part of the trained detector."""
-    trained_detector = detector_of(folder)
-    for half, original in zip(halves(trained_detector, "teacher"), (teacher.frontend, teacher.backend)):
-        last = teacher.backend.last_layer_name
+    original_detector, _ = teacher
+    originals = original_detector.frontend, original_detector.backend
+    last = original_detector.backend.last_layer_name
+    for half, original in zip(halves(detector_of(folder), "teacher"), originals):
         original = {key: value for key, value in original.state_dict().items() if not key.startswith(f"{last}.")}
         assert same(dict(half.state_dict()), original)
 
 
-def test_a_student_is_trained_only_on_bona_fide_speech(capsys, folder):
-    assert "training trials: 6 (6 bona fide, 0 spoof)" in capsys.readouterr().out
+def test_a_student_is_trained_only_on_bona_fide_speech(finished):
+    assert "training trials: 6 (6 bona fide, 0 spoof)" in finished[1]
 
 
 def test_a_student_is_validated_only_on_bona_fide_speech(folder, dev_trials):
@@ -98,15 +113,16 @@ def test_the_student_starts_from_the_weights_of_the_teacher_or_from_random_ones_
 
 
 @pytest.mark.slow
-def test_an_interrupted_run_of_a_student_resumes_as_if_uninterrupted_without_the_teachers_file(student, tmp_path):
+def test_an_interrupted_run_of_a_student_resumes_as_if_uninterrupted_without_the_teachers_file(student, teacher):
     uninterrupted = train(student(comment="whole"), "cpu")
     stop(student(comment="stopped"), 1, 1, "cpu")
-    (tmp_path / "teacher.pth").unlink()  # its weights are in resume.pt
-    assert same(weights_of(train(student(comment="stopped"), "cpu")), weights_of(uninterrupted))
+    away = teacher[1].rename(teacher[1].with_name("away"))  # its weights are in resume.pt
+    resumed = train(student(comment="stopped"), "cpu")
+    away.rename(teacher[1])
+    assert same(weights_of(resumed), weights_of(uninterrupted))
 
 
-def test_estimating_batch_statistics_of_an_average_changes_only_those_of_the_student(student):
-    folder = train(student(train={"keep": "all"}), "cpu")
+def test_estimating_batch_statistics_of_an_average_changes_only_those_of_the_student(folder):
     plain, anew = (load_state_dict(average_run(folder, last=2, batch_norm_batches=n).path) for n in (None, 2))
     changed = {key for key in plain if not torch.equal(plain[key], anew[key])}
     assert changed

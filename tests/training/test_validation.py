@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator
-from builders import golden, input_error
+from builders import golden, input_error, slow, small_parts
 from builders.runs import same
 from torch.nn.functional import cross_entropy
 
@@ -56,6 +56,9 @@ def test_the_last_epoch_is_validated_even_before_first_epoch_of_the_recipe():
 #: The trials that validate, and a detector of a spectrum.
 trials = pytest.fixture(lambda dev_trials: dev_trials)
 detector = pytest.fixture(lambda spectral_detector: spectral_detector)
+
+
+SMALL_SPEECH = {"name": "wav2vec2_small", **small_parts.FRONTENDS["wav2vec2"]}
 
 
 def make(detector, trials, recipe):
@@ -297,8 +300,8 @@ def test_the_precision_of_validation_is_used_in_place_of_that_of_training(values
     assert same(values_in(of_training, precision=precision), values_in(precision))
 
 
-@pytest.mark.parametrize("size", [2 * BATCH, 3 * BATCH])
-@pytest.mark.parametrize("frontend", [{"name": "lps", "num_bins": 64}, "wav2vec2_small"], ids=["lps", "wav2vec2"])
+@pytest.mark.parametrize("size", [2 * BATCH, *slow(3 * BATCH)])
+@pytest.mark.parametrize("frontend", [{"name": "lps", "num_bins": 64}, SMALL_SPEECH], ids=["lps", "wav2vec2"])
 def test_validation_in_larger_batches_gives_the_same_values_as_in_the_batches_of_training(
     trials, tmp_path, frontend, size
 ):

@@ -34,9 +34,9 @@ def of_llrs(usual, llrs, alpha=0.01):
 
 
 def test_recordings_like_a_small_calibration_show_drift_at_most_as_often_as_asked_for():
-    """If a probability of 20 % is asked for, in at most 40 of 150 runs, but in at least three."""
+    """If a probability of 20 % is asked for, in at most 14 of 40 runs, but in at least one."""
     alarms = 0
-    for seed in range(150):
+    for seed in range(40):
         rng = np.random.default_rng(seed)
         calibration = fit(rng.normal(2, 1, 20), rng.normal(-2, 1, 20))
         calibration = replace(calibration, population=Population.fit(drawn_traits(rng, 40), [True, False] * 20))
@@ -44,7 +44,7 @@ def test_recordings_like_a_small_calibration_show_drift_at_most_as_often_as_aske
         values = values_of(calibration, drawn_scores(rng, 200, share=rng.random()), drawn_traits(rng, 200))
         comparisons = compare(all_usual, values, 0.2)
         alarms += any(comparison.adjusted_p <= 0.2 for comparison in comparisons)
-    assert 3 <= alarms <= 40
+    assert 1 <= alarms <= 14
 
 
 @pytest.fixture(scope="module")
