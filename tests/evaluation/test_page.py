@@ -1,7 +1,6 @@
 """The page and the JSON of an evaluation: content, safety, and the same bytes every time."""
 
 import hashlib
-import json
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -141,18 +140,6 @@ def test_systems_are_compared_on_the_trials_that_both_have_scored(partial_report
 def test_the_page_of_a_result_shows_its_warnings(single):
     warned = replace(single, warnings=["the detector was trained on these trials"])
     assert '<p class="warning">the detector was trained on these trials.</p>' in html_page(warned)
-
-
-def test_an_infinite_threshold_is_null_in_the_json(tmp_path):
-    """The rule of CtrSVDD gives it to constant scores; JSON has no infinity."""
-    ends = ["- bonafide", "A09 deepfake", "A10 deepfake", "A14 deepfake"] * 30
-    singers = ("m4singer", "acesinger", "kising") * 40
-    key = "".join(f"{singer} 1 u{n} - {end}\n" for n, (singer, end) in enumerate(zip(singers, ends)))
-    scores = "".join(f"u{n} 1\n" for n in range(120))
-    report = evaluated("ctrsvdd", write(tmp_path / "test.txt", key), write(tmp_path / "s.txt", scores))
-    assert " inf " in report.text()
-    (system,) = json.loads(json.dumps(report.to_dict(), allow_nan=False))["tables"][0]["rows"]
-    assert system["threshold"]["value"] is None
 
 
 def test_the_result_states_how_its_numbers_of_trials_differ_from_the_official_ones(single, case, register_corpus):

@@ -33,13 +33,13 @@ FLAG = re.compile(r"(?<![\w-])(?<!var\()(?<!style=\")--[a-z]")
 
 def literals(path: Path) -> Iterator[tuple[int, str]]:
     """Yield line and text of each string of a module except docstrings; ``{}`` marks f-string values."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    alone = {node.value for node in ast.walk(tree) if isinstance(node, ast.Expr)}
-    joined = [node for node in ast.walk(tree) if isinstance(node, ast.JoinedStr)]
+    nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+    alone = {node.value for node in nodes if isinstance(node, ast.Expr)}
+    joined = [node for node in nodes if isinstance(node, ast.JoinedStr)]
     alone |= {value for node in joined for value in node.values}
     for node in joined:
         yield node.lineno, "".join(value.value if isinstance(value, ast.Constant) else "{}" for value in node.values)
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and node not in alone:
             yield node.lineno, node.value
 

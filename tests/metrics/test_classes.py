@@ -5,8 +5,6 @@ from functools import partial
 import numpy as np
 import pytest
 from builders import golden, input_error
-from hypothesis import given
-from hypothesis import strategies as st
 
 from nes2net.metrics import (
     accuracy,
@@ -23,7 +21,6 @@ from nes2net.metrics import (
 exactly = partial(pytest.approx, rel=0, abs=1e-12)
 CLOSED = golden.read("tracing/closed_set")
 TIES = golden.read("tracing/ood_ties")["cases"]
-tied_scores = st.lists(st.integers(-6, 6).map(float), min_size=1, max_size=40)
 
 
 NUMBER = {name: index for index, name in enumerate(CLOSED["classes"])}
@@ -77,30 +74,6 @@ def test_auroc_fpr95_and_eers_of_scores_with_and_without_ties_equal_the_golden_o
     assert fpr95(known_scores, unknown_scores) == exactly((expected["fpr95"], expected["fpr95_threshold"]))
     for method in ("roc", "arena", "sklearn", "asvspoof", "interpolated"):
         assert compute_eer(known_scores, unknown_scores, method)[0] == exactly(expected["eer"][method])
-
-
-@given(tied_scores, tied_scores)
-def test_auroc_is_that_of_scikit_learn(known_scores, unknown_scores):
-    from sklearn.metrics import roc_auc_score
-
-    known_scores = np.array(known_scores)
-    unknown_scores = np.array(unknown_scores)
-    labels = np.repeat([1, 0], [known_scores.size, unknown_scores.size])
-    assert auroc(known_scores, unknown_scores) == pytest.approx(
-        roc_auc_score(labels, np.append(known_scores, unknown_scores)), abs=1e-12
-    )
-
-
-@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=30))
-def test_macro_f1_is_that_of_scikit_learn(pairs):
-    """Over the classes of the trials, and over these and the predicted ones."""
-    from sklearn.metrics import f1_score
-
-    true, predicted = np.transpose(pairs)
-    confusion = confusion_matrix(true, predicted, 4)
-    expected_f1 = partial(f1_score, true, predicted, average="macro", zero_division=0)
-    assert macro_f1(confusion) == pytest.approx(expected_f1(labels=np.unique(true)))
-    assert macro_f1(confusion, "union") == pytest.approx(expected_f1())
 
 
 def test_a_confusion_matrix_refuses_the_number_of_a_class_out_of_range():

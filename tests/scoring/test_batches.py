@@ -76,7 +76,7 @@ def scored_as_alone(detector, trials, out, num_samples) -> Counter:
     return sizes
 
 
-@pytest.mark.parametrize("name", some(sorted(SYSTEMS)))
+@pytest.mark.parametrize("name", ["back-end sls", "front-end lps_normalised"])
 def test_utterances_cut_to_one_length_have_the_same_scores_in_batches_as_alone(name, utterances, tmp_path):
     detector = seeded_detector(SYSTEMS[name])
     sizes = scored_as_alone(detector, utterances[3:8], tmp_path / "s", samples_of(detector, 8000))

@@ -265,15 +265,6 @@ def test_in_legacy_train_mode_batch_norm_uses_the_statistics_of_each_utterance_a
         assert written_score == pytest.approx(alone, abs=1e-5)
 
 
-@pytest.mark.parametrize("num_samples", [8000, None])
-def test_a_part_has_the_score_of_that_part_cut_to_a_file(score, tmp_path, num_samples):
-    scores = []
-    for number, trials in enumerate(parts_and_files(tmp_path)):
-        score(trials, tmp_path / f"{number}.txt", num_samples=num_samples)
-        scores.append(read(tmp_path / f"{number}.txt"))
-    assert scores[0] == scores[1]
-
-
 def test_scores_of_other_parts_are_those_of_another_run(score, out, tmp_path):
     trials, _ = parts_and_files(tmp_path)
     score(trials)

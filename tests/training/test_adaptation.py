@@ -44,8 +44,6 @@ def adapted(started):
     return started[1]
 
 
-
-
 def test_the_checkpoint_of_an_adapted_run_holds_no_weight_of_the_front_end_but_the_adapter(adapted):
     saved = load_state_dict(adapted / "epoch_1.pth")
     lora = {name for name in saved if "lora_" in name}
@@ -84,7 +82,9 @@ def test_an_adapted_run_resumes_only_with_the_pre_training_file_of_its_base(reci
     options = small_parts.FRONTENDS["wav2vec2"]
     torch.manual_seed(0)
     for name in ("ssl.pt", "other.pt"):
-        genuine_checkpoint.write(create_frontend("wav2vec2_small", **{**options, "pretraining_heads": True}), tmp_path / name)
+        genuine_checkpoint.write(
+            create_frontend("wav2vec2_small", **{**options, "pretraining_heads": True}), tmp_path / name
+        )
     model = {**MODEL, "frontend": {"name": "wav2vec2"}}
 
     def run(file):

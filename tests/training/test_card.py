@@ -88,7 +88,9 @@ def test_an_evaluation_keeps_the_users_text_and_licence_in_the_card(finished_run
     assert card.text.endswith("Our own *words*.\n")
 
 
-def test_results_of_another_checkpoint_are_refused_before_the_model_card_changes(finished_run, recipe, corpus, tmp_path, capsys):
+def test_results_of_another_checkpoint_are_refused_before_the_model_card_changes(
+    finished_run, recipe, corpus, tmp_path, capsys
+):
     """Here a checkpoint of the same name has changed since it was scored."""
     evaluation = evaluate(finished_run, corpus, tmp_path, "epoch_1.pth")
     before = (finished_run / "card.json").read_text()

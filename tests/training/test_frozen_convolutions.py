@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import pytest
 import torch
-from builders import genuine_checkpoint
+from builders import genuine_checkpoint, slow
 from builders.training_steps import batch_of, trainer_of
 from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits, layer_norm
@@ -33,7 +33,7 @@ class Epoch(NamedTuple):
     optimised: int  # number of parameters that the optimiser holds
 
 
-@pytest.fixture(scope="module", params=["stored", "recomputed"])
+@pytest.fixture(scope="module", params=["stored", *slow("recomputed")])
 def epoch(request, tmp_path_factory):
     """An epoch of four steps, with stored or recomputed activations."""
     folder = tmp_path_factory.mktemp("run")

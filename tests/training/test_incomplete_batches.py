@@ -2,16 +2,13 @@
 
 from itertools import chain
 
-import pytest
 from builders import SHARED, input_error
 from builders.files import read_json
-from builders.runs import assert_same_run, refused, state_of, stop
+from builders.runs import refused, state_of
 
 from nes2net.training.balance import Balance, Level
 from nes2net.training.run import train
 from nes2net.training.sampling import EpochBatches, StepShare, by_step
-
-INCOMPLETE = {"epochs": 2, "batch_size": 5, "drop_last": False}  # 12 trials: two batches of 5 and one of 2
 
 
 def indices_of(batches):
@@ -75,17 +72,6 @@ def test_a_balance_of_groups_holds_in_each_batch_even_in_an_incomplete_one():
     for batch in batches:
         num_of_a = sum(groups[index] == "a" for index in batch)
         assert abs(num_of_a - len(batch) / 2) <= 0.5
-
-
-@pytest.mark.parametrize("step", [1, 2], ids=["before", "in"])
-def test_a_run_stopped_before_or_in_an_incomplete_last_batch_resumes_and_ends_as_if_uninterrupted(
-    recipe, step, tmp_path
-):
-    settings = {**INCOMPLETE, "accumulate": 2}
-    uninterrupted = train(recipe(train=settings, output=str(tmp_path / "uninterrupted")), "cpu")
-    interrupted = recipe(train=settings, output=str(tmp_path / "interrupted"))
-    stop(interrupted, 2, step, "cpu")
-    assert_same_run(train(interrupted, "cpu"), uninterrupted)
 
 
 def test_an_epoch_smaller_than_a_batch_is_one_step_if_drop_last_is_false(recipe):

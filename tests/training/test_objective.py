@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from builders.runs import detector_of, refused, same, weights_of
+from builders.runs import detector_of, refused, same
 from builders.systems import systems
 from builders.training_steps import STEPS, batch_of, recipe_of, trainer_of
 from conftest import seeded_detector
@@ -66,11 +66,6 @@ def test_validation_mixes_neither_inputs_nor_embeddings(kind, settings):
     outcome = validate(objective_of(detector, **{kind: {**settings, "probability": 1.0}}), waveforms)
     assert outcome.loss == validate(objective_of(detector), waveforms).loss
     assert_close(outcome.outputs["scores"], detector.scores(waveforms))
-
-
-def test_training_with_specmix_learns_other_weights_than_without(recipe):
-    mixed, plain = (train(recipe(augment={"specmix": mix}, comment=str(bool(mix)))) for mix in (SPECMIX, None))
-    assert not same(weights_of(mixed), weights_of(plain))
 
 
 BY_DURATION = {"name": "am_softmax", "margin": ["duration", 0.06, 0.14]}

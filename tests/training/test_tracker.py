@@ -39,24 +39,13 @@ def mlflow(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_mlflow_lists_an_interrupted_run_as_killed(recipe, mlflow):
-    _, id = ended_after_an_epoch(recipe(tracker="mlflow"))
-    assert mlflow.MlflowClient().get_run(id).info.status == "KILLED"
-
-
-@pytest.mark.slow
-def test_mlflow_lists_a_resumed_run_as_finished(recipe, mlflow):
-    _, id = ended_after_an_epoch(recipe(tracker="mlflow"))
-    train(recipe(tracker="mlflow"))
-    assert mlflow.MlflowClient().get_run(id).info.status == "FINISHED"
-
-
-@pytest.mark.slow
-def test_mlflow_has_every_epoch_of_a_resumed_run_under_the_id_of_its_first_part(recipe, mlflow):
+def test_mlflow_has_every_epoch_of_a_killed_and_resumed_run_under_the_id_of_its_first_part(recipe, mlflow):
     """Here a setting has changed, of which MLflow takes no new value."""
     folder, id = ended_after_an_epoch(recipe(tracker="mlflow"))
-    train(recipe(tracker="mlflow", data={"num_workers": 1}))
     client = mlflow.MlflowClient()
+    assert client.get_run(id).info.status == "KILLED"
+    train(recipe(tracker="mlflow", data={"num_workers": 1}))
+    assert client.get_run(id).info.status == "FINISHED"
     for name in ("loss", "val_loss_wo_aug", "val_eer_wo_aug", "lr"):
         logged = [(m.step, m.value) for m in client.get_metric_history(id, name)]
         assert logged == [(row["epoch"], pytest.approx(row[name])) for row in history_of(folder)]
@@ -108,15 +97,18 @@ def test_training_continues_with_a_warning_without_a_tracker_that_failed_amid_a_
     assert logged.call_count == 1
 
 
+@pytest.mark.slow
 def test_a_finished_run_whose_recipe_no_longer_names_a_tracker_is_not_taken_for_another_run(recipe, mlflow):
     assert train(recipe(tracker="mlflow")) == train(recipe())
 
 
+@pytest.mark.slow
 def test_a_new_run_whose_tracker_cannot_start_is_refused(recipe, mlflow, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "nonsense:")
     refused(recipe(tracker="mlflow"), r"MLflow failed \(.*: correct that, or remove `tracker=mlflow`")
 
 
+@pytest.mark.slow
 def test_a_resumed_run_whose_tracker_cannot_start_goes_on_without_it(recipe, mlflow, monkeypatch, capsys):
     folder, _ = ended_after_an_epoch(recipe(tracker="mlflow"))
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "nonsense:")

@@ -43,20 +43,6 @@ def test_a_recording_gives_the_same_samples_as_path_file_array_tensor_blocks_or_
         assert np.array_equal(np.concatenate(blocks), expected), name
 
 
-def test_a_detector_scores_blocks_or_raw_audio_like_their_waveform(spectral_detector):
-    mulaw = bytes(default_rng(1).integers(0, 256, 20000, dtype=np.uint8))
-    waveform = np.concatenate([block for block, _ in RawAudio(mulaw, RATE, "mulaw").blocks()], axis=1)[0]
-    options = {"window": 0.5, "hop": 0.25}
-    track = spectral_detector.score_track(waveform, RATE, **options)
-    score = spectral_detector.score(waveform, RATE)
-    for make, rate in (
-        (lambda: iter(np.split(waveform, [9, 7000])), RATE),
-        (lambda: RawAudio(mulaw, RATE, "mulaw"), None),
-    ):
-        assert np.array_equal(spectral_detector.score_track(make(), rate, **options).scores, track.scores)
-        assert spectral_detector.score(make(), rate) == score
-
-
 def test_blocks_of_samples_that_make_no_recording_are_refused_with_the_reason(samples):
     """No blocks at all, none of their rate, or NaN among their samples."""
     wrong = samples.copy()

@@ -1,6 +1,7 @@
 """What the conditions do to sound: delays, bands, levels, ratios, lengths and rooms."""
 
 import gc
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -48,6 +49,7 @@ CODECS = ("mp3:64", "mp3:16", "aac:64", "aac:32", "opus:32", "opus:16", "g722", 
 of_each_codec = pytest.mark.parametrize("text", [*CODECS, "telephone", "resample:8", "resample:12"])
 
 
+@cache
 def coded_voice(text):
     """A voice, what a codec or narrow band makes of it, and the slopes of both in the band that all codecs pass."""
     try:

@@ -60,6 +60,7 @@ def test_a_missing_shard_of_a_series_is_refused_with_its_address(folder):
             CORPUS.trials(f"{web.address}/no-{{08..10}}.tar", "train")
 
 
+@pytest.mark.slow
 def test_shards_in_s3_give_the_trials_samples_sizes_and_blocks_of_local_shards(folder):
     """Blocks are the groups of recordings that are read at once."""
     with s3_store(folder) as s3:

@@ -226,7 +226,7 @@ def test_a_reader_whose_result_is_cached_may_itself_fetch_cached_parts_of_the_fi
     """It does not wait for its own lock: the list of members of a tar file is read from many blocks."""
 
     def read():
-        return b"".join(fetch(address, start, 20) for start in range(0, len(CONTENT), 20))
+        return b"".join(fetch(address, start, 512) for start in range(0, len(CONTENT), 512))
 
     signal.alarm(60)
     assert remote.read_cached(address, "all", read) == CONTENT

@@ -1,13 +1,10 @@
 """Point-based and range-based EER: the published figures, plain implementations, and what is refused."""
 
 from functools import partial
-from itertools import pairwise
 
 import numpy as np
 import pytest
 from builders import input_error, zoo
-from hypothesis import assume, given, settings
-from hypothesis import strategies as st
 
 from nes2net.metrics.localisation import ScoredUtterance, align, measure_frames, point_eer, pool_labels, range_eer
 
@@ -77,49 +74,6 @@ def test_range_eers_equal_those_of_wedefense_up_to_its_bins_of_scores(name):
     case = zoo.read("localisation_range_eer")[name]
     result = range_eer(utterances_of(case), case["config"]["resolution_ms"], "last")
     assert result.eer == pytest.approx(case["wedefense"]["eer"], abs=1e-5)
-
-
-def plain_rates(utterances, step, threshold, tail):
-    """FPR and FNR at one threshold, by the overlap of every frame with every spoofed segment."""
-    called = {"bonafide": 0.0, "spoof": 0.0}
-    total = {"bonafide": 0.0, "spoof": 0.0}
-    for u in utterances:
-        spoofed = [(start, end) for label, start, end in u.segments if label == "spoof"]
-        seconds = sum(end - start for start, end in spoofed)
-        total["spoof"] += seconds
-        total["bonafide"] += u.duration - seconds
-        starts = [t * step for t in range(len(u.scores)) if t * step < u.duration]
-        for t, start in enumerate(starts):
-            last = tail == "last" and t == len(starts) - 1
-            end = u.duration if last else min((t + 1) * step, u.duration)
-            if u.scores[t] <= threshold:
-                fake = sum(max(0, min(end, b) - max(start, a)) for a, b in spoofed)
-                called["spoof"] += fake
-                called["bonafide"] += end - start - fake
-    return called["bonafide"] / total["bonafide"], 1 - called["spoof"] / total["spoof"]
-
-
-@st.composite
-def scored(draw):
-    """An utterance of a few frames of 20 ms, its segments on a grid of 7 ms, in turn bona fide and spoof."""
-    times = [cut * 0.007 for cut in (0, *sorted(draw(st.sets(st.integers(1, 25), max_size=4))), 26)]
-    labels = draw(st.sampled_from([("bonafide", "spoof"), ("spoof", "bonafide")])) * 3
-    scores = draw(st.lists(st.integers(-3, 3).map(float), min_size=1, max_size=11))
-    segments = [(label, *pair) for label, pair in zip(labels, pairwise(times))]
-    return ScoredUtterance(np.array(scores), segments, times[-1])
-
-
-@settings(max_examples=40)
-@given(st.lists(scored(), min_size=1, max_size=4), st.sampled_from(["bonafide", "last"]))
-def test_range_eer_equals_one_computed_from_overlaps_of_each_frame_with_each_segment(utterances, tail):
-    assume(len({label for u in utterances for label, _, _ in u.segments}) == 2)
-    result = range_eer(utterances, 20, tail)
-    thresholds = [-np.inf, *sorted({score for u in utterances for score in u.scores})]
-    rates = [plain_rates(utterances, 0.02, threshold, tail) for threshold in thresholds]
-    assert abs(result.fpr - result.fnr) == pytest.approx(min(abs(a - b) for a, b in rates), abs=1e-12)
-    expected = rates[thresholds.index(result.threshold)]
-    assert (result.fpr, result.fnr) == pytest.approx(expected, abs=1e-12)
-    assert result.eer == (result.fpr + result.fnr) / 2
 
 
 def test_overlapping_segments_count_once_in_the_range_eer():

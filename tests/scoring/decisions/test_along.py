@@ -157,7 +157,7 @@ def test_a_weak_detector_may_call_a_single_window_bona_fide():
     assert decide_along(decider(0.3), 1.0, track([0.5])).decision == "bonafide"
 
 
-@pytest.fixture(scope="module", params=[(2.0, 5), (4.0, 40)])
+@pytest.fixture(scope="module", params=[(2.0, 5), pytest.param((4.0, 40), marks=pytest.mark.slow)])
 def bona_fide(request):
     """What is decided about 1,000 bona fide recordings."""
     separation, num_windows = request.param

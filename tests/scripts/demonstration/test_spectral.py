@@ -5,6 +5,8 @@ import numpy as np
 import pytest
 from demonstration import spectral
 
+pytestmark = pytest.mark.slow  # librosa is imported for seconds
+
 
 @pytest.fixture(scope="module")
 def voice():
@@ -28,7 +30,6 @@ def test_mfccs_without_the_first_coefficient_and_the_last_three_frames_equal_lib
     np.testing.assert_allclose(spectral.mfcc(voice, 31)[1:, :frames], expected[:, :frames], atol=1e-5)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("rate", [1.3, 1 / 1.3])
 def test_the_phase_vocoder_gives_nearly_the_signal_of_librosas(voice, rate):
     changed = spectral.change_speed(voice, rate, 1024, 160)

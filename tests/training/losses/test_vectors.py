@@ -17,7 +17,6 @@ from nes2net.training.losses import (
     OneClassSoftmax,
     P2SGrad,
     Prototypes,
-    WeightedCrossEntropy,
     vectors,
 )
 
@@ -83,13 +82,6 @@ def check_case(case, loss_of, weights, tolerance):
     assert norms == pytest.approx([case["grad_norm_embeddings"], case["grad_norm_weights"]], rel=1e-6)
 
 
-@four_classes("cross_entropy")
-def test_cross_entropy_of_four_classes_equals_its_formula(case):
-    criterion = WeightedCrossEntropy(num_classes=4)
-    weights = class_vectors()
-    check_case(case, lambda x, labels: criterion(x @ weights.T, labels), weights, 1e-9)
-
-
 def check_margin(case, loss_class, tolerance):
     criterion = loss_class(3, case["scale"], case["margin"], num_classes=4)
     criterion.head.centers = class_vectors()
@@ -150,13 +142,6 @@ def test_loss_gradients_and_logits_of_p2sgrad_equal_those_of_the_published_code(
     criterion.load_state_dict({"weight": GOLDEN["p2sgrad"]["weight"]})
     check(criterion, "p2sgrad", GOLDEN["p2sgrad"]["grad_weight_f64"])
     assert_near(criterion.logits(embeddings()), GOLDEN["p2sgrad"]["cosines_f64"], 1e-12)
-
-
-def test_am_softmax_takes_durations_as_third_argument():
-    criterion = AdditiveMarginSoftmax(3, margin=("duration", 0.06, 0.14))
-    batch = torch.ones(1, 3), torch.tensor([0])
-    durations = torch.tensor([4.0])
-    assert criterion(*batch, durations) == criterion(*batch, durations=durations)
 
 
 def test_renormed_cosines_scale_weight_columns_shorter_than_1e_5_by_1e5_and_others_to_unit_length():
