@@ -152,29 +152,6 @@ def test_intervals_of_95_percent_cover_the_true_eer_in_about_95_of_100_samples(d
     assert 91 <= covered < 100
 
 
-SPEAKERS_OF_SPOOFS = np.arange(60) % 12
-ATTACKS_OF_SPOOFS = np.arange(60) // 12
-
-
-@pytest.mark.parametrize(
-    "groups, of_spoof",
-    [
-        ({}, {"spoof_attacks": ATTACKS_OF_SPOOFS}),
-        ({"bonafide_groups": np.arange(12)}, {"spoof_groups": SPEAKERS_OF_SPOOFS, "spoof_attacks": ATTACKS_OF_SPOOFS}),
-    ],
-    ids=["attacks", "speakers and attacks"],
-)
-def test_tripled_spoofed_trials_change_eers_of_draws_over_groups_by_at_most_2_percentage_points(groups, of_spoof):
-    rng = default_rng(0)
-    bonafide = rng.normal(2, 1, 12)
-    spoof = rng.normal(0, 1, 60)
-    draws = partial(bootstrap_values, [plain(compute_eer)], bonafide, num_resamples=20, **groups)
-    once = draws(spoof, **of_spoof)
-    copied = {argument: np.repeat(groups_of_spoof, 3) for argument, groups_of_spoof in of_spoof.items()}
-    assert once == pytest.approx(draws(np.repeat(spoof, 3), **copied), abs=0.02)
-    assert once.std() > 0.02
-
-
 @pytest.fixture
 def draws_of_three_attacks():
     """A function that draws metrics of scores of three attacks, which are so few that the draws are spread."""

@@ -273,13 +273,6 @@ def test_scores_of_other_parts_are_those_of_another_run(score, out, tmp_path):
         score(later)
 
 
-def test_a_channel_of_the_list_is_scored_whatever_channel_others_have(score, tmp_path):
-    trials, files = parts_and_files(tmp_path)
-    score([trial.choose(channel=1) for trial in trials[:2]], tmp_path / "parts.txt")
-    score(files[:2], tmp_path / "files.txt")
-    assert read(tmp_path / "parts.txt") == read(tmp_path / "files.txt")
-
-
 def test_a_part_beyond_the_end_is_a_failure_with_the_row_of_the_list(score, tmp_path):
     trials, _ = parts_and_files(tmp_path)
     beyond = replace(trials[0], part=replace(trials[0].part, start=1.9))

@@ -11,9 +11,7 @@ from builders.runs import assert_same_run, refused, same, state_of, stop
 from nes2net.data.audio import packed as packed_shards
 from nes2net.data.audio.packed import blocks_of
 from nes2net.data.corpora import shards as shards_corpus
-from nes2net.lib.errors import Unfinished
 from nes2net.lib.web import remote
-from nes2net.training import loop
 from nes2net.training.balance import Balance, Level
 from nes2net.training.read_ahead import ReadAhead
 from nes2net.training.run import Run, train
@@ -163,32 +161,6 @@ def keep_nothing():
     """Let this process read again what it has in memory or in the folder of its parts."""
     remote.remote().cache_bytes = 0
     packed_shards._forget()
-
-
-@pytest.mark.slow
-def test_a_run_stopped_by_an_unreadable_shard_resumes_as_if_uninterrupted_once_it_is_readable(
-    runs, folder, monkeypatch
-):
-    uninterrupted = train(runs("uninterrupted", root=str(folder / "parquet")))
-    before = loop.seed_step
-    with http_store(folder) as web:
-        roots = split_roots(web.address, folder, "parquet")
-
-        def seed_step(seed, *moment):
-            if moment[:2] == (2, 0):
-                web.fault = lambda method, path: 503
-                keep_nothing()
-            before(seed, *moment)
-
-        with monkeypatch.context() as patch:
-            patch.setattr(loop, "seed_step", seed_step)
-            message = (
-                r"stopped in epoch 2, step \d: .*/train-\d+-of-\d+\.parquet cannot be read at present \(.*answers 503"
-            )
-            with pytest.raises(Unfinished, match=message):
-                train(runs("torn", **roots))
-        web.fault = lambda method, path: 0
-        assert same_weights(train(runs("torn", **roots)), uninterrupted)
 
 
 @pytest.mark.parametrize("num_workers", [0, *slow(1)])

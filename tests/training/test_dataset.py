@@ -299,17 +299,6 @@ def test_pieces_are_the_samples_of_their_recordings(recipe, trials):
         assert_array_equal(dataset[1, index, 8500].waveform.numpy(), np.pad(piece, (0, 8500 - len(piece))))
 
 
-def test_batches_of_pieces_are_the_same_with_and_without_workers_or_a_cache(recipe, trials, tmp_path):
-    heard = []
-    cached = {"cache": str(tmp_path / "cache")}
-    for more in ({}, {"num_workers": 2}, cached, cached):
-        values = recipe(augment={"algo": 5}, data={**PIECES, **more})
-        examples = list_examples(values.data, trials)
-        loaders = [training_batches(values, examples, None), *development_batches(values, examples, None).values()]
-        heard.append([batch.part.inputs for loader in loaders for batch in loader])
-    assert all(same(inputs, heard[0]) for inputs in heard[1:])
-
-
 def test_an_empty_file_or_one_without_audio_gives_no_pieces_and_is_named_in_an_error(recipe, trials, tmp_path):
     data = recipe(data=PIECES).data
     (tmp_path / "bad.flac").write_bytes(b"no audio")

@@ -12,7 +12,6 @@ import torch.distributed as dist
 import yaml
 from builders import PATIENCE, input_error
 from builders.files import read_json
-from builders.remote_stores import http_store, packed, series
 from builders.runs import folder_of, same, state_of
 from builders.scripts import run as run_script
 from torch import nn
@@ -191,36 +190,6 @@ def test_two_processes_train_the_same_weights_and_find_the_same_measures_as_one_
     for single in (recipes["eps 1"][0], recipes["clipped"][0]):
         first = load_state_dict(folder_of(single) / "epoch_1.pth")
         assert largest_difference(first, state_of(folder_of(single))["detector"]) > 1e-3
-
-
-@pytest.mark.slow
-def test_two_processes_train_on_remote_shards_as_on_local_ones_and_as_one_process_does(
-    recipe, small_model, corpus, tmp_path, monkeypatch
-):
-    """In the order of blocks; bit for bit as two processes on local shards, up to rounding as one process."""
-    monkeypatch.setenv("HF_ASSETS_CACHE", str(tmp_path / "parts"))
-    folder = packed(corpus, tmp_path / "shards", shard_bytes=60_000, group_bytes=30_000)
-    smooth = {**small_model, "backend": {"name": "nes2net_x_selu", "nes_ratio": [4, 4]}}
-    train_options = {"adam_eps": 1.0, "lr": 2e-3, "epochs": 2, "batch_size": 4}
-
-    def on_shards(name, **roots):
-        data = {"corpus": "shards", "order": "blocks", "open_blocks": 2, "num_workers": 1, **roots}
-        output = str(tmp_path / name)
-        return recipe(model=smooth, train=train_options, data=data, output=output, logs=output)
-
-    with http_store(folder) as web:
-        training, development = (
-            f"{web.address}/{series(folder, 'parquet', split)}" for split in ("train", "validation")
-        )
-        single, local = (on_shards(name, root=str(folder / "parquet")) for name in ("single", "local"))
-        remote = on_shards("remote", root=training, dev_root=development)
-        train(single, "cpu")
-        torchrun(tmp_path, (local, ""), (remote, ""))
-        assert web.requests
-    single_state, local_state, remote_state = (state_of(folder_of(values)) for values in (single, local, remote))
-    assert same(remote_state["detector"], local_state["detector"])
-    assert same(remote_state["optimizer"], local_state["optimizer"])
-    assert largest_difference(single_state["detector"], remote_state["detector"]) < 1e-6
 
 
 @pytest.mark.slow

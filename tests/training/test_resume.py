@@ -36,7 +36,6 @@ from nes2net.models.checkpoints.state_dict import load_state_dict, read_record
 from nes2net.models.provenance import Provenance
 from nes2net.training import loop
 from nes2net.training.averaging import average_run
-from nes2net.training.dataset import TrainingSet
 from nes2net.training.resume_file import _check_32_bit_words
 from nes2net.training.run import train
 from nes2net.training.selection import Selection
@@ -51,15 +50,18 @@ def _one_thread():
     torch.set_num_threads(number)
 
 
+GF = {"backend": {"name": "gf", "hidden_dim": 16}}
+
+
 @pytest.fixture
-def runs(recipe, model_with_dropout, tmp_path):
+def runs(recipe, tmp_path):
     """``runs(name, **changes)``: a recipe with dropout and augmentation, in a folder of its own."""
 
     def make(name, **changes):
         changes["train"] = {"schedule": "cosine", "warmup_steps": 2, **changes.get("train", {})}
         changes["augment"] = {"algo": 4, **changes.get("augment", {})}
         folders = {"output": str(tmp_path / name), "logs": str(tmp_path / name)}
-        return recipe(**{"model": model_with_dropout, **folders, **changes})
+        return recipe(**{"model": GF, **folders, **changes})
 
     return make
 
@@ -109,12 +111,11 @@ specmix: {at: [[2, 1]],
 vectors: {at: [[2, 1]], model: {}, data: *dynamic, augment: {latent: {probability: 1.0}, fir: {band: wide}},
   train: {loss: {name: am_softmax, margin: [duration, 0.06, 0.14]}, accumulate: 2}}
 """)
-LORA = RUNS["lora"]["train"]
 
 
 @pytest.mark.parametrize("name", [*list(RUNS)[:2], *slow(*list(RUNS)[2:])])
-def test_a_run_stopped_at_a_step_resumes_and_ends_as_if_uninterrupted(runs, uninterrupted, name):
-    changes = dict(RUNS[name])
+def test_a_run_stopped_at_a_step_resumes_and_ends_as_if_uninterrupted(runs, uninterrupted, model_with_dropout, name):
+    changes = {"model": model_with_dropout, **RUNS[name]}
     moments = changes.pop("at")
     whole_run = uninterrupted(**changes)
     for epoch, step in moments:
@@ -376,14 +377,10 @@ def kill_amid_a_save(state):
     state.save()
 
 
-@pytest.mark.parametrize(
-    "changes, kill_in_step",
-    [({}, kill_amid_a_save), *slow(({}, kill), (LORA, kill))],
-    ids=["amid a save", "before a save", "before a save of lora"],
-)
-def test_a_run_killed_in_a_step_resumes_and_ends_as_if_uninterrupted(runs, uninterrupted, changes, kill_in_step):
+@pytest.mark.parametrize("kill_in_step", [kill_amid_a_save, *slow(kill)], ids=["amid a save", "before a save"])
+def test_a_run_killed_in_a_step_resumes_and_ends_as_if_uninterrupted(runs, whole_run, kill_in_step):
     """A separate process is killed (kill −9) in the second epoch, amid a save or before it; it saves after each step."""
-    torn = runs("torn", train={**changes, "save_every_minutes": 0.0})
+    torn = runs("torn", train={"save_every_minutes": 0.0})
     step = loop.Trainer.train_step
 
     def killed(self, batches, epoch, number, due):
@@ -400,7 +397,7 @@ def test_a_run_killed_in_a_step_resumes_and_ends_as_if_uninterrupted(runs, unint
     folder = folder_of(torn)
     assert process.exitcode == -signal.SIGKILL
     assert place_of(folder) == (2, 1)
-    assert_same_run(train(torn), uninterrupted(train=changes))
+    assert_same_run(train(torn), whole_run)
 
 
 def test_a_resumed_run_removes_the_temporary_file_of_a_save_that_was_killed(recipe):
@@ -421,26 +418,6 @@ def test_tensorboard_has_each_epoch_of_a_resumed_run_once(recipe):
     time.sleep(1.1)  # TensorBoard's files are read in the order of the second in their names
     events = EventAccumulator(str(Path(values.logs) / train(values).name)).Reload()
     assert [event.step for event in events.Scalars("loss")] == [1, 2]
-
-
-@pytest.mark.slow
-def test_a_run_whose_worker_was_killed_resumes_and_ends_as_if_uninterrupted(runs, whole_run, monkeypatch):
-    """The system kills a worker if memory runs out."""
-    values = {"save_every_minutes": 0.0}
-    original = TrainingSet.prepare
-    torn = runs("torn", train=values, data={"num_workers": 1})
-
-    def prepare(self, index, epoch, *length):
-        if (self.part, epoch) == ("train", 2):
-            os.kill(os.getpid(), signal.SIGKILL)
-        return original(self, index, epoch, *length)
-
-    message = r"\(SIGKILL\).*lower `data.num_workers` \(now 1"
-    with monkeypatch.context() as patch, pytest.raises(Unfinished, match=message):
-        patch.setattr(TrainingSet, "prepare", prepare)
-        train(torn)
-    assert place_of(folder_of(torn))[0] == 2
-    assert_same_run(train(torn), whole_run)
 
 
 def test_a_folder_in_which_another_process_trains_is_refused(recipe):

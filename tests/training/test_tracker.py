@@ -39,23 +39,20 @@ def mlflow(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_mlflow_has_every_epoch_of_a_killed_and_resumed_run_under_the_id_of_its_first_part(recipe, mlflow):
+def test_mlflow_has_the_settings_and_every_epoch_of_a_killed_and_resumed_run_under_the_id_of_its_first_part(
+    recipe, mlflow
+):
     """Here a setting has changed, of which MLflow takes no new value."""
     folder, id = ended_after_an_epoch(recipe(tracker="mlflow"))
     client = mlflow.MlflowClient()
     assert client.get_run(id).info.status == "KILLED"
     train(recipe(tracker="mlflow", data={"num_workers": 1}))
-    assert client.get_run(id).info.status == "FINISHED"
+    run = client.get_run(id)
+    assert run.info.status == "FINISHED"
+    assert run.data.params["train.lr"] == "0.001"
     for name in ("loss", "val_loss_wo_aug", "val_eer_wo_aug", "lr"):
         logged = [(m.step, m.value) for m in client.get_metric_history(id, name)]
         assert logged == [(row["epoch"], pytest.approx(row[name])) for row in history_of(folder)]
-
-
-@pytest.mark.slow
-def test_mlflow_has_the_settings_of_a_run(recipe, mlflow):
-    folder = train(recipe(tracker="mlflow", train={"epochs": 1}))
-    run = mlflow.MlflowClient().get_run(read_json(folder / TRACKER_FILE)["mlflow"])
-    assert run.data.params["train.lr"] == "0.001"
 
 
 @pytest.fixture(scope="module")

@@ -150,20 +150,6 @@ def test_renormed_cosines_scale_weight_columns_shorter_than_1e_5_by_1e5_and_othe
     assert_close(renormed_cosines(torch.tensor([[1.0, 0.0]]), weight), expected, rtol=1e-2, atol=0)
 
 
-def test_loss_logits_and_gradients_of_one_class_softmax_equal_the_layer_of_antideepfake():
-    """That layer scales its vector to unit length by PyTorch's ``renorm``, to 1e-7."""
-    published = GOLDEN["oc_angle_layer"]
-    config = published["config"]
-    criterion = OneClassSoftmax(16, config["alpha"], config["m_real"], config["m_fake"]).double()
-    criterion.load_state_dict({"center": published["weight"].T.double()})
-    x = embeddings()
-    loss = criterion(x, GOLDEN["labels"])
-    loss.backward()
-    assert loss.item() == pytest.approx(published["loss_f64"], abs=1e-5)
-    assert_near(criterion.logits(x).float(), published["score_columns"], 1e-6)
-    assert_near(x.grad, published["grad_embeddings_f64"], 1e-6)
-
-
 def prototypes(*options, **penalties):
     """The loss with prototypes at the angles 0.3 for bona fide, and 1.0 and 2.5 for spoof."""
     head = create_head({"name": "prototypes", "spoof_prototypes": 2}, 2, 2)

@@ -295,7 +295,7 @@ def overrides(recipe, root, tmp_path):
 #: Of each kind of recipe, one that is trained; the slow ones take seconds. The others differ in the back-end or the
 #: aggregation, every one of which trains in test_matrix.py, or in a number; MPIF-Res2Net trains in
 #: tests/training/test_resume.py, logistic regression in tests/training/test_logistic.py.
-TRAINED = ["asvspoof2019_nes2net_x", "partialspoof_nes2net_x_segments"]
+TRAINED = ["partialspoof_nes2net_x_segments"]
 TRAINED += slow(
     "asvspoof2019_aasist2_large_margin",
     "asvspoof2019_aasist_rawboost5",
@@ -304,6 +304,7 @@ TRAINED += slow(
     "asvspoof2019_llgf",
     "asvspoof2019_mfa",
     "asvspoof2019_moe_aasist",
+    "asvspoof2019_nes2net_x",
     "asvspoof2019_nes2net_x_lora",
     "asvspoof2019_one_class_distillation",
     "asvspoof2019_prototypes",
