@@ -41,9 +41,9 @@ def slow(*values) -> list[Any]:
     return [pytest.param(*(v if isinstance(v, tuple) else (v,)), marks=pytest.mark.slow) for v in values]
 
 
-def some(values: Iterable[Any]) -> list[Any]:
-    """Values of many alike, of which the fast tests try the first of each three, and CI all."""
-    return [slow(value)[0] if number % 3 else value for number, value in enumerate(values)]
+def some(values: Iterable[Any], size: int = 3) -> list[Any]:
+    """Values of many alike, of which the fast tests try the first of each ``size``, and CI all."""
+    return [slow(value)[0] if number % size else value for number, value in enumerate(values)]
 
 
 @contextmanager

@@ -83,7 +83,7 @@ def test_utterances_cut_to_one_length_have_the_same_scores_in_batches_as_alone(n
     assert sizes == {4: 1, 1: 1}
 
 
-@pytest.mark.parametrize("name", some(sorted({*SYSTEMS} - {"back-end sls"})))  # which reads one number of frames
+@pytest.mark.parametrize("name", some(sorted({*SYSTEMS} - {"back-end sls"}), 6))  # which reads one number of frames
 def test_whole_utterances_have_the_same_scores_in_batches_as_alone(name, utterances, tmp_path):
     """At least two utterances of 9,000 samples share a batch, and two of 12,000."""
     sizes = scored_as_alone(seeded_detector(SYSTEMS[name]), utterances, tmp_path / "s", None)

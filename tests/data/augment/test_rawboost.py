@@ -153,7 +153,7 @@ calls = {"x": waveforms, "algo": st.sampled_from(ALGORITHMS), "make_rng": genera
 
 
 def of_any_call(test):
-    return settings(max_examples=100)(given(**calls)(test))
+    return settings(max_examples=40)(given(**calls)(test))
 
 
 @of_any_call
