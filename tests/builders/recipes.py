@@ -6,13 +6,12 @@ from typing import Any
 from builders.small_parts import SPECTRUM
 from nes2net.training.recipes.recipe import Recipe, recipe_from_dict
 
+_BACKEND = {"name": "asp_mlp", "hidden_dim": 8}
+_MODEL = {"frontend": SPECTRUM, "aggregation": "last", "backend": _BACKEND}
 #: A run of two epochs of three steps on a spectrum.
-SPECTRAL_RUN = {
-    "name": "tiny",
-    "model": {"frontend": SPECTRUM, "aggregation": "last", "backend": {"name": "asp_mlp", "hidden_dim": 8}},
-    "data": {"num_samples": 4000},
-    "train": {"epochs": 2},
-}
+SPECTRAL_RUN: dict[str, Any] = {"name": "tiny", "model": _MODEL}
+SPECTRAL_RUN["data"] = {"num_samples": 4000}
+SPECTRAL_RUN["train"] = {"epochs": 2}
 
 
 def short_run(corpus: Path, folder: Path, values: dict[str, Any], changes: dict[str, Any]) -> Recipe:

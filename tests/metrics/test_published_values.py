@@ -5,7 +5,7 @@ from functools import partial
 
 import numpy as np
 import pytest
-from builders import golden_metrics
+from builders import golden, golden_metrics
 
 from nes2net.metrics import (
     ASVSPOOF5_WEIGHTS,
@@ -138,3 +138,14 @@ def test_figures_of_asvspoof5_track_2_equal_those_of_the_published_program(case)
     assert threshold == to_the_last_place(values["a_dcf_threshold"])
     assert 100 * compute_t_eer(*cm, *asv) == exactly(values["t_eer_percent"])
     assert tdcf_curve(*cm, ASVSPOOF5_WEIGHTS).min() == exactly(values["min_tDCF"])
+
+
+def test_a_dcf_and_t_eer_of_tied_scores_equal_those_of_the_published_program():
+    rows = golden.read_case("track2")["cases"]
+    assert len(rows) == 24
+    for number, row in enumerate(rows):
+        asv = row["asv_target"], row["asv_nontarget"], row["asv_spoof"]
+        t_eer = 100 * compute_t_eer(row["cm_bonafide"], row["cm_spoof"], *asv)
+        a_dcf, _ = compute_a_dcf(*asv)
+        assert t_eer == exactly(row["t_eer_percent"]), number
+        assert a_dcf == exactly(row["min_a_dcf"]), number

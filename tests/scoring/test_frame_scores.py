@@ -16,6 +16,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from nes2net import Detector
 from nes2net.cli.main import main
 from nes2net.data.audio.blocks import push_all
+from nes2net.data.audio.read import load_audio
 from nes2net.data.corpora.trial import Trial
 from nes2net.evaluation.judgements import Frames
 from nes2net.models.backends.mean_linear import MeanLinear
@@ -148,6 +149,12 @@ def long_file(recording, tmp_path, monkeypatch):
 def sees_its_window(small_model):
     """A detector whose frames see all of their window."""
     return seeded_detector({**small_model, "backend": "mean_linear"})
+
+
+def test_frames_of_a_file_have_the_same_scores_whatever_the_blocks_read(sees_its_window, long_file, monkeypatch):
+    expected = sees_its_window.frame_scores(load_audio(long_file), 16000)
+    monkeypatch.setattr("nes2net.data.audio.decoders.BLOCK_VALUES", 30_001)
+    assert_allclose(frame_scores(sees_its_window, long_file).scores, expected.scores, atol=1e-5)
 
 
 def test_frames_of_a_file_have_the_same_scores_at_any_batch_size(sees_its_window, long_file):

@@ -42,7 +42,7 @@ _Loader.yaml_implicit_resolvers = {
 _Loader.add_implicit_resolver(
     f"{_TAG}int",
     re.compile(r"[-+]?(?:0|[1-9][0-9_]{0,18}|0x[0-9a-fA-F]{1,16}|0b[01]{1,64})$"),
-    list("-+0123456789"),
+    "-+0123456789",
 )
 _Loader.add_implicit_resolver(
     f"{_TAG}float",
@@ -51,7 +51,7 @@ _Loader.add_implicit_resolver(
         |[-+]?\.(?:inf|Inf|INF)$|\.(?:nan|NaN|NAN)$""",
         re.VERBOSE,
     ),
-    list("-+0123456789."),
+    "-+0123456789.",
 )
 
 
@@ -64,7 +64,7 @@ class _Dumper(yaml.SafeDumper):
 
 _Dumper.yaml_implicit_resolvers = {
     first: yaml.SafeDumper.yaml_implicit_resolvers.get(first, []) + _Loader.yaml_implicit_resolvers.get(first, [])
-    for first in yaml.SafeDumper.yaml_implicit_resolvers.keys() | _Loader.yaml_implicit_resolvers.keys()
+    for first in yaml.SafeDumper.yaml_implicit_resolvers.keys() | _Loader.yaml_implicit_resolvers
 }
 
 
