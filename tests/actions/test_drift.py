@@ -155,6 +155,7 @@ def test_by_week_each_calendar_week_has_a_row_with_the_number_of_its_recordings(
     assert [(row.labels["week"], row.value("number")) for row in weeks] == [("2026-W10", 14), ("2026-W11", 6)]
 
 
+@pytest.mark.slow
 def test_measuring_the_drift_of_the_same_recordings_again_gives_the_same_result_and_picture(drift_of, voices, tmp_path):
     folder = voices(50, 6)
     results = []

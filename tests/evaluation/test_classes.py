@@ -191,6 +191,7 @@ def test_development_trials_of_unknown_classes_are_omitted_with_a_note(tones, tm
     assert "12 trials of dev omitted, because their vocoder is not one of training: D (12)" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_scores_by_a_detector_of_classes_with_bona_fide_equal_those_computed_from_its_logits(tones, tmp_path):
     folder = train(recipe_of(tones, tmp_path, {"bonafide": True}, epochs=1, loss="aam_softmax"), "cpu")
     model = folder / "epoch_1.pth"

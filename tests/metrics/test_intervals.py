@@ -5,7 +5,7 @@ from statistics import NormalDist
 
 import numpy as np
 import pytest
-from builders import crossed_effects, input_error, slow
+from builders import crossed_effects, input_error
 from hypothesis import strategies as st
 from numpy.random import default_rng
 
@@ -140,7 +140,8 @@ def test_an_interval_widens_around_the_metric_with_its_confidence(interval):
     assert wide[0] < low < narrow[0] < plain(metric)(*classes) < narrow[1] < high < wide[1]
 
 
-@pytest.mark.parametrize(("distance", "num_bonafide", "num_spoof"), [(2, 300, 300), *slow((4, 40, 400))])
+@pytest.mark.slow
+@pytest.mark.parametrize(("distance", "num_bonafide", "num_spoof"), [(2, 300, 300), (4, 40, 400)])
 def test_intervals_of_95_percent_cover_the_true_eer_in_about_95_of_100_samples(distance, num_bonafide, num_spoof):
     """Also if only about one of 40 bona fide trials is an error."""
     true_eer = NormalDist().cdf(-distance / 2)

@@ -5,7 +5,7 @@ from functools import partial
 
 import numpy as np
 import pytest
-from builders import golden, golden_metrics
+from builders import golden, golden_metrics, slow
 
 from nes2net.metrics import (
     ASVSPOOF5_WEIGHTS,
@@ -24,7 +24,11 @@ exactly = partial(pytest.approx, rel=0, abs=1e-12)
 to_the_last_place = partial(pytest.approx, rel=5e-16, abs=5e-16)  # they read scores by pandas' default parser
 
 
-@pytest.fixture(scope="module", params=golden_metrics.NAMES)
+OF_60_000_TRIALS = slow("g60k")
+SMALLER = [name for name in golden_metrics.NAMES if name != "g60k"]
+
+
+@pytest.fixture(scope="module", params=[*SMALLER, *OF_60_000_TRIALS])
 def case(request, tmp_path_factory):
     return golden_metrics.load(request.param, tmp_path_factory.mktemp(request.param))
 
@@ -33,7 +37,7 @@ def case(request, tmp_path_factory):
 TRACK_2 = ("g200", "inverted", "g5k")
 CTRSVDD = ("g200", "inverted", "g5k", "g5k_cont")
 FEWER_THAN_THREE_SCORES = ("single", "all_equal")
-T_DCF = ("g200", "inverted", "separated", "g5k", "g5k_cont", "g60k")
+T_DCF = ("g200", "inverted", "separated", "g5k", "g5k_cont", *OF_60_000_TRIALS)
 
 
 def cases(names):

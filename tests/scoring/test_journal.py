@@ -155,13 +155,23 @@ def content(path) -> set[bytes]:
 
 @needs_fork
 @pytest.mark.parametrize(
-    "run_before, overwrite",
-    [(nothing, False), *slow((scores_of_another_run, True), (scores_without_a_file_that_could_not_be_read, False))],
+    "run_before, overwrite, step",
+    [
+        (nothing, False, 3),
+        *slow(
+            (nothing, False, 1),
+            (scores_of_another_run, True, 1),
+            (scores_without_a_file_that_could_not_be_read, False, 1),
+        ),
+    ],
 )
 def test_a_run_that_ended_at_any_file_operation_is_finished_by_the_same_command(
-    spectral_detector, trials, tmp_path, one_thread, run_before, overwrite
+    spectral_detector, trials, tmp_path, one_thread, run_before, overwrite, step
 ):
-    """The file equals that of an uninterrupted run, nothing else is left behind, and at no time is the file incomplete."""
+    """The file equals that of an uninterrupted run, nothing else is left behind, and it is never incomplete.
+
+    The fast tests try every third operation.
+    """
 
     def score(out, num_samples=2000):
         options = {"batch_size": 2, "overwrite": overwrite}
@@ -172,7 +182,7 @@ def test_a_run_that_ended_at_any_file_operation_is_finished_by_the_same_command(
     earlier = tmp_path / "before" / "s*[1].txt"
     earlier.parent.mkdir()
     run_before(score, trials, earlier)
-    for number in itertools.count(1):
+    for number in itertools.count(1, step):
         folder = shutil.copytree(earlier.parent, tmp_path / str(number))
         out = folder / earlier.name
         ended = ends_at(number, folder, lambda out=out: score(out))

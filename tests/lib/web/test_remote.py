@@ -275,6 +275,7 @@ def test_another_answer_than_the_bytes_that_were_asked_for_is_refused_at_once(st
     assert len(gets(store)) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "headers, tail",
     [({"Content-Range": "bytes 6-105/10240"}, b""), ({}, b"x" * 100)],

@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from builders import slow
 
 from nes2net import InputError
 from nes2net.scoring.decisions import CANNOT_TELL, Decider, Evidence, add_resamples, decide_along, fit, load
@@ -47,7 +46,8 @@ def test_the_interval_of_a_ratio_is_about_that_of_calibrations_fitted_to_resampl
     assert weak.interval(weak([0.5])[0]) == pytest.approx(expected, abs=0.08)
 
 
-@pytest.mark.parametrize("l2", [1e-4, *slow(0.0)])
+@pytest.mark.slow
+@pytest.mark.parametrize("l2", [1e-4, 0.0])
 def test_each_resample_is_the_calibration_that_fit_gives_for_its_trials(l2):
     """Without a penalty, draws whose classes are separated have no calibration."""
     calibration = fit(*scores_of(1.0, 4), l2=l2)

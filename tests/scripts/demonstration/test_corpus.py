@@ -181,6 +181,7 @@ def test_some_of_four_speakers_but_none_of_two_are_reserved_for_evaluation(tmp_p
     assert {r.role for r in voices} == roles
 
 
+@pytest.mark.slow
 def test_noise_that_only_one_class_has_gives_a_detector_of_trivial_cues_an_eer_below_5_percent(tmp_path):
     eers = cues.trivial_cue_eer(tiny_corpus.make(tmp_path, per_class=20))
     assert eers["dev"] < 5
