@@ -19,7 +19,7 @@ from nes2net.lib.storage.plain_data import check_plain, read_small_text
 try:
     from yaml import CSafeLoader as SafeLoader  # ten times faster
 except ImportError:  # PyYAML was built without libyaml
-    from yaml import SafeLoader
+    from yaml import SafeLoader  # type: ignore[assignment]
 
 _TAG = "tag:yaml.org,2002:"
 _MAX_DEPTH = 20
