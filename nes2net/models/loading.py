@@ -310,8 +310,10 @@ def _published_tensors(config: str, with_frontend: bool) -> StateDict:
     with without_memory():
         detector = Network.with_frontend(_meta_frontend(json.dumps(model["frontend"])), model)
     tensors = detector.state_dict()
-    omitted_names = set() if with_frontend else set(select_frontend(tensors))
-    return {name: tensor for name, tensor in tensors.items() if name not in omitted_names}
+    if with_frontend:
+        return tensors
+    frontend_names = select_frontend(tensors)
+    return {name: tensor for name, tensor in tensors.items() if name not in frontend_names}
 
 
 @cache
@@ -322,6 +324,18 @@ def _meta_frontend(config: str) -> Frontend:
         return create_frontend(name, **options)
 
 
+def recognise_and_fit(state_dict: StateDict) -> tuple[dict[str, Misfit], dict[str, ModelConfig]]:
+    """Return :func:`recognise` and :func:`fitting_models` of a checkpoint, with as few models as suffice."""
+    # First the few models without a pre-trained front-end: the others need the transformers library, whose import takes
+    # seconds. A file that fits one of these fits no other model.
+    for pretrained in (False, True):
+        misfits = recognise(state_dict, pretrained)
+        fitting = fitting_models(state_dict, misfits)
+        if fitting:
+            break
+    return misfits, fitting
+
+
 def only_fitting_model(state_dict: StateDict, source: str, path_note: str) -> tuple[str, ModelConfig]:
     """Return the name and the architecture of the only published model that fits a checkpoint.
 
@@ -330,13 +344,7 @@ def only_fitting_model(state_dict: StateDict, source: str, path_note: str) -> tu
     Raises:
         InputError: if no published model fits, or several models fit.
     """
-    # First the few models without a pre-trained front-end: the others need the transformers library, whose import takes
-    # seconds. A file that fits one of these fits no other model.
-    for pretrained in (False, True):
-        misfits = recognise(state_dict, pretrained)
-        fitting = fitting_models(state_dict, misfits)
-        if fitting:
-            break
+    _, fitting = recognise_and_fit(state_dict)
     if len(fitting) == 1:
         return next(iter(fitting.items()))
     if fitting:

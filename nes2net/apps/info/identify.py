@@ -37,9 +37,8 @@ from nes2net.models.frontends.sizes import sizes_of
 from nes2net.models.loading import (
     Checkpoint,
     build_errors_as_input_errors,
-    fitting_models,
     read_checkpoint,
-    recognise,
+    recognise_and_fit,
     without_wrapper,
 )
 from nes2net.models.onnx_detector import OnnxDetector, describe_lengths
@@ -211,23 +210,21 @@ def _identify_detector(checkpoint: Checkpoint) -> Identity:
     # Identify a state dict that this package saved with the configuration beside the tensors.
     if checkpoint.config:
         return _compare_with_record(checkpoint, "detector checkpoint of this package")
-    misfits = recognise(state_dict)
-    models = fitting_models(state_dict, misfits)
+    misfits, models = recognise_and_fit(state_dict)
     if models:
-        fitting = list(models)
-        config = models[fitting[0]]
-        changes = changed_options(PUBLISHED_MODELS[fitting[0]], config)
+        first, config = next(iter(models.items()))
+        changes = changed_options(PUBLISHED_MODELS[first], config)
         with torch.device("meta"):
             detector = Detector.from_config(config)
         if changes:
             notes.append(f"options read from its shapes: {', '.join(changes)}")
         if detector.omitted_names(unwrapped):
             notes.append("its front-end, which was frozen, is not in it: name its pre-training file as `base`")
-        loaded = [name for name in fitting if holds_weights_of(name, state_dict, path)]
+        loaded = [name for name in models if holds_weights_of(name, state_dict, path)]
         return Identity(
             path,
             "detector checkpoint of the published code",
-            loaded or fitting,
+            loaded or list(models),
             detector.config if changes else {},
             tensors,
             Misfit(values=not_finite(state_dict)),

@@ -72,10 +72,20 @@ def test_if_another_package_registers_a_part_the_stored_map_of_all_names_is_not_
     assert stored_overview() is None
 
 
-@pytest.mark.parametrize("name", [*some(PUBLISHED_MODELS), *slow(*PUBLISHED_MODELS)])
+def tables_of(name):
+    """The stored tables of a published model."""
+    return json.loads(STORED_CARDS.read_text(encoding="utf-8"))[name]
+
+
+def test_the_stored_options_of_every_published_model_equal_those_of_its_configuration():
+    for name, config in PUBLISHED_MODELS.items():
+        made_anew = json.loads(json.dumps(names.model_rows(config)))
+        assert tables_of(name)["options that differ from the defaults of the parts"] == made_anew, name
+
+
+@pytest.mark.parametrize("name", ["AASIST", *slow(*(name for name in PUBLISHED_MODELS if name != "AASIST"))])
 def test_the_stored_tables_of_a_published_model_equal_those_made_anew_from_its_parts(name):
-    stored = json.loads(STORED_CARDS.read_text(encoding="utf-8"))
-    assert stored[name] == json.loads(json.dumps(names.card_tables(name))), "run python scripts/site/overview.py"
+    assert tables_of(name) == json.loads(json.dumps(names.card_tables(name))), "run python scripts/site/overview.py"
 
 
 @pytest.mark.parametrize("name", [*some(SHOWN + [n for n in QUICK if n not in SIZES_ALIKE]), *slow(*BUILT)])
@@ -87,19 +97,13 @@ def test_every_name_has_a_sheet_that_suggests_a_command(name):
         assert sheet.commands
 
 
-EACH_CORPUS = pytest.mark.parametrize("name", KINDS["corpora"])
-
-
-@EACH_CORPUS
-def test_the_sheet_of_a_corpus_has_the_rule_of_its_eer(name, info):
-    assert info(name, "--json")["EER rule"].startswith(f"{corpora.get(name).eer_method}: ")
-
-
-@EACH_CORPUS
-def test_the_sheet_of_a_corpus_has_its_numbers_of_trials(name, info):
-    fields = info(name, "--json")
-    numbers = fields.get("official numbers", []) + fields.get("reported numbers", [])
-    assert [row["trials"] for row in numbers] == [count.trials for count in corpora.get(name).counts.values()]
+def test_the_sheet_of_a_corpus_has_the_rule_of_its_eer_and_its_numbers_of_trials(info):
+    for name in KINDS["corpora"]:
+        fields = info(name, "--json")
+        corpus = corpora.get(name)
+        assert fields["EER rule"].startswith(f"{corpus.eer_method}: "), name
+        numbers = fields.get("official numbers", []) + fields.get("reported numbers", [])
+        assert [row["trials"] for row in numbers] == [count.trials for count in corpus.counts.values()], name
 
 
 @pytest.mark.parametrize("name, title", [("asvspoof2019_la", "official numbers"), ("add2023", "reported numbers")])
@@ -135,14 +139,13 @@ def test_info_gives_the_default_and_the_source_of_a_key_of_recipes(info):
     assert key["source"].startswith("main.py --lr")
 
 
-@pytest.mark.parametrize("name", packaged_recipes())
-def test_every_source_that_a_packaged_recipe_notes_is_that_of_one_of_its_keys(name):
-    sources = recipe_notes(name).sources
-    keys = ("base", "model", *names._values_by_key(load_recipe(name)))
-    options = tuple(f"{key}." for key in keys)
-    unknown = [key for key in sources if key not in keys and not key.startswith(options)]
-    assert sources
-    assert unknown == []
+def test_every_source_that_a_packaged_recipe_notes_is_that_of_one_of_its_keys():
+    for name in packaged_recipes():
+        sources = recipe_notes(name).sources
+        keys = ("base", "model", *names._values_by_key(load_recipe(name)))
+        options = tuple(f"{key}." for key in keys)
+        assert sources, name
+        assert [key for key in sources if key not in keys and not key.startswith(options)] == [], name
 
 
 def test_info_answers_a_misspelt_name_with_the_nearest(refused):
