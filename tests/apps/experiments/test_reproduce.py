@@ -15,14 +15,15 @@ from conftest import REPOSITORY, load_detector, seeded_detector
 
 from nes2net import Detector
 from nes2net.apps.experiments.missing import Paths, find_missing, missing_for_training, missing_part
-from nes2net.apps.experiments.reproduce import judge
+from nes2net.apps.experiments.reproduce import Conditions, compare_weights, judge
+from nes2net.cli.main import main
 from nes2net.data.corpora import asvspoof2021_la, in_the_wild
 from nes2net.data.corpora.corpus import Counts
 from nes2net.data.corpora.part import Part
 from nes2net.data.registry import corpora
-from nes2net.models.checkpoints.state_dict import load_state_dict, save_state_dict
+from nes2net.models.provenance import Provenance
 from nes2net.models.published_models import PUBLISHED_MODELS
-from nes2net.models.published_results import find_row, published_rows
+from nes2net.models.published_results import PublishedRow, find_row, published_rows
 from nes2net.scoring.score_file import read_scores
 from nes2net.training.averaging import average_run
 from nes2net.training.recipes.reading import load_recipe
@@ -180,16 +181,12 @@ def test_a_reproduction_prints_the_published_and_the_measured_eer_and_its_verdic
     assert f"against the published mean over runs, 99.00 %: {judge(99.0, low, high)}" in out
 
 
-def test_a_finished_reproduction_is_not_scored_again(reproduce, checkpoint, tmp_path):
+def test_a_finished_reproduction_is_not_scored_again_and_refuses_another_checkpoint(reproduce, checkpoint, tmp_path):
     scores = tmp_path / "out" / "scores.txt"
     reproduce(checkpoint=checkpoint)
     scored_at = scores.stat().st_mtime_ns
     reproduce(checkpoint=checkpoint)
     assert scores.stat().st_mtime_ns == scored_at
-
-
-def test_a_reproduction_refuses_the_scores_of_another_checkpoint(reproduce, checkpoint):
-    reproduce(checkpoint=checkpoint)
     seeded_detector(load_detector(checkpoint).config, 1).save(checkpoint)
     assert "made by another run" in reproduce(checkpoint=checkpoint, status=2).err
 
@@ -197,10 +194,6 @@ def test_a_reproduction_refuses_the_scores_of_another_checkpoint(reproduce, chec
 def test_trials_that_a_published_result_excludes_are_not_evaluated(reproduce, checkpoint):
     out = reproduce(checkpoint=checkpoint, **WILD, exclude={"speaker": ["Speaker 0"]}).out
     assert "(4 bona fide and 4 spoofed trials, bootstrap over trials)" in out
-
-
-def test_without_a_published_mean_over_runs_a_reproduction_gives_no_verdict_on_it(reproduce, checkpoint):
-    assert "mean over runs" not in reproduce(checkpoint=checkpoint, mean=None).out
 
 
 def test_a_reproduction_scores_in_train_mode_only_if_the_published_code_did(corpus, reproduce, tmp_path):
@@ -234,8 +227,9 @@ def test_if_it_is_allowed_missing_files_leave_a_partial_result_without_a_verdict
 
 
 def test_only_a_checkpoint_of_the_published_architecture_gets_a_verdict(reproduce, checkpoint):
-    out = reproduce(checkpoint=checkpoint, model="asp_mlp", frontend=SPECTRUM).out
+    out = reproduce(checkpoint=checkpoint, model="asp_mlp", frontend=SPECTRUM, mean=None).out
     assert "against the published single best, 12.34 %: " in out
+    assert "mean over runs" not in out  # none is published
     out = reproduce(checkpoint=checkpoint, model="mean_linear", frontend=SPECTRUM, status=1).out
     assert "\n- the architecture differs from mean_linear: back-end asp_mlp instead of mean_linear" in out
     assert "against the published" not in out
@@ -272,15 +266,22 @@ def test_weights_without_a_record_are_only_judged_if_the_published_result_has_th
     assert words in reproduce(checkpoint=released(num_logits), model=["tiny_two", "tiny_one"], status=status).out
 
 
-def test_weights_without_a_record_are_not_judged_if_no_checkpoint_was_released(reproduce, released):
-    out = reproduce(checkpoint=released(1), model="tiny_one", released={}, status=1).out
-    assert f"{NO_VERDICT}- no checkpoint of this row was released, and this file records no training" in out
+def compared(provenance: Provenance, **row) -> Conditions:
+    """The origins of weights, compared with those of a published result."""
+    conditions = Conditions()
+    compare_weights(PublishedRow(**PUBLISHED | row), provenance, conditions)
+    return conditions
 
 
-def test_the_verdict_on_weights_without_a_record_says_that_they_may_not_be_the_released_ones(reproduce, released):
-    addresses = {"checkpoint": "https://files/1", "scores": "https://files/2"}
-    out = reproduce(checkpoint=released(1), model="tiny_one", released=addresses).out
-    assert "not checked: whether the checkpoint is the file that was released for this row" in out
+def test_weights_without_a_record_are_not_judged_if_no_checkpoint_was_released():
+    (difference,) = compared(Provenance(), released={}).differences
+    assert difference.startswith("no checkpoint of this row was released, and this file records no training")
+
+
+def test_weights_without_a_record_may_not_be_the_released_ones():
+    conditions = compared(Provenance(), released={"checkpoint": "https://files/1", "scores": "https://files/2"})
+    unchecked = ["whether the checkpoint is the file that was released for this row"]
+    assert (conditions.differences, conditions.unchecked) == ([], unchecked)
 
 
 def test_the_command_for_a_released_score_file_evaluates_it_without_audio(corpus, tmp_path, output):
@@ -294,13 +295,13 @@ def test_the_command_for_a_released_score_file_evaluates_it_without_audio(corpus
     assert " 16.667 " in output(f"{words} --resamples 10").out
 
 
-@pytest.fixture
-def tiny_recipe(tmp_path):
+@pytest.fixture(scope="module")
+def tiny_recipe(tmp_path_factory):
     """Fields of a row whose recipe trains in a second."""
     recipe = {"name": "tiny", "model": SPECTRAL_MODEL}
     recipe |= {"data": {"num_samples": 8000, "num_workers": 0}}
     recipe |= {"train": {"epochs": 3, "batch_size": 4, "lr": 1e-2, "keep": "all"}}
-    path = write(tmp_path / "tiny.yaml", yaml.safe_dump(recipe))
+    path = write(tmp_path_factory.mktemp("recipe") / "tiny.yaml", yaml.safe_dump(recipe))
     return {"recipe": str(path), "overrides": ["augment.algo=5"]}
 
 
@@ -317,12 +318,15 @@ def score_of(corpus, tmp_path):
     return check
 
 
-@pytest.fixture
-def run_folder(reproduce, tiny_recipe, tmp_path):
+@pytest.fixture(scope="module")
+def run_folder(corpus, tiny_recipe, tmp_path_factory):
     """A finished run, by the reproduction of a result of a single epoch."""
-    reproduce(out="row", **tiny_recipe)
-    (folder,) = (tmp_path / "training").glob("*algo5*")
-    return folder
+    folder = tmp_path_factory.mktemp("reproduced")
+    rows = write_row(folder, {**ROW, "corpus": "asvspoof2021_la", **tiny_recipe})
+    words = f"experiment reproduce {ROW['id']} --data {corpus} --rows {rows} --out {folder / 'row'} --workers 0"
+    assert main([*words.split(), "--resamples", "10"]) == 1  # not the official trials
+    (run,) = (folder / "training").glob("*algo5*")
+    return run
 
 
 def test_an_average_and_a_single_epoch_of_the_same_recipe_are_reproduced_by_one_training(
@@ -330,7 +334,7 @@ def test_an_average_and_a_single_epoch_of_the_same_recipe_are_reproduced_by_one_
 ):
     history = run_folder / "history.json"
     trained_at = history.stat().st_mtime_ns
-    reproduce(out="averaged", average=2, **tiny_recipe)
+    reproduce(out=run_folder.parents[1] / "averaged", average=2, **tiny_recipe)
     assert history.stat().st_mtime_ns == trained_at
 
 
@@ -351,19 +355,16 @@ AS_PUBLISHED = (
 AVERAGED = {"average": 3, "average_mode": "legacy"}
 
 
-@pytest.mark.parametrize(
-    "mode, ids, row, measured",
-    [
+def test_an_average_of_other_epochs_or_in_another_mode_than_the_published_one_is_a_difference(run_folder):
+    for mode, ids, row, measured in (
         ("mean", [1, 2, 3], AVERAGED, f"the true mean of 3 checkpoints instead of {AS_PUBLISHED}"),
         ("legacy", [1, 2], AVERAGED, f"{AS_PUBLISHED.replace('3', '2', 1)} instead of {AS_PUBLISHED}"),
         ("mean", [1, 2], {}, "the true mean of 2 checkpoints instead of a single epoch"),
-    ],
-)
-def test_a_checkpoint_averaged_otherwise_than_the_published_result_gets_no_verdict(
-    mode, ids, row, measured, reproduce, run_folder
-):
-    out = reproduce(checkpoint=average_run(run_folder, ids, mode).path, status=1, **row).out
-    assert f"{NO_VERDICT}- the checkpoint is {measured}" in out
+    ):
+        average = load_detector(average_run(run_folder, ids, mode).path)
+        assert compared(average.provenance, **row).differences == [f"the checkpoint is {measured}"]
+    average = load_detector(average_run(run_folder, [1, 2, 3], "legacy").path)
+    assert compared(average.provenance, **AVERAGED).differences == []
 
 
 def test_a_single_epoch_gets_no_verdict_if_the_published_result_is_of_an_average(reproduce, run_folder):
@@ -371,16 +372,9 @@ def test_a_single_epoch_gets_no_verdict_if_the_published_result_is_of_an_average
     assert f"{NO_VERDICT}- the checkpoint is a single epoch instead of {AS_PUBLISHED}" in out
 
 
-def test_an_average_of_as_many_epochs_and_in_the_same_mode_as_the_published_one_gets_a_verdict(reproduce, run_folder):
-    average = average_run(run_folder, [1, 2, 3], "legacy").path
-    assert "against the published single best" in reproduce(checkpoint=average, **AVERAGED).out
-
-
-def test_a_checkpoint_with_an_unreadable_record_of_an_average_gets_no_verdict(reproduce, checkpoint):
-    model = load_detector(checkpoint).config
-    save_state_dict(load_state_dict(checkpoint), checkpoint, model=model, average={"sha256": 5, "mode": 7})
-    out = reproduce(checkpoint=checkpoint, status=1).out
-    assert f"{NO_VERDICT}- the checkpoint is the true mean of 0 checkpoints instead of a single epoch" in out
+def test_an_unreadable_record_of_an_average_is_a_difference():
+    difference = "the checkpoint is the true mean of 0 checkpoints instead of a single epoch"
+    assert compared(Provenance(facts={"average": {"sha256": 5, "mode": 7}})).differences == [difference]
 
 
 def test_a_reproduction_writes_no_file_through_a_link(reproduce, checkpoint, tmp_path):
