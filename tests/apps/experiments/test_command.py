@@ -158,7 +158,7 @@ def test_scores_by_a_checkpoint_of_other_settings_are_to_be_made_and_evaluated_a
 
 
 def test_a_score_file_replaced_by_that_of_another_checkpoint_is_made_again_only_with_overwrite(folder, corpus, run):
-    path = experiment_file(folder, corpus)
+    path = experiment_file(folder, corpus, seeds=[2], averages=[1])
     scores = folder / "out/scores/seed2/best1/wild.txt"
     before = scores.read_bytes()
     shutil.copy(folder / "out/scores/seed2/best2/wild.txt", scores)
@@ -175,8 +175,10 @@ def test_only_checkpoints_of_the_seed_of_one_that_is_written_again_are_to_be_sco
     assert [states[name] for name in ("seed1 best1", "seed2 best1", "seed2 best2")] == ["to", "done", "done"]
 
 
-def test_an_interrupted_experiment_resumes_to_the_same_scores(done, corpus, tmp_path, monkeypatch, run):
-    path = experiment_file(tmp_path, corpus, seeds=[2])
+def test_an_interrupted_experiment_resumes_to_the_same_scores(done, folder, corpus, monkeypatch, run):
+    path = experiment_file(folder, corpus, seeds=[2])
+    for name in ("scores", "reports"):
+        shutil.rmtree(folder / "out" / name)
     score = jobs.score_corpus
     calls = []
 
@@ -193,7 +195,7 @@ def test_an_interrupted_experiment_resumes_to_the_same_scores(done, corpus, tmp_
     run(path)
     assert len(calls) == 3
     for name in ("scores/seed2/best1/wild.txt", "scores/seed2/best2/wild.txt"):
-        assert (tmp_path / "out" / name).read_bytes() == (done / "out" / name).read_bytes()
+        assert (folder / "out" / name).read_bytes() == (done / "out" / name).read_bytes()
 
 
 def test_an_interrupted_experiment_writes_no_table(folder, corpus, monkeypatch, run):
@@ -230,19 +232,21 @@ def test_all_files_that_an_experiment_lacks_are_listed_before_anything_begins(co
     assert not (tmp_path / "out").exists()
 
 
-def test_with_allow_missing_the_table_notes_that_a_set_without_data_is_not_measured(corpus, tmp_path, run):
-    path = experiment_file(tmp_path, corpus, seeds=[1], averages=[1], evaluate=[LA, WILD])
-    shutil.copytree(corpus, tmp_path / "partly", ignore=shutil.ignore_patterns("release_in_the_wild"))
-    run(path, "--set", f"data={tmp_path / 'partly'}", "--allow-missing", status=1)
-    table = read_json(tmp_path / "out/table.json")
+def test_with_allow_missing_the_table_notes_that_a_set_without_data_is_not_measured(folder, corpus, run):
+    sets = [LA, {**WILD, "root": str(folder / "none")}]
+    path = experiment_file(folder, corpus, seeds=[1], averages=[1], evaluate=sets)
+    run(path, "--allow-missing", status=1)
+    table = read_json(folder / "out/table.json")
     assert table["notes"] == ["single on wild: 0 of 1 seed is measured"]
 
 
-def test_an_unreadable_recording_fails_its_set_unless_a_partial_result_is_allowed(corpus, tmp_path, run):
-    shutil.copytree(corpus, tmp_path / "data")
-    next((tmp_path / "data/ASVspoof2021_LA_eval/flac").glob("*.flac")).write_bytes(b"no audio")
-    changes = {"seeds": [1], "averages": [1], "places": {"data": str(tmp_path / "data")}}
-    err = run(experiment_file(tmp_path, corpus, evaluate=[LA], **changes), status=1).err
+def test_an_unreadable_recording_fails_its_set_unless_a_partial_result_is_allowed(folder, corpus, run):
+    shutil.copytree(corpus, folder / "data")
+    next((folder / "data/ASVspoof2021_LA_eval/flac").glob("*.flac")).write_bytes(b"no audio")
+    damaged = {**LA, "root": str(folder / "data")}
+    changes = {"seeds": [1], "averages": [1]}
+    err = run(experiment_file(folder, corpus, evaluate=[damaged], **changes), status=1).err
     assert "1 of 12 recordings of LA failed, see " in err
-    out = run(experiment_file(tmp_path, corpus, evaluate=[{**LA, "allow_partial": True}], **changes)).out
+    partial = {**damaged, "allow_partial": True}
+    out = run(experiment_file(folder, corpus, evaluate=[partial], **changes)).out
     assert "note: LA: a partial result, because scores are missing: seed1" in out
