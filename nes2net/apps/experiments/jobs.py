@@ -133,18 +133,19 @@ class ScoreJob(Job):
         tested = self.tested
         return Part(tested.corpus, tested.root, tested.split, tested.protocols)
 
+    def _epochs(self) -> list[int]:
+        return best_epochs(self.run.folder, self.average.best, self.average.by)
+
     def checkpoints(self) -> list[Path]:
         """Return the best checkpoints, then their average, if any; the last path is scored.
 
         Raises:
             InputError: if the run has fewer saved epochs than ``average.best``.
         """
-        folder = self.run.folder
-        average = self.average
-        epochs = best_epochs(folder, average.best, average.by)
-        files = [folder / f"epoch_{epoch}.pth" for epoch in epochs]
+        epochs = self._epochs()
+        files = [self.run.folder / f"epoch_{epoch}.pth" for epoch in epochs]
         if len(files) > 1:
-            files.append(average_path(folder, epochs, average.mode))
+            files.append(average_path(self.run.folder, epochs, self.average.mode))
         return files
 
     def record(self) -> Record | None:
@@ -157,20 +158,22 @@ class ScoreJob(Job):
     def is_done(self) -> bool:
         """Whether the scores are complete, newer than the checkpoints, and of the same trials."""
         record = self.record()
-        if record is None or (record.failures and not self.tested.allow_partial) or self._record_differs(record):
+        if record is None or (record.failures and not self.tested.allow_partial):
+            return False
+        checkpoints = self.checkpoints()
+        if self._record_differs(record, checkpoints[-1]):
             return False
         scored_at = self.scores.stat().st_mtime_ns
-        if any(path.stat().st_mtime_ns > scored_at for path in self.checkpoints()):
+        if any(path.stat().st_mtime_ns > scored_at for path in checkpoints):
             return False
         return sha256_of(self.scores) == record.sha256
 
     def do(self, machine: Machine) -> None:
         tested = self.tested
-        average = self.average
         record = self.record()
         *averaged, checkpoint = self.checkpoints()
         if averaged:
-            average_run(self.run.folder, best_epochs(self.run.folder, average.best, average.by), average.mode)
+            average_run(self.run.folder, self._epochs(), self.average.mode)
         # The last detector is cached; its time tells whether the file was replaced.
         detector = _load_detector(checkpoint, checkpoint.stat().st_mtime_ns, machine.device)
         check_takes_audio_alone(detector)
@@ -183,7 +186,8 @@ class ScoreJob(Job):
             settings=ScoringSettings(
                 batch_size=machine.batch_size,
                 num_workers=machine.num_workers,
-                overwrite=machine.overwrite or (record is not None and self._record_differs(record, detector)),
+                overwrite=machine.overwrite
+                or (record is not None and self._record_differs(record, checkpoint, detector)),
                 legacy_train_mode=tested.legacy_train_mode,
             ),
         )
@@ -203,10 +207,10 @@ class ScoreJob(Job):
         requested = tested.samples or protocols[tested.protocol]
         return samples_to_score(provenance, requested, corpora.get(tested.corpus).test_samples).num_samples
 
-    def _record_differs(self, record: Record, detector: Detector | None = None) -> bool:
+    def _record_differs(self, record: Record, checkpoint: Path, detector: Detector | None = None) -> bool:
         # Compare only the last two parts of the path: the name of the run folder identifies the settings, but a run
         # folder may have been moved.
-        if Path(record.text("checkpoint", "path")).parts[-2:] != self.checkpoints()[-1].parts[-2:]:
+        if Path(record.text("checkpoint", "path")).parts[-2:] != checkpoint.parts[-2:]:
             return True
         expected = {
             "num_samples": self._num_samples(),

@@ -200,16 +200,16 @@ def _identify_frontend(path: Path, kind: str, frontend: Frontend, notes: list[st
 
 
 def _identify_detector(checkpoint: Checkpoint) -> Identity:
+    # Identify a state dict that this package saved with the configuration beside the tensors.
+    if checkpoint.config:
+        return _compare_with_record(checkpoint, "detector checkpoint of this package")
     path = checkpoint.path
     tensors = checkpoint.state_dict
-    state_dict = tensors if checkpoint.config else without_wrapper(tensors, str(path))
+    state_dict = without_wrapper(tensors, str(path))
     unwrapped = unwrap_frontend(state_dict, path)
     notes = []
     if unwrapped.keys() != state_dict.keys():
         notes.append("its tensors have other names than a detector saves (a published layout, or s3prl's prefix)")
-    # Identify a state dict that this package saved with the configuration beside the tensors.
-    if checkpoint.config:
-        return _compare_with_record(checkpoint, "detector checkpoint of this package")
     misfits, models = recognise_and_fit(state_dict)
     if models:
         first, config = next(iter(models.items()))
