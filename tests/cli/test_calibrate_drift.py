@@ -43,19 +43,12 @@ def test_without_drift_the_result_says_so_and_the_status_is_0(drift):
     assert drift("same --by week").out.startswith("no drift was found\n20 recordings, compared by 7 tests")
 
 
-def test_drift_is_printed_with_its_trait_and_the_status_is_3(drift):
-    assert "drift: level: 100 % of the recordings lie outside of" in drift("loud", status=3).out
-
-
-def test_the_flag_save_writes_the_drift_and_the_recordings_as_json(drift, tmp_path):
-    drift("loud --save OUT/a/drift.json", status=3)
+def test_drift_is_printed_with_its_trait_saved_as_json_and_drawn_as_svg_and_the_status_is_3(drift, tmp_path):
+    out = drift("loud --save OUT/a/drift.json --plot OUT/drift.svg", status=3).out
+    assert "drift: level: 100 % of the recordings lie outside of" in out
     saved = read_json(tmp_path / "a" / "drift.json")
     assert "level" in saved["drift"]
     assert len(saved["recordings"]) == 20
-
-
-def test_the_flag_plot_draws_drift_as_svg(drift, tmp_path):
-    drift("loud --plot OUT/drift.svg", status=3)
     assert "<svg" in (tmp_path / "drift.svg").read_text()
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import soundfile
+from builders import slow
 from builders.small_disk import small_disk
 from builders.small_parts import SPECTRUM
 from builders.voices import voice
@@ -32,8 +33,7 @@ def scored(tmp_path, monkeypatch):
     "redirection, status, printed",
     [
         (">/dev/full", WRONG_INPUT, "No space left on device"),
-        (">&-", 0, "wrote"),
-        (">&- 2>&-", 0, ""),
+        *slow((">&-", 0, "wrote"), (">&- 2>&-", 0, "")),
     ],
 )
 def test_figures_are_written_even_if_nothing_can_be_printed(scored, redirection, status, printed):

@@ -78,6 +78,7 @@ def test_weights_of_the_shapes_of_a_released_file_have_the_architecture_of_its_p
     assert differences_of(shapes_of(*RELEASED[system]), rows_of(system)) == []
 
 
+@pytest.mark.slow
 def test_weights_of_nes2net_x_with_one_logit_have_the_architecture_of_its_published_results(differences_of):
     rows = []
     for system in RELEASED:

@@ -30,8 +30,15 @@ def detector(request, small_model):
 each_detector = pytest.mark.parametrize("detector", ["wav2vec2", "hubert", "wavlm"], indirect=True)
 
 
-@each_detector
-@pytest.mark.parametrize(("to", "name"), [("pth", "out.pth"), ("safetensors", "out"), ("hf", "out")])
+@pytest.mark.parametrize(
+    "detector, to, name",
+    [
+        ("hubert", "pth", "out.pth"),
+        ("wavlm", "safetensors", "out"),
+        *((name, "hf", "out") for name in ("wav2vec2", "hubert", "wavlm")),
+    ],
+    indirect=["detector"],
+)
 def test_an_exported_detector_has_equal_tensors_and_logits(detector, tmp_path, to, name):
     """Also one that is exported to the place from which its tensors are mapped."""
     loaded = load_detector(export(detector, to, tmp_path / name))
@@ -69,14 +76,13 @@ def test_transformers_computes_the_same_features_by_an_exported_front_end(detect
 
 
 @pytest.mark.parametrize(
-    ("labels", "is_weighted", "polarity", "bona_fide_first"),
+    ("kind", "labels", "is_weighted", "polarity", "bona_fide_first"),
     [
-        (("real", "fake"), False, None, [0, 1]),
-        (("LABEL_0", "LABEL_1"), True, "bonafide=LABEL_1", [1, 0]),
-        (("human", "ai tts", "vocoded"), False, None, [0, 1, 2]),
+        *((kind, ("real", "fake"), False, None, [0, 1]) for kind in KINDS),
+        ("Wav2Vec2", ("LABEL_0", "LABEL_1"), True, "bonafide=LABEL_1", [1, 0]),
+        ("WavLM", ("human", "ai tts", "vocoded"), False, None, [0, 1, 2]),
     ],
 )
-@pytest.mark.parametrize("kind", KINDS)
 def test_a_classification_folder_that_is_loaded_and_exported_gives_the_same_answers(
     kind, labels, is_weighted, polarity, bona_fide_first, tmp_path
 ):
@@ -115,18 +121,16 @@ def test_a_classifier_that_was_saved_as_a_detector_is_exported_with_the_classes_
     assert facts["label2id"] == {"spoof": 0, "bonafide": 1}
 
 
-@pytest.mark.parametrize("numbers", [{"a": 0, "b": 2}, [0, 1], {"a": [], "b": 0}])
+@pytest.mark.parametrize("numbers", [{"a": 0, "b": 2}, {"a": [], "b": 0}])
 def test_impossible_class_numbers_in_a_saved_detector_are_ignored_in_its_export(tmp_path, numbers):
     assert saved_and_exported(tmp_path, class_numbers=numbers)["label2id"] == {"spoof": 0, "bonafide": 1}
 
 
-@pytest.mark.parametrize("layer_norm_first", [False, True])
 @pytest.mark.parametrize("name", ["wav2vec2", "hubert", "wavlm"])
-@pytest.mark.parametrize("aggregation", ["last", "weighted_sum"])
 @pytest.mark.parametrize(
-    "backend",
-    ["mean_linear", {"name": "mean_linear"}, {"name": "mean_linear", "projection_dim": 8}],
-    ids=["name", "mapping", "projection"],
+    "layer_norm_first, aggregation, backend",
+    [(False, "last", "mean_linear"), (True, "weighted_sum", {"name": "mean_linear", "projection_dim": 8})],
+    ids=["last", "weighted_sum"],
 )
 def test_the_pipeline_of_transformers_gives_the_probabilities_of_an_exported_detector(
     tmp_path, name, layer_norm_first, aggregation, backend
@@ -188,7 +192,7 @@ def test_the_config_of_an_exported_folder_names_a_classifier_only_if_transformer
         assert read_json(out / "config.json")["architectures"] == [model]
 
 
-@pytest.mark.parametrize("normalize", [False, True, "batch", "huggingface"])
+@pytest.mark.parametrize("normalize", [True, "batch", "huggingface"])
 def test_an_exported_front_end_keeps_its_setting_of_normalisation(small_model, tmp_path, normalize):
     """Also where the folder has a file of another model that says the opposite, and that the library reads first."""
     small_model["frontend"]["normalize"] = normalize

@@ -63,16 +63,12 @@ def main(corpus, tmp_path, monkeypatch, output):
     return run
 
 
-def test_without_rawboost_both_validation_losses_are_equal(main):
+def test_without_rawboost_both_validation_losses_are_equal_and_finished_epochs_are_not_printed_again(main):
     lines, _ = main(TRAIN)
     assert len(lines) == 5 + 2 * 3
     for line in lines[6::3]:
         losses = [words.split()[-1] for words in line.split(", ")]
         assert losses[1] == losses[2]
-
-
-def test_finished_epochs_are_neither_trained_nor_printed_again(main):
-    lines, _ = main(TRAIN)
     again, remarks = main(TRAIN)
     assert again == lines[:5]
     assert "is trained already, 2 epochs" in remarks
@@ -113,8 +109,8 @@ def test_an_average_is_made_again_if_a_checkpoint_changed(main, epochs, spectral
     assert (weights["pooling.linear1.weight"] == 1).all()
 
 
-def test_without_eval_training_starts_from_the_average(main, epochs):
-    """As the published program does."""
+def test_without_eval_training_starts_from_the_average_with_its_sizes(main, epochs, spectral_detector):
+    """As the published program does. The flags name XLS-R 300M, and other ratios."""
     start = "--set data.num_samples=8000 train.keep=all --num_epochs 1 --batch_size 6 --algo 0 --lr 1e-30"
     main(f"{BASE} {start} {AVERAGE} --eval_output s.txt")
     (trained,) = Path("models").glob("*/epoch_1.pth")
@@ -122,12 +118,4 @@ def test_without_eval_training_starts_from_the_average(main, epochs):
     # With this learning rate, the trained weights are those of the average.
     name = next(name for name in weights if name.endswith("linear1.weight"))
     assert torch.equal(weights[name], load_state_dict(AVERAGED)[name])
-
-
-def test_a_model_trained_from_a_checkpoint_has_the_sizes_of_the_checkpoint(main, detector):
-    """The flags name XLS-R 300M, and other ratios."""
-    detector.save("start.pth")
-    flags = "--set data.num_samples=8000 --num_epochs 1 --batch_size 6 --algo 0"
-    main(f"{BASE} {flags} --model_path start.pth")
-    (trained,) = Path("models").glob("*/epoch_1.pth")
-    assert Detector.from_pretrained(trained, "cpu").config == detector.config
+    assert Detector.from_pretrained(trained, "cpu").config == spectral_detector.config
