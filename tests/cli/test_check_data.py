@@ -49,41 +49,22 @@ def test_the_check_says_that_a_list_has_no_parts_train_dev_and_eval(every_corpus
     assert "It names no parts (train, dev, eval)" in check("generic", every_corpus / "generic", "--subset")[1]
 
 
-@pytest.fixture
-def flac(every_corpus, tmp_path):
-    """The folder of the training part, where LA_T_1000001.flac has become other.flac; the part eval is absent."""
+def test_a_missing_and_an_extra_file_are_counted_and_listed_and_fail_the_check(every_corpus, tmp_path, check):
+    """LA_T_1000001.flac has become other.flac; the part eval is absent."""
     root = Path(shutil.copytree(every_corpus, tmp_path / "corpora"))
     shutil.rmtree(root / "ASVspoof2019_LA_eval")
     flac = root / "ASVspoof2019_LA_train" / "flac"
     (flac / "LA_T_1000001.flac").rename(flac / "other.flac")
-    return flac
-
-
-@pytest.fixture
-def incomplete(flac, check):
-    """The exit status and the output of the check of that corpus."""
-    return check("asvspoof2019_la", flac.parents[1], "--subset")
-
-
-def test_a_missing_file_fails_the_check(incomplete):
-    assert incomplete[0] == 1
-
-
-def test_a_missing_file_is_counted(incomplete):
-    assert "files 3 of 4 are there; 1 missing: LA_T_1000001.flac" in incomplete[1]
-
-
-def test_a_missing_file_is_listed_with_its_source(flac, incomplete):
-    message = f"audio of train: 1 of 4 files are missing in {flac}: LA_T_1000001.flac; get LA.zip from https"
-    assert f"What is missing or wrong - {message}" in incomplete[1]
-
-
-def test_a_file_in_no_protocol_is_listed_as_extra(incomplete):
-    assert "extra files 1 in the folder are in no protocol: other.flac" in incomplete[1]
-
-
-def test_a_split_with_a_missing_file_is_said_to_allow_no_training_and_only_partial_scoring(incomplete):
-    assert "train no: 1 of 4 files are missing validate yes score train in part" in incomplete[1]
+    status, text = check("asvspoof2019_la", root, "--subset")
+    assert status == 1
+    missing = f"audio of train: 1 of 4 files are missing in {flac}: LA_T_1000001.flac; get LA.zip from https"
+    for words in (
+        "files 3 of 4 are there; 1 missing: LA_T_1000001.flac",
+        f"What is missing or wrong - {missing}",
+        "extra files 1 in the folder are in no protocol: other.flac",
+        "train no: 1 of 4 files are missing validate yes score train in part",
+    ):
+        assert words in text
 
 
 def test_a_selection_of_a_corpus_fails_the_check_with_a_hint_on_the_flag_subset(every_corpus, check):

@@ -47,16 +47,12 @@ def predict(speech_folder, monkeypatch, output):
     return run
 
 
-def test_a_row_has_the_settings_that_gave_its_fake_stretches(predict):
-    row = json.loads(predict("speech/a.wav", "--json").out)
-    facts = {"method": "whole", "judgement": "frames", "trained_on_segments": True, "resolution_ms": 20.0}
-    facts |= {"threshold": 0.5, "hysteresis": 0.1, "min_duration": 0.1}
-    assert row | facts == row
-
-
-def test_a_row_has_the_fake_stretches_of_its_recording(predict):
+def test_a_row_has_the_fake_stretches_of_its_recording_and_the_settings_that_gave_them(predict):
     out = predict("speech/a.wav", "speech/b.flac", "--json").out
     first, second = map(json.loads, out.splitlines())
+    facts = {"method": "whole", "judgement": "frames", "trained_on_segments": True, "resolution_ms": 20.0}
+    facts |= {"threshold": 0.5, "hysteresis": 0.1, "min_duration": 0.1}
+    assert first | facts == first
     assert second["segments"] == []
     assert near([(segment["start"], segment["end"]) for segment in first["segments"]], LOUD["a.wav"])
     assert all(segment["label"] == "spoof" and segment["score"] < 0.5 for segment in first["segments"])
@@ -81,11 +77,18 @@ def test_a_row_states_that_its_detector_was_not_trained_on_segments(predict):
     assert json.loads(out)["trained_on_segments"] is False
 
 
-def test_the_flag_rttm_writes_the_fake_stretches_of_each_recording(predict, tmp_path):
+def test_the_flag_rttm_writes_the_fake_stretches_of_each_recording_into_a_file_or_a_folder(predict, tmp_path):
+    """Segments cover a recording from start to end without gap or overlap."""
     predict("speech", "--rttm", tmp_path / "all.rttm", status=1)
     rttm = read_rttm(tmp_path / "all.rttm")
-    for stretches, segments in zip(LOUD.values(), rttm.values(), strict=True):
-        assert near([s[1:3] for s in segments if s.label == "spoof"], stretches)
+    for name, segments in zip(LOUD, rttm.values(), strict=True):
+        assert near([s[1:3] for s in segments if s.label == "spoof"], LOUD[name])
+        ends = [0.0, *(segment.end for segment in segments)]
+        assert [segment.start for segment in segments] == ends[:-1]
+        assert ends[-1] == LENGTHS[name]
+    folder = tmp_path / "rttm"
+    predict("speech", "--rttm", folder, status=1)
+    assert {name: read_rttm(folder / f"{name}.rttm") for name in rttm} == {name: {name: rttm[name]} for name in rttm}
 
 
 def test_the_flag_labels_writes_fake_stretches_for_audacity_beside_each_recording(predict, speech_folder):
@@ -94,22 +97,6 @@ def test_the_flag_labels_writes_fake_stretches_for_audacity_beside_each_recordin
         labels = speech_folder / f"speech/{name}.labels.txt"
         lines = [line.split("\t") for line in labels.read_text().splitlines()]
         assert near([(float(start), float(end)) for start, end, _ in lines], stretches)
-
-
-def test_rttm_segments_cover_a_recording_from_start_to_end_without_gap_or_overlap(predict, tmp_path):
-    predict("speech", "--rttm", tmp_path / "all.rttm", status=1)
-    for segments, seconds in zip(read_rttm(tmp_path / "all.rttm").values(), LENGTHS.values(), strict=True):
-        ends = [0.0, *(segment.end for segment in segments)]
-        assert [segment.start for segment in segments] == ends[:-1]
-        assert ends[-1] == seconds
-
-
-def test_the_flag_rttm_with_a_folder_writes_a_file_for_each_recording_there(predict, tmp_path):
-    predict("speech", "--rttm", tmp_path / "all.rttm", status=1)
-    rttm = read_rttm(tmp_path / "all.rttm")
-    folder = tmp_path / "rttm"
-    predict("speech", "--rttm", folder, status=1)
-    assert {name: read_rttm(folder / f"{name}.rttm") for name in rttm} == {name: {name: rttm[name]} for name in rttm}
 
 
 def test_with_a_folder_for_labels_the_files_of_recordings_of_the_same_name_are_numbered(predict, tmp_path):

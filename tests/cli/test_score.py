@@ -68,13 +68,6 @@ def test_the_table_beside_a_score_file_has_the_decisions_of_the_class_decider(sc
         assert (row["decision"], row["reason"], row["p_value"]) == (expected.decision, "", "")
 
 
-def test_deciding_does_not_change_the_scores(score, tmp_path):
-    score("")
-    before = (tmp_path / "dev.txt").read_bytes()
-    score(DECIDE)
-    assert (tmp_path / "dev.txt").read_bytes() == before
-
-
 def test_the_record_of_decisions_has_their_basis_their_calibration_and_their_counts(score, decider):
     rows, record, *_ = score(DECIDE)
     assert record["basis"] == json.loads(json.dumps(decider.basis()))
@@ -83,19 +76,18 @@ def test_the_record_of_decisions_has_their_basis_their_calibration_and_their_cou
     assert counts == {name: sum(row["decision"] == name for row in rows) for name in counts}
 
 
-def test_complete_decisions_are_not_written_again(score, tmp_path):
-    flags = "--calibration plain.json --prior 0.2"
-    score(flags)
-    written = (tmp_path / "dev.txt.decisions.csv").stat().st_mtime_ns
-    score(flags)
-    assert (tmp_path / "dev.txt.decisions.csv").stat().st_mtime_ns == written
-
-
-def test_a_run_with_another_prior_replaces_the_probabilities_by_those_of_its_prior(score):
-    score("--calibration plain.json --prior 0.2")
+def test_deciding_again_or_with_another_prior_changes_no_score_and_only_the_probabilities(score, tmp_path):
+    score("")
+    scores = (tmp_path / "dev.txt").read_bytes()
+    table = tmp_path / "dev.txt.decisions.csv"
+    score(DECIDE)
+    written = table.stat().st_mtime_ns
+    score(DECIDE)
+    assert table.stat().st_mtime_ns == written
     rows = score("--calibration plain.json --prior 0.5")[0]
     decider = Decider(load("plain.json"), 0.5)
     assert [float(row["probability"]) for row in rows] == [decider(float(row["score"])).probability for row in rows]
+    assert (tmp_path / "dev.txt").read_bytes() == scores
 
 
 def test_recordings_that_an_interrupted_run_measured_are_not_measured_again(score, corpus, workdir):
@@ -120,12 +112,10 @@ def test_recordings_that_an_interrupted_run_measured_are_not_measured_again(scor
     assert [again[0], *again[2:]] == [rows[0], *rows[2:]]
 
 
-def test_a_calibration_of_another_detector_is_refused_before_scoring(score, tmp_path):
-    assert "the calibration does not belong to this detector" in score("--calibration other.json", status=2)[3]
-    assert not (tmp_path / "dev.txt").exists()
-
-
-def test_a_calibration_beside_scores_of_frames_is_refused_before_scoring(score, tmp_path):
-    err = score("--calibration plain.json --segments", status=2)[3]
-    assert "--calibration decides only on scores of recordings, not on scores of frames" in err
-    assert not (tmp_path / "dev.txt").exists()
+def test_an_unfit_calibration_is_refused_before_scoring(score, tmp_path):
+    for flags, message in (
+        ("--calibration other.json", "the calibration does not belong to this detector"),
+        ("--calibration plain.json --segments", "decides only on scores of recordings, not on scores of frames"),
+    ):
+        assert message in score(flags, status=2)[3]
+        assert not (tmp_path / "dev.txt").exists()

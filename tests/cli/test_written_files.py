@@ -80,7 +80,7 @@ def finished(request, corpus, tmp_path_factory):
     return folder, files(folder) - before, out.getvalue() + err.getvalue()
 
 
-def test_the_files_that_a_command_writes_are_named_in_its_output(finished):
+def test_the_files_that_a_command_writes_are_named_in_its_output_and_have_the_permissions_of_the_umask(finished):
     """Each by its path or its folder's; the record of a score file by the path of the score file."""
     folder, written, printed = finished
     announced = {Path(word.rstrip(".,;:")) for word in printed.split()}
@@ -89,8 +89,4 @@ def test_the_files_that_a_command_writes_are_named_in_its_output(finished):
     paths = [path.relative_to(folder) for path in written]
     assert paths
     assert [path for path in paths if not {path, *list(path.parents)[:-1]} & announced] == []
-
-
-def test_the_files_that_a_command_writes_have_the_permissions_of_the_umask(finished):
-    _, written, _ = finished
     assert {stat.S_IMODE(path.stat().st_mode) for path in written} == {0o640}

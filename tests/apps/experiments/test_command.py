@@ -60,12 +60,10 @@ def planned(folder, corpus, run):
 
 
 def test_the_table_of_a_finished_experiment_says_that_it_is_complete(done):
-    assert read_json(done / "out/table.json")["complete"]
-
-
-def test_each_page_of_a_report_that_the_table_of_an_experiment_names_exists(done):
-    out = done / "out"
-    pages = [out / measurement["page"] for measurement in read_json(out / "table.json")["measured"]]
+    """And names pages of reports that exist."""
+    table = read_json(done / "out/table.json")
+    assert table["complete"]
+    pages = [done / "out" / measurement["page"] for measurement in table["measured"]]
     assert pages
     assert all(page.is_file() for page in pages)
 
@@ -134,17 +132,12 @@ def test_if_one_report_of_an_experiment_is_lost_only_its_evaluation_is_to_do(fol
     assert to_do(planned()) == ["evaluate seed1 best1 wild"]
 
 
-def test_if_a_seed_is_added_to_an_experiment_only_its_jobs_are_to_do(planned):
+def test_only_the_jobs_that_a_change_of_an_experiment_concerns_are_to_do(corpus, tmp_path, planned):
+    """Another seed, other overrides, and another folder of keys, by which a set is only evaluated again."""
     added = to_do(planned(seeds=[1, 2, 3]))
     assert len(added) == 5
     assert all("seed3" in name for name in added)
-
-
-def test_with_other_overrides_all_jobs_of_an_experiment_are_to_do(planned):
     assert "10 jobs, 0 done, 10 to do" in planned("train.lr=0.5")[5]
-
-
-def test_with_another_folder_of_keys_a_set_is_only_to_be_evaluated_again(corpus, tmp_path, planned):
     (tmp_path / "keys").symlink_to(corpus)
     other_keys = {**WILD, "protocol": "full", "keys": str(tmp_path / "keys/release_in_the_wild")}
     assert [name.split()[0] for name in to_do(planned(evaluate=[other_keys]))] == ["evaluate"] * 4

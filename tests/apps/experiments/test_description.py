@@ -79,41 +79,19 @@ def test_a_mistake_in_the_file_of_an_experiment_is_refused_with_the_file_and_a_r
     assert problem in str(caught.value)
 
 
-@pytest.fixture(
-    params=[*sorted(PACKAGED.glob("*.yaml")), REPOSITORY / "scripts/demonstration/experiment.yaml"],
-    ids=lambda p: p.stem,
-)
-def experiment(request):
-    """Each experiment of this repository."""
-    return load_experiment(request.param)
+def test_experiments_of_this_repository_train_each_grid_point_and_seed_on_corpora_in_their_folder_of_data(tmp_path):
+    for path in (*PACKAGED.glob("*.yaml"), REPOSITORY / "scripts/demonstration/experiment.yaml"):
+        experiment = load_experiment(path)
+        runs = plan_experiment(experiment, tmp_path).runs
+        assert len(runs) == prod(map(len, experiment.grid.values())) * len(experiment.seeds), path
+        assert {corpus.root for run in runs for corpus in run.recipe.data.corpora} == {experiment.places["data"]}
 
 
-def test_an_experiment_of_this_repository_has_a_run_for_each_grid_point_and_seed(experiment, tmp_path):
-    runs = plan_experiment(experiment, tmp_path).runs
-    assert len(runs) == prod(map(len, experiment.grid.values())) * len(experiment.seeds)
-
-
-def test_an_experiment_of_this_repository_trains_only_on_corpora_in_its_folder_of_data(experiment, tmp_path):
-    runs = plan_experiment(experiment, tmp_path).runs
-    assert {corpus.root for run in runs for corpus in run.recipe.data.corpora} == {experiment.places["data"]}
-
-
-def test_the_packaged_experiment_of_nes2net_x_averages_the_1_3_and_5_best_epochs_as_the_paper_does():
-    """arXiv 2504.05657, with averages as its code makes them."""
+def test_the_packaged_experiments_have_the_averages_seeds_and_modes_of_the_papers():
+    """Of arXiv 2504.05657 and its code, which scores only In-the-Wild whole and in train mode; and of CtrSVDD."""
     experiment = load_experiment("nes2net_x_2019")
-    assert [(row.best, row.mode) for row in experiment.averages] == [
-        (1, "mean"),
-        (3, "legacy"),
-        (5, "legacy"),
-        (1, "mean"),
-    ]
-
-
-def test_the_packaged_experiment_of_nes2net_x_scores_only_in_the_wild_whole_and_in_train_mode():
-    """As the code of arXiv 2504.05657 does."""
-    modes = [(row.protocol, row.legacy_train_mode) for row in load_experiment("nes2net_x_2019").evaluate]
+    averages = [(1, "mean"), (3, "legacy"), (5, "legacy"), (1, "mean")]
+    assert [(row.best, row.mode) for row in experiment.averages] == averages
+    modes = [(row.protocol, row.legacy_train_mode) for row in experiment.evaluate]
     assert modes == [(None, False), (None, False), ("full", True)]
-
-
-def test_the_packaged_experiment_on_ctrsvdd_has_the_seeds_of_the_published_configurations():
     assert load_experiment("nes2net_ctrsvdd").seeds == [4, 42, 420]

@@ -1,6 +1,5 @@
 """The runs and jobs of an experiment."""
 
-import pytest
 from builders import input_error
 from builders.experiments import experiment_file
 
@@ -19,23 +18,13 @@ def test_every_recipe_of_a_grid_has_a_run(tmp_path):
     assert [run.name for run in plan.runs[::2]] == [f"{recipe}_seed1" for recipe in recipes]
 
 
-@pytest.fixture
-def grid_runs(tmp_path):
+def test_every_value_of_a_grid_has_a_run_which_it_describes_and_whose_folder_it_names(tmp_path):
     grid = {"train.weight_decay": [0.1], "model.aggregation": ["last", {"name": "weighted_sum"}]}
-    return planned(tmp_path, grid=grid, seeds=[1]).runs
-
-
-def test_every_value_of_a_grid_has_a_run(grid_runs):
-    assert [run.recipe.model["aggregation"]["name"] for run in grid_runs] == ["last", "weighted_sum"]
-
-
-def test_each_run_of_a_grid_is_described_by_its_values(grid_runs):
+    runs = planned(tmp_path, grid=grid, seeds=[1]).runs
+    assert [run.recipe.model["aggregation"]["name"] for run in runs] == ["last", "weighted_sum"]
     points = ["weight_decay 0.1, aggregation last", 'weight_decay 0.1, aggregation {"name": "weighted_sum"}']
-    assert [run.point for run in grid_runs] == points
-
-
-def test_the_folder_of_each_run_of_a_grid_has_its_values_in_its_name(grid_runs):
-    first, second = (run.folder.name for run in grid_runs)
+    assert [run.point for run in runs] == points
+    first, second = (run.folder.name for run in runs)
     assert first.endswith("_seed1_weight_decay0.1_aggregationlast")
     assert "_seed1_weight_decay0.1_aggregation-name-weighted" in second
 

@@ -106,23 +106,14 @@ def test_a_failed_command_fails_its_job():
         TaskCommand([sys.executable, "-c", "raise SystemExit(3)"])()
 
 
-@pytest.fixture
-def timed_out(tmp_path):
-    """A command that saves when it is told that its time is over, and what submitit is answered then."""
+def test_a_command_whose_slurm_time_is_over_gets_a_signal_at_which_it_can_save_and_is_queued_again(tmp_path):
     saved = "import signal, sys; signal.signal(15, lambda *_: sys.exit(open(sys.argv[1], 'w').write('saved') and 75)); "
     words = [sys.executable, "-c", f"{saved}print('ready', flush=True); signal.pause()", str(tmp_path / "saved")]
     running = TaskCommand(words)
     running._process = subprocess.Popen(words, stdout=subprocess.PIPE)
     assert running._process.stdout.readline() == b"ready\n"
-    return words, running.checkpoint()
-
-
-def test_a_command_whose_slurm_time_is_over_gets_a_signal_at_which_it_can_save(timed_out, tmp_path):
+    again = running.checkpoint()
     assert (tmp_path / "saved").read_text() == "saved"
-
-
-def test_a_command_whose_slurm_time_is_over_is_queued_again(timed_out):
-    words, again = timed_out
     assert isinstance(again, submitit.helpers.DelayedSubmission)
     assert again.function.command == words
 

@@ -88,46 +88,23 @@ def transformer():
     return small_transformer()
 
 
-@pytest.fixture
-def by_integrated_gradients(transformer):
-    return explained(transformer, SHORT, method="integrated_gradients", steps=16, draws=1)
-
-
-def test_relevance_by_integrated_gradients_over_time_and_over_bands_is_the_sum_of_its_cells(by_integrated_gradients):
-    relevance = by_integrated_gradients.relevance
+def test_relevance_by_integrated_gradients_adds_up_over_its_cells_and_to_the_difference_to_the_baseline(transformer):
+    """The baseline stands for a recording of which all parts are removed; what is left is told as unexplained."""
+    explanation = explained(transformer, SHORT, method="integrated_gradients", steps=16, draws=1)
+    relevance = explanation.relevance
     np.testing.assert_allclose(relevance.over_time, relevance.cells.sum(0), rtol=1e-9)
     np.testing.assert_allclose(relevance.over_bands, relevance.cells.sum(1), rtol=1e-9)
-
-
-def test_relevance_by_integrated_gradients_adds_up_to_the_difference_to_the_baseline(by_integrated_gradients):
-    """The baseline stands for a recording of which all parts are removed."""
-    explanation = by_integrated_gradients
-    total = explanation.relevance.cells.sum()
+    total = relevance.cells.sum()
     assert total == pytest.approx(explanation.difference, rel=0.02, abs=1e-4)
     assert abs(explanation.difference) > 1e-3  # there was something to add up
-
-
-def test_the_difference_to_the_baseline_less_the_sum_of_integrated_gradients_is_told_as_unexplained(
-    by_integrated_gradients,
-):
-    explanation = by_integrated_gradients
-    total = explanation.relevance.cells.sum()
     assert explanation.unexplained == pytest.approx(explanation.difference - total)
 
 
-@pytest.fixture(scope="module")
-def explained_part():
-    """The explanation of a part of the recording."""
-    return explained_tone("occlusion", start=0.3, duration=0.5, draws=1)
-
-
-def test_the_explained_part_has_the_given_start_and_duration(explained_part):
-    assert (explained_part.start, explained_part.duration) == pytest.approx((0.3, 0.5), abs=0.02)
-    assert explained_part.relevance.times[[0, -1]] == pytest.approx([0.3, 0.8], abs=0.02)
-
-
-def test_the_relevance_in_an_explained_part_is_at_the_time_of_the_tone_in_the_recording(explained_part):
-    assert explained_part.relevance.stretches()[0][:2] == pytest.approx((0.4, 0.6), abs=0.11)
+def test_the_explained_part_has_the_given_start_and_duration_and_the_tone_at_its_time_in_the_recording():
+    part = explained_tone("occlusion", start=0.3, duration=0.5, draws=1)
+    assert (part.start, part.duration) == pytest.approx((0.3, 0.5), abs=0.02)
+    assert part.relevance.times[[0, -1]] == pytest.approx([0.3, 0.8], abs=0.02)
+    assert part.relevance.stretches()[0][:2] == pytest.approx((0.4, 0.6), abs=0.11)
 
 
 def test_a_short_recording_that_is_repeated_for_its_score_is_explained_once():

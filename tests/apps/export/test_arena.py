@@ -82,16 +82,15 @@ def test_an_arena_model_converts_audio_of_another_type_rate_or_number_of_channel
     assert at_8k != alone
 
 
-def test_an_arena_model_refuses_audio_in_whole_numbers_or_with_nan(model, recordings):
+def test_an_arena_model_refuses_audio_in_whole_numbers_with_nan_or_without_a_sample_rate(model, recordings):
     audio = recordings["u0"]
-    for wrong, says in (((audio * 32767).astype(np.int16), "whole numbers"), (np.full_like(audio, np.nan), "NaN")):
+    for wrong, rates, says in (
+        ((audio * 32767).astype(np.int16), [16000, 16000], "whole numbers"),
+        (np.full_like(audio, np.nan), [16000, 16000], "NaN"),
+        (audio, [16000], "2 recordings with 1 sample rate"),
+    ):
         with input_error(says):
-            model.score_batch([audio, wrong], [16000, 16000])
-
-
-def test_an_arena_model_refuses_a_batch_with_fewer_sample_rates_than_recordings(model, recordings):
-    with input_error("2 recordings with 1 sample rate"):
-        model.score_batch([recordings["u0"], recordings["u1"]], [16000])
+            model.score_batch([audio, wrong], rates)
 
 
 def test_an_arena_model_whose_scores_depend_on_the_batch_scores_each_recording_alone(
@@ -125,37 +124,22 @@ def test_an_arena_folder_without_the_addresses_of_code_and_checkpoint_does_not_p
     assert "fill in system.code, system.checkpoint" in error
 
 
-def test_an_arena_folder_with_all_facts_passes_the_check(write, tmp_path, output):
+def test_an_arena_folder_with_all_facts_passes_the_check_and_describes_its_system(
+    write, spectral_detector, tmp_path, output
+):
     write("--name", 'Mine: "2"\\', "--arxiv", "2504.05657", *URLS)
     output(f"export {tmp_path}/out --to arena --check")
-
-
-def test_the_short_name_of_an_arena_system_has_only_letters_digits_and_hyphens(write, tmp_path):
-    write("--name", 'Mine: "2"\\')
-    assert system_in(tmp_path / "out")["slug"] == "mine-2"
-
-
-def test_an_arena_folder_tells_the_number_of_parameters_of_its_system(write, spectral_detector, tmp_path):
-    write()
+    system = system_in(tmp_path / "out")
+    assert system["slug"] == "mine-2"
+    assert system["paper"]["arxiv_id"] == "2504.05657"
     num_parameters = sum(p.numel() for p in spectral_detector.parameters())
-    assert system_in(tmp_path / "out")["params_millions"] == round(num_parameters / 1e6, 4)
+    assert system["params_millions"] == round(num_parameters / 1e6, 4)
 
 
-def test_an_arena_folder_names_the_given_paper(write, tmp_path):
-    write("--arxiv", "2504.05657")
-    assert system_in(tmp_path / "out")["paper"]["arxiv_id"] == "2504.05657"
-
-
-def test_a_system_of_unpublished_parts_has_no_arxiv_number(spectral_detector):
-    assert arxiv_number(spectral_detector.config, spectral_detector.provenance) is None
-
-
-def test_the_arxiv_number_of_a_system_is_that_of_a_published_one_of_the_same_parts():
+def test_the_arxiv_number_of_a_system_is_that_of_its_published_parts_or_of_the_model_in_its_record(spectral_detector):
     published = Detector.from_config({"frontend": "waveform", "backend": "raw_aasist_l"})
     assert arxiv_number(published.config, published.provenance) == "2110.01200"
-
-
-def test_the_arxiv_number_of_a_detector_is_that_of_the_published_model_in_its_record(spectral_detector):
+    assert arxiv_number(spectral_detector.config, spectral_detector.provenance) is None
     provenance = Provenance.read({"published_model": "df_arena_1b"})
     assert arxiv_number(spectral_detector.config, provenance) == "2603.06164"
 

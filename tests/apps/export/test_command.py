@@ -91,11 +91,10 @@ def merged(adapted_detector, output):
     return load_detector("merged.pth")
 
 
-def test_a_merged_detector_has_a_plain_front_end(merged, small_model):
+def test_a_merged_detector_has_a_plain_front_end_and_the_logits_of_the_adapted_one(
+    merged, adapted_detector, small_model
+):
     assert merged.config["frontend"] == Detector.from_config(small_model).config["frontend"]
-
-
-def test_a_merged_detector_has_the_logits_of_the_adapted_one(merged, adapted_detector):
     waveform = 0.1 * torch.randn(2, 6000)
     torch.testing.assert_close(merged(waveform), adapted_detector(waveform), atol=1e-6, rtol=0)
 

@@ -166,19 +166,11 @@ def test_too_few_samples_for_an_onnx_file_are_refused(exported):
         exported.scores(torch.zeros(1, exported.min_samples - 1))
 
 
-def test_an_onnx_file_names_the_fingerprint_of_its_detector(detector, exported):
+def test_an_onnx_file_describes_its_detector_and_the_audio_that_it_takes(detector, exported):
+    """The training corpora are named without their folders."""
     assert exported.description["fingerprint"] == detector.fingerprint()
-
-
-def test_an_onnx_file_names_the_configuration_of_its_detector(detector, exported):
     assert Detector.from_config(exported.config).config == detector.config
-
-
-def test_an_onnx_file_names_the_training_corpora_without_their_folders(exported):
     assert exported.provenance.to_dict() == {"recipe": {"name": "mine", "data": {"corpora": [{"name": "ctrsvdd"}]}}}
-
-
-def test_an_onnx_file_describes_the_audio_that_it_takes(detector, exported):
     few = f"fewer than {detector.min_samples} are repeated from the beginning up to {detector.min_samples}"
     audio = {
         "sample_rate": 16000,
@@ -192,21 +184,14 @@ def test_an_onnx_file_describes_the_audio_that_it_takes(detector, exported):
     assert exported.description.items() >= audio.items()
 
 
-def test_an_onnx_graph_has_only_standard_operators(file):
+def test_an_onnx_graph_has_standard_operators_any_batch_size_and_length_and_the_outputs_scores_and_logits(file):
     model = onnx.load(file)
     onnx.checker.check_model(model, full_check=True)
     assert {n.domain for n in model.graph.node} <= {""}
     assert not model.functions
-
-
-def test_an_onnx_graph_has_an_input_of_any_batch_size_and_length_and_the_outputs_scores_and_logits(file):
-    model = onnx.load(file)
     sizes = {v.name: [d.dim_param for d in v.type.tensor_type.shape.dim] for v in model.graph.input}
     assert sizes == {"waveform": ["batch", "samples"]}
     assert [v.name for v in model.graph.output] == ["scores", "logits"]
-
-
-def test_an_onnx_file_does_not_name_the_folder_of_this_package(file):
     assert str(Path(nes2net.__file__).parent).encode() not in file.read_bytes()
 
 

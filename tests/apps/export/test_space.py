@@ -33,13 +33,10 @@ def space(model, tmp_path, output):
     return tmp_path / "space"
 
 
-def test_a_space_has_its_app_the_detector_and_the_calibration(space):
+def test_a_space_has_its_app_the_detector_and_the_calibration_and_says_what_it_needs(space):
     files = {path.relative_to(space).as_posix() for path in space.rglob("*") if path.is_file()}
     detector = {f"detector/{name}" for name in ("README.md", "config.yaml", "model.safetensors")}
     assert files == {".gitattributes", "README.md", "app.py", "requirements.txt", "calibration.json"} | detector
-
-
-def test_a_space_tells_the_hub_its_app_its_licence_and_the_package_that_it_needs(space):
     head = yaml.safe_load((space / "README.md").read_text().split("---\n")[1])
     assert (head["sdk"], head["app_file"], head["license"]) == ("gradio", "app.py", "other")
     assert (space / "requirements.txt").read_text().endswith(f"\n{requirement('serve')}\n")

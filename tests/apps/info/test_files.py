@@ -30,23 +30,17 @@ def test_info_describes_the_training_of_a_checkpoint(run, info):
     assert sheet["epoch"] == "2 of 2"
     assert sheet["trained on"].startswith("asvspoof2019_la (ASVspoof 2019 LA), from")
     assert "train.epochs" in {row["key"] for row in sheet["keys of the recipe that differ from the defaults"]}
-
-
-def test_info_lists_only_the_options_of_a_checkpoint_that_differ_from_their_defaults(run, info):
-    sheet = info(run / "epoch_2.pth", "--json")
     options = {row["option"]: row["value"] for row in sheet["options of the parts that differ from their defaults"]}
     assert options["n_fft"] == 128
     assert "hop_length" not in options
 
 
-def test_info_describes_a_run_folder_with_the_checkpoint_of_each_epoch(run, info):
+def test_info_of_a_run_folder_states_the_architecture_in_its_recipe(run, info):
+    """And the checkpoint of each epoch."""
     sheet = info(run, "--json")
+    assert "asp_mlp" in sheet["model"]
     assert sheet["title"].endswith(": run folder")
     assert [epoch["kept"] for epoch in sheet["epochs"]] == ["epoch_1.pth", "epoch_2.pth"]
-
-
-def test_info_of_a_run_folder_states_the_architecture_in_its_recipe(run, info):
-    assert "asp_mlp" in info(run, "--json")["model"]
 
 
 def test_info_describes_the_recipe_of_a_run_by_its_keys(run, info):

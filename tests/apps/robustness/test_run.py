@@ -99,24 +99,15 @@ def test_noise_of_an_utterance_depends_only_on_the_utterance_and_the_seed(run, c
         assert abs(score - other_seed[id]) > 1e-6
 
 
-@pytest.fixture
-def result_with_a_failure(run, corpus, tmp_path):
-    """The result of a run under babble, which fails, and under gains."""
+def test_a_condition_that_fails_is_named_with_the_reason_and_does_not_end_the_run(run, corpus, tmp_path):
+    """Babble fails, of five recordings that are all damaged."""
     root = shutil.copytree(corpus, tmp_path / "corpus")
     bad = planned(root).trials[5].path
     bad.write_bytes(b"RIFF")
-    damaged = Sources(speech=(bad,) * 5)
-    return run(replace(planned(root, ["babble:5", "gain"]), sources=damaged), tmp_path / "out")
-
-
-def test_a_condition_that_fails_does_not_end_the_run(result_with_a_failure):
-    assert conditions_of(result_with_a_failure) == ["gain:-10", "gain:-20", "gain:-30"]
-
-
-def test_a_condition_that_fails_is_named_with_the_reason(result_with_a_failure):
-    failed = result_with_a_failure.header["failed"]
-    assert list(failed) == ["babble:5"]
-    assert "not one of 12 utterances" in failed["babble:5"]
+    result = run(replace(planned(root, ["babble:5", "gain"]), sources=Sources(speech=(bad,) * 5)), tmp_path / "out")
+    assert conditions_of(result) == ["gain:-10", "gain:-20", "gain:-30"]
+    assert list(result.header["failed"]) == ["babble:5"]
+    assert "not one of 12 utterances" in result.header["failed"]["babble:5"]
 
 
 def test_a_full_disk_ends_the_run_in_place_of_counting_as_a_failure_of_the_condition(
@@ -147,31 +138,19 @@ def test_with_overwrite_the_scores_of_a_run_with_another_seed_are_replaced(run, 
     assert files_of(tmp_path) != before
 
 
-@pytest.fixture
-def drawn(corpus):
-    """A plan of half of the trials of ASVspoof 2021, with its keys."""
-    return robustness.plan(Part("asvspoof2021_la", corpus), Suite(keys=corpus / "keys", num_trials=6))
-
-
-def test_trials_of_asvspoof2021_that_are_drawn_with_its_keys_have_labels(drawn):
-    assert len(drawn.trials) == 6
+def test_trials_of_asvspoof2021_that_are_drawn_with_its_keys_have_labels_and_babble_of_all_bona_fide_trials(corpus):
+    drawn = robustness.plan(Part("asvspoof2021_la", corpus), Suite(keys=corpus / "keys", num_trials=6))
+    assert (len(drawn.trials), drawn.num_available) == (6, 12)
     assert None not in [trial.label for trial in drawn.trials]
-
-
-def test_a_plan_of_drawn_trials_has_the_number_of_trials_from_which_they_were_drawn(drawn):
-    assert drawn.num_available == 12
+    of_subset = {trial.path for trial in drawn.trials if trial.label == BONAFIDE}
+    assert of_subset < set(drawn.sources.speech)
+    assert len(drawn.sources.speech) == 6
 
 
 def test_a_report_says_that_its_trials_are_few_and_not_the_official_ones(run, corpus, tmp_path):
     unofficial, few = run(planned(corpus, ["gain:-20"]), tmp_path).notes
     assert unofficial.startswith("not the official trials of ASVspoof 2019 LA, dev: ")
     assert few.startswith("there are only 6 ")
-
-
-def test_the_speech_of_babble_is_of_all_bona_fide_trials_not_only_of_the_drawn(drawn):
-    of_subset = {trial.path for trial in drawn.trials if trial.label == BONAFIDE}
-    assert of_subset < set(drawn.sources.speech)
-    assert len(drawn.sources.speech) == 6
 
 
 def test_with_whole_utterances_a_cut_utterance_is_scored_in_its_length_after_the_cut(

@@ -54,21 +54,11 @@ def kept(folder, shards=SHARDS, *, run=RUN, overwrite=False, retry_errors=False)
     return scored, read_record(folder)
 
 
-@pytest.fixture
-def continued(tmp_path):
-    """What a run over three shards does that finds results of two."""
+def test_only_shards_without_results_are_scored_and_all_are_counted(tmp_path):
     for shard in SHARDS[:2]:
         write_results(tmp_path, shard, RUN, ROWS)
-    return kept(tmp_path)
-
-
-def test_only_shards_without_results_are_scored(continued):
-    scored, _ = continued
+    scored, record = kept(tmp_path)
     assert scored == SHARDS[2:]
-
-
-def test_the_record_of_a_collection_counts_shards_of_earlier_runs_and_all_recordings(continued):
-    _, record = continued
     assert (record.shards, record.kept_from_earlier_runs, record.total, record.scored) == (3, 2, 6, 3)
 
 
@@ -78,14 +68,10 @@ def test_shards_with_failures_are_scored_again_only_if_asked(tmp_path):
     assert kept(tmp_path, retry_errors=True)[0] == SHARDS
 
 
-def test_a_changed_shard_is_scored_again(tmp_path):
-    kept(tmp_path)
-    assert kept(tmp_path, [CHANGED, *SHARDS[1:]])[0] == [CHANGED]
-
-
-def test_a_shard_of_which_the_store_does_not_tell_whether_it_changed_counts_as_unchanged(tmp_path):
+def test_a_shard_is_scored_again_if_its_store_tells_that_it_changed(tmp_path):
     kept(tmp_path)
     assert kept(tmp_path, [Shard("/a.tar", UNKNOWN, "a.tar"), *SHARDS[1:]])[0] == []
+    assert kept(tmp_path, [CHANGED, *SHARDS[1:]])[0] == [CHANGED]
 
 
 def test_a_shard_is_complete_once_all_of_its_pieces_have_come_in_any_order():

@@ -30,27 +30,14 @@ def test_a_shard_has_the_same_recordings_from_a_disk_and_from_a_remote_store(tmp
     assert [row["content"] for row in remote] == list(RECORDINGS.values())
 
 
-@pytest.fixture(params=KINDS)
-def pieces(request, tmp_path):
-    """What is read of a shard of each kind, in pieces of at most four recordings."""
-    (shard,) = shards_of(write_shard(tmp_path / f"x{request.param}", RECORDINGS))
-    return list(pieces_of(shard, 4, 2))
-
-
-@pytest.fixture
-def rows(pieces):
-    return rows_of(pieces)
-
-
-def test_a_shard_is_read_in_numbered_pieces_of_which_the_last_is_marked(pieces):
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_shard_is_read_in_numbered_pieces_with_the_ids_of_the_corpus_named_shards_and_labels(tmp_path, kind):
+    """In pieces of at most four recordings."""
+    (shard,) = shards_of(write_shard(tmp_path / f"x{kind}", RECORDINGS))
+    pieces = list(pieces_of(shard, 4, 2))
     assert [(piece.number, piece.last, len(piece.rows)) for piece in pieces] == [(0, 0, 4), (1, 0, 4), (2, 1, 2)]
-
-
-def test_recordings_of_a_shard_have_the_ids_that_they_have_in_the_corpus_named_shards(rows, tmp_path):
+    rows = rows_of(pieces)
     assert [row["id"] for row in rows] == [trial.id for trial in shards.CORPUS.trials(tmp_path)]
-
-
-def test_recordings_of_a_shard_have_their_labels(rows):
     assert [str(row["label"]) for row in rows] == ["0", "1"] * 5
 
 

@@ -91,18 +91,10 @@ def test_two_recordings_with_the_same_id_are_refused_and_the_score_file_stays_as
     assert scores.read_text() == "old 1.0\n"
 
 
-@pytest.fixture
-def record(results, tmp_path):
-    """The record of the score file that is made of the results."""
+def test_the_record_of_a_score_file_names_shards_and_recordings_without_a_score_and_why(results, tmp_path):
     to_score_file(results, tmp_path / "s.txt")
-    return read_json(tmp_path / "s.txt.json")
-
-
-def test_the_record_of_a_score_file_names_shards_without_results_and_why(record):
+    record = read_json(tmp_path / "s.txt.json")
     assert record["unread_shards"] == {"/data/c.tar": "not found"}
-
-
-def test_the_record_of_a_score_file_names_recordings_without_a_score_and_why(record):
     assert record["failures"] == {"c": "damaged"}
 
 
@@ -110,21 +102,13 @@ def cut(path):
     os.truncate(path, path.stat().st_size - 50)
 
 
-EACH_DAMAGE = pytest.mark.parametrize(
+@pytest.mark.parametrize(
     "change", [cut, Path.unlink, lambda path: path.write_bytes(b"")], ids=["cut", "missing", "empty"]
 )
-
-
-@EACH_DAMAGE
-def test_a_shard_whose_results_are_damaged_or_missing_is_not_finished(results, change):
-    change(result_path(results, shard("b.tar")))
-    assert list(finished_shards(results)) == [result_path(results, shard("a.tar"))]
-
-
-@EACH_DAMAGE
-def test_no_score_file_is_written_if_the_results_of_a_shard_are_damaged_or_missing(results, tmp_path, change):
+def test_a_shard_of_damaged_or_missing_results_is_not_finished_and_leaves_no_score_file(results, tmp_path, change):
     path = result_path(results, shard("b.tar"))
     change(path)
+    assert list(finished_shards(results)) == [result_path(results, shard("a.tar"))]
     with input_error(rf"{path.name}(: is empty| is not a result)|scale\.json does not count"):
         to_score_file(results, tmp_path / "s.txt")
     assert not (tmp_path / "s.txt").exists()

@@ -41,15 +41,11 @@ def test_evaluation_scripts_give_the_published_output_status_and_error_but_for_l
             assert stderr == "", run
 
 
-@pytest.mark.parametrize("keys", ["keys", "keys/LA", "keys/LA/CM", "."])
-def test_keys_are_found_whichever_folder_above_the_trial_metadata_is_named(g200, script, keys):
-    stdout = script(f"python evaluate_2021_LA.py scores_LA.txt {keys} hidden_track").out
-    assert stdout == g200.results["evaluate_2021_LA:hidden_track"]["stdout"]
-
-
-def test_evaluate_2021_la_takes_the_phase_hidden_for_hidden_track(g200, script):
-    stdout = script("python evaluate_2021_LA.py scores_LA.txt keys hidden").out
-    assert stdout == g200.results["evaluate_2021_LA:hidden_track"]["stdout"]
+def test_keys_are_found_whichever_folder_above_the_trial_metadata_is_named(g200, script):
+    """The phase hidden stands for hidden_track."""
+    for words in ("keys hidden", "keys/LA hidden_track", "keys/LA/CM hidden_track", ". hidden_track"):
+        stdout = script(f"python evaluate_2021_LA.py scores_LA.txt {words}").out
+        assert stdout == g200.results["evaluate_2021_LA:hidden_track"]["stdout"], words
 
 
 def test_an_evaluation_without_asv_scores_is_refused_with_the_paths_that_were_tried(g200, script):
@@ -58,27 +54,6 @@ def test_an_evaluation_without_asv_scores_is_refused_with_the_paths_that_were_tr
     assert stdout == ""
     assert stderr.count("\n") == 1
     assert "ASVTorch_Kaldi/score.txt, keys/LA/ASV/ASVtorch_kaldi/score.txt" in stderr
-
-
-FIRST = "LA_E_1000001"
-APPENDED = f"error: edited.txt: 1 scored more than once (was a run appended to another?): {FIRST}\n"
-UNKNOWN = f"1 of 200 trials without a score: {FIRST}; 1 scored but not in the key: LA_E_9999999"
-
-
-@pytest.mark.parametrize(
-    "change, message",
-    [
-        (lambda lines: lines + lines[:1], APPENDED),
-        (lambda lines: [*lines, f"{FIRST} 17"], f"1 scored twice with different values: {FIRST}\n"),
-        (lambda lines: ["LA_E_9999999 0.5", *lines[1:]], UNKNOWN),
-        (lambda lines: [f"x{line}" for line in lines], "none of the 200 trials of the key has"),
-    ],
-)
-def test_scores_that_do_not_fit_the_key_are_refused(g200, script, change, message):
-    write(g200.folder / "edited.txt", change((g200.folder / "scores_LA.txt").read_text().splitlines()))
-    stdout, stderr = script("python evaluate_2021_LA.py edited.txt keys eval", status=2)
-    assert stdout == ""
-    assert message in stderr
 
 
 def test_fewer_scores_than_trials_are_refused_with_the_published_line(g200, script):
@@ -96,14 +71,6 @@ def test_with_allow_partial_the_share_of_scored_trials_is_printed_with_the_figur
     in_phase = [row[1] in scored for row in g200.table("keys/LA/CM/trial_metadata.txt") if row[7] == "eval"]
     assert stdout.startswith("min_tDCF: ")
     assert stderr.startswith(f"partial: rests on {sum(in_phase)} of {len(in_phase)} trials; ")
-
-
-def test_in_the_wild_is_not_evaluated_if_scores_are_missing(g200, script):
-    lines = (g200.folder / "scores_ITW.txt").read_text().splitlines()
-    write(g200.folder / "edited.txt", lines[:-2])
-    stdout, stderr = script("python Cal_EER_in_the_wild.py --path edited.txt --labels_file meta.csv", status=2)
-    assert stdout == ""
-    assert stderr.startswith("error: scores and key do not fit: 2 of 200 trials without a score: ")
 
 
 def test_scores_whose_negation_has_the_same_min_tdcf_are_warned_of(workdir, script):

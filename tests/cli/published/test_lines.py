@@ -41,12 +41,9 @@ def test_the_printed_lines_of_an_epoch_have_its_losses_and_the_best_epoch_of_eac
 WITHOUT_VALIDATION = {"epoch": 1, "loss": 0.7, "seconds": 1.0}
 
 
-def test_an_epoch_without_validation_is_not_printed(capsys):
+def test_an_epoch_without_validation_is_not_printed_nor_the_best_epoch(capsys):
     TrainingLines().epoch_ended([WITHOUT_VALIDATION])
     assert capsys.readouterr().out == ""
-
-
-def test_an_epoch_without_validation_is_not_printed_as_the_best_epoch(capsys):
     TrainingLines().epoch_ended([WITHOUT_VALIDATION, row(2, 0.5, 0.5, 0.5)])
     assert "Best loss w/ aug: E2/0.500000, Best loss wo aug: E2/0.50000" in capsys.readouterr().out
 

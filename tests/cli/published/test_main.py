@@ -42,31 +42,20 @@ def test_published_flags_become_settings_of_the_recipe():
     assert full.model["frontend"] == {"name": "wav2vec2"}
 
 
-def test_the_flag_ssl_config_small_chooses_a_front_end_that_needs_no_checkpoint_of_pre_training():
+def test_flags_choose_the_front_end_and_change_keys_of_the_recipe():
     small = recipe("--ssl_config small")
     assert small.model["frontend"] == {"name": "wav2vec2_small"}
-    assert small.ssl_checkpoint is None
-
-
-def test_the_flag_set_changes_keys_of_the_recipe():
-    changed = recipe("--set name=mine train.schedule=cosine model.backend.dilation=1")
-    assert changed.name == "mine"
-    assert changed.train.schedule == "cosine"
-    assert changed.model["backend"]["dilation"] == 1
-
-
-def test_the_flag_frontend_replaces_the_front_end():
+    assert small.ssl_checkpoint is None  # of pre-training
     assert recipe("--frontend lps").model["frontend"] == {"name": "lps"}
+    changed = recipe("--set name=mine train.schedule=cosine model.backend.dilation=1")
+    assert (changed.name, changed.train.schedule, changed.model["backend"]["dilation"]) == ("mine", "cosine", 1)
 
 
-def test_a_recipe_without_a_name_is_named_after_its_published_model_or_its_parts():
-    assert recipe().name == "wav2vec2_Nes2Net_X"
-    assert recipe("--ssl_config small --set model.backend.dilation=1").name == "wav2vec2_small_nes2net_x"
-
-
-def test_a_recipe_without_flags_has_the_published_batch_size_and_seed():
+def test_a_recipe_without_flags_has_the_published_batch_size_and_seed_and_is_named_after_its_model_or_parts():
     published = recipe()
     assert (published.train.batch_size, published.seed) == (12, 1234)
+    assert published.name == "wav2vec2_Nes2Net_X"
+    assert recipe("--ssl_config small --set model.backend.dilation=1").name == "wav2vec2_small_nes2net_x"
 
 
 def test_flags_that_main_py_has_besides_the_published_ones_become_settings_of_the_recipe():
@@ -131,12 +120,9 @@ def score(detector, corpus, workdir, output):
 
 
 def test_a_finished_score_file_is_said_to_be_complete_already(score):
-    score("--test_samples 8000")
-    assert "complete already" in score("--test_samples 8000")
-
-
-def test_flags_of_the_published_program_without_effect_are_noted(score):
+    """Flags of the published program without effect are noted."""
     assert "note: --loss, --is_eval accepted for com" in score("--test_samples 8000 --is_eval --loss WCE")
+    assert "complete already" in score("--test_samples 8000")
 
 
 def test_scores_of_another_length_or_mode_are_replaced_only_by_overwrite(score, corpus):
