@@ -13,7 +13,6 @@ from nes2net.data.corpora.pack import pack
 from nes2net.data.corpora.trial import Trial
 from nes2net.data.registry import corpora
 from nes2net.metrics.localisation import read_rttm, write_rttm
-from nes2net.scoring.embeddings import Embeddings
 from nes2net.scoring.judgement import as_judgement
 from nes2net.scoring.score_file import read_scores
 
@@ -91,15 +90,6 @@ def test_odd_ids_are_read_back_from_files_of_lines(tmp_path, judgement):
     path = tmp_path / "lines.txt"
     judgement.write([path], len(IDS), ((trial, value) for trial in TRIALS))
     ids, _ = zip(*judgement.read(path))
-    assert list(ids) == IDS
-
-
-@pytest.mark.parametrize("name", ["e.npy", "e.parquet"])
-def test_odd_ids_are_read_back_from_embeddings(tmp_path, name):
-    path = tmp_path / name
-    embeddings = Embeddings()
-    embeddings.write(embeddings.files(path), len(IDS), ((trial, NUMBERS) for trial in TRIALS))
-    ids, _ = zip(*embeddings.read(path))
     assert list(ids) == IDS
 
 

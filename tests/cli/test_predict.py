@@ -216,13 +216,6 @@ def test_with_samples_full_a_recording_longer_than_two_minutes_is_scored_in_one_
     assert row["score"] == close(detector.score("long.flac"))
 
 
-def test_a_long_recording_that_is_cut_off_has_an_error_in_place_of_a_score(rows, speech_folder, tmp_path):
-    (tmp_path / "cut.flac").write_bytes((speech_folder / "long.flac").read_bytes()[:-5000])
-    (row,), _ = rows(tmp_path / "cut.flac", "--hop", "4", status=1)
-    assert "score" not in row
-    assert "cut off" in row["error"]
-
-
 @pytest.fixture(scope="module")
 def calibrations(detector, tmp_path_factory):
     """Calibrations of the detector, of the first second, of another one, of frames, and one that knows nothing."""
@@ -275,18 +268,15 @@ def test_the_table_has_the_figures_and_the_decision_of_the_json_row(predict, row
     assert line.split()[1:7] == [*shown, row["decision"]]
 
 
-@pytest.mark.parametrize("name, unlike", [("population", "its level, -50.0 dBFS"), ("embeddings", "its embedding")])
-def test_a_recording_unlike_the_calibration_is_decided_only_with_abstain_0(
-    rows, calibrations, speech_folder, tmp_path, name, unlike
-):
+def test_a_recording_unlike_the_calibration_is_decided_only_with_abstain_0(rows, calibrations, speech_folder, tmp_path):
     """The recording is 30 dB below those of the calibration."""
     samples = soundfile.read(speech_folder / "speech" / "a.wav")[0]
     quiet = tmp_path / "quiet.wav"
     soundfile.write(quiet, samples * 10 ** (-30 / 20), 16000, subtype="FLOAT")
-    words = ["--calibration", calibrations / f"{name}.json", "--abstain"]
+    words = ["--calibration", calibrations / "embeddings.json", "--abstain"]
     (row,), _ = rows(quiet, *words, "0.05")
     assert row["decision"] == CANNOT_TELL
-    assert unlike in row["reason"]
+    assert "its embedding" in row["reason"]
     (row,), _ = rows(quiet, *words, "0")
     assert row["decision"] != CANNOT_TELL
 

@@ -46,19 +46,10 @@ def test_a_recipe_beside_the_file_of_an_experiment_is_found(tmp_path):
     assert experiment.recipe == str(tmp_path / "mine.yaml")
 
 
-@pytest.fixture
-def hub_set(tmp_path):
-    """A data set of the hub in an experiment."""
+def test_a_data_set_of_the_hub_needs_no_folder_and_its_title_has_hyphens_in_place_of_colon_and_slash(tmp_path):
     hub = {"corpus": "hub:OWNER/set", "split": "eval"}
-    return load_experiment(experiment_file(tmp_path, tmp_path, evaluate=[hub])).evaluate[0]
-
-
-def test_a_data_set_of_the_hub_needs_no_folder_in_the_file_of_an_experiment(hub_set):
-    assert hub_set.root == "."
-
-
-def test_the_title_of_a_data_set_of_the_hub_has_hyphens_in_place_of_colon_and_slash(hub_set):
-    assert hub_set.title == "hub-OWNER-set"
+    (hub_set,) = load_experiment(experiment_file(tmp_path, tmp_path, evaluate=[hub])).evaluate
+    assert (hub_set.root, hub_set.title) == (".", "hub-OWNER-set")
 
 
 @pytest.mark.parametrize(

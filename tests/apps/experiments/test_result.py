@@ -77,10 +77,7 @@ def test_a_note_says_that_detectors_measured_on_different_trials_cannot_be_compa
     assert notes == [f"LA: the detectors were measured on different {differ}, so their figures cannot be compared"]
 
 
-def test_a_note_names_the_runs_with_a_partial_result():
+def test_a_note_names_the_runs_with_a_partial_result_if_there_are_any(measurements):
     notes = comparability_notes([SystemOnSet("x", "LA", [measured(1, 0.1), measured(2, 0.1, left_out="1 trial")])])
     assert notes == ["LA: a partial result, because scores are missing: seed2"]
-
-
-def test_complete_results_on_the_same_trials_have_no_notes(measurements):
     assert comparability_notes(measurements) == []

@@ -26,19 +26,12 @@ def python(text: str) -> list[str]:
     return [sys.executable, "-S", "-c", text]
 
 
-@pytest.fixture
-def failures(tmp_path):
-    """What is told after one of several tasks has failed."""
+def test_a_failed_task_is_told_with_its_exit_status_its_last_line_and_its_log(tmp_path):
+    """And only tasks that need it are skipped."""
     commands = {task.name: python("pass") for task in TASKS} | {"b": python("print('why'); raise SystemExit(3)")}
-    return [str(error) for error in do_in_processes(TASKS, commands.__getitem__, tmp_path, num_processes=2)]
-
-
-def test_a_failed_task_is_told_with_its_exit_status_its_last_line_and_its_log(failures, tmp_path):
-    assert failures[0] == f"b: exit status 3: why ({tmp_path / 'b.log'})"
-
-
-def test_only_tasks_that_need_a_failed_one_are_skipped(failures):
-    assert failures[1:] == ["b_then: not begun: it needs: b"]
+    errors = do_in_processes(TASKS, commands.__getitem__, tmp_path, num_processes=2)
+    skipped = "b_then: not begun: it needs: b"
+    assert list(map(str, errors)) == [f"b: exit status 3: why ({tmp_path / 'b.log'})", skipped]
 
 
 def test_a_task_begins_when_another_than_the_first_running_one_has_ended(tmp_path):
@@ -53,20 +46,11 @@ def test_a_task_begins_when_another_than_the_first_running_one_has_ended(tmp_pat
     assert failures == []
 
 
-@pytest.fixture(scope="module")
-def logs(tmp_path_factory):
-    """What each of several tasks said of its GPU and its time, by name."""
-    folder = tmp_path_factory.mktemp("logs")
+def test_a_task_begins_after_the_one_that_it_needs_and_sees_one_gpu_of_the_given(tmp_path):
     say = python("import os, time; print(os.environ['CUDA_VISIBLE_DEVICES'], time.time_ns())")
-    assert do_in_processes(TASKS, lambda _: say, folder, num_processes=2, gpus=["4", "6"]) == []
-    return {path.stem: path.read_text().split() for path in folder.glob("*.log")}
-
-
-def test_a_task_begins_after_the_one_that_it_needs(logs):
+    assert do_in_processes(TASKS, lambda _: say, tmp_path, num_processes=2, gpus=["4", "6"]) == []
+    logs = {path.stem: path.read_text().split() for path in tmp_path.glob("*.log")}
     assert int(logs["a"][1]) < int(logs["a_then"][1])
-
-
-def test_each_process_sees_one_gpu_and_together_they_use_all_of_the_given(logs):
     assert {gpu for gpu, *_ in logs.values()} == {"4", "6"}
 
 
