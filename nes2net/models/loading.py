@@ -344,7 +344,7 @@ def only_fitting_model(state_dict: StateDict, source: str, path_note: str) -> tu
     Raises:
         InputError: if no published model fits, or several models fit.
     """
-    _, fitting = recognise_and_fit(state_dict)
+    misfits, fitting = recognise_and_fit(state_dict)
     if len(fitting) == 1:
         return next(iter(fitting.items()))
     if fitting:

@@ -236,8 +236,9 @@ def _identify_detector(checkpoint: Checkpoint) -> Identity:
     num_fitting = len(unwrapped) - len(misfit.left_over) - len(misfit.shapes)
     if num_fitting < _MIN_FITTING * (num_fitting + len(misfit)):
         return Identity(path, "state dict of an unknown model", tensors=tensors)
-    kind = f"detector checkpoint, nearest to the published {nearest}"
-    return Identity(path, kind, [nearest], {}, tensors, misfit, notes=notes)
+    return Identity(
+        path, f"detector checkpoint, nearest to the published {nearest}", [nearest], {}, tensors, misfit, notes=notes
+    )
 
 
 def _compare_with_record(checkpoint: Checkpoint, kind: str) -> Identity:
