@@ -61,5 +61,6 @@ def test_identify_and_load_refuse_a_checkpoint_with_an_unreadable_model_configur
 
 
 def test_weights_without_a_known_architecture_are_identified_as_of_an_unknown_model(tmp_path):
-    torch.save({"x": torch.zeros(3)}, tmp_path / "x.pth")
+    """With the names of DeepFense, so that they are compared with its few models alone."""
+    torch.save({"losses.0.fc.weight": torch.zeros(3), "backend.pos_S": torch.zeros(3)}, tmp_path / "x.pth")
     assert identify(tmp_path / "x.pth").kind == "state dict of an unknown model"
