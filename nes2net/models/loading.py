@@ -325,7 +325,7 @@ def _meta_frontend(config: str) -> Frontend:
 
 
 def recognise_and_fit(state_dict: StateDict) -> tuple[dict[str, Misfit], dict[str, ModelConfig]]:
-    """Return :func:`recognise` and :func:`fitting_models` of a checkpoint, with as few models as suffice."""
+    """Return misfits and fitting models."""
     # First the few models without a pre-trained front-end: the others need the transformers library, whose import takes
     # seconds. A file that fits one of these fits no other model.
     for pretrained in (False, True):
@@ -337,9 +337,9 @@ def recognise_and_fit(state_dict: StateDict) -> tuple[dict[str, Misfit], dict[st
 
 
 def only_fitting_model(state_dict: StateDict, source: str, path_note: str) -> tuple[str, ModelConfig]:
-    """Return the name and the architecture of the only published model that fits a checkpoint.
+    """Find the only published model that fits a checkpoint: name and architecture.
 
-    If none has the checkpoint's shapes, options are changed until the shapes match.
+    Otherwise options are changed until the shapes match.
 
     Raises:
         InputError: if no published model fits, or several models fit.
