@@ -1,12 +1,14 @@
 """What `nes2net listen` has to say of a call: short windows, and their scores."""
 
 import json
+import signal
 import socket
 import threading
 from contextlib import contextmanager
 
 from builders import PATIENCE
 from nes2net.apps.listen.listening import Listening, LiveJudge
+from nes2net.lib.process.stop_signals import StopSignals
 from nes2net.lib.storage.files import json_text
 from nes2net.lib.web.http_server import address_of, listening_socket
 
@@ -45,21 +47,26 @@ def expected(detector, samples, rate=16000):
 
 
 @contextmanager
-def serving(judge, clients=4, **settings):
-    """The address of a server in a thread."""
-    from nes2net.apps.listen.server import Server
+def serving(judge, clients=4, load=None, **settings):
+    """The address of a server, and the signals that stop it; ``load`` loads the judge."""
+    from nes2net.apps.listen.server import Calls, serve_calls
     from nes2net.apps.listen.settings import ServerSettings
 
-    with listening_socket("127.0.0.1", range(0, 1)) as listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)  # few lines wait for who does not read
-        server = Server("small.pth", ServerSettings(clients=clients, **settings))
-        thread = threading.Thread(target=server.serve)
-        with server.accepting(listener):
-            server.begin(judge)
-            thread.start()
-            try:
-                yield address_of(listener, "127.0.0.1", "ws"), server
-            finally:
-                server.stop()
-                thread.join(PATIENCE)
-        assert not thread.is_alive()
+    listener = listening_socket("127.0.0.1", range(0, 1))
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)  # few lines wait for who does not read
+    url = address_of(listener, "127.0.0.1", "ws")
+    calls = Calls("small.pth", ServerSettings(clients=clients, **settings))
+    stop = StopSignals()
+    is_ready = threading.Event()
+    arguments = (calls, listener, [], load or (lambda: judge), stop, is_ready.set)
+    thread = threading.Thread(target=serve_calls, args=arguments)
+    thread.start()
+    try:
+        if load is None:
+            is_ready.wait(PATIENCE)
+        yield url, stop
+    finally:
+        assert is_ready.wait(PATIENCE)
+        stop.number = signal.SIGTERM
+        thread.join(PATIENCE)
+    assert not thread.is_alive()

@@ -80,7 +80,7 @@ def listen(
             raise InputError("name one source, such as - for the standard input, or `serve`, and not both")
         load = partial(_load_judge, model, loading, deciding, decider, windows)
         if serve is not None:
-            for library in ("websockets", "prometheus_client"):
+            for library in ("websockets", "fastapi", "uvicorn", "prometheus_client"):
                 optional(library, f"clients need {library}", "listen")
             _serve(load, Path(model).name, serve, server, stop)
             return
@@ -134,17 +134,12 @@ def _listen(judge: LiveJudge, source: Source, as_json: bool, stop: StopSignals) 
 def _serve(
     load: Callable[[], LiveJudge], model: str, address: str, settings: ServerSettings, stop: StopSignals
 ) -> None:
-    from nes2net.apps.listen.server import Server
+    from nes2net.apps.listen.server import Calls, serve_calls
     from nes2net.lib.web.http_server import address_of, address_to_serve, announce, listening_socket, names_at
     from nes2net.lib.web.service_log import logging_as
 
     host, port = address_to_serve(address)
     with listening_socket(host, range(port, port + 1)) as listener, logging_as(settings.log):  # only this port
-        server = Server(model, settings, names_at(host))
-        with server.accepting(listener):  # requests for its health are answered while the detector is loaded
-            stop.check()
-            server.begin(load())
-            stop.action = server.stop
-            stop.check()
-            announce(model, address_of(listener, host, "ws"), host, "server")
-            server.serve()
+        calls = Calls(model, settings)
+        tell_ready = partial(announce, model, address_of(listener, host, "ws"), host, "server")
+        serve_calls(calls, listener, names_at(host), load, stop, tell_ready)

@@ -14,8 +14,8 @@ _SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)  # upper bounds of the hist
 
 
 class CallMetrics(Metrics):
-    def __init__(self, num_running: Callable[[], int]) -> None:
-        super().__init__()
+    def __init__(self, model: str, num_running: Callable[[], int]) -> None:
+        super().__init__(model)
         # Users' dashboards read these names.
         registry = self.registry
         present = Gauge("nes2net_calls_present", "Calls that are being served.", registry=registry)
@@ -31,6 +31,11 @@ class CallMetrics(Metrics):
         self._lag = Histogram(
             "nes2net_lag_seconds", "Time from the arrival of a window to its line.", buckets=_SECONDS, registry=registry
         )
+
+    def note_request(self, method: str, route: str, status: int, seconds: float) -> None:
+        super().note_request(method, route, status, seconds)
+        if route == "other" and status >= 400:
+            self.end("refusal", status)
 
     def end(self, event: str, code: int | None, **call: str) -> None:
         """Count and log an end or refusal by WebSocket close code or HTTP status."""

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import logging
-import socket
-import threading
+import asyncio
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Coroutine, Iterable, Iterator
+from concurrent.futures import CancelledError
+from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from secrets import token_hex
+from threading import Condition
+from typing import Annotated, Any, Literal, TypeVar
 
-from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import Field, RootModel
-from websockets.exceptions import ConnectionClosed
-from websockets.http11 import Request, Response
-from websockets.sync.server import ServerConnection
-from websockets.sync.server import serve as websocket_server
+from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from nes2net.apps.listen.channel import Line
 from nes2net.apps.listen.listening import MAX_WAIT, Block, Gone, Listening, LiveJudge, Session
@@ -27,32 +24,32 @@ from nes2net.apps.listen.settings import ServerSettings
 from nes2net.apps.listen.sources import channel_names
 from nes2net.data.audio.pcm import Encoding, PcmDecoder
 from nes2net.lib.errors import InputError
+from nes2net.lib.process.stop_signals import StopSignals
 from nes2net.lib.process.this_process import most_open_files
 from nes2net.lib.storage.files import json_text
 from nes2net.lib.storage.plain_data import StrictModel, validate_json
-from nes2net.lib.web.http_server import Listener, Refused, check_site, most_connections
+from nes2net.lib.web.guard import WEBSOCKET, Admission, Admitted, Guard
+from nes2net.lib.web.http_server import Listener, Refused, most_connections
+from nes2net.lib.web.server import answering, in_thread, wait_for_stop
+from nes2net.lib.web.service_health import HEALTH_PATHS
 from nes2net.lib.web.service_log import log_event
+from nes2net.lib.web.websockets import SETTINGS, TRY_LATER
 
+T = TypeVar("T")
 #: Seconds after which a client that sends no message is disconnected, unless the settings state others.
 MAX_SILENCE = 30.0
-#: Seconds that sending a line to a client may take; after that, the client is disconnected.
-MAX_SEND_SECONDS = 30.0
 #: Seconds within which a client may resume its session after the connection was lost.
 MEMORY = 30.0
-_HANDSHAKE = 10.0  # seconds within which a handshake must be complete
-_MAX_BYTES = 1 << 20  # largest number of bytes in a message
 _MAX_TEXT = 1 << 16  # largest number of characters in a text message
 _MAX_CHANNELS = 8
-_FILES_EACH = 4  # file descriptors of a connection in websockets 17
-_MAX_STRANGERS = 60  # largest number of connections besides those of the clients that are served
-_QUEUED = 4  # largest number of WebSocket frames that wait to be read; a client that sends more must wait
-_LOOK = 0.1  # seconds between two checks whether the server was stopped or a session has ended
+_LOOK = 0.1  # seconds between two checks whether the calls have ended
 # Codes with which a WebSocket connection is closed, from RFC 6455.
 _OK = 1000
 _GOING_AWAY = 1001
 _REFUSED = 1008
 _FAILED = 1011
-_TRY_LATER = 1013
+_NO_CODE = 1005  # the client closed without a code, or the connection was lost
+_LOST = 1006
 
 
 # The messages of a client, as in docs/listen.md.
@@ -86,8 +83,34 @@ class _Text(RootModel[Annotated[_Start | _Gap | _KeepAlive | _Stop, Field(discri
     pass
 
 
-class Server:
-    """Serves WebSocket clients until :meth:`stop` is called, and answers ``/health`` and ``/metrics``.
+def serve_calls(
+    calls: Calls,
+    listener: Listener,
+    names: Iterable[str],
+    load: Callable[[], LiveJudge],
+    stop: StopSignals,
+    tell_ready: Callable[[], object],
+) -> None:
+    """Serve clients until a signal, once the detector is loaded.
+
+    Args:
+        names: names of this machine, besides those of the settings.
+    """
+    settings = calls.settings
+    guard = Guard(calls.metrics, [*names, *settings.allow_name], origins=settings.allow_origin)
+    with answering(guard, listener, **SETTINGS):
+        stop.check()
+        calls.begin(load(), guard)
+        stop.check()
+        tell_ready()
+        try:
+            wait_for_stop(stop, calls.metrics, calls.num_present, settings.drain)
+        finally:
+            calls.end()
+
+
+class Calls:
+    """Serves calls of WebSocket clients.
 
     Args:
         model: name of the detector.
@@ -96,145 +119,87 @@ class Server:
         InputError: if the clients need more file descriptors than this process may have.
     """
 
-    def __init__(self, model: str, settings: ServerSettings, names: Iterable[str] = ()) -> None:
-        self._settings = settings
-        self._origins = {origin.lower().rstrip("/") for origin in settings.allow_origin}
-        self._max_connections = most_connections(_FILES_EACH)
-        if settings.clients > self._max_connections:
+    def __init__(self, model: str, settings: ServerSettings) -> None:
+        self.settings = settings
+        most = most_connections()
+        if settings.clients > most:
             raise InputError(
-                f"`clients` must be at most {self._max_connections}, not {settings.clients}, because this process may open "
+                f"`clients` must be at most {most}, not {settings.clients}, because this process may open "
                 f"only {most_open_files()} files: allow it more with ulimit -n"
             )
-        self._model = model
         self._judge: LiveJudge | None = None  # None until the detector is loaded
         self._saved_calls: SavedCalls | None = None
-        self._slots = threading.BoundedSemaphore(settings.clients)
-        self._names = {name.lower().rstrip(".") for name in (*names, *settings.allow_name)}
-        self._changed = threading.Condition()  # guards the following; wakes threads that wait for lost connections
-        self._serving: dict[str, ServerConnection] = {}  # token of a session → the only connection that may serve it
-        self._running: dict[ServerConnection, Listening] = {}
+        self._callers: set[Caller] = set()  # those that are served; changed by the thread of the server only
+        self._changed = Condition()  # guards the following; wakes threads that wait for lost connections
+        self._serving: dict[str, Caller] = {}  # token of a session → the only connection that may serve it
         self._parked: dict[str, Parked] = {}  # token → session whose connection was lost, oldest first
         self._is_ending = False  # whether calls are stopped
-        self._metrics = CallMetrics(lambda: len(self._running))
+        self.metrics = CallMetrics(model, self.num_present)
 
-    def stop(self) -> None:
-        """Refuse new clients, and let :meth:`serve` end. A signal handler may call this."""
-        self._metrics.state = "stopping"
+    def num_present(self) -> int:
+        """Return the number of calls that have begun."""
+        return sum(caller.listening is not None for caller in list(self._callers))
 
-    @contextmanager
-    def accepting(self, listener: Listener) -> Iterator[None]:
-        """Accept connections in this context; clients only after :meth:`begin`."""
-        logger = logging.getLogger("nes2net.apps.listen.websockets")
-        logger.setLevel(logging.CRITICAL)  # a stranger's failed handshake is no error of this program
-        listener.most = min(self._max_connections, self._settings.clients + _MAX_STRANGERS)
-        listener.settimeout(1.0)  # so that the thread that accepts connections notices the end
-        server = websocket_server(
-            self._serve_client,
-            sock=listener,
-            compression=None,  # a few compressed bytes could decompress to gigabytes
-            process_request=self._answer_request,
-            process_response=self._count_response,
-            open_timeout=_HANDSHAKE,
-            max_size=_MAX_BYTES,
-            max_queue=_QUEUED,
-            logger=logger,
-        )
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        try:
-            yield
-        finally:
-            server.shutdown()
-
-    def begin(self, judge: LiveJudge) -> None:
-        """Begin to serve clients.
+    def begin(self, judge: LiveJudge, guard: Guard) -> None:
+        """Begin to serve clients behind ``guard``.
 
         Raises:
             InputError: if the states of calls cannot be saved.
         """
-        if self._settings.state is not None:
-            self._saved_calls = SavedCalls(Path(self._settings.state), judge)
+        if self.settings.state is not None:
+            self._saved_calls = SavedCalls(Path(self.settings.state), judge)
         self._judge = judge
-        # Last, because clients are accepted from now on.
-        self._metrics.describe(self._model, judge.scorer.precision, judge.scorer.computes_on)
+        guard.app.add_api_websocket_route("/{path:path}", self._serve)
+        guard.admission = CallAdmission(self.metrics)
+        self.metrics.begin(judge.scorer.precision, judge.scorer.computes_on)
 
-    def serve(self) -> None:
-        """Wait for :meth:`stop`, at most ``drain`` seconds for the ends of calls, then for the last lines of others."""
-        while self._metrics.state != "stopping":
+    def end(self) -> None:
+        """End all calls, also those that begin meanwhile, and wait for their last lines."""
+        self._is_ending = True
+        ended = set()
+        while self.num_present():
+            for caller in list(self._callers):
+                if caller.listening is not None:
+                    caller.listening.stop()
+                    ended.add(caller.listening)
             time.sleep(_LOOK)
-        give_up = time.monotonic() + self._settings.drain
-        last_ones = set()
-        while running := list(self._running.values()):
-            self._is_ending = time.monotonic() >= give_up
-            if self._is_ending:  # stop all sessions, also those that begin meanwhile
-                for listening in running:
-                    listening.stop()
-                last_ones.update(running)
-            time.sleep(_LOOK)
-        for listening in last_ones:
+        for listening in ended:
             listening.wait(MAX_WAIT)
 
-    def _answer_request(self, connection: ServerConnection, request: Request) -> Response | None:
-        """Answer or refuse a request; None accepts a client."""
-        # Reversed, so that the first of several equal headers counts.
-        headers = {name.lower(): value for name, value in reversed(list(request.headers.raw_items()))}
+    async def _serve(self, websocket: WebSocket) -> None:
+        caller = Caller(websocket, self.settings.idle)
+        await websocket.accept()
+        if len(self._callers) >= self.settings.clients:
+            self.metrics.end("refusal", TRY_LATER)
+            message = f"busy: {self.settings.clients} clients are served already; try again later"
+            await websocket.send_text(json_text({"event": "error", "message": message}))
+            await websocket.close(TRY_LATER)
+            return
+        self._callers.add(caller)
         try:
-            check_site(headers, self._names, self._origins)
-        except Refused as refusal:
-            return connection.respond(refusal.status, f"{refusal}\n")
-        status, health = self._metrics.health(self._model)
-        content_type = "application/json"
-        if request.path == "/metrics":
-            response = connection.respond(200, self._metrics.text().decode())
-            content_type = CONTENT_TYPE_LATEST
-        elif request.path == "/health" or status != 200:
-            response = connection.respond(status, json_text(health))
-        else:
-            return None
-        # Setting a header adds a second one.
-        del response.headers["Content-Type"]
-        response.headers["Content-Type"] = content_type
-        return response
+            code = await in_thread(partial(self._run_session_to_code, caller))
+            await websocket.close(_GOING_AWAY if self._is_ending else code)
+        except (Gone, WebSocketDisconnect):
+            code = caller.code
+        finally:  # not before the client has the last lines
+            self._callers.remove(caller)
+        self.metrics.end("end", code, call=caller.id)
 
-    def _count_response(self, _: ServerConnection, request: Request, response: Response) -> None:
-        # Clients may ask for any path, and each label is a metric that is kept.
-        route = request.path if request.path in ("/health", "/metrics") else "other"
-        self._metrics.requests.labels(route, response.status_code).inc()
-        if route == "other" and response.status_code >= 400:
-            self._metrics.end("refusal", response.status_code)
-
-    def _serve_client(self, connection: ServerConnection) -> None:
-        with suppress(ConnectionClosed, Gone):
-            if not self._slots.acquire(blocking=False):  # released by _run_session_to_code()
-                self._metrics.end("refusal", _TRY_LATER)
-                message = f"busy: {self._settings.clients} clients are served already; try again later"
-                _send(connection, {"event": "error", "message": message})
-                connection.close(_TRY_LATER)
-                return
-            Listener.served.add(connection.socket)
-            try:
-                code = self._run_session_to_code(connection)
-                connection.close(_GOING_AWAY if self._is_ending else code)
-            finally:  # not before the client has the last lines
-                Listener.served.discard(connection.socket)
-                self._metrics.end("end", connection.close_code, call=str(connection.id))
-
-    def _run_session_to_code(self, connection: ServerConnection) -> int:
+    def _run_session_to_code(self, caller: Caller) -> int:
         try:
-            self._run_session(connection)
-        except (ConnectionClosed, Gone):
+            self._run_session(caller)
+        except Gone:
             raise
         except Exception as error:
-            status, words = self._metrics.failure(error)
-            log_event("error", call=str(connection.id), message=words)
-            _send(connection, {"event": "error", "message": words})
+            status, words = self.metrics.failure(error)
+            log_event("error", call=caller.id, message=words)
+            caller.send({"event": "error", "message": words})
             return _REFUSED if status < 500 else _FAILED
-        finally:
-            self._slots.release()  # _serve_client() took one
         return _OK
 
-    def _run_session(self, connection: ServerConnection) -> None:
+    def _run_session(self, caller: Caller) -> None:
         """Keep the session if the connection is lost."""
-        start = _receive(connection, self._settings.idle)
+        start = caller.receive()
         if not isinstance(start, _Start):
             raise InputError(
                 'the first message must be text such as {"event": "start", "rate": 16000}, not audio or another event'
@@ -242,22 +207,22 @@ class Server:
         names = channel_names(start.names, start.channels, "names")
         assert self._judge is not None
         begin = partial(self._judge.session, start.rate, start.encoding, names, True, "latest")
-        parked = self._claim(connection, start, names, begin)
+        parked = self._claim(caller, start, names, begin)
         session = begin() if parked is None else parked.session
-        listening = Listening(session, _blocks(connection, self._settings.idle, start, session, parked))
+        listening = Listening(session, _blocks(caller, start, session, parked))
         token = session.ready["session"]
-        self._serving[token] = connection
-        self._running[connection] = listening
+        self._serving[token] = caller
+        caller.listening = listening
         is_resumed = parked is not None
         try:
-            log_event("begin", call=str(connection.id), resumed=is_resumed)
-            _send(connection, session.ready | {"resumed": is_resumed})
+            log_event("begin", call=caller.id, resumed=is_resumed)
+            caller.send(session.ready | {"resumed": is_resumed})
             for line in listening.lines():
-                self._metrics.count(line, str(connection.id))
+                self.metrics.count(line, caller.id)
                 if self._saved_calls is not None and line["event"] == "score":
                     self._saved_calls.save(session, listening.tallies())
-                _send(connection, line)
-        except (Gone, ConnectionClosed):
+                caller.send(line)
+        except Gone:
             listening.wait()
             with self._changed:
                 self._parked[token] = Parked(session, time.monotonic())
@@ -266,25 +231,21 @@ class Server:
             if self._saved_calls is not None:
                 # A call that may resume, or that a stop of the server ends, keeps its saved state.
                 self._saved_calls.end(token, token in self._parked or self._is_ending)
-            del self._running[connection]
             with self._changed:
                 del self._serving[token]
                 self._changed.notify_all()
 
-    def _claim(
-        self, connection: ServerConnection, start: _Start, names: list[str], begin: Callable[..., Session]
-    ) -> Parked | None:
+    def _claim(self, caller: Caller, start: _Start, names: list[str], begin: Callable[..., Session]) -> Parked | None:
         """Return the session that ``start`` continues, for this connection alone; None for a new session."""
         token = start.session
         if not token:
             return None
         lost = self._serving.get(token)
         if lost is not None:  # the connection is lost, but the server has not noticed yet
-            with suppress(OSError):
-                lost.socket.shutdown(socket.SHUT_RDWR)
+            lost.cut()
             with self._changed:
                 self._changed.wait_for(lambda: self._serving.get(token) is not lost, MEMORY)
-        if self._serving.setdefault(token, connection) is not connection:  # another connection was faster
+        if self._serving.setdefault(token, caller) is not caller:  # another connection was faster
             return None
         parked = None
         try:
@@ -300,7 +261,7 @@ class Server:
         """Remove and return the session to resume, if kept."""
         with self._changed:
             # Lost sessions are kept for MEMORY seconds, and at most as many as clients, to bound memory.
-            latest = list(self._parked.items())[-self._settings.clients :]
+            latest = list(self._parked.items())[-self.settings.clients :]
             now = time.monotonic()
             self._parked = {name: parked for name, parked in latest if now - parked.since <= MEMORY}
             parked = self._parked.get(token)
@@ -315,9 +276,7 @@ class Server:
             return self._parked.pop(token)
 
 
-def _blocks(
-    connection: ServerConnection, idle: float | None, start: _Start, session: Session, parked: Parked | None
-) -> Iterator[Block]:
+def _blocks(caller: Caller, start: _Start, session: Session, parked: Parked | None) -> Iterator[Block]:
     """Yield audio until ``stop``, with the time of its first sample after a gap.
 
     A gap lasts as long as the client states; to this is added the time without a connection, if the
@@ -327,7 +286,7 @@ def _blocks(
     gap = 0.0
     last_audio = time.monotonic()
     is_muted = False  # whether keepalive messages came after the last audio, and no gap was stated
-    while not isinstance(message := _receive(connection, idle), _Stop):
+    while not isinstance(message := caller.receive(), _Stop):
         if isinstance(message, _Start):
             raise InputError("this session was started already: send `start` only once")
         if isinstance(message, _Gap):
@@ -354,34 +313,66 @@ def _blocks(
         yield Block(samples, start_time)
 
 
-def _receive(connection: ServerConnection, idle: float | None) -> bytes | _Start | _Gap | _KeepAlive | _Stop:
-    """Raise :class:`Gone` if the connection is lost, InputError if the message is unexpected or late."""
-    seconds = MAX_SILENCE if idle is None else idle
-    try:
-        message = connection.recv(seconds)
-    except TimeoutError:
-        raise InputError(
-            f"nothing came for {seconds:g} s; send keepalive messages, or set a longer `idle` at the server"
-        ) from None
-    except ConnectionClosed as error:
-        raise Gone from error
-    if isinstance(message, bytes):
-        return message
-    if len(message) > _MAX_TEXT:
-        raise InputError(
-            f"a message of text has at most {_MAX_TEXT} characters, not {len(message)}: send audio as bytes"
-        )
-    try:
-        return validate_json(_Text, message.encode()).root
-    except ValueError as error:
-        raise InputError(f"a message is not understood, {error}: send start, gap, keepalive or stop") from error
+class CallAdmission(Admission):
+    """Admits calls until the server is stopped."""
+
+    def __init__(self, metrics: CallMetrics) -> None:
+        self.metrics = metrics
+
+    def __call__(self, method: str, path: str) -> AbstractContextManager[Admitted]:
+        if path in HEALTH_PATHS or (method == WEBSOCKET and self.metrics.state != "stopping"):
+            return nullcontext(Admitted())
+        if method == WEBSOCKET:
+            raise Refused(503, "the server is being stopped")
+        raise Refused(426, "calls are served here: connect with a WebSocket client")
 
 
-def _send(connection: ServerConnection, line: Line) -> None:
-    # Disconnect a client that does not receive the line in time.
-    cut = threading.Timer(MAX_SEND_SECONDS, connection.socket.shutdown, [socket.SHUT_RDWR])
-    cut.start()
-    try:
-        connection.send(json_text(line))
-    finally:
-        cut.cancel()
+class Caller:
+    """The connection of a client, for the threads of its call."""
+
+    def __init__(self, websocket: WebSocket, idle: float | None) -> None:
+        self.id = token_hex(16)  # in the log
+        self.listening: Listening | None = None  # None until the call begins
+        self.code = _LOST  # with which the connection was closed, if it was not this server
+        self._websocket = websocket
+        self._seconds = MAX_SILENCE if idle is None else idle
+        self._loop = asyncio.get_running_loop()
+
+    def receive(self) -> bytes | _Start | _Gap | _KeepAlive | _Stop:
+        """Raise :class:`Gone` if the connection is lost, InputError if the message is unexpected or late."""
+        try:
+            message = self._wait_for(asyncio.wait_for(self._websocket.receive(), self._seconds))
+        except asyncio.TimeoutError:
+            raise InputError(
+                f"nothing came for {self._seconds:g} s; send keepalive messages, or set a longer `idle` at the server"
+            ) from None
+        if message["type"] == "websocket.disconnect":
+            if message["code"] != _NO_CODE:
+                self.code = message["code"]
+            raise Gone
+        text = message.get("text")
+        if text is None:
+            return message["bytes"]
+        if len(text) > _MAX_TEXT:
+            raise InputError(
+                f"a message of text has at most {_MAX_TEXT} characters, not {len(text)}: send audio as bytes"
+            )
+        try:
+            return validate_json(_Text, text.encode()).root
+        except ValueError as error:
+            raise InputError(f"a message is not understood, {error}: send start, gap, keepalive or stop") from error
+
+    def send(self, line: Line) -> None:
+        """Raise :class:`Gone` if the connection is lost."""
+        self._wait_for(self._websocket.send_text(json_text(line)))
+
+    def cut(self) -> None:
+        """End the connection, so that :meth:`receive` raises Gone."""
+        with suppress(Gone):
+            self._wait_for(self._websocket.close(_GOING_AWAY))
+
+    def _wait_for(self, action: Coroutine[Any, Any, T]) -> T:
+        try:
+            return asyncio.run_coroutine_threadsafe(action, self._loop).result()
+        except (WebSocketDisconnect, RuntimeError, CancelledError) as error:  # it is closed, or the server ends
+            raise Gone from error

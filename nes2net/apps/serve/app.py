@@ -2,99 +2,74 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
-from collections.abc import AsyncIterator, Iterable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from typing import Annotated, Any
 
 import torch
-from anyio.to_thread import current_default_thread_limiter
 from fastapi import Depends, FastAPI, Query
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, StreamingResponse
+from fastapi.responses import FileResponse, JSONResponse, StreamingResponse
 from fastapi.staticfiles import StaticFiles
 from fastapi_offline import FastAPIOffline
-from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.background import BackgroundTask
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import Response
 
 from nes2net.apps.serve.answers import REASONS, Info, JudgedRecording, error_answers
 from nes2net.apps.serve.desk import STOPPING, Desk
-from nes2net.apps.serve.guard import Admitted, Guard
-from nes2net.apps.serve.observing import ObservedRequests
+from nes2net.apps.serve.forms import form_of
 from nes2net.apps.serve.page import lines_of
 from nes2net.apps.serve.uploads import Upload, one_upload
 from nes2net.lib.output.terminal import printable
+from nes2net.lib.web.guard import Admission, Admitted
+from nes2net.lib.web.health_routes import add_health
 from nes2net.lib.web.http_server import Refused
-from nes2net.lib.web.service_health import Health
+from nes2net.lib.web.server import in_thread
+from nes2net.lib.web.service_health import HEALTH_PATHS
 from nes2net.version import __version__
 
 _SCORE_PATH = "/api/score"
 _PAGE_PATH = "/page/score"
 # The only paths to which the server answers, and the parameters of those that receive a recording.
 _PARAMETERS = {_SCORE_PATH: ("track", "channel", "judgement"), _PAGE_PATH: ("each",)}
-_API_PATHS = {"/api/info", "/health", "/metrics", "/docs", "/openapi.json"}
+_API_PATHS = {"/api/info", "/docs", "/openapi.json", *HEALTH_PATHS}
 _GET_PATHS = {"/", "/page.css", "/page.js", *_API_PATHS}
 _GET_PREFIXES = ("/static-offline-docs/", "/heard/")
 _MAX_PATH = 250  # largest number of bytes in a path; the page uses shorter paths
-_TIDY_EVERY = 20.0  # seconds from one removal of old files to the next
 
 
-def build(desk: Desk, model: str, names: Iterable[str] = (), frames: Iterable[str] = ()) -> FastAPI:
-    """Build the page and the HTTP API, behind a :class:`nes2net.apps.serve.guard.Guard`.
-
-    Args:
-        model: name of the detector on the page.
-        names: names of this machine, besides ``localhost`` and IP addresses.
-        frames: sites that may show the page in a frame.
-    """
-
-    @asynccontextmanager
-    async def tidy_while_serving(_: FastAPI) -> AsyncIterator[None]:
-        # Allow a thread for each worker, beside the threads of recordings that wait.
-        current_default_thread_limiter().total_tokens += desk.limits.workers
-        task = asyncio.create_task(_tidy_regularly(desk))
-        yield
-        task.cancel()
-
+def build(desk: Desk) -> FastAPI:
+    """Build the page and the HTTP API, which belong behind a :class:`nes2net.lib.web.guard.Guard`."""
     app = FastAPIOffline(
         redoc_url=None,
         title="nes2net",
         version=__version__,
         description="Scores recordings: is the speech bona fide or fake? Higher scores mean bona fide.",
-        lifespan=tidy_while_serving,
         swagger_ui_parameters={"validatorUrl": None},  # None, because the default would contact another server
     )
+    add_health(app, desk.observer)
+    _add_api(app, desk)
+    _add_page(app, desk)
+    _add_errors(app, desk)
+    return app
 
-    # The functions `health` and `metrics` are async, because they have to answer while recordings occupy all threads.
 
-    @app.get("/health", responses={503: {"model": Health, "description": "no recordings are accepted now"}})
-    async def health(response: Response) -> Health:
-        """Tell whether the server accepts recordings."""
-        response.status_code, answer = desk.observer.health(model)
-        return answer
-
-    @app.get("/metrics", response_class=PlainTextResponse)
-    async def metrics() -> PlainTextResponse:
-        """Report to Prometheus how many recordings and requests there were, and the use of memory and processor."""
-        return PlainTextResponse(desk.observer.text(), media_type=CONTENT_TYPE_LATEST)
-
+def _add_api(app: FastAPI, desk: Desk) -> None:
     @app.get("/api/info", responses=error_answers(403, 421))
     def info() -> Info:
         """Return facts about the server."""
-        return collect_info(desk, model)
+        return collect_info(desk)
 
-    # The whole body is received before `score` is called; `admit` limits such requests. It is not async, so that it
-    # runs in a thread and may wait.
+    # The whole body is received before `score` is called; RequestAdmission limits such requests.
     @app.post(
         _SCORE_PATH,
         response_model=None,
         responses={200: {"model": JudgedRecording}, **error_answers(*REASONS)},
     )
-    def score(
+    async def score(
         upload: Annotated[Upload, Depends(one_upload)],
         track: bool = Query(True, description="Whether the answer has the scores of the windows."),
         channel: int | None = Query(
@@ -107,16 +82,22 @@ def build(desk: Desk, model: str, names: Iterable[str] = (), frames: Iterable[st
         ),
     ) -> JSONResponse:
         """Judge a recording."""
-        try:
-            with upload.store(desk) as source:
-                row = desk.score(source, upload.name, channel=channel, judgement=judgement).row()
-        except Exception as error:
-            return _answer_failure(desk, error, file=upload.name)
-        if not track:
-            for key in ("times", "scores", "llrs", "probabilities"):
-                row.pop(key, None)
-        return JSONResponse(row)
+        return await in_thread(partial(_answer_score, desk, upload, track, channel, judgement))
 
+
+def _answer_score(desk: Desk, upload: Upload, track: bool, channel: int | None, judgement: str) -> JSONResponse:
+    try:
+        with upload.store(desk) as source:
+            row = desk.score(source, upload.name, channel=channel, judgement=judgement).row()
+    except Exception as error:
+        return _answer_failure(desk, error, file=upload.name)
+    if not track:
+        for key in ("times", "scores", "llrs", "probabilities"):
+            row.pop(key, None)
+    return JSONResponse(row)
+
+
+def _add_page(app: FastAPI, desk: Desk) -> None:
     @app.post(_PAGE_PATH, include_in_schema=False)
     async def score_for_page(upload: Annotated[Upload, Depends(one_upload)], each: bool = False) -> StreamingResponse:
         """Score a recording, or each of its channels, for the page."""
@@ -132,6 +113,10 @@ def build(desk: Desk, model: str, names: Iterable[str] = (), frames: Iterable[st
         remove = BackgroundTask(path.unlink, missing_ok=True)  # if sending fails, Desk.tidy removes the file instead
         return FileResponse(path, media_type="audio/wav", background=remove)
 
+    app.mount("/", StaticFiles(packages=[("nes2net.apps.serve", "static")], html=True))
+
+
+def _add_errors(app: FastAPI, desk: Desk) -> None:
     @app.exception_handler(RequestValidationError)
     def answer_malformed(_: Request, error: RequestValidationError) -> JSONResponse:
         problem = error.errors()[0]
@@ -145,31 +130,18 @@ def build(desk: Desk, model: str, names: Iterable[str] = (), frames: Iterable[st
             return _answer_failure(desk, error)
         return JSONResponse({"error": printable(str(error.detail))}, error.status_code)
 
-    app.mount("/", StaticFiles(packages=[("nes2net.apps.serve", "static")], html=True))
-    # The middleware added last gets requests first: it also counts those that Guard refuses.
-    app.add_middleware(Guard, names=list(names), admit=RequestAdmission(desk), frames=list(frames))
-    app.add_middleware(ObservedRequests, observer=desk.observer, route_of=_route_of)
-    desk.observer.describe(model, desk.detector.precision, desk.detector.computes_on)
-    return app
 
-
-def _route_of(path: str) -> str:
-    """Return the route of ``path``, or ``"other"``.
-
-    >>> _route_of("/heard/secret"), _route_of("/api/score"), _route_of("/etc/passwd")
-    ('/heard/', '/api/score', 'other')
-    """
-    if path in _GET_PATHS or path in _PARAMETERS:
-        return path
-    return next((prefix for prefix in _GET_PREFIXES if path.startswith(prefix)), "other")
-
-
-class RequestAdmission:
+class RequestAdmission(Admission):
     """Checks the path of a request, and whether the desk has room for its recording, before its body is read."""
 
     def __init__(self, desk: Desk) -> None:
         self.desk = desk
         self.slots = threading.BoundedSemaphore(desk.max_present)  # one slot for each recording that is being received
+
+    def route_of(self, path: str) -> str:
+        if path in _GET_PATHS or path in _PARAMETERS:
+            return path
+        return next((prefix for prefix in _GET_PREFIXES if path.startswith(prefix)), "other")
 
     @contextmanager
     def __call__(self, method: str, path: str) -> Iterator[Admitted]:
@@ -186,20 +158,14 @@ class RequestAdmission:
         if is_allowed_get:
             yield Admitted(0, is_strict=path in _API_PATHS, runs_inline_scripts=path == "/docs")
             return
-        if desk.is_finishing:
+        if desk.observer.state == "stopping":
             raise Refused(503, STOPPING)
         if desk.is_full or not self.slots.acquire(blocking=False):
             raise Refused(503, str(desk.busy_error()))
         try:
-            yield Admitted(desk.limits.max_bytes, _PARAMETERS[path], is_strict=True)
+            yield Admitted(desk.limits.max_bytes, _PARAMETERS[path], is_strict=True, form_of=form_of)
         finally:
             self.slots.release()
-
-
-async def _tidy_regularly(desk: Desk) -> None:
-    while True:
-        await asyncio.sleep(_TIDY_EVERY)
-        desk.tidy()
 
 
 def _answer_failure(desk: Desk, error: Exception, **facts: str) -> JSONResponse:
@@ -208,13 +174,13 @@ def _answer_failure(desk: Desk, error: Exception, **facts: str) -> JSONResponse:
     return JSONResponse({**facts, "error": words}, status, headers)
 
 
-def collect_info(desk: Desk, model: str) -> Info:
+def collect_info(desk: Desk) -> Info:
     """Collect the facts that the page and ``/api/info`` show."""
     limits = desk.limits
     config = desk.detector.config
     return {
         "version": __version__,
-        "model": printable(model),
+        "model": desk.observer.model,
         "parts": {role: config[role]["name"] for role in ("frontend", "aggregation", "backend")},
         "device": str(desk.detector.computes_on),
         "threads": torch.get_num_threads(),

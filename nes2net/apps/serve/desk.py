@@ -108,7 +108,12 @@ class Desk:
     """
 
     def __init__(
-        self, detector: Scorer, folder: Path, limits: Limits | None = None, decider: Decider | None = None
+        self,
+        detector: Scorer,
+        folder: Path,
+        limits: Limits | None = None,
+        decider: Decider | None = None,
+        observer: Observer | None = None,
     ) -> None:
         self.detector = detector
         self.folder = folder
@@ -126,10 +131,8 @@ class Desk:
         self._closed = threading.Event()
         #: Number of recordings that wait or are being scored.
         self.num_present = 0
-        #: Whether new recordings are refused, because the server stops as soon as the present recordings are scored.
-        self.is_finishing = False
         #: Counts and logs the recordings.
-        self.observer = Observer()
+        self.observer = observer or Observer("")
         states = self.observer.present
         states.labels("running").set_function(lambda: min(self.num_present, self.limits.workers))
         states.labels("waiting").set_function(lambda: max(0, self.num_present - self.limits.workers))
@@ -140,11 +143,6 @@ class Desk:
     def close(self) -> None:
         """End the scoring of all recordings at its next step."""
         self._closed.set()
-
-    def finish(self) -> None:
-        """Refuse new recordings; present ones are still scored."""
-        self.is_finishing = True
-        self.observer.state = "stopping"
 
     @property
     def max_present(self) -> int:
@@ -262,7 +260,7 @@ class Desk:
     def _wait_for_turn(self, times: RecordingTimes) -> Iterator[None]:
         """Occupy a worker from ``times.began`` on; raise Busy or Closed at once."""
         with self._count_lock:
-            if self.is_finishing:
+            if self.observer.state == "stopping":
                 raise Closed(STOPPING)
             if self.is_full:
                 raise self.busy_error()

@@ -19,7 +19,7 @@ class Limits(Ranged):
     timeout: Seconds = 600.0
     """Longest processing time of a recording in seconds, counted from the beginning of decoding."""
     waiting: Annotated[int, Flag(minimum=1, maximum=30)] = 8
-    """Largest number of recordings that wait while other recordings are scored; each occupies one of 40 threads."""
+    """Largest number of recordings that wait while other recordings are scored; each occupies a thread."""
     workers: Count = 1
     """Largest number of recordings that are scored at once, each by a thread; all use the same weights."""
 

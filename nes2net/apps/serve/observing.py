@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from prometheus_client import Counter, Gauge, Histogram
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from nes2net.lib.web.service_health import Metrics
 from nes2net.lib.web.service_log import log_event
@@ -32,8 +31,8 @@ class RecordingTimes:
 class Observer(Metrics):
     """Counts recordings and requests for ``/metrics``, and logs each."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, model: str) -> None:
+        super().__init__(model)
         # Users' dashboards read these names.
         registry = self.registry
         self.present = Gauge("nes2net_recordings_present", "Recordings by state.", ["state"], registry=registry)
@@ -81,36 +80,7 @@ class Observer(Metrics):
                 duration=times.duration,
             )
 
-
-@dataclass
-class ObservedRequests:
-    """ASGI middleware that counts and logs every request.
-
-    Args:
-        route_of: maps the path of a request to one of a few routes. Paths are not logged, because
-            they may hold the key of somebody's recording.
-    """
-
-    app: ASGIApp
-    observer: Observer
-    route_of: Callable[[str], str]
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            return await self.app(scope, receive, send)
-        begin = time.monotonic()
-        status = 500  # if the application fails, the server itself answers with this status
-
-        async def send_and_note(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-            await send(message)
-
-        try:
-            await self.app(scope, receive, send_and_note)
-        finally:
-            route = self.route_of(scope["path"])
-            self.observer.requests.labels(route, status).inc()
-            method = scope["method"] if scope["method"] in _METHODS else "other"
-            log_event("request", method=method, route=route, status=status, seconds=round(time.monotonic() - begin, 3))
+    def note_request(self, method: str, route: str, status: int, seconds: float) -> None:
+        super().note_request(method, route, status, seconds)
+        method = method if method in _METHODS else "other"
+        log_event("request", method=method, route=route, status=status, seconds=round(seconds, 3))

@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any, TypeAlias
 
 from anyio import CancelScope
-from starlette.concurrency import run_in_threadpool
 
 from nes2net.actions.prediction import COLUMNS, as_columns
 from nes2net.apps.serve.decoding import NotDecoded
@@ -18,6 +17,7 @@ from nes2net.apps.serve.uploads import Upload
 from nes2net.lib.errors import settings_called, with_flag_names
 from nes2net.lib.storage.files import json_text
 from nes2net.lib.storage.text_files import as_cell
+from nes2net.lib.web.server import in_thread
 
 #: The box on the page for recordings whose channels are to be scored one by one.
 EACH_CHANNEL = "score each channel by itself"
@@ -57,7 +57,7 @@ async def lines_of(desk: Desk, upload: Upload, each_channel: bool) -> AsyncItera
         finally:
             tell(None)  # the end
 
-    scoring = asyncio.ensure_future(run_in_threadpool(score))
+    scoring = asyncio.ensure_future(in_thread(score))
     try:
         while (line := await lines.get()) is not None:
             yield json_text(line) + "\n"

@@ -105,7 +105,7 @@ class Listener(socket.socket):
     """A listening socket with at most :attr:`most` connections, each of which needs a file descriptor.
 
     Another one cuts off the oldest outside :attr:`served`, or is closed. Without a descriptor,
-    :meth:`accept` waits: an error would end the server of websockets.
+    :meth:`accept` waits a little: asyncio would log a traceback for every connection that waits.
     """
 
     #: Connections of all listeners with a request or a call under way.
@@ -121,28 +121,25 @@ class Listener(socket.socket):
         """Accept a connection.
 
         Raises:
-            BlockingIOError: if the socket does not block, and no connection can be accepted now.
-            OSError: if the socket was closed.
+            BlockingIOError: if no connection can be accepted now.
         """
-        while True:
-            if self._must_pause:  # so that connections that were cut off end
-                self._must_pause = False
-                time.sleep(_PAUSE)
-                if self.gettimeout() == 0:
-                    raise BlockingIOError
-            try:
-                connection, address = super().accept()
-            except OSError as error:
-                if self.fileno() < 0 or isinstance(error, BlockingIOError):
-                    raise
-                if not isinstance(error, TimeoutError):
-                    LOGGER.warning("a connection could not be opened (%s)", error.strerror)
-                    self._must_pause = True
-                continue
-            if self._makes_room():
-                self._connections.append(connection)
-                return connection, address
+        if self._must_pause:  # so that connections that were cut off end
+            self._must_pause = False
+            time.sleep(_PAUSE)
+            raise BlockingIOError
+        try:
+            connection, address = super().accept()
+        except BlockingIOError:
+            raise
+        except OSError as error:
+            LOGGER.warning("a connection could not be opened (%s)", error.strerror)
+            self._must_pause = True
+            raise BlockingIOError from error
+        if not self._makes_room():
             connection.close()
+            raise BlockingIOError
+        self._connections.append(connection)
+        return connection, address
 
     def _makes_room(self) -> bool:
         # Cuts off the oldest idle connection if there are too many; returns false if all are in use.
@@ -162,9 +159,9 @@ class Listener(socket.socket):
         return True
 
 
-def most_connections(files_each: int = 1) -> int:
+def most_connections() -> int:
     """Bound the connections of a server: 500, or as many as half of the files that it may open."""
-    return min(500, most_open_files() // 2 // files_each)
+    return min(500, most_open_files() // 2)
 
 
 def listening_socket(host: str, ports: range) -> Listener:

@@ -17,6 +17,8 @@ from nes2net.lib.process.this_process import is_out_of_memory
 from nes2net.lib.web.service_log import LOGGER
 from nes2net.version import __version__
 
+#: Paths to which every server answers.
+HEALTH_PATHS = frozenset({"/health", "/metrics"})
 #: State of a server.
 Status: TypeAlias = Literal["ready", "loading", "stopping", "full"]
 _OF_SERVER = (OSError, MemoryError, ImportError, BrokenPart)  # no request is at fault for these errors
@@ -36,12 +38,17 @@ class Health(TypedDict):
 
 
 class Metrics:
-    """Counts for Prometheus; subclasses add counts to :attr:`registry`."""
+    """Counts for Prometheus; subclasses add counts to :attr:`registry`.
+
+    Args:
+        model: name of the detector.
+    """
 
     _full_until = 0.0  # by the monotonic clock
     state: Status = "loading"
 
-    def __init__(self) -> None:
+    def __init__(self, model: str) -> None:
+        self.model = printable(model)
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         self._facts = Info("nes2net", "The detector, and how it computes.", registry=self.registry)
@@ -50,17 +57,21 @@ class Metrics:
         )
         self._faults = Counter("nes2net_faults", "Faults of the server by error.", ["error"], registry=self.registry)
 
-    def describe(self, model: str, precision: str, device: object) -> None:
-        facts = {"model": printable(model), "version": __version__, "precision": precision, "device": str(device)}
+    def begin(self, precision: str, device: object) -> None:
+        """Note that the detector is loaded, and how it computes."""
+        facts = {"model": self.model, "version": __version__, "precision": precision, "device": str(device)}
         self._facts.info(facts)
         self.state = "ready"
 
-    def health(self, model: str) -> tuple[int, Health]:
+    def note_request(self, method: str, route: str, status: int, seconds: float) -> None:
+        self.requests.labels(route, status).inc()
+
+    def health(self) -> tuple[int, Health]:
         """HTTP status and answer of ``/health``."""
         status = self.state
         if status == "ready" and time.monotonic() < self._full_until:
             status = "full"
-        return 200 if status == "ready" else 503, Health(status=status, model=printable(model))
+        return 200 if status == "ready" else 503, Health(status=status, model=self.model)
 
     def failure(self, error: Exception) -> tuple[int, str]:
         """Return the HTTP status, below 500 if the request is at fault, and the words; log a fault of the server."""

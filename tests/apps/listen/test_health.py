@@ -1,21 +1,20 @@
 """What whoever runs `nes2net listen --serve` asks it: health and metrics."""
 
+import signal
+import threading
+
 import httpx
 import pytest
-from builders import PATIENCE
-from builders.live import expected
+from builders import PATIENCE, wait
+from builders.live import expected, serving
 
 pytest.importorskip("websockets")
 pytest.importorskip("prometheus_client")
 
 from builders.metrics_page import samples
-from builders.websocket_calls import call_of
+from builders.websocket_calls import START, call_of, rest, say
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
-
-from nes2net.apps.listen.server import Server
-from nes2net.apps.listen.settings import ServerSettings
-from nes2net.lib.web.http_server import address_of, listening_socket
 
 
 def get(url, path, **headers):
@@ -23,12 +22,17 @@ def get(url, path, **headers):
 
 
 @pytest.fixture
-def accepting():
-    """A server that accepts connections and has no detector so far, and its address."""
-    with listening_socket("127.0.0.1", range(0, 1)) as listener:
-        server = Server("small.pth", ServerSettings())
-        with server.accepting(listener):
-            yield server, address_of(listener, "127.0.0.1", "ws")
+def loading(judge):
+    """The address of a server that loads its detector."""
+    may_end = threading.Event()
+
+    def load():
+        assert may_end.wait(PATIENCE)
+        return judge()
+
+    with serving(None, load=load) as (url, _):
+        yield url
+        may_end.set()
 
 
 def test_the_health_check_of_a_service_with_a_loaded_detector_says_ready(serve):
@@ -36,22 +40,25 @@ def test_the_health_check_of_a_service_with_a_loaded_detector_says_ready(serve):
     assert (answer.status_code, answer.json()) == (200, {"status": "ready", "model": "small.pth"})
 
 
-def test_the_health_check_of_a_service_that_loads_its_detector_says_loading(accepting):
-    answer = get(accepting[1], "/health")
+def test_the_health_check_of_a_service_that_loads_its_detector_says_loading(loading):
+    answer = get(loading, "/health")
     assert (answer.status_code, answer.json()["status"]) == (503, "loading")
 
 
-def test_no_client_is_served_before_the_detector_is_loaded(accepting):
+def test_no_client_is_served_before_the_detector_is_loaded(loading):
     with pytest.raises(InvalidStatus, match="503"):
-        connect(accepting[1])
+        connect(loading)
 
 
-def test_the_health_check_of_a_service_that_stops_says_stopping(accepting, judge):
-    server, url = accepting
-    server.begin(judge())
-    server.stop()
-    answer = get(url, "/health")
-    assert (answer.status_code, answer.json()["status"]) == (503, "stopping")
+def test_the_health_check_of_a_service_that_stops_says_stopping(judge):
+    with serving(judge(), drain=PATIENCE) as (url, stop), connect(url) as client:
+        say(client, **START)
+        client.recv()
+        stop.number = signal.SIGTERM
+        wait(lambda: get(url, "/health").json()["status"] == "stopping")
+        assert get(url, "/health").status_code == 503
+        say(client, event="stop")
+        rest(client)
 
 
 @pytest.fixture

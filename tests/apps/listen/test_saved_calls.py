@@ -114,9 +114,9 @@ def test_a_latched_alarm_of_a_call_lasts_over_a_restart_of_the_server(restart, c
 
 def test_a_call_is_resumed_after_an_orderly_stop_and_a_restart(judge, listen_folder, call, tmp_path):
     live_judge = judge(load(listen_folder / "spoof.json"), keep="all")
-    with serving(live_judge, state=str(tmp_path / "state")) as (url, server), connect(url) as client:
+    with serving(live_judge, state=str(tmp_path / "state")) as (url, stop), connect(url) as client:
         first_lines = begun(client, call)
-        server.stop()
+        stop.number = signal.SIGTERM
         list(client)
     with serving(live_judge, state=str(tmp_path / "state")) as (url, _):
         assert resume(url, first_lines)[0]["resumed"]

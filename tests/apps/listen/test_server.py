@@ -1,6 +1,7 @@
 """WebSocket clients: each gets the lines of its audio, whatever the others do."""
 
 import json
+import signal
 import socket
 import threading
 import time
@@ -9,7 +10,7 @@ from contextlib import ExitStack, suppress
 import numpy as np
 import pytest
 import soundfile
-from builders import PATIENCE, input_error
+from builders import PATIENCE, input_error, wait
 from builders.live import expected, serving, windows
 
 pytest.importorskip("websockets")
@@ -32,10 +33,10 @@ from builders.websocket_calls import (
 )
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
-from websockets.sync.server import ServerConnection
 
 from nes2net.apps.listen import server as server_module
 from nes2net.data.audio.pcm import RawAudio
+from nes2net.lib.web import websockets
 from nes2net.lib.web.http_server import Listener
 
 
@@ -225,9 +226,9 @@ def test_a_client_above_the_largest_number_of_clients_is_refused(serve):
 
 
 def test_a_server_that_stops_sends_a_client_its_last_lines(judge, small, call):
-    with serving(judge(keep="all")) as (url, server), connect(url) as client:
+    with serving(judge(keep="all")) as (url, stop), connect(url) as client:
         lines = lines_of_first(client, call)
-        server.stop()
+        stop.number = signal.SIGTERM
         lines += rest_or_closed(client)
         assert windows(lines) == expected(small, call[0, :FIRST])
         assert lines[-1]["event"] == "end"
@@ -259,16 +260,17 @@ def test_silent_connections_do_not_cut_off_a_call_under_way(serve, small, call):
 
 def test_a_connection_of_a_call_is_listed_as_served_until_it_is_closed(serve, call, monkeypatch):
     """The listener may cut off a connection that is not listed."""
-    close = ServerConnection.close
+    end = websockets.TimedWebSocket.connection_lost
     were_served = []
 
-    def closed(connection, *arguments):
-        were_served.append(connection.socket in Listener.served)
-        close(connection, *arguments)
+    def ended(protocol, *arguments):
+        were_served.append(protocol.transport.get_extra_info("socket")._sock in Listener.served)
+        end(protocol, *arguments)
 
-    monkeypatch.setattr(ServerConnection, "close", closed)
+    monkeypatch.setattr(websockets.TimedWebSocket, "connection_lost", ended)
     call_of(serve(), call[0].tobytes())
-    assert were_served[0]
+    wait(lambda: were_served)
+    assert were_served == [True]
 
 
 @pytest.mark.slow
@@ -285,9 +287,9 @@ def test_a_server_with_few_descriptors_serves_clients_during_and_after_many_sile
 
 
 def test_a_limit_of_clients_for_which_the_process_has_too_few_descriptors_is_refused(monkeypatch):
-    monkeypatch.setattr(server_module, "most_connections", lambda files_each: 128 // files_each)
+    monkeypatch.setattr(server_module, "most_connections", lambda: 32)
     with input_error("`clients` must be at most 32, not 33, because this process may open only"):
-        server_module.Server("small.pth", server_module.ServerSettings(clients=33))
+        server_module.Calls("small.pth", server_module.ServerSettings(clients=33))
 
 
 def never_reads(url, until):
@@ -304,7 +306,7 @@ def never_reads(url, until):
 
 
 def test_a_client_that_never_reads_is_closed(serve, monkeypatch):
-    monkeypatch.setattr(server_module, "MAX_SEND_SECONDS", 0.5)
+    monkeypatch.setattr(websockets, "MAX_SEND_SECONDS", 0.5)
     assert never_reads(serve(), threading.Event())
 
 
@@ -318,7 +320,7 @@ def sends_garbage(url, until):
 
 
 def test_clients_that_never_read_or_send_garbage_do_not_change_the_lines_of_another(serve, small, call, monkeypatch):
-    monkeypatch.setattr(server_module, "MAX_SEND_SECONDS", 3.0)
+    monkeypatch.setattr(websockets, "MAX_SEND_SECONDS", 3.0)
     url = serve()
     until = threading.Event()
     callers = [threading.Thread(target=act, args=(url, until)) for act in (never_reads, sends_garbage)]

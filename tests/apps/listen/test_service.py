@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import httpx
 import numpy as np
@@ -130,9 +131,10 @@ def test_a_client_is_told_that_the_server_failed(serve, small, call, monkeypatch
 @pytest.fixture
 def draining(judge, call):
     """A server that lets calls end after it was stopped, and the client of a call under way, with its first lines."""
-    with serving(judge(keep="all"), drain=PATIENCE) as (url, server), connect(url) as client:
+    with serving(judge(keep="all"), drain=PATIENCE) as (url, stop), connect(url) as client:
         lines = lines_of_first(client, call)
-        server.stop()
+        stop.number = signal.SIGTERM
+        wait(lambda: httpx.get(url.replace("ws://", "http://") + "/health").json()["status"] == "stopping")
         yield url, client, lines
 
 
@@ -160,9 +162,9 @@ def test_while_a_server_drains_another_one_takes_new_calls(draining, serve, smal
 
 
 def test_a_call_that_lasts_longer_than_the_server_drains_gets_its_last_lines(judge, small, call):
-    with serving(judge(keep="all"), drain=0.3) as (url, server), connect(url) as client:
+    with serving(judge(keep="all"), drain=0.3) as (url, stop), connect(url) as client:
         lines = lines_of_first(client, call)
-        server.stop()
+        stop.number = signal.SIGTERM
         lines += rest_or_closed(client)
         assert lines[-1]["event"] == "end"
         assert client.close_code == 1001
@@ -263,6 +265,12 @@ def lost_call(judge, call, tmp_path):
     return lambda: serving(judge(keep="all"), **settings), lines
 
 
+def set_clock(monkeypatch, monotonic):
+    """Set the clock by which calls are saved; the server itself needs the true one."""
+    for module in (saved_calls, server_module):
+        monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=monotonic, sleep=time.sleep))
+
+
 def test_a_saved_call_is_continued_by_one_connection_only(lost_call, call, monkeypatch):
     begin, lines = lost_call
     restore = SavedCalls.restore
@@ -288,8 +296,7 @@ def test_a_saved_call_is_continued_by_one_connection_only(lost_call, call, monke
 def test_a_call_on_hold_whose_last_line_is_older_than_ten_minutes_continues_after_a_restart(lost_call, monkeypatch):
     """Its gap is as long as the time since that line."""
     begin, lines = lost_call
-    clock = time.monotonic
-    monkeypatch.setattr(saved_calls.time, "monotonic", lambda: clock() + 700)
+    set_clock(monkeypatch, lambda: time.monotonic() + 700)
     with begin() as (url, _):
         resumed = resume(url, lines, np.zeros(8000, np.float32).tobytes())
     assert resumed[0]["resumed"]
@@ -300,8 +307,9 @@ def test_a_call_on_hold_whose_last_line_is_older_than_ten_minutes_continues_afte
 def test_the_age_of_a_saved_call_is_not_measured_by_the_clock_of_the_day(lost_call, monkeypatch, tmp_path):
     """Here this clock is set forward by a day after the call was lost."""
     begin, lines = lost_call
-    now = time.time()
-    monkeypatch.setattr(saved_calls.time, "time", lambda: now + 86400)
+    monkeypatch.setattr(
+        saved_calls, "time", SimpleNamespace(time=lambda: time.time() + 86400, monotonic=time.monotonic)
+    )
     with begin() as (url, _):
         assert resume(url, lines)[0]["resumed"]
 
@@ -309,7 +317,7 @@ def test_the_age_of_a_saved_call_is_not_measured_by_the_clock_of_the_day(lost_ca
 def test_a_saved_call_does_not_continue_after_a_restart_of_the_machine(lost_call, monkeypatch):
     """The monotonic clock then begins again."""
     begin, lines = lost_call
-    monkeypatch.setattr(saved_calls.time, "monotonic", lambda: 1.0)
+    set_clock(monkeypatch, lambda: 1.0)
     with begin() as (url, _):
         assert not resume(url, lines)[0]["resumed"]
 
@@ -317,9 +325,8 @@ def test_a_saved_call_does_not_continue_after_a_restart_of_the_machine(lost_call
 def test_a_server_removes_the_state_of_a_lost_call_after_ten_minutes(lost_call, tmp_path, monkeypatch):
     begin, lines = lost_call
     (path,) = Path(tmp_path / "state").iterdir()
-    clock = time.monotonic
     with begin() as (url, _):
-        monkeypatch.setattr(saved_calls.time, "monotonic", lambda: clock() + 601)
+        set_clock(monkeypatch, lambda: time.monotonic() + 601)
         assert not resume(url, lines)[0]["resumed"]
     assert not path.exists()
 

@@ -1,6 +1,7 @@
 """A small detector, recordings, and the real server of the page."""
 
 import multiprocessing
+import signal
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from builders import PATIENCE
+from builders import PATIENCE, wait
 from builders.browser import opened_page
 from builders.page_requests import left
 from builders.recordings import encode
@@ -23,8 +24,9 @@ from builders.voices import voice
 from nes2net import Detector
 from nes2net.apps.serve import decoding
 from nes2net.apps.serve.desk import Desk
+from nes2net.apps.serve.observing import Observer
 from nes2net.lib.process.stop_signals import StopSignals
-from nes2net.lib.web.http_server import listening_socket
+from nes2net.lib.web.http_server import address_of, listening_socket
 from nes2net.scoring.decisions import Population, Traits
 from nes2net.scoring.decisions.calibration import LinearCalibration
 
@@ -78,21 +80,34 @@ def warm_decoders(monkeypatch):
 
 
 @contextmanager
-def started(detector: Detector, folder: Path, limits=None, decider=None) -> Iterator[tuple[httpx.Client, Desk]]:
+def started(
+    detector: Detector, folder: Path, limits=None, decider=None, stop=None
+) -> Iterator[tuple[httpx.Client, Desk]]:
     """Run the server of a desk in a thread; gives a client of it and the desk."""
     pytest.importorskip("fastapi_offline")
-    from nes2net.apps.serve.app import build
-    from nes2net.apps.serve.server import _Server, uvicorn_config
+    from nes2net.apps.serve.server import open_page, run
+    from nes2net.lib.web.guard import Guard
+    from nes2net.lib.web.server import answering
 
-    desk = Desk(detector, folder, limits, decider)
+    observer = Observer("small.pth")
+    desk = Desk(detector, folder, limits, decider, observer)
+    guard = Guard(observer, [])
+    stop = stop or StopSignals()
     listener = listening_socket("127.0.0.1", range(0, 1))
-    server = _Server(uvicorn_config(build(desk, "small.pth")), desk, StopSignals())
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+
+    def serve():
+        with answering(guard, listener):
+            open_page(guard, desk)
+            run(desk, stop)
+
+    thread = threading.Thread(target=serve)
     thread.start()
-    with httpx.Client(base_url=f"http://127.0.0.1:{listener.getsockname()[1]}", timeout=PATIENCE) as client:
+    url = address_of(listener, "127.0.0.1")
+    wait(lambda: httpx.get(f"{url}/health").status_code == 200)
+    with httpx.Client(base_url=url, timeout=PATIENCE) as client:
         yield client, desk
     desk.close()
-    server.should_exit = True
+    stop.number = signal.SIGINT
     thread.join(PATIENCE)
 
 
@@ -101,10 +116,10 @@ def serving(small, tmp_path):
     """A function that starts the server of a desk, and returns a client of it and the desk."""
     with ExitStack() as servers:
 
-        def start(limits=None, decider=None):
+        def start(limits=None, decider=None, stop=None):
             folder = tmp_path / "server"
             folder.mkdir()
-            return servers.enter_context(started(small, folder, limits, decider))
+            return servers.enter_context(started(small, folder, limits, decider, stop))
 
         yield start
 

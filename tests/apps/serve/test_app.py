@@ -114,7 +114,7 @@ def test_700_connections_that_wait_after_an_answer_keep_nobody_out(client):
 
 
 def test_a_client_that_is_slow_with_the_head_of_a_second_request_is_cut_off(client, monkeypatch):
-    monkeypatch.setattr("nes2net.apps.serve.server._HEAD_WITHIN", 0.5)
+    monkeypatch.setattr("nes2net.lib.web.server._HEAD_WITHIN", 0.5)
     connection = HTTPConnection("127.0.0.1", client.base_url.port, timeout=PATIENCE)
     connection.request("GET", "/health")
     assert connection.getresponse().read()
@@ -124,7 +124,7 @@ def test_a_client_that_is_slow_with_the_head_of_a_second_request_is_cut_off(clie
 
 
 def test_the_body_of_a_request_may_take_longer_than_its_head_may(client, monkeypatch):
-    monkeypatch.setattr("nes2net.apps.serve.server._HEAD_WITHIN", 0.5)
+    monkeypatch.setattr("nes2net.lib.web.server._HEAD_WITHIN", 0.5)
     connection = begun(client, 1_000_000, bytes(1000))
     connection.settimeout(1.0)
     with pytest.raises(TimeoutError):
@@ -265,7 +265,6 @@ def test_a_recording_above_the_largest_size_is_refused_and_not_stored(serving, t
 
 
 def test_the_server_removes_files_for_the_player_by_itself(serving, monkeypatch):
-    monkeypatch.setattr("nes2net.apps.serve.app._TIDY_EVERY", 0.05)
     monkeypatch.setattr("nes2net.apps.serve.desk._OFFERED_FOR", 0.0)
     client, desk = serving()
     assert answers(client, "a.wav", wav())[0]["player"]

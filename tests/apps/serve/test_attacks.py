@@ -14,10 +14,9 @@ from builders import PATIENCE, needs_serve, wait
 from builders.page_requests import begun, left, send, wav
 
 from nes2net.apps.serve.desk import Limits
-from nes2net.apps.serve.guard import Guard
+from nes2net.lib.web import guard
 
 pytest.importorskip("websockets")
-listen_server = pytest.importorskip("nes2net.apps.listen.server")
 live = pytest.importorskip("builders.live")
 
 pytestmark = needs_serve
@@ -94,29 +93,27 @@ def test_requests_to_a_foreign_or_malformed_host_name_are_refused(ports, target,
 
 
 @TARGETS
-def test_after_a_request_whose_head_comes_slowly_is_cut_off_the_next_one_is_answered(ports, small, target, monkeypatch):
-    monkeypatch.setattr("nes2net.apps.serve.server._HEAD_WITHIN", 1.0)
-    monkeypatch.setattr(listen_server, "_HANDSHAKE", 1.0)
-    with live.serving(live.judge_of(small)) as (url, _):
-        port = {**ports, "listen": int(url.rpartition(":")[2])}[target]
-        head = request(target, port)
-        with socket.create_connection(("127.0.0.1", port), PATIENCE) as client:
-            client.sendall(head[:1])
+def test_after_a_request_whose_head_comes_slowly_is_cut_off_the_next_one_is_answered(ports, target, monkeypatch):
+    monkeypatch.setattr("nes2net.lib.web.server._HEAD_WITHIN", 1.0)
+    port = ports[target]
+    head = request(target, port)
+    with socket.create_connection(("127.0.0.1", port), PATIENCE) as client:
+        client.sendall(head[:1])
 
-            def is_cut():
-                try:
-                    client.sendall(b"x")
-                except OSError:
-                    return True
-                return False
+        def is_cut():
+            try:
+                client.sendall(b"x")
+            except OSError:
+                return True
+            return False
 
-            wait(is_cut)
-        wait(lambda: exchange(port, request(target, port)) == well(target))
+        wait(is_cut)
+    wait(lambda: exchange(port, request(target, port)) == well(target))
 
 
 def test_a_slow_upload_is_cut_off_and_not_stored(serving, monkeypatch):
     """By the page, and over HTTP."""
-    monkeypatch.setattr(Guard.__init__, "__defaults__", ((), 1.0))
+    monkeypatch.setattr(guard, "PATIENCE", 1.0)
     client, desk = serving()
     for path in ("/api/score", "/page/score"):
         with begun(client, 100_000, bytes(1000), path).makefile("rb") as answer:

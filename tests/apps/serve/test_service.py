@@ -2,8 +2,8 @@
 
 import json
 import logging
+import os
 import signal
-import socket
 import subprocess
 import threading
 
@@ -17,6 +17,8 @@ from conftest import REPOSITORY, repository_text
 
 from nes2net.apps.serve.desk import Desk, Limits
 from nes2net.lib.process.stop_signals import StopSignals
+from nes2net.lib.web.http_server import address_of, listening_socket
+from nes2net.lib.web.service_health import Metrics
 from nes2net.lib.web.service_log import logging_as, tell
 from nes2net.scoring.decisions import Decider
 
@@ -43,15 +45,16 @@ def paused_scoring(monkeypatch):
 
 
 def test_while_the_detector_is_loaded_health_and_scoring_are_answered_with_503():
-    from nes2net.apps.serve.server import _answering_while_loading
+    from nes2net.lib.web.guard import Guard
+    from nes2net.lib.web.server import answering
 
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        with _answering_while_loading(listener, "small.pth", []):
-            health = httpx.get(f"{url}/health", timeout=PATIENCE)
-            assert (health.status_code, health.json()) == (503, {"status": "loading", "model": "small.pth"})
-            answer = httpx.post(f"{url}/api/score", files={"file": wav()}, timeout=PATIENCE)
-            assert answer.status_code == 503
+    listener = listening_socket("127.0.0.1", range(0, 1))
+    url = address_of(listener, "127.0.0.1")
+    with answering(Guard(Metrics("small.pth"), []), listener):
+        health = httpx.get(f"{url}/health", timeout=PATIENCE)
+        assert (health.status_code, health.json()) == (503, {"status": "loading", "model": "small.pth"})
+        answer = httpx.post(f"{url}/api/score", files={"file": wav()}, timeout=PATIENCE)
+        assert answer.status_code == 503
 
 
 def test_the_health_check_of_the_image_passes(client):
@@ -64,12 +67,14 @@ def test_the_health_check_of_the_image_passes(client):
 def stopping(serving, speech, paused_scoring):
     """A client of a service that is stopped while it scores, and a function that lets it finish; gives the row."""
     begun, may_go_on = paused_scoring
-    client, desk = serving()
+    stop = StopSignals()
+    client, _ = serving(stop=stop)
     answers = []
     running = threading.Thread(target=lambda: answers.append(send(client, speech / "talk.wav")))
     running.start()
     assert begun.wait(PATIENCE)
-    desk.finish()
+    stop.number = signal.SIGTERM
+    wait(lambda: client.get("/health").json()["status"] == "stopping")
 
     def scored():
         may_go_on.set()
@@ -104,15 +109,18 @@ def test_a_stopping_service_ends_after_the_recording_that_it_scores(stopping, sm
     wait(is_gone)
 
 
-def test_a_service_that_finishes_its_recordings_after_a_sigterm_ends_at_a_second_one(small, tmp_path, monkeypatch):
-    from nes2net.apps.serve.server import _Server, uvicorn_config
+def test_a_service_that_finishes_its_recordings_after_a_sigterm_ends_at_a_second_one(small, tmp_path, speech):
+    from nes2net.apps.serve.server import run
 
-    monkeypatch.setattr(logging.Logger, "setLevel", lambda *_: None)
-    server = _Server(uvicorn_config(None), Desk(small, tmp_path), StopSignals())
-    server.handle_exit(signal.SIGTERM, None)
-    assert not server.should_exit
-    server.handle_exit(signal.SIGTERM, None)
-    assert server.should_exit
+    desk = Desk(small, tmp_path)
+    desk.num_present = 1  # as if a recording was being scored
+    with StopSignals() as stop, pytest.raises(SystemExit):
+        signal.raise_signal(signal.SIGTERM)
+        threading.Timer(0.2, os.kill, [os.getpid(), signal.SIGTERM]).start()
+        run(desk, stop)
+    desk.observer.state = "ready"
+    with input_error("the server is being stopped"):
+        desk.score(speech / "talk.wav", "talk.wav")
 
 
 @pytest.fixture

@@ -2,11 +2,10 @@
 
 import resource
 import socket
-import threading
-from contextlib import contextmanager
+from contextlib import suppress
 
 import pytest
-from builders import PATIENCE, input_error, wait
+from builders import PATIENCE, input_error
 
 from nes2net.lib.web.http_server import Listener, address_of, is_loopback, listening_socket, names_at
 
@@ -48,9 +47,10 @@ def test_a_free_port_of_a_range_is_taken_if_its_first_is_not_free(busy_port):
 
 @pytest.fixture
 def listener():
+    """One that does not block, as asyncio uses it."""
     with listening_socket("127.0.0.1", range(0, 1)) as opened:
         opened.most = 3
-        opened.settimeout(PATIENCE)
+        opened.setblocking(False)
         yield opened
 
 
@@ -58,10 +58,16 @@ def test_an_ipv6_address_is_written_in_brackets(listener):
     assert address_of(listener, "::1", "ws") == f"ws://[::1]:{listener.getsockname()[1]}"
 
 
+def accepted(listener):
+    """The next connection of the server."""
+    while True:
+        with suppress(BlockingIOError):
+            return listener.accept()[0]
+
+
 def connected(listener):
     """A client, and the connection of the server to it."""
-    client = socket.create_connection(listener.getsockname(), PATIENCE)
-    return client, listener.accept()[0]
+    return socket.create_connection(listener.getsockname(), PATIENCE), accepted(listener)
 
 
 def is_cut(client):
@@ -81,59 +87,26 @@ def test_one_connection_too_many_closes_the_oldest_idle_one(listener):
 
 def test_one_connection_too_many_is_closed_only_while_all_others_are_served(listener):
     pairs = [connected(listener) for _ in range(3)]
-    for _, connection in pairs:
-        Listener.served.add(connection)
-    late = socket.create_connection(listener.getsockname(), PATIENCE)
-    accepted = []
-    thread = threading.Thread(target=lambda: accepted.append(listener.accept()))
-    thread.start()
-    wait(lambda: is_cut(late))
+    Listener.served.update(connection for _, connection in pairs)
+    with socket.create_connection(listener.getsockname(), PATIENCE) as late:
+        with pytest.raises(BlockingIOError):
+            listener.accept()
+        assert is_cut(late)
     pairs[0][1].close()
-    later = socket.create_connection(listener.getsockname(), PATIENCE)
-    thread.join(PATIENCE)
-    assert len(accepted) == 1
+    later, _ = connected(listener)
     assert not is_cut(later)
 
 
-@contextmanager
-def no_free_descriptor():
-    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (1, limits[1]))  # whichever file is closed meanwhile, 0 stays open
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
-
-
 def test_without_a_free_file_descriptor_a_connection_waits_to_be_accepted(listener, caplog):
-    client = socket.create_connection(listener.getsockname(), PATIENCE)
-    accepted = []
-    thread = threading.Thread(target=lambda: accepted.append(listener.accept()))
-    with no_free_descriptor():
-        thread.start()
-        wait(lambda: caplog.messages)
-        assert accepted == []
-    thread.join(PATIENCE)
-    assert accepted[0][1] == client.getsockname()
-
-
-def test_without_a_free_file_descriptor_a_socket_that_does_not_block_raises_blocking_io_error(listener):
-    """asyncio expects this error."""
-    listener.setblocking(False)
-    with socket.create_connection(listener.getsockname(), PATIENCE), no_free_descriptor():
-        with pytest.raises(BlockingIOError):
-            listener.accept()
-
-
-def test_waiting_for_a_connection_ends_when_the_socket_is_closed(listener):
-    listener.settimeout(0.1)
-    ended = threading.Event()
-
-    def accept():
-        with pytest.raises(OSError):
-            listener.accept()
-        ended.set()
-
-    threading.Thread(target=accept, daemon=True).start()
-    listener.close()
-    assert ended.wait(PATIENCE)
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with socket.create_connection(listener.getsockname(), PATIENCE) as client:
+        # Whichever file is closed meanwhile, 0 stays open.
+        resource.setrlimit(resource.RLIMIT_NOFILE, (1, limits[1]))
+        try:
+            for _ in range(2):
+                with pytest.raises(BlockingIOError):
+                    listener.accept()
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        assert caplog.messages == ["a connection could not be opened (Too many open files)"]
+        assert accepted(listener).getpeername() == client.getsockname()

@@ -22,8 +22,8 @@ from nes2net.scoring.kernel import score_or_raise
 @pytest.fixture
 def metrics():
     """Those of a server that is ready."""
-    metrics = Metrics()
-    metrics.describe("small.pth", "float32", "cpu")
+    metrics = Metrics("small.pth")
+    metrics.begin("float32", "cpu")
     return metrics
 
 
@@ -89,7 +89,7 @@ def test_after_a_full_disk_the_health_says_so_for_a_minute(metrics, monkeypatch)
     status, words = metrics.failure(OSError(errno.ENOSPC, "No space left on device"))
     assert status == 507
     assert "the disk of the server is full" in words
-    assert metrics.health("small.pth") == (503, {"status": "full", "model": "small.pth"})
+    assert metrics.health() == (503, {"status": "full", "model": "small.pth"})
     later = service_health.time.monotonic() + 61
     monkeypatch.setattr(service_health.time, "monotonic", lambda: later)
-    assert metrics.health("small.pth")[0] == 200
+    assert metrics.health()[0] == 200

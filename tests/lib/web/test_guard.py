@@ -3,12 +3,33 @@
 from contextlib import nullcontext
 
 import pytest
+
+pytest.importorskip("fastapi_offline")
+
 from starlette.applications import Starlette
 from starlette.responses import JSONResponse, PlainTextResponse
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
-from nes2net.apps.serve.guard import Admitted, Guard
+from nes2net.apps.serve.forms import form_of
+from nes2net.lib.web.guard import Admission, Admitted, Guard
+from nes2net.lib.web.service_health import Metrics
+
+
+def guarded(route, admitted, **settings):
+    """A guard before an application with one route."""
+    guard = Guard(Metrics("small.pth"), ["lab.example"], **settings)
+    guard.app = Starlette(routes=[route])
+    guard.admission = AdmitsAll(admitted)
+    return guard
+
+
+class AdmitsAll(Admission):
+    def __init__(self, admitted):
+        self.admitted = admitted
+
+    def __call__(self, method, path):
+        return nullcontext(self.admitted)
 
 
 async def read(request):
@@ -17,10 +38,8 @@ async def read(request):
 
 @pytest.fixture
 def client():
-    app = Starlette(routes=[Route("/", read, methods=["GET", "POST"])])
-    frames = ["https://huggingface.co"]
-    app.add_middleware(Guard, names=["lab.example"], admit=lambda *_: nullcontext(Admitted(1000)), frames=frames)
-    return TestClient(app, base_url="http://127.0.0.1:7860")
+    guard = guarded(Route("/", read, methods=["GET", "POST"]), Admitted(1000), frames=["https://huggingface.co"])
+    return TestClient(guard, base_url="http://127.0.0.1:7860")
 
 
 def test_only_requests_to_addresses_of_this_machine_or_to_an_allowed_name_are_answered(client):
@@ -61,14 +80,12 @@ async def tell(request):
 
 
 def client_of(admitted):
-    app = Starlette(routes=[Route("/", tell, methods=["POST"])])
-    app.add_middleware(Guard, names=["lab.example"], admit=lambda *_: nullcontext(admitted))
-    return TestClient(app, base_url="http://lab.example")
+    return TestClient(guarded(Route("/", tell, methods=["POST"]), admitted), base_url="http://lab.example")
 
 
 def passed(headers):
     """The headers of a request that the application gets."""
-    return client_of(Admitted()).post("/", headers=headers).json()["headers"]
+    return client_of(Admitted(form_of=form_of)).post("/", headers=headers).json()["headers"]
 
 
 def test_the_application_gets_only_known_headers():
@@ -86,14 +103,13 @@ def test_the_application_gets_no_unknown_parameter_of_the_content_type():
 
 @pytest.mark.parametrize("boundary", ["", "x" * 71, "a;b", 'a\\"b', "ä"])
 def test_a_form_with_an_invalid_boundary_is_refused(boundary):
-    client = client_of(Admitted(1000))
+    client = client_of(Admitted(1000, form_of=form_of))
     kind = f'multipart/form-data; boundary="{boundary}"'.encode()
     assert client.post("/", headers={"content-type": kind}).status_code == 422
     assert client.post("/", headers={"content-type": "multipart/form-data; boundary=a+b/c"}).status_code == 200
 
 
 def test_an_exception_of_the_application_is_raised_through_the_guard():
-    app = Starlette(routes=[Route("/", lambda request: 1 / 0)])
-    app.add_middleware(Guard, names=[], admit=lambda *_: nullcontext(Admitted()))
+    guard = guarded(Route("/", lambda request: 1 / 0), Admitted())
     with pytest.raises(ZeroDivisionError):
-        TestClient(app, base_url="http://127.0.0.1").get("/")
+        TestClient(guard, base_url="http://127.0.0.1").get("/")

@@ -1,0 +1,122 @@
+"""Serve an application over HTTP, and over WebSockets if asked, until a signal; answer health checks from the start."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import uvicorn
+from anyio import CapacityLimiter
+from anyio.to_thread import run_sync
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from nes2net.lib.process.stop_signals import StopSignals
+from nes2net.lib.web.guard import Guard
+from nes2net.lib.web.http_server import Listener
+from nes2net.lib.web.service_health import Metrics
+
+T = TypeVar("T")
+_HEAD_WITHIN = 20.0  # seconds within which the head of a request must arrive
+_GRACE = 2  # seconds within which answers must end after the server is stopped
+_LOOK = 0.1  # seconds between two checks whether the server was stopped or its work is done
+
+
+@contextmanager
+def answering(guard: Guard, listener: Listener, **settings: Any) -> Iterator[None]:
+    """Answer requests at ``listener`` in a thread within this context.
+
+    Args:
+        settings: of :class:`uvicorn.Config`.
+    """
+    config = uvicorn.Config(
+        guard,
+        http=_TimedProtocol,
+        loop="asyncio",  # uvloop would not ask the Listener for its connections
+        lifespan="off",
+        log_config=None,
+        log_level="warning",
+        access_log=False,
+        timeout_graceful_shutdown=_GRACE,
+        **settings,
+    )
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread.start()
+    try:
+        yield
+    finally:
+        # uvicorn cuts off the answers that are not complete, and would log this as an error.
+        logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
+        server.should_exit = True
+        thread.join()
+
+
+async def in_thread(function: Callable[[], T]) -> T:
+    """Call ``function`` in a thread for it; the usual threads may all be occupied."""
+    return await run_sync(function, limiter=CapacityLimiter(1))
+
+
+def wait_for_stop(
+    stop: StopSignals,
+    metrics: Metrics,
+    num_present: Callable[[], int],
+    drain: float = math.inf,
+    tidy: Callable[[], object] = lambda: None,
+) -> None:
+    """Wait for a signal; from then on refuse new work, and wait at most ``drain`` seconds for the present work.
+
+    ``tidy`` is called all the time until the signal.
+    """
+    while stop.number is None:
+        tidy()
+        time.sleep(_LOOK)
+    metrics.state = "stopping"
+    give_up = time.monotonic() + drain
+    while num_present() and time.monotonic() < give_up:
+        time.sleep(_LOOK)
+
+
+class _TimedProtocol(H11Protocol):
+    """Closes a connection if the head of a request takes too long; uvicorn would wait without end."""
+
+    timer: asyncio.TimerHandle | None = None  # timer that closes the connection; None while no request is expected
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self.socket = transport.get_extra_info("socket")._sock  # asyncio wraps the socket that Listener holds
+        self.timer = self.loop.call_later(_HEAD_WITHIN, transport.close)
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self._has_request():
+            Listener.served.add(self.socket)  # others may be cut off for new ones
+            self._stop_timer()
+        elif self.timer is None:
+            self.timer = self.loop.call_later(_HEAD_WITHIN, self.transport.close)
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if not self._has_request():
+            Listener.served.discard(self.socket)
+
+    def _has_request(self) -> bool:
+        is_answering = self.cycle is not None and not self.cycle.response_complete
+        return is_answering or self.transport.get_protocol() is not self  # a WebSocket has another protocol
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """Answer as usual; a stranger may ask for it."""
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_timer()
+        super().connection_lost(exc)
+
+    def _stop_timer(self) -> None:
+        if self.timer is not None:
+            self.timer.cancel()
+        self.timer = None
