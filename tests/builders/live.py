@@ -49,7 +49,7 @@ def expected(detector, samples, rate=16000):
 @contextmanager
 def serving(judge, clients=4, load=None, **settings):
     """The address of a server, and the signals that stop it; ``load`` loads the judge."""
-    from nes2net.apps.listen.server import Calls, serve_calls
+    from nes2net.apps.listen.server import Calls
     from nes2net.apps.listen.settings import ServerSettings
 
     listener = listening_socket("127.0.0.1", range(0, 1))
@@ -58,8 +58,7 @@ def serving(judge, clients=4, load=None, **settings):
     calls = Calls("small.pth", ServerSettings(clients=clients, **settings))
     stop = StopSignals()
     is_ready = threading.Event()
-    arguments = (calls, listener, [], load or (lambda: judge), stop, is_ready.set)
-    thread = threading.Thread(target=serve_calls, args=arguments)
+    thread = threading.Thread(target=calls.serve, args=(listener, load or (lambda: judge), is_ready.set, stop))
     thread.start()
     try:
         if load is None:

@@ -134,12 +134,11 @@ def _listen(judge: LiveJudge, source: Source, as_json: bool, stop: StopSignals) 
 def _serve(
     load: Callable[[], LiveJudge], model: str, address: str, settings: ServerSettings, stop: StopSignals
 ) -> None:
-    from nes2net.apps.listen.server import Calls, serve_calls
+    from nes2net.apps.listen.server import Calls
     from nes2net.lib.web.http_server import address_of, address_to_serve, announce, listening_socket, names_at
     from nes2net.lib.web.service_log import logging_as
 
     host, port = address_to_serve(address)
     with listening_socket(host, range(port, port + 1)) as listener, logging_as(settings.log):  # only this port
-        calls = Calls(model, settings)
         tell_ready = partial(announce, model, address_of(listener, host, "ws"), host, "server")
-        serve_calls(calls, listener, names_at(host), load, stop, tell_ready)
+        Calls(model, settings, names_at(host)).serve(listener, load, tell_ready, stop)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import time
 from collections.abc import Callable, Coroutine, Iterable, Iterator
 from concurrent.futures import CancelledError
@@ -30,7 +31,7 @@ from nes2net.lib.storage.files import json_text
 from nes2net.lib.storage.plain_data import StrictModel, validate_json
 from nes2net.lib.web.guard import WEBSOCKET, Admission, Admitted, Guard
 from nes2net.lib.web.http_server import Listener, Refused, most_connections
-from nes2net.lib.web.server import answering, in_thread, wait_for_stop
+from nes2net.lib.web.server import in_thread, serve
 from nes2net.lib.web.service_health import HEALTH_PATHS
 from nes2net.lib.web.service_log import log_event
 from nes2net.lib.web.websockets import SETTINGS, TRY_LATER
@@ -83,44 +84,19 @@ class _Text(RootModel[Annotated[_Start | _Gap | _KeepAlive | _Stop, Field(discri
     pass
 
 
-def serve_calls(
-    calls: Calls,
-    listener: Listener,
-    names: Iterable[str],
-    load: Callable[[], LiveJudge],
-    stop: StopSignals,
-    tell_ready: Callable[[], object],
-) -> None:
-    """Serve clients until a signal, once the detector is loaded.
-
-    Args:
-        names: names of this machine, besides those of the settings.
-    """
-    settings = calls.settings
-    guard = Guard(calls.metrics, [*names, *settings.allow_name], origins=settings.allow_origin)
-    with answering(guard, listener, **SETTINGS):
-        stop.check()
-        calls.begin(load(), guard)
-        stop.check()
-        tell_ready()
-        try:
-            wait_for_stop(stop, calls.metrics, calls.num_present, settings.drain)
-        finally:
-            calls.end()
-
-
 class Calls:
     """Serves calls of WebSocket clients.
 
     Args:
         model: name of the detector.
+        names: names of this machine, besides those of the settings.
 
     Raises:
         InputError: if the clients need more file descriptors than this process may have.
     """
 
-    def __init__(self, model: str, settings: ServerSettings) -> None:
-        self.settings = settings
+    def __init__(self, model: str, settings: ServerSettings, names: Iterable[str] = ()) -> None:
+        self._settings = settings
         most = most_connections()
         if settings.clients > most:
             raise InputError(
@@ -134,30 +110,43 @@ class Calls:
         self._serving: dict[str, Caller] = {}  # token of a session → the only connection that may serve it
         self._parked: dict[str, Parked] = {}  # token → session whose connection was lost, oldest first
         self._is_ending = False  # whether calls are stopped
-        self.metrics = CallMetrics(model, self.num_present)
+        self._metrics = CallMetrics(model, lambda: self.num_present)
+        self._guard = Guard(self._metrics, [*names, *settings.allow_name], origins=settings.allow_origin)
 
+    @property
     def num_present(self) -> int:
-        """Return the number of calls that have begun."""
+        """Number of calls that have begun."""
         return sum(caller.listening is not None for caller in list(self._callers))
 
-    def begin(self, judge: LiveJudge, guard: Guard) -> None:
-        """Begin to serve clients behind ``guard``.
+    def serve(
+        self, listener: Listener, load: Callable[[], LiveJudge], tell_ready: Callable[[], object], stop: StopSignals
+    ) -> None:
+        """Serve clients until a signal, once the detector is loaded.
 
         Raises:
             InputError: if the states of calls cannot be saved.
         """
-        if self.settings.state is not None:
-            self._saved_calls = SavedCalls(Path(self.settings.state), judge)
-        self._judge = judge
-        guard.app.add_api_websocket_route("/{path:path}", self._serve)
-        guard.admission = CallAdmission(self.metrics)
-        self.metrics.begin(judge.scorer.precision, judge.scorer.computes_on)
+        drain = dict.fromkeys((signal.SIGINT, signal.SIGTERM), self._settings.drain)
+        serve(self._guard, listener, partial(self._begin, load), tell_ready, stop, drain, **SETTINGS)
 
-    def end(self) -> None:
+    def _begin(self, load: Callable[[], LiveJudge]) -> Calls:
+        judge = load()
+        if self._settings.state is not None:
+            self._saved_calls = SavedCalls(Path(self._settings.state), judge)
+        self._judge = judge
+        self._guard.app.add_api_websocket_route("/{path:path}", self._serve)
+        self._guard.admission = CallAdmission(self._metrics)
+        self._metrics.begin(judge.scorer.precision, judge.scorer.computes_on)
+        return self
+
+    def tidy(self) -> None:
+        """Lost calls are removed when others come back."""
+
+    def close(self) -> None:
         """End all calls, also those that begin meanwhile, and wait for their last lines."""
         self._is_ending = True
         ended = set()
-        while self.num_present():
+        while self.num_present:
             for caller in list(self._callers):
                 if caller.listening is not None:
                     caller.listening.stop()
@@ -167,11 +156,11 @@ class Calls:
             listening.wait(MAX_WAIT)
 
     async def _serve(self, websocket: WebSocket) -> None:
-        caller = Caller(websocket, self.settings.idle)
+        caller = Caller(websocket, self._settings.idle)
         await websocket.accept()
-        if len(self._callers) >= self.settings.clients:
-            self.metrics.end("refusal", TRY_LATER)
-            message = f"busy: {self.settings.clients} clients are served already; try again later"
+        if len(self._callers) >= self._settings.clients:
+            self._metrics.end("refusal", TRY_LATER)
+            message = f"busy: {self._settings.clients} clients are served already; try again later"
             await websocket.send_text(json_text({"event": "error", "message": message}))
             await websocket.close(TRY_LATER)
             return
@@ -183,7 +172,7 @@ class Calls:
             code = caller.code
         finally:  # not before the client has the last lines
             self._callers.remove(caller)
-        self.metrics.end("end", code, call=caller.id)
+        self._metrics.end("end", code, call=caller.id)
 
     def _run_session_to_code(self, caller: Caller) -> int:
         try:
@@ -191,7 +180,7 @@ class Calls:
         except Gone:
             raise
         except Exception as error:
-            status, words = self.metrics.failure(error)
+            status, words = self._metrics.failure(error)
             log_event("error", call=caller.id, message=words)
             caller.send({"event": "error", "message": words})
             return _REFUSED if status < 500 else _FAILED
@@ -218,7 +207,7 @@ class Calls:
             log_event("begin", call=caller.id, resumed=is_resumed)
             caller.send(session.ready | {"resumed": is_resumed})
             for line in listening.lines():
-                self.metrics.count(line, caller.id)
+                self._metrics.count(line, caller.id)
                 if self._saved_calls is not None and line["event"] == "score":
                     self._saved_calls.save(session, listening.tallies())
                 caller.send(line)
@@ -261,7 +250,7 @@ class Calls:
         """Remove and return the session to resume, if kept."""
         with self._changed:
             # Lost sessions are kept for MEMORY seconds, and at most as many as clients, to bound memory.
-            latest = list(self._parked.items())[-self.settings.clients :]
+            latest = list(self._parked.items())[-self._settings.clients :]
             now = time.monotonic()
             self._parked = {name: parked for name, parked in latest if now - parked.since <= MEMORY}
             parked = self._parked.get(token)

@@ -20,9 +20,8 @@ from starlette.requests import Request
 
 from nes2net.apps.serve.answers import REASONS, Info, JudgedRecording, error_answers
 from nes2net.apps.serve.desk import STOPPING, Desk
-from nes2net.apps.serve.forms import form_of
 from nes2net.apps.serve.page import lines_of
-from nes2net.apps.serve.uploads import Upload, one_upload
+from nes2net.apps.serve.uploads import FORM, Upload, one_upload
 from nes2net.lib.output.terminal import printable
 from nes2net.lib.web.guard import Admission, Admitted
 from nes2net.lib.web.health_routes import add_health
@@ -67,6 +66,7 @@ def _add_api(app: FastAPI, desk: Desk) -> None:
     @app.post(
         _SCORE_PATH,
         response_model=None,
+        openapi_extra=FORM,
         responses={200: {"model": JudgedRecording}, **error_answers(*REASONS)},
     )
     async def score(
@@ -120,15 +120,15 @@ def _add_errors(app: FastAPI, desk: Desk) -> None:
     @app.exception_handler(RequestValidationError)
     def answer_malformed(_: Request, error: RequestValidationError) -> JSONResponse:
         problem = error.errors()[0]
-        text = f"{problem['loc'][-1]}: {problem['msg']}; the recording is expected in the form field file"
-        return JSONResponse({"error": printable(text)}, 422)
+        return JSONResponse({"error": printable(f"{problem['loc'][-1]}: {problem['msg']}")}, 422)
 
     @app.exception_handler(HTTPException)
     def answer_error(_: Request, error: HTTPException) -> JSONResponse:
-        # FastAPI answers 400 to whatever happens while it stores an upload.
-        if isinstance(error.__cause__, OSError):
-            return _answer_failure(desk, error)
         return JSONResponse({"error": printable(str(error.detail))}, error.status_code)
+
+    @app.exception_handler(OSError)  # while an upload is stored
+    def answer_fault(_: Request, error: OSError) -> JSONResponse:
+        return _answer_failure(desk, error)
 
 
 class RequestAdmission(Admission):
@@ -163,7 +163,7 @@ class RequestAdmission(Admission):
         if desk.is_full or not self.slots.acquire(blocking=False):
             raise Refused(503, str(desk.busy_error()))
         try:
-            yield Admitted(desk.limits.max_bytes, _PARAMETERS[path], is_strict=True, form_of=form_of)
+            yield Admitted(desk.limits.max_bytes, _PARAMETERS[path], is_strict=True)
         finally:
             self.slots.release()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import threading
 import webbrowser
@@ -21,13 +22,15 @@ from nes2net.lib.errors import with_flag_names
 from nes2net.lib.process.stop_signals import StopSignals
 from nes2net.lib.web.guard import Guard
 from nes2net.lib.web.http_server import address_of, announce, listening_socket, names_at
-from nes2net.lib.web.server import answering, wait_for_stop
+from nes2net.lib.web.server import serve as serve_work
 from nes2net.lib.web.service_log import LOGGER, LogKind, logging_as, tell
 from nes2net.scoring.decisions.decision import Decider
 from nes2net.scoring.kernel import check_takes_audio_alone
 
 #: The port that the page has unless it is taken.
 PORT = 7860
+#: Signal → seconds for the recordings that are present when it comes.
+DRAIN = {signal.SIGINT: 0.0, signal.SIGTERM: math.inf}
 _PORTS_TRIED = 20  # number of ports to try, beginning with PORT, if no port is given
 
 
@@ -77,46 +80,36 @@ def serve(
     guard = Guard(observer, [*names_at(host), *address.names], address.frames)
     listener = listening_socket(host, ports)
     with listener, TemporaryDirectory(prefix="nes2net-serve-") as folder, logging_as(log):
-        with answering(guard, listener):
-            stop.check()
-            limits = limits or Limits()
+
+        def begin() -> Desk:
             # Divide the processors among the workers, because every worker starts as many torch threads as are set
             # here.
-            torch.set_num_threads(max(1, torch.get_num_threads() // limits.workers))
+            torch.set_num_threads(max(1, torch.get_num_threads() // (limits or Limits()).workers))
             detector = (loading or Loading()).scorer(str(model))
             check_takes_audio_alone(detector)
             detector.check_score()
             stop.check()
-            desk = Desk(detector, Path(folder), limits, decider, observer)
-            open_page(guard, desk)
-            stop.check()
+            desk = open_desk(guard, Desk(detector, Path(folder), limits, decider, observer))
             for note in desk.notes:
                 LOGGER.warning("note: %s", with_flag_names(note))
+            return desk
+
+        def tell_ready() -> None:
             url = address_of(listener, host)
             announce(observer.model, url, host, "page")
             if open_browser:
                 threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
-            run(desk, stop)
+
+        serve_work(guard, listener, begin, tell_ready, stop, DRAIN)
         if stop.number == signal.SIGINT:
             tell("stopped", "\nstopped")
         else:
             stop.check()
 
 
-def open_page(guard: Guard, desk: Desk) -> None:
+def open_desk(guard: Guard, desk: Desk) -> Desk:
     """Answer with the page and the HTTP API from now on."""
     guard.app = build(desk)
     guard.admission = RequestAdmission(desk)
     desk.observer.begin(desk.detector.precision, desk.detector.computes_on)
-
-
-def run(desk: Desk, stop: StopSignals) -> None:
-    """Wait for a signal, and unless it is Ctrl-C, for the ends of the present recordings."""
-
-    def num_to_score() -> int:
-        return 0 if stop.number == signal.SIGINT else desk.num_present
-
-    try:
-        wait_for_stop(stop, desk.observer, num_to_score, tidy=desk.tidy)
-    finally:
-        desk.close()
+    return desk

@@ -7,14 +7,36 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
 
-from fastapi import File, HTTPException, UploadFile
+from starlette.datastructures import UploadFile
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
 from nes2net.apps.serve.desk import Desk, TooLarge, display_name, safe_suffix
 from nes2net.lib.errors import readable_size
 from nes2net.lib.output.terminal import printable
+
+#: The description of the form for OpenAPI.
+FORM = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["file"],
+                    "properties": {
+                        "file": {
+                            "type": "string",
+                            "format": "binary",
+                            "description": "The recording, in any format that libsndfile or FFmpeg reads.",
+                        }
+                    },
+                }
+            }
+        },
+    }
+}
 
 
 @dataclass(frozen=True)
@@ -39,16 +61,22 @@ class Upload:
             yield path
 
 
-async def one_upload(
-    request: Request,
-    file: Annotated[UploadFile, File(description="The recording, in any format that libsndfile or FFmpeg reads.")],
-) -> Upload:
-    """Return the recording, as a dependency of routes.
+async def one_upload(request: Request) -> Upload:
+    """Return the recording of a form, as a dependency of routes.
 
     Raises:
-        HTTPException: if the form has further fields.
+        HTTPException: if the form has further fields, or is not understood.
     """
-    form = await request.form()  # FastAPI has read it, too
+    try:
+        form = await request.form(max_files=2, max_fields=0)
+    except HTTPException as error:
+        raise HTTPException(
+            422,
+            f"not a form, or a form field is not a file ({error.detail}): send only the recording, in the form field file",
+        ) from None
     if len(form.multi_items()) > 1:
         raise HTTPException(422, "only one recording is scored at a time: send only one form field, named file")
+    file = form.get("file")
+    if not isinstance(file, UploadFile):
+        raise HTTPException(422, "not a form with a recording: the recording is expected in the form field file")
     return Upload(printable(display_name(file.filename)), file)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import email.message
+import re
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Collection, Iterable
 from contextlib import AbstractContextManager, nullcontext, suppress
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 from urllib.parse import parse_qsl, urlencode
 
 from fastapi import FastAPI
@@ -20,8 +22,6 @@ from nes2net.lib.web.service_health import HEALTH_PATHS, Metrics
 
 #: Seconds within which a whole request must arrive.
 PATIENCE = 600.0
-#: Gets the pieces of a form; returns why the form is refused, if it is.
-FormCheck: TypeAlias = Callable[[bytes], "Refused | None"]
 #: What an :class:`Admission` gets as the method of a request for a WebSocket.
 WEBSOCKET = "WEBSOCKET"
 _SLACK = 1 << 20  # largest number of bytes of a request besides the file
@@ -32,6 +32,7 @@ _DISCARD_WITHIN = 60.0  # seconds within which a refused body is received and di
 # Longer parameters and headers are cut off, before the application gets them.
 _MAX_PARAMETER = 100
 _MAX_HEADER = 1000
+_BOUNDARY = re.compile(r"[0-9A-Za-z'()+_,./:=? -]{1,70}")  # RFC 2046, Sec. 5.1.1
 # The headers that the application gets. It would keep others, which may be as long as a stranger likes.
 _HEADERS = frozenset(
     b"host content-length transfer-encoding accept accept-encoding range if-range if-none-match "
@@ -56,8 +57,6 @@ class Admitted(NamedTuple):
     is_strict: bool = False
     """Whether other parameters are refused, not ignored."""
     runs_inline_scripts: bool = False
-    form_of: Callable[[str], tuple[bytes, FormCheck | None]] = lambda content_type: (b"", None)
-    """Returns the part of the header Content-Type that the application gets, and a check of a form."""
 
 
 class Admission:
@@ -135,12 +134,12 @@ class Guard:
         check_site(headers, self.names, self.origins)
         with self.admission(method, scope["path"]) as admitted:
             query = _filter_query(scope["query_string"], admitted)
-            content_type, body.form = admitted.form_of(headers.get("content-type", ""))
-            body.allow(admitted.room if body.form else min(admitted.room, _SLACK))
+            form_type = _form_type(headers.get("content-type", ""))
+            body.allow(admitted.room if form_type else min(admitted.room, _SLACK))
             if length > body.num_allowed:
                 raise body.too_large
             passed = [(name, value[:_MAX_HEADER]) for name, value in scope["headers"] if name in _HEADERS]
-            known = {"query_string": query, "headers": [*passed, (b"content-type", content_type)]}
+            known = {"query_string": query, "headers": [*passed, (b"content-type", form_type)]}
             inline = " 'unsafe-inline'" if admitted.runs_inline_scripts else ""
             answer.policy = _POLICY.format(inline=inline, frames=self.frames)
             try:
@@ -158,7 +157,6 @@ class _Body:
 
     def __init__(self, receive: Receive, is_incomplete: bool) -> None:
         self.receive = receive
-        self.form: FormCheck | None = None
         self.deadline = time.monotonic() + PATIENCE
         self.is_incomplete = is_incomplete
         self.is_disconnected = False
@@ -181,9 +179,6 @@ class _Body:
         self.num_allowed -= len(content)
         if self.num_allowed < 0:
             self.refusal = self.too_large
-        elif self.form:
-            self.refusal = self.form(content)
-        if self.refusal:
             raise self.refusal
         return message
 
@@ -225,6 +220,18 @@ class _Answer:
             ]
             message = {**message, "headers": headers}
         await self.send(message)
+
+
+def _form_type(content_type: str) -> bytes:
+    """Return the understood part of a form's header Content-Type; nothing for other content."""
+    message = email.message.Message()
+    message["content-type"] = content_type
+    if message.get_content_type() != "multipart/form-data":
+        return b""
+    boundary = message.get_boundary("")
+    if not _BOUNDARY.fullmatch(boundary):
+        raise Refused(422, "not a form: its header Content-Type requires a boundary of at most 70 characters")
+    return f'multipart/form-data; boundary="{boundary}"'.encode()
 
 
 def _filter_query(query: bytes, admitted: Admitted) -> bytes:

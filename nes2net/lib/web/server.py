@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import uvicorn
 from anyio import CapacityLimiter
@@ -19,7 +18,6 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from nes2net.lib.process.stop_signals import StopSignals
 from nes2net.lib.web.guard import Guard
 from nes2net.lib.web.http_server import Listener
-from nes2net.lib.web.service_health import Metrics
 
 T = TypeVar("T")
 _HEAD_WITHIN = 20.0  # seconds within which the head of a request must arrive
@@ -62,24 +60,51 @@ async def in_thread(function: Callable[[], T]) -> T:
     return await run_sync(function, limiter=CapacityLimiter(1))
 
 
-def wait_for_stop(
-    stop: StopSignals,
-    metrics: Metrics,
-    num_present: Callable[[], int],
-    drain: float = math.inf,
-    tidy: Callable[[], object] = lambda: None,
-) -> None:
-    """Wait for a signal; from then on refuse new work, and wait at most ``drain`` seconds for the present work.
+class Work(Protocol):
+    """What a server does for its clients."""
 
-    ``tidy`` is called all the time until the signal.
+    @property
+    def num_present(self) -> int:
+        """Number of recordings or calls that are being served, or wait."""
+
+    def tidy(self) -> None:
+        """Called several times a second until the server is stopped."""
+
+    def close(self) -> None:
+        """End the present work."""
+
+
+def serve(
+    guard: Guard,
+    listener: Listener,
+    begin: Callable[[], Work],
+    tell_ready: Callable[[], object],
+    stop: StopSignals,
+    drain: Mapping[int, float],
+    **settings: Any,
+) -> None:
+    """Serve until a signal; from then on refuse new work, and wait for the present work.
+
+    Args:
+        begin: loads the detector and begins the work; meanwhile, health checks are answered.
+        drain: signal → the most seconds to wait for the present work.
+        settings: of :class:`uvicorn.Config`.
     """
-    while stop.number is None:
-        tidy()
-        time.sleep(_LOOK)
-    metrics.state = "stopping"
-    give_up = time.monotonic() + drain
-    while num_present() and time.monotonic() < give_up:
-        time.sleep(_LOOK)
+    with answering(guard, listener, **settings):
+        stop.check()
+        work = begin()
+        try:
+            stop.check()
+            tell_ready()
+            while stop.number is None:
+                work.tidy()
+                time.sleep(_LOOK)
+            guard.metrics.state = "stopping"
+            give_up = time.monotonic() + drain[stop.number]
+            while work.num_present and time.monotonic() < give_up:
+                time.sleep(_LOOK)
+        finally:
+            work.close()
 
 
 class _TimedProtocol(H11Protocol):

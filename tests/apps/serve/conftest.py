@@ -5,6 +5,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from multiprocessing import forkserver
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,7 +15,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from builders import PATIENCE, wait
+from builders import PATIENCE
 from builders.browser import opened_page
 from builders.page_requests import left
 from builders.recordings import encode
@@ -85,25 +86,22 @@ def started(
 ) -> Iterator[tuple[httpx.Client, Desk]]:
     """Run the server of a desk in a thread; gives a client of it and the desk."""
     pytest.importorskip("fastapi_offline")
-    from nes2net.apps.serve.server import open_page, run
+    from nes2net.apps.serve.server import DRAIN, open_desk
     from nes2net.lib.web.guard import Guard
-    from nes2net.lib.web.server import answering
+    from nes2net.lib.web.server import serve
 
     observer = Observer("small.pth")
     desk = Desk(detector, folder, limits, decider, observer)
     guard = Guard(observer, [])
     stop = stop or StopSignals()
+    is_ready = threading.Event()
     listener = listening_socket("127.0.0.1", range(0, 1))
 
-    def serve():
-        with answering(guard, listener):
-            open_page(guard, desk)
-            run(desk, stop)
-
-    thread = threading.Thread(target=serve)
+    begin = partial(open_desk, guard, desk)
+    thread = threading.Thread(target=serve, args=(guard, listener, begin, is_ready.set, stop, DRAIN))
     thread.start()
     url = address_of(listener, "127.0.0.1")
-    wait(lambda: httpx.get(f"{url}/health").status_code == 200)
+    assert is_ready.wait(PATIENCE)
     with httpx.Client(base_url=url, timeout=PATIENCE) as client:
         yield client, desk
     desk.close()

@@ -73,7 +73,7 @@ def test_a_signal_that_comes_while_the_server_starts_ends_it(command, model, mon
         return Desk(*arguments)
 
     monkeypatch.setattr(server, "Desk", interrupted)
-    monkeypatch.setattr(server, "run", lambda *_: pytest.fail("the server was started"))
+    monkeypatch.setattr(server, "announce", lambda *_: pytest.fail("the server was started"))
     status, _, _ = command(["serve", "--model", model, "--device", "cpu"])
     assert status == 143
 

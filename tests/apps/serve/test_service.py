@@ -110,14 +110,19 @@ def test_a_stopping_service_ends_after_the_recording_that_it_scores(stopping, sm
 
 
 def test_a_service_that_finishes_its_recordings_after_a_sigterm_ends_at_a_second_one(small, tmp_path, speech):
-    from nes2net.apps.serve.server import run
+    from nes2net.apps.serve.server import DRAIN
+    from nes2net.lib.web.guard import Guard
+    from nes2net.lib.web.server import serve
 
     desk = Desk(small, tmp_path)
     desk.num_present = 1  # as if a recording was being scored
+    listener = listening_socket("127.0.0.1", range(0, 1))
+    second = threading.Timer(0.2, os.kill, [os.getpid(), signal.SIGTERM])
     with StopSignals() as stop, pytest.raises(SystemExit):
-        signal.raise_signal(signal.SIGTERM)
-        threading.Timer(0.2, os.kill, [os.getpid(), signal.SIGTERM]).start()
-        run(desk, stop)
+        stop.action = second.start
+        serve(
+            Guard(desk.observer, []), listener, lambda: desk, lambda: signal.raise_signal(signal.SIGTERM), stop, DRAIN
+        )
     desk.observer.state = "ready"
     with input_error("the server is being stopped"):
         desk.score(speech / "talk.wav", "talk.wav")
