@@ -7,7 +7,6 @@ import signal
 import time
 from collections.abc import Callable, Coroutine, Iterable, Iterator
 from concurrent.futures import CancelledError
-from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
 from secrets import token_hex
@@ -29,10 +28,10 @@ from nes2net.lib.process.stop_signals import StopSignals
 from nes2net.lib.process.this_process import most_open_files
 from nes2net.lib.storage.files import json_text
 from nes2net.lib.storage.plain_data import StrictModel, validate_json
-from nes2net.lib.web.guard import WEBSOCKET, Admission, Admitted, Guard
-from nes2net.lib.web.http_server import Listener, Refused, most_connections
+from nes2net.lib.web.guard import Guard
+from nes2net.lib.web.http_server import Listener, most_connections
 from nes2net.lib.web.server import in_thread, serve
-from nes2net.lib.web.service_health import HEALTH_PATHS
+from nes2net.lib.web.service_health import Work
 from nes2net.lib.web.service_log import log_event
 from nes2net.lib.web.websockets import SETTINGS, TRY_LATER
 
@@ -84,7 +83,7 @@ class _Text(RootModel[Annotated[_Start | _Gap | _KeepAlive | _Stop, Field(discri
     pass
 
 
-class Calls:
+class Calls(Work):
     """Serves calls of WebSocket clients.
 
     Args:
@@ -135,12 +134,8 @@ class Calls:
             self._saved_calls = SavedCalls(Path(self._settings.state), judge)
         self._judge = judge
         self._guard.app.add_api_websocket_route("/{path:path}", self._serve)
-        self._guard.admission = CallAdmission(self._metrics)
         self._metrics.begin(judge.scorer.precision, judge.scorer.computes_on)
         return self
-
-    def tidy(self) -> None:
-        """Lost calls are removed when others come back."""
 
     def close(self) -> None:
         """End all calls, also those that begin meanwhile, and wait for their last lines."""
@@ -229,40 +224,36 @@ class Calls:
         token = start.session
         if not token:
             return None
-        lost = self._serving.get(token)
-        if lost is not None:  # the connection is lost, but the server has not noticed yet
-            lost.cut()
-            with self._changed:
+        with self._changed:
+            lost = self._serving.get(token)
+            if lost is not None:  # the connection is lost, but the server has not noticed yet
+                lost.cut()
                 self._changed.wait_for(lambda: self._serving.get(token) is not lost, MEMORY)
-        if self._serving.setdefault(token, caller) is not caller:  # another connection was faster
-            return None
-        parked = None
-        try:
+            if token in self._serving:  # another connection was faster
+                return None
             parked = self._take_parked(token, start, names)
             if parked is None and self._saved_calls is not None:
                 parked = self._saved_calls.restore(token, begin)
+            if parked is not None:
+                self._serving[token] = caller
             return parked
-        finally:
-            if parked is None:
-                del self._serving[token]
 
     def _take_parked(self, token: str, start: _Start, names: list[str]) -> Parked | None:
         """Remove and return the session to resume, if kept."""
-        with self._changed:
-            # Lost sessions are kept for MEMORY seconds, and at most as many as clients, to bound memory.
-            latest = list(self._parked.items())[-self._settings.clients :]
-            now = time.monotonic()
-            self._parked = {name: parked for name, parked in latest if now - parked.since <= MEMORY}
-            parked = self._parked.get(token)
-            if parked is None:
-                return None
-            ready = parked.session.ready
-            if (ready["rate"], ready["encoding"], ready["channels"]) != (start.rate, start.encoding, names):
-                raise InputError(
-                    "the session to resume had another rate, encoding or other channels: repeat the values of its first "
-                    "`start`, or begin a new session"
-                )
-            return self._parked.pop(token)
+        # Lost sessions are kept for MEMORY seconds, and at most as many as clients, to bound memory.
+        latest = list(self._parked.items())[-self._settings.clients :]
+        oldest = time.monotonic() - MEMORY
+        self._parked = {name: parked for name, parked in latest if parked.since >= oldest}
+        parked = self._parked.get(token)
+        if parked is None:
+            return None
+        ready = parked.session.ready
+        if (ready["rate"], ready["encoding"], ready["channels"]) != (start.rate, start.encoding, names):
+            raise InputError(
+                "the session to resume had another rate, encoding or other channels: repeat the values of its first "
+                "`start`, or begin a new session"
+            )
+        return self._parked.pop(token)
 
 
 def _blocks(caller: Caller, start: _Start, session: Session, parked: Parked | None) -> Iterator[Block]:
@@ -274,46 +265,28 @@ def _blocks(caller: Caller, start: _Start, session: Session, parked: Parked | No
     decoder = PcmDecoder(start.encoding, start.channels)
     gap = 0.0
     last_audio = time.monotonic()
+    if parked is not None:
+        gap = last_audio - parked.since
     is_muted = False  # whether keepalive messages came after the last audio, and no gap was stated
     while not isinstance(message := caller.receive(), _Stop):
         if isinstance(message, _Start):
             raise InputError("this session was started already: send `start` only once")
-        if isinstance(message, _Gap):
+        if isinstance(message, _Gap | _KeepAlive):
             decoder.finish()
-            gap += message.seconds
-            is_muted = False
-            continue
-        if isinstance(message, _KeepAlive):
-            decoder.finish()
-            is_muted = True
+            is_muted = isinstance(message, _KeepAlive)
+            if isinstance(message, _Gap):
+                gap += message.seconds
             continue
         (samples,) = decoder.push(message)
         if not samples.shape[1]:
             continue
-        if parked is not None:
-            gap += time.monotonic() - parked.since
-            parked = None
-        elif is_muted:
+        if is_muted:
             gap += time.monotonic() - last_audio
         is_muted = False
         last_audio = time.monotonic()
         start_time = session.channels[0].stream.now + gap if gap else None
         gap = 0.0
         yield Block(samples, start_time)
-
-
-class CallAdmission(Admission):
-    """Admits calls until the server is stopped."""
-
-    def __init__(self, metrics: CallMetrics) -> None:
-        self.metrics = metrics
-
-    def __call__(self, method: str, path: str) -> AbstractContextManager[Admitted]:
-        if path in HEALTH_PATHS or (method == WEBSOCKET and self.metrics.state != "stopping"):
-            return nullcontext(Admitted())
-        if method == WEBSOCKET:
-            raise Refused(503, "the server is being stopped")
-        raise Refused(426, "calls are served here: connect with a WebSocket client")
 
 
 class Caller:
@@ -357,8 +330,7 @@ class Caller:
 
     def cut(self) -> None:
         """End the connection, so that :meth:`receive` raises Gone."""
-        with suppress(Gone):
-            self._wait_for(self._websocket.close(_GOING_AWAY))
+        asyncio.run_coroutine_threadsafe(self._websocket.close(_GOING_AWAY), self._loop)
 
     def _wait_for(self, action: Coroutine[Any, Any, T]) -> T:
         try:

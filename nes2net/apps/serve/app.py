@@ -19,7 +19,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
 from nes2net.apps.serve.answers import REASONS, Info, JudgedRecording, error_answers
-from nes2net.apps.serve.desk import STOPPING, Desk
+from nes2net.apps.serve.desk import Desk
 from nes2net.apps.serve.page import lines_of
 from nes2net.apps.serve.uploads import FORM, Upload, one_upload
 from nes2net.lib.output.terminal import printable
@@ -27,7 +27,7 @@ from nes2net.lib.web.guard import Admission, Admitted
 from nes2net.lib.web.health_routes import add_health
 from nes2net.lib.web.http_server import Refused
 from nes2net.lib.web.server import in_thread
-from nes2net.lib.web.service_health import HEALTH_PATHS
+from nes2net.lib.web.service_health import HEALTH_PATHS, WHY_NOT
 from nes2net.version import __version__
 
 _SCORE_PATH = "/api/score"
@@ -37,7 +37,6 @@ _PARAMETERS = {_SCORE_PATH: ("track", "channel", "judgement"), _PAGE_PATH: ("eac
 _API_PATHS = {"/api/info", "/docs", "/openapi.json", *HEALTH_PATHS}
 _GET_PATHS = {"/", "/page.css", "/page.js", *_API_PATHS}
 _GET_PREFIXES = ("/static-offline-docs/", "/heard/")
-_MAX_PATH = 250  # largest number of bytes in a path; the page uses shorter paths
 
 
 def build(desk: Desk) -> FastAPI:
@@ -150,7 +149,7 @@ class RequestAdmission(Admission):
         is_allowed_get = method == "GET" and (path in _GET_PATHS or path.startswith(_GET_PREFIXES))
         is_allowed_get |= method == "HEAD" and path in {"/", *_API_PATHS}
         is_allowed_post = method == "POST" and path in _PARAMETERS
-        if not (is_allowed_get or is_allowed_post) or len(path.encode()) > _MAX_PATH:
+        if not (is_allowed_get or is_allowed_post):
             raise Refused(
                 404,
                 "nothing is at this address: use GET / for the page, POST /api/score for the API, or GET /docs for help",
@@ -159,8 +158,8 @@ class RequestAdmission(Admission):
             yield Admitted(0, is_strict=path in _API_PATHS, runs_inline_scripts=path == "/docs")
             return
         if desk.observer.state == "stopping":
-            raise Refused(503, STOPPING)
-        if desk.is_full or not self.slots.acquire(blocking=False):
+            raise Refused(503, WHY_NOT["stopping"])
+        if not self.slots.acquire(blocking=False):
             raise Refused(503, str(desk.busy_error()))
         try:
             yield Admitted(desk.limits.max_bytes, _PARAMETERS[path], is_strict=True)

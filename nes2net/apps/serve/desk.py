@@ -26,6 +26,7 @@ from nes2net.data.audio.columns import RANGE, envelope, loudest_of, spectrogram
 from nes2net.data.audio.parts import choose
 from nes2net.lib.errors import InputError, pluralise
 from nes2net.lib.output.times import clock, readable_duration
+from nes2net.lib.web.service_health import WHY_NOT, Work
 from nes2net.scoring.judged import Failed, Judged, stretch_rows
 from nes2net.scoring.judging import Judge, JudgingSettings
 from nes2net.scoring.track import FrameScores
@@ -35,8 +36,6 @@ if TYPE_CHECKING:
     from nes2net.scoring.decisions.decision import Decider
     from nes2net.scoring.kernel import Scorer
 
-#: The error message for a client that sends a recording while the server is being stopped.
-STOPPING = "the server is being stopped"
 _OFFERED_FOR = 300.0  # seconds during which a browser can fetch a file for its player
 _COLUMNS = 1200  # number of columns of a picture: about its width on the page in pixels
 #: Function that shows progress. The function gets the fraction of the work that is done, and the current step in words.
@@ -94,7 +93,7 @@ class Scored:
         return row
 
 
-class Desk:
+class Desk(Work):
     """Scores recordings within limits, in the threads that call :meth:`score`; a few at once, others wait.
 
     Args:
@@ -147,10 +146,6 @@ class Desk:
     @property
     def max_present(self) -> int:
         return self.limits.workers + self.limits.waiting
-
-    @property
-    def is_full(self) -> bool:
-        return self.num_present >= self.max_present
 
     def busy_error(self) -> Busy:
         return Busy(
@@ -234,7 +229,7 @@ class Desk:
     def _check_end(self, deadline: float, check_caller: Callable[[], object]) -> None:
         check_caller()
         if self._closed.is_set():
-            raise Closed(STOPPING)
+            raise Closed(WHY_NOT["stopping"])
         if time.monotonic() > deadline:
             longest = readable_duration(self.limits.timeout, exact=True)
             raise TooSlow(f"took longer than {longest}, the time limit of a recording here: send a shorter part of it")
@@ -261,8 +256,8 @@ class Desk:
         """Occupy a worker from ``times.began`` on; raise Busy or Closed at once."""
         with self._count_lock:
             if self.observer.state == "stopping":
-                raise Closed(STOPPING)
-            if self.is_full:
+                raise Closed(WHY_NOT["stopping"])
+            if self.num_present >= self.max_present:
                 raise self.busy_error()
             self.num_present += 1
         try:

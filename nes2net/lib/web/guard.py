@@ -18,7 +18,7 @@ from starlette.types import Message, Receive, Scope, Send
 from nes2net.lib.errors import readable_size, visible
 from nes2net.lib.web.health_routes import add_health
 from nes2net.lib.web.http_server import Refused, check_site
-from nes2net.lib.web.service_health import HEALTH_PATHS, Metrics
+from nes2net.lib.web.service_health import HEALTH_PATHS, WHY_NOT, Metrics
 
 #: Seconds within which a whole request must arrive.
 PATIENCE = 600.0
@@ -62,13 +62,20 @@ class Admitted(NamedTuple):
 class Admission:
     """Admits requests by method and path, before their bodies are received.
 
-    This one refuses all but those for health and metrics, until the detector is loaded.
+    This one admits those for health and metrics, and WebSockets once the detector is loaded.
     """
+
+    def __init__(self, metrics: Metrics) -> None:
+        self.metrics = metrics
 
     def __call__(self, method: str, path: str) -> AbstractContextManager[Admitted]:
         """Raise :class:`Refused`, or return a context that is open while the request lasts."""
+        state = self.metrics.state
         if path not in HEALTH_PATHS:
-            raise Refused(503, "the detector is being loaded: try again later")
+            if state in WHY_NOT:
+                raise Refused(503, WHY_NOT[state])
+            if method != WEBSOCKET:
+                raise Refused(426, "calls are served here: connect with a WebSocket client")
         return nullcontext(Admitted())
 
     def route_of(self, path: str) -> str:
@@ -104,7 +111,7 @@ class Guard:
         #: The application behind this one; at first it answers only for health and metrics.
         self.app: FastAPI = FastAPI(openapi_url=None)
         add_health(self.app, metrics)
-        self.admission = Admission()
+        self.admission = Admission(metrics)
         self.metrics = metrics
         # As check_site() compares them.
         self.names = {name.lower().rstrip(".") for name in names}

@@ -48,11 +48,10 @@ def check_site(headers: Mapping[str, str], names: Collection[str], origins: Coll
     if not (name in names or name == "localhost" or is_address(name)):
         advice = "open it by its address, or start it with --allow-name NAME"
         raise Refused(421, f"this server does not accept the host name of this request: {advice}")
-    origin = headers.get("origin")
-    if origin is not None and origin.lower() in origins:
+    origin = headers.get("origin", "").lower()
+    if origin in (f"http://{host}", f"https://{host}", *origins):
         return
-    foreign = headers.get("sec-fetch-site") == "cross-site" and headers.get("sec-fetch-mode") != "navigate"
-    if foreign or (origin is not None and _host_and_port(origin) != host):
+    if origin or (headers.get("sec-fetch-site") == "cross-site" and headers.get("sec-fetch-mode") != "navigate"):
         raise Refused(
             403,
             "a page of another site may not use this server. Behind a proxy, let the proxy pass on the header Host that "
@@ -147,15 +146,13 @@ class Listener(socket.socket):
         if len(self._connections) < self.most:
             return True
         LOGGER.warning("more than %d connections: idle ones are closed", self.most)
-        idle = next(
-            (connection for connection in self._connections if connection not in self.served), None
-        )  # the oldest
-        if idle is None:
+        idle = [connection for connection in self._connections if connection not in self.served]
+        if not idle:
             return False
-        self._connections.remove(idle)
+        self._connections.remove(idle[0])
         self._must_pause = True  # accept() then waits, so that the connection ends
         with suppress(OSError):  # the client was faster
-            idle.shutdown(socket.SHUT_RDWR)
+            idle[0].shutdown(socket.SHUT_RDWR)
         return True
 
 
@@ -203,10 +200,3 @@ def announce(model: str, url: str, host: str, what: str) -> None:
             "warning: everyone who can reach %s can use this %s; there is no password and no encryption", url, what
         )
     tell("ready", f"{printable_name(model)} is served at {url} (Ctrl-C ends it)", model=model, url=url)
-
-
-def _host_and_port(origin: str) -> str | None:
-    try:
-        return urlsplit(origin).netloc.lower()
-    except ValueError:
-        return None

@@ -6,9 +6,8 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from typing import Any, Protocol, TypeVar
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 import uvicorn
 from anyio import CapacityLimiter
@@ -18,6 +17,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from nes2net.lib.process.stop_signals import StopSignals
 from nes2net.lib.web.guard import Guard
 from nes2net.lib.web.http_server import Listener
+from nes2net.lib.web.service_health import Work
 
 T = TypeVar("T")
 _HEAD_WITHIN = 20.0  # seconds within which the head of a request must arrive
@@ -25,53 +25,9 @@ _GRACE = 2  # seconds within which answers must end after the server is stopped
 _LOOK = 0.1  # seconds between two checks whether the server was stopped or its work is done
 
 
-@contextmanager
-def answering(guard: Guard, listener: Listener, **settings: Any) -> Iterator[None]:
-    """Answer requests at ``listener`` in a thread within this context.
-
-    Args:
-        settings: of :class:`uvicorn.Config`.
-    """
-    config = uvicorn.Config(
-        guard,
-        http=_TimedProtocol,
-        loop="asyncio",  # uvloop would not ask the Listener for its connections
-        lifespan="off",
-        log_config=None,
-        log_level="warning",
-        access_log=False,
-        timeout_graceful_shutdown=_GRACE,
-        **settings,
-    )
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-    thread.start()
-    try:
-        yield
-    finally:
-        # uvicorn cuts off the answers that are not complete, and would log this as an error.
-        logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
-        server.should_exit = True
-        thread.join()
-
-
 async def in_thread(function: Callable[[], T]) -> T:
     """Call ``function`` in a thread for it; the usual threads may all be occupied."""
     return await run_sync(function, limiter=CapacityLimiter(1))
-
-
-class Work(Protocol):
-    """What a server does for its clients."""
-
-    @property
-    def num_present(self) -> int:
-        """Number of recordings or calls that are being served, or wait."""
-
-    def tidy(self) -> None:
-        """Called several times a second until the server is stopped."""
-
-    def close(self) -> None:
-        """End the present work."""
 
 
 def serve(
@@ -90,45 +46,61 @@ def serve(
         drain: signal → the most seconds to wait for the present work.
         settings: of :class:`uvicorn.Config`.
     """
-    with answering(guard, listener, **settings):
+    config = uvicorn.Config(
+        guard,
+        http=_TimedProtocol,
+        loop="asyncio",  # uvloop would not ask the Listener for its connections
+        lifespan="off",
+        log_config=None,
+        log_level="warning",
+        access_log=False,
+        timeout_graceful_shutdown=_GRACE,
+        **settings,
+    )
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread.start()
+    work = Work()
+    try:
         stop.check()
         work = begin()
-        try:
-            stop.check()
-            tell_ready()
-            while stop.number is None:
-                work.tidy()
-                time.sleep(_LOOK)
-            guard.metrics.state = "stopping"
-            give_up = time.monotonic() + drain[stop.number]
-            while work.num_present and time.monotonic() < give_up:
-                time.sleep(_LOOK)
-        finally:
-            work.close()
+        stop.check()
+        tell_ready()
+        while stop.number is None:
+            work.tidy()
+            time.sleep(_LOOK)
+        guard.metrics.state = "stopping"
+        give_up = time.monotonic() + drain[stop.number]
+        while work.num_present and time.monotonic() < give_up:
+            time.sleep(_LOOK)
+    finally:
+        work.close()
+        # uvicorn cuts off the answers that are not complete, and would log this as an error.
+        logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
+        server.should_exit = True
+        thread.join()
 
 
 class _TimedProtocol(H11Protocol):
     """Closes a connection if the head of a request takes too long; uvicorn would wait without end."""
 
-    timer: asyncio.TimerHandle | None = None  # timer that closes the connection; None while no request is expected
+    timer: asyncio.TimerHandle | None = None  # closes the connection unless a head comes
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self.socket = transport.get_extra_info("socket")._sock  # asyncio wraps the socket that Listener holds
-        self.timer = self.loop.call_later(_HEAD_WITHIN, transport.close)
+        self._expect_head()
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
         if self._has_request():
             Listener.served.add(self.socket)  # others may be cut off for new ones
-            self._stop_timer()
-        elif self.timer is None:
-            self.timer = self.loop.call_later(_HEAD_WITHIN, self.transport.close)
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
         if not self._has_request():
             Listener.served.discard(self.socket)
+            self._expect_head()
 
     def _has_request(self) -> bool:
         is_answering = self.cycle is not None and not self.cycle.response_complete
@@ -137,11 +109,11 @@ class _TimedProtocol(H11Protocol):
     def _unsupported_upgrade_warning(self) -> None:
         """Answer as usual; a stranger may ask for it."""
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._stop_timer()
-        super().connection_lost(exc)
-
-    def _stop_timer(self) -> None:
+    def _expect_head(self) -> None:
         if self.timer is not None:
             self.timer.cancel()
-        self.timer = None
+        self.timer = self.loop.call_later(_HEAD_WITHIN, self._close_without_head, self.scope)
+
+    def _close_without_head(self, latest: Any) -> None:
+        if self.scope is latest:  # uvicorn makes a scope of each head
+            self.transport.close()

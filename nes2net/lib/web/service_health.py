@@ -1,4 +1,4 @@
-"""Health and metrics of a server, and whether a failure is the request's fault or the server's."""
+"""Health, metrics and present work of a server, and whether a failure is the request's fault or the server's."""
 
 from __future__ import annotations
 
@@ -21,6 +21,11 @@ from nes2net.version import __version__
 HEALTH_PATHS = frozenset({"/health", "/metrics"})
 #: State of a server.
 Status: TypeAlias = Literal["ready", "loading", "stopping", "full"]
+#: State of a server → why it serves nothing.
+WHY_NOT = {
+    "loading": "the detector is being loaded: try again later",
+    "stopping": "the server is being stopped",
+}
 _OF_SERVER = (OSError, MemoryError, ImportError, BrokenPart)  # no request is at fault for these errors
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _FULL_FOR = 60.0  # seconds after a full disk in which a server says so
@@ -88,3 +93,16 @@ class Metrics:
 
     def text(self) -> bytes:
         return generate_latest(self.registry)
+
+
+class Work:
+    """What a server does for its clients."""
+
+    #: Number of recordings or calls that are being served, or wait.
+    num_present = 0
+
+    def tidy(self) -> None:
+        """Called several times a second until the server is stopped."""
+
+    def close(self) -> None:
+        """End the present work."""

@@ -41,7 +41,7 @@ class TimedWebSocket(WebSocketsSansIOProtocol):
         self.loop.call_later(MAX_SEND_SECONDS, self.transport.abort)
 
 
-#: Settings of :func:`nes2net.lib.web.server.answering` for a server of WebSockets.
+#: Settings of :func:`nes2net.lib.web.server.serve` for a server of WebSockets.
 SETTINGS: dict[str, Any] = {
     "ws": TimedWebSocket,
     "ws_per_message_deflate": False,  # a few compressed bytes could decompress to gigabytes

@@ -272,25 +272,22 @@ def set_clock(monkeypatch, monotonic):
 
 
 def test_a_saved_call_is_continued_by_one_connection_only(lost_call, call, monkeypatch):
+    """Here a second one comes while the first waits for the saved state; the later one continues the call."""
     begin, lines = lost_call
     restore = SavedCalls.restore
-    begun = threading.Event()
-    may_go_on = threading.Event()
+    barrier = threading.Barrier(2, timeout=PATIENCE)
 
     def slowly(*arguments):
-        begun.set()
-        may_go_on.wait(PATIENCE)
+        barrier.wait()
         return restore(*arguments)
 
     monkeypatch.setattr(SavedCalls, "restore", slowly)
-    monkeypatch.setattr(server_module, "MEMORY", 0.2)
-    token = lines[0]["session"]
     with begin() as (url, _), connect(url) as first, connect(url) as second:
-        say(first, **START, session=token)
-        assert begun.wait(PATIENCE)
-        (line,) = together([second], token)
-        assert not line["resumed"]
-        may_go_on.set()
+        say(first, **START, session=lines[0]["session"])
+        say(second, **START, session=lines[0]["session"])
+        barrier.wait()
+        rest_or_closed(first)
+        assert json.loads(second.recv(PATIENCE))["resumed"]
 
 
 def test_a_call_on_hold_whose_last_line_is_older_than_ten_minutes_continues_after_a_restart(lost_call, monkeypatch):

@@ -82,7 +82,7 @@ def test_while_one_recording_is_scored_and_another_waits_a_third_is_refused(smal
     for thread in threads:
         thread.start()
         assert started.wait(PATIENCE)
-    wait(lambda: desk.is_full)
+    wait(lambda: desk.num_present == 2)
     with pytest.raises(Busy, match="1 recording is waiting"):
         desk.score(speech / "talk.wav", "third")
     assert order == []

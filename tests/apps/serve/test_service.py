@@ -18,7 +18,7 @@ from conftest import REPOSITORY, repository_text
 from nes2net.apps.serve.desk import Desk, Limits
 from nes2net.lib.process.stop_signals import StopSignals
 from nes2net.lib.web.http_server import address_of, listening_socket
-from nes2net.lib.web.service_health import Metrics
+from nes2net.lib.web.service_health import Metrics, Work
 from nes2net.lib.web.service_log import logging_as, tell
 from nes2net.scoring.decisions import Decider
 
@@ -45,16 +45,24 @@ def paused_scoring(monkeypatch):
 
 
 def test_while_the_detector_is_loaded_health_and_scoring_are_answered_with_503():
+    from nes2net.apps.serve.server import DRAIN
     from nes2net.lib.web.guard import Guard
-    from nes2net.lib.web.server import answering
+    from nes2net.lib.web.server import serve
 
     listener = listening_socket("127.0.0.1", range(0, 1))
     url = address_of(listener, "127.0.0.1")
-    with answering(Guard(Metrics("small.pth"), []), listener):
+    stop = StopSignals()
+
+    def load():
         health = httpx.get(f"{url}/health", timeout=PATIENCE)
         assert (health.status_code, health.json()) == (503, {"status": "loading", "model": "small.pth"})
         answer = httpx.post(f"{url}/api/score", files={"file": wav()}, timeout=PATIENCE)
         assert answer.status_code == 503
+        stop.number = signal.SIGINT
+        return Work()
+
+    with pytest.raises(KeyboardInterrupt):
+        serve(Guard(Metrics("small.pth"), []), listener, load, lambda: None, stop, DRAIN)
 
 
 def test_the_health_check_of_the_image_passes(client):
