@@ -13,7 +13,7 @@ import soxr
 from builders import hears_a_tone
 from builders.live import heard
 from builders.voices import voice
-from nes2net.apps.listen.listening import Block, LiveJudge
+from nes2net.apps.listen.listening import AudioBlock, LiveJudge
 from nes2net.apps.serve.desk import Desk
 from nes2net.cli.main import main
 from nes2net.scoring.calibrated import default_window
@@ -89,7 +89,7 @@ def listened(path: Path, calibration: Path, abstain: float) -> list[dict[str, An
     detector = hears_a_tone.detector()
     decider = Decider(load(calibration), abstain=abstain)
     judge = LiveJudge(detector, "tone.pth", decider, None, window=default_window(detector, decider))
-    return heard(judge, [Block(soundfile.read(path, dtype="float32")[0][None])])
+    return heard(judge, [AudioBlock(soundfile.read(path, dtype="float32")[0][None])])
 
 
 def _of_channel(path, calibration, abstain):

@@ -12,7 +12,7 @@ from builders.answers import ENTRANCES, NUM_CLIPS, by_telephone, listened, predi
 from builders.files import read_json
 from builders.live import heard
 
-from nes2net.apps.listen.listening import Block, LiveJudge
+from nes2net.apps.listen.listening import AudioBlock, LiveJudge
 from nes2net.apps.serve.desk import Desk
 from nes2net.cli.main import main
 from nes2net.scoring.calibrated import default_window
@@ -177,7 +177,7 @@ def test_a_live_channel_gives_the_scores_of_the_track_of_predict(clips_folder, t
     window = default_window(detector, decider)
     judge = LiveJudge(detector, "tone.pth", decider, None, window=window, hop=row["hop"])
     samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
-    lines = heard(judge, [Block(samples.T)], rate)
+    lines = heard(judge, [AudioBlock(samples.T)], rate)
     scores = [line["score"] for line in lines if line["event"] == "score"]
     assert scores == pytest.approx(row["scores"], rel=1e-6, abs=1e-5)
 

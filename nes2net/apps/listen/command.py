@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from nes2net.actions.flags import Deciding, Loading, ScorerName
-from nes2net.apps.listen.settings import ServerSettings, Windows
+from nes2net.apps.listen.settings import LiveWindows, ServerSettings
 from nes2net.lib.errors import InputError, with_flag_names
 from nes2net.lib.output.terminal import printable_name, say
 from nes2net.lib.parts.conditions import NotWith
@@ -20,12 +20,12 @@ from nes2net.lib.shell.commands import Count, Flag, command_facts
 
 if TYPE_CHECKING:
     from nes2net.apps.listen.listening import LiveJudge
-    from nes2net.apps.listen.sources import Source
+    from nes2net.apps.listen.sources import LiveSource
     from nes2net.scoring.decisions.decision import Decider
 
 
 @dataclass(frozen=True)
-class Input:
+class AudioInput:
     """The audio.
 
     Args:
@@ -55,8 +55,8 @@ def listen(
     model: ScorerName,
     loading: Loading,
     deciding: Deciding,
-    audio: Annotated[Input, NotWith("serve")],
-    windows: Windows,
+    audio: Annotated[AudioInput, NotWith("serve")],
+    windows: LiveWindows,
     json_: bool = False,
     serve: Annotated[str | None, Flag("[HOST:]PORT")] = None,
     server: ServerSettings,
@@ -90,7 +90,7 @@ def listen(
 
 
 def _load_judge(
-    model: str, loading: Loading, deciding: Deciding, decider: Decider | None, windows: Windows
+    model: str, loading: Loading, deciding: Deciding, decider: Decider | None, windows: LiveWindows
 ) -> LiveJudge:
     from nes2net.apps.listen.listening import LiveJudge
     from nes2net.data.audio.waveform import SAMPLE_RATE
@@ -107,7 +107,7 @@ def _load_judge(
     return judge
 
 
-def _listen(judge: LiveJudge, source: Source, as_json: bool, stop: StopSignals) -> None:
+def _listen(judge: LiveJudge, source: LiveSource, as_json: bool, stop: StopSignals) -> None:
     from nes2net.apps.listen.listening import MAX_WAIT, Listening
     from nes2net.apps.listen.words import heading, in_words
     from nes2net.lib.storage.files import json_text

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from numpy.typing import NDArray
 
 from nes2net.apps.listen.channel import Channel, Line, Tally
-from nes2net.apps.listen.settings import Keep, Windows
+from nes2net.apps.listen.settings import Keep, LiveWindows
 from nes2net.data.audio.speech import SPEECH_RULE
 from nes2net.data.audio.waveform import SAMPLE_RATE
 from nes2net.scoring.decisions.decision import Decider
@@ -27,7 +27,7 @@ _LOOK = 0.1  # seconds from one check for a stop to the next
 _MAX_UNSCORED = 2  # the source waits while a channel has this many unscored windows
 
 
-class Block(NamedTuple):
+class AudioBlock(NamedTuple):
     samples: NDArray
     """(channels, N) in [−1, 1]."""
     time: float | None = None
@@ -39,7 +39,7 @@ class Gone(Exception):
 
 
 @dataclass(frozen=True)
-class LiveJudge(Windows):
+class LiveJudge(LiveWindows):
     """A detector, and the settings with which it judges live audio.
 
     Args:
@@ -129,10 +129,9 @@ class Listening:
         blocks: iterated over in a separate thread; raises :class:`Gone` if the connection is lost.
     """
 
-    def __init__(self, session: Session, blocks: Iterable[Block]) -> None:
+    def __init__(self, session: Session, blocks: Iterable[AudioBlock]) -> None:
         self._channels = session.channels
-        self._keeps_latest = session.ready["keep"] == "latest"
-        self._max_waiting = session.max_waiting
+        self._max_waiting = session.max_waiting if session.ready["keep"] == "latest" else None  # None: none are skipped
         self._rate = session.ready["rate"]
         self._blocks = blocks
         self._changed = threading.Condition()  # guards the channels; wakes threads that wait for them or a value below
@@ -223,18 +222,17 @@ class Listening:
         If windows may not be skipped, first wait until no channel has too many. A single
         :class:`Channel` judges the mean of all channels.
         """
-        max_waiting = self._max_waiting if self._keeps_latest else None
         with self._changed:
-            while not self._keeps_latest and any(len(channel.queue) >= _MAX_UNSCORED for channel in self._channels):
+            while self._max_waiting is None and any(len(channel.queue) >= _MAX_UNSCORED for channel in self._channels):
                 if self._is_stopped:
                     return False
                 self._changed.wait(_LOOK)
             if self._is_stopped:
                 return False
             if len(self._channels) == 1:
-                self._channels[0].take(samples, time, max_waiting)
+                self._channels[0].take(samples, time, self._max_waiting)
             else:
                 for channel, row in zip(self._channels, samples, strict=True):
-                    channel.take(row, time, max_waiting)
+                    channel.take(row, time, self._max_waiting)
             self._changed.notify()
         return True

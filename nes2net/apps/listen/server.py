@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import Callable, Coroutine, Iterable, Iterator
 from concurrent.futures import CancelledError
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from secrets import token_hex
@@ -17,7 +18,7 @@ from pydantic import Field, RootModel
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from nes2net.apps.listen.channel import Line
-from nes2net.apps.listen.listening import MAX_WAIT, Block, Gone, Listening, LiveJudge, Session
+from nes2net.apps.listen.listening import MAX_WAIT, AudioBlock, Gone, Listening, LiveJudge, Session
 from nes2net.apps.listen.observing import CallMetrics
 from nes2net.apps.listen.saved_calls import Parked, SavedCalls
 from nes2net.apps.listen.settings import ServerSettings
@@ -29,15 +30,13 @@ from nes2net.lib.process.this_process import most_open_files
 from nes2net.lib.storage.files import json_text
 from nes2net.lib.storage.plain_data import StrictModel, validate_json
 from nes2net.lib.web.guard import Guard
-from nes2net.lib.web.http_server import Listener, most_connections
+from nes2net.lib.web.http_server import BoundedListener, most_connections
 from nes2net.lib.web.server import in_thread, serve
 from nes2net.lib.web.service_health import Work
 from nes2net.lib.web.service_log import log_event
 from nes2net.lib.web.websockets import SETTINGS, TRY_LATER
 
 T = TypeVar("T")
-#: Seconds after which a client that sends no message is disconnected, unless the settings state others.
-MAX_SILENCE = 30.0
 #: Seconds within which a client may resume its session after the connection was lost.
 MEMORY = 30.0
 _MAX_TEXT = 1 << 16  # largest number of characters in a text message
@@ -75,11 +74,11 @@ class _KeepAlive(StrictModel):
     event: Literal["keepalive"]
 
 
-class _Stop(StrictModel):
+class _StopMessage(StrictModel):
     event: Literal["stop"]
 
 
-class _Text(RootModel[Annotated[_Start | _Gap | _KeepAlive | _Stop, Field(discriminator="event")]]):
+class _Text(RootModel[Annotated[_Start | _Gap | _KeepAlive | _StopMessage, Field(discriminator="event")]]):
     pass
 
 
@@ -113,19 +112,24 @@ class Calls(Work):
         self._guard = Guard(self._metrics, [*names, *settings.allow_name], origins=settings.allow_origin)
 
     @property
-    def num_present(self) -> int:
+    def num_present(self) -> int:  # type: ignore[override]
         """Number of calls that have begun."""
         return sum(caller.listening is not None for caller in list(self._callers))
 
     def serve(
-        self, listener: Listener, load: Callable[[], LiveJudge], tell_ready: Callable[[], object], stop: StopSignals
+        self,
+        listener: BoundedListener,
+        load: Callable[[], LiveJudge],
+        tell_ready: Callable[[], object],
+        stop: StopSignals,
     ) -> None:
         """Serve clients until a signal, once the detector is loaded.
 
         Raises:
             InputError: if the states of calls cannot be saved.
         """
-        drain = dict.fromkeys((signal.SIGINT, signal.SIGTERM), self._settings.drain)
+        seconds = self._settings.drain
+        drain: dict[int, float] = {signal.SIGINT: seconds, signal.SIGTERM: seconds}
         serve(self._guard, listener, partial(self._begin, load), tell_ready, stop, drain, **SETTINGS)
 
     def _begin(self, load: Callable[[], LiveJudge]) -> Calls:
@@ -151,18 +155,21 @@ class Calls(Work):
             listening.wait(MAX_WAIT)
 
     async def _serve(self, websocket: WebSocket) -> None:
-        caller = Caller(websocket, self._settings.idle)
-        await websocket.accept()
-        if len(self._callers) >= self._settings.clients:
+        with suppress(WebSocketDisconnect):
+            await websocket.accept()
+            if len(self._callers) < self._settings.clients:
+                await self._serve_caller(Caller(websocket, self._settings.idle))
+                return
             self._metrics.end("refusal", TRY_LATER)
             message = f"busy: {self._settings.clients} clients are served already; try again later"
             await websocket.send_text(json_text({"event": "error", "message": message}))
             await websocket.close(TRY_LATER)
-            return
+
+    async def _serve_caller(self, caller: Caller) -> None:
         self._callers.add(caller)
         try:
             code = await in_thread(partial(self._run_session_to_code, caller))
-            await websocket.close(_GOING_AWAY if self._is_ending else code)
+            await caller.websocket.close(_GOING_AWAY if self._is_ending else code)
         except (Gone, WebSocketDisconnect):
             code = caller.code
         finally:  # not before the client has the last lines
@@ -256,7 +263,7 @@ class Calls(Work):
         return self._parked.pop(token)
 
 
-def _blocks(caller: Caller, start: _Start, session: Session, parked: Parked | None) -> Iterator[Block]:
+def _blocks(caller: Caller, start: _Start, session: Session, parked: Parked | None) -> Iterator[AudioBlock]:
     """Yield audio until ``stop``, with the time of its first sample after a gap.
 
     A gap lasts as long as the client states; to this is added the time without a connection, if the
@@ -268,7 +275,7 @@ def _blocks(caller: Caller, start: _Start, session: Session, parked: Parked | No
     if parked is not None:
         gap = last_audio - parked.since
     is_muted = False  # whether keepalive messages came after the last audio, and no gap was stated
-    while not isinstance(message := caller.receive(), _Stop):
+    while not isinstance(message := caller.receive(), _StopMessage):
         if isinstance(message, _Start):
             raise InputError("this session was started already: send `start` only once")
         if isinstance(message, _Gap | _KeepAlive):
@@ -286,27 +293,27 @@ def _blocks(caller: Caller, start: _Start, session: Session, parked: Parked | No
         last_audio = time.monotonic()
         start_time = session.channels[0].stream.now + gap if gap else None
         gap = 0.0
-        yield Block(samples, start_time)
+        yield AudioBlock(samples, start_time)
 
 
 class Caller:
     """The connection of a client, for the threads of its call."""
 
-    def __init__(self, websocket: WebSocket, idle: float | None) -> None:
+    def __init__(self, websocket: WebSocket, idle: float) -> None:
         self.id = token_hex(16)  # in the log
         self.listening: Listening | None = None  # None until the call begins
         self.code = _LOST  # with which the connection was closed, if it was not this server
-        self._websocket = websocket
-        self._seconds = MAX_SILENCE if idle is None else idle
+        self.websocket = websocket
+        self._idle = idle
         self._loop = asyncio.get_running_loop()
 
-    def receive(self) -> bytes | _Start | _Gap | _KeepAlive | _Stop:
+    def receive(self) -> bytes | _Start | _Gap | _KeepAlive | _StopMessage:
         """Raise :class:`Gone` if the connection is lost, InputError if the message is unexpected or late."""
         try:
-            message = self._wait_for(asyncio.wait_for(self._websocket.receive(), self._seconds))
+            message = self._wait_for(asyncio.wait_for(self.websocket.receive(), self._idle))
         except asyncio.TimeoutError:
             raise InputError(
-                f"nothing came for {self._seconds:g} s; send keepalive messages, or set a longer `idle` at the server"
+                f"nothing came for {self._idle:g} s; send keepalive messages, or set a longer `idle` at the server"
             ) from None
         if message["type"] == "websocket.disconnect":
             if message["code"] != _NO_CODE:
@@ -326,11 +333,11 @@ class Caller:
 
     def send(self, line: Line) -> None:
         """Raise :class:`Gone` if the connection is lost."""
-        self._wait_for(self._websocket.send_text(json_text(line)))
+        self._wait_for(self.websocket.send_text(json_text(line)))
 
     def cut(self) -> None:
         """End the connection, so that :meth:`receive` raises Gone."""
-        asyncio.run_coroutine_threadsafe(self._websocket.close(_GOING_AWAY), self._loop)
+        asyncio.run_coroutine_threadsafe(self.websocket.close(_GOING_AWAY), self._loop)
 
     def _wait_for(self, action: Coroutine[Any, Any, T]) -> T:
         try:

@@ -19,7 +19,7 @@ Vad: TypeAlias = Literal["weigh", "skip", "none"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Windows(Ranged):
+class LiveWindows(Ranged):
     """The windows.
 
     Args:
@@ -47,7 +47,7 @@ class ServerSettings:
         clients: most clients at once
         allow_name: a further name of this machine
         allow_origin: a site whose pages may use this server
-        idle: seconds without a message that end a session (30)
+        idle: seconds without a message that end a session
         state: folder by which calls continue after a restart
         drain: seconds for calls after SIGTERM
         log: json: a line for each call and alarm
@@ -56,7 +56,7 @@ class ServerSettings:
     clients: Count = 4
     allow_name: Annotated[Sequence[str], Flag("NAME", repeated=True), UsedWith("serve")] = ()
     allow_origin: Annotated[Sequence[str], Flag("URL", repeated=True), UsedWith("serve")] = ()
-    idle: Annotated[Seconds | None, UsedWith("serve")] = None
+    idle: Annotated[Seconds, UsedWith("serve")] = 30.0
     state: Annotated[str | None, Flag("FOLDER"), UsedWith("serve")] = None
     drain: Annotated[float, Flag("S", minimum=0), UsedWith("serve")] = 0.0
     log: Annotated[LogKind, UsedWith("serve")] = "text"

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from nes2net.apps.listen.listening import Block
+from nes2net.apps.listen.listening import AudioBlock
 from nes2net.apps.listen.settings import Keep
 from nes2net.data.audio.parts import choose
 from nes2net.data.audio.pcm import Encoding, RawAudio
@@ -27,10 +27,10 @@ _MICROPHONE = "microphone"
 _BLOCK = 0.1  # seconds of audio in a block from a recording or the microphone
 
 
-class Source(NamedTuple):
+class LiveSource(NamedTuple):
     """An opened source of audio."""
 
-    blocks: Iterator[Block]
+    blocks: Iterator[AudioBlock]
     rate: float
     """Sample rate in Hz."""
     encoding: str
@@ -69,7 +69,7 @@ def channel_names(names: list[str] | None, num_channels: int, setting: str = "sp
 
 def open_source(
     source: str, encoding: Encoding | None, rate: float | None, channels: int, split: str | None, speed: float
-) -> Source:
+) -> LiveSource:
     """Open a source: ``-``, a named pipe, a file of raw samples, a recording, or ``microphone[:DEVICE]``.
 
     With a rate or an encoding, a file has raw samples, otherwise it is a recording.
@@ -94,7 +94,7 @@ def open_source(
     if kind == _MICROPHONE and not os.path.exists(source):
         rate = rate or SAMPLE_RATE
         blocks = _microphone(device, rate, channels)
-        return Source(blocks, rate, "f32le", channel_names(names, channels), is_live=True, keep="latest")
+        return LiveSource(blocks, rate, "f32le", channel_names(names, channels), is_live=True, keep="latest")
     if source != STANDARD_INPUT and not os.path.exists(source):
         raise InputError(f"{source} does not exist: name a recording, a named pipe, - or microphone")
     is_pipe = source == STANDARD_INPUT or Path(source).is_fifo()
@@ -104,8 +104,8 @@ def open_source(
                 f"{source} is read as raw samples, which do not state their rate: add `rate`, such as 16000, or 8000 for telephony"
             )
         raw = RawAudio(_arriving_bytes(source), rate, encoding or "s16le", channels)
-        blocks = (Block(samples) for samples, _ in raw.blocks())
-        return Source(blocks, rate, raw.encoding, channel_names(names, channels), is_live=is_pipe, keep="all")
+        blocks = (AudioBlock(samples) for samples, _ in raw.blocks())
+        return LiveSource(blocks, rate, raw.encoding, channel_names(names, channels), is_live=is_pipe, keep="all")
     if channels != 1:
         raise InputError(
             f"{source} is a recording, which states its channels: remove `channels`; `split` judges each by itself"
@@ -113,7 +113,7 @@ def open_source(
     num_channels = 1 if names is None else len(names)
     blocks = _at_speed(_recording_blocks(source, num_channels), speed)
     is_live = speed == 1
-    return Source(blocks, SAMPLE_RATE, "recording", channel_names(names, num_channels), is_live=is_live, keep="all")
+    return LiveSource(blocks, SAMPLE_RATE, "recording", channel_names(names, num_channels), is_live=is_live, keep="all")
 
 
 def _arriving_bytes(source: str) -> Iterator[bytes]:
@@ -133,7 +133,7 @@ def _recording_blocks(path: str, num_channels: int) -> Iterator[np.ndarray]:
         yield np.stack(blocks)
 
 
-def _at_speed(blocks: Iterator[np.ndarray], speed: float) -> Iterator[Block]:
+def _at_speed(blocks: Iterator[np.ndarray], speed: float) -> Iterator[AudioBlock]:
     """Yield (channels, N) at 16 kHz in tenths of a second; ``speed`` is 1 for real time."""
     step = round(_BLOCK * SAMPLE_RATE)
     began = time.monotonic()
@@ -143,10 +143,10 @@ def _at_speed(blocks: Iterator[np.ndarray], speed: float) -> Iterator[Block]:
             block = samples[:, first : first + step]
             num_samples += block.shape[1]
             time.sleep(max(0.0, began + num_samples / SAMPLE_RATE / speed - time.monotonic()))
-            yield Block(block)
+            yield AudioBlock(block)
 
 
-def _microphone(device: str, rate: float, num_channels: int) -> Iterator[Block]:
+def _microphone(device: str, rate: float, num_channels: int) -> Iterator[AudioBlock]:
     """Open a microphone; lost samples leave a gap between blocks."""
     sounddevice = optional("sounddevice", "the microphone is read with sounddevice", "listen")
     name_or_number = int(device) if device.isdecimal() else device or None
@@ -155,7 +155,7 @@ def _microphone(device: str, rate: float, num_channels: int) -> Iterator[Block]:
     return _microphone_blocks(stream, round(_BLOCK * rate))
 
 
-def _microphone_blocks(stream: Any, step: int) -> Iterator[Block]:
+def _microphone_blocks(stream: Any, step: int) -> Iterator[AudioBlock]:
     with closing(stream):
         stream.start()
         began = time.monotonic()
@@ -163,4 +163,4 @@ def _microphone_blocks(stream: Any, step: int) -> Iterator[Block]:
             samples, has_lost = stream.read(step)
             # If samples were lost before this block, take the time of its first sample from the clock.
             lost_until = time.monotonic() - began - len(samples) / stream.samplerate
-            yield Block(samples.T, lost_until if has_lost else None)
+            yield AudioBlock(samples.T, lost_until if has_lost else None)

@@ -18,14 +18,14 @@ from starlette.background import BackgroundTask
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
-from nes2net.apps.serve.answers import REASONS, Info, JudgedRecording, error_answers
+from nes2net.apps.serve.answers import FORM, answers
 from nes2net.apps.serve.desk import Desk
 from nes2net.apps.serve.page import lines_of
-from nes2net.apps.serve.uploads import FORM, Upload, one_upload
+from nes2net.apps.serve.uploads import Upload, one_upload
 from nes2net.lib.output.terminal import printable
 from nes2net.lib.web.guard import Admission, Admitted
 from nes2net.lib.web.health_routes import add_health
-from nes2net.lib.web.http_server import Refused
+from nes2net.lib.web.http_server import RefusedRequest
 from nes2net.lib.web.server import in_thread
 from nes2net.lib.web.service_health import HEALTH_PATHS, WHY_NOT
 from nes2net.version import __version__
@@ -56,18 +56,13 @@ def build(desk: Desk) -> FastAPI:
 
 
 def _add_api(app: FastAPI, desk: Desk) -> None:
-    @app.get("/api/info", responses=error_answers(403, 421))
-    def info() -> Info:
+    @app.get("/api/info", responses=answers("info", "403", "421"))
+    def info() -> dict[str, Any]:
         """Return facts about the server."""
         return collect_info(desk)
 
     # The whole body is received before `score` is called; RequestAdmission limits such requests.
-    @app.post(
-        _SCORE_PATH,
-        response_model=None,
-        openapi_extra=FORM,
-        responses={200: {"model": JudgedRecording}, **error_answers(*REASONS)},
-    )
+    @app.post(_SCORE_PATH, response_model=None, openapi_extra=FORM, responses=answers("score"))
     async def score(
         upload: Annotated[Upload, Depends(one_upload)],
         track: bool = Query(True, description="Whether the answer has the scores of the windows."),
@@ -150,7 +145,7 @@ class RequestAdmission(Admission):
         is_allowed_get |= method == "HEAD" and path in {"/", *_API_PATHS}
         is_allowed_post = method == "POST" and path in _PARAMETERS
         if not (is_allowed_get or is_allowed_post):
-            raise Refused(
+            raise RefusedRequest(
                 404,
                 "nothing is at this address: use GET / for the page, POST /api/score for the API, or GET /docs for help",
             )
@@ -158,9 +153,9 @@ class RequestAdmission(Admission):
             yield Admitted(0, is_strict=path in _API_PATHS, runs_inline_scripts=path == "/docs")
             return
         if desk.observer.state == "stopping":
-            raise Refused(503, WHY_NOT["stopping"])
+            raise RefusedRequest(503, WHY_NOT["stopping"])
         if not self.slots.acquire(blocking=False):
-            raise Refused(503, str(desk.busy_error()))
+            raise RefusedRequest(503, str(desk.busy_error()))
         try:
             yield Admitted(desk.limits.max_bytes, _PARAMETERS[path], is_strict=True)
         finally:
@@ -173,7 +168,7 @@ def _answer_failure(desk: Desk, error: Exception, **facts: str) -> JSONResponse:
     return JSONResponse({**facts, "error": words}, status, headers)
 
 
-def collect_info(desk: Desk) -> Info:
+def collect_info(desk: Desk) -> dict[str, Any]:
     """Collect the facts that the page and ``/api/info`` show."""
     limits = desk.limits
     config = desk.detector.config

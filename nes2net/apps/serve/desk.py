@@ -73,7 +73,7 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class Scored:
+class ScoredUpload:
     """The answer about an uploaded recording."""
 
     name: str
@@ -162,7 +162,7 @@ class Desk(Work):
         judgement: str = "scores",
         progress: Progress = lambda fraction, step: None,
         check: Callable[[], object] = lambda: None,
-    ) -> Scored:
+    ) -> ScoredUpload:
         """Judge the file ``source`` as soon as a worker is free.
 
         Args:
@@ -219,7 +219,7 @@ class Desk(Work):
                 offered = player_wav.rename(self.folder / f"{token}.wav")
                 self.player_files[token] = offered
                 self._offered[offered] = time.monotonic()
-            return Scored(name, judged, fakes, picture, token)
+            return ScoredUpload(name, judged, fakes, picture, token)
 
     def _judge(self, judgement: str) -> Judge[Any]:
         if judgement not in self._judges:

@@ -12,7 +12,7 @@ from anyio import CancelScope
 
 from nes2net.actions.prediction import COLUMNS, as_columns
 from nes2net.apps.serve.decoding import NotDecoded
-from nes2net.apps.serve.desk import Closed, Desk, Progress, Scored
+from nes2net.apps.serve.desk import Closed, Desk, Progress, ScoredUpload
 from nes2net.apps.serve.uploads import Upload
 from nes2net.lib.errors import settings_called, with_flag_names
 from nes2net.lib.storage.files import json_text
@@ -86,7 +86,7 @@ def _answers(
             yield {"row": row, "columns": _table_cells(row)}
 
 
-def _scored_row(scored: Scored, desk: Desk) -> Line:
+def _scored_row(scored: ScoredUpload, desk: Desk) -> Line:
     assert scored.picture is not None  # the page always asks the desk for a picture
     row = scored.row()
     with settings_called({"channel": EACH_CHANNEL}):

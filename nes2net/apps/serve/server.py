@@ -30,7 +30,7 @@ from nes2net.scoring.kernel import check_takes_audio_alone
 #: The port that the page has unless it is taken.
 PORT = 7860
 #: Signal → seconds for the recordings that are present when it comes.
-DRAIN = {signal.SIGINT: 0.0, signal.SIGTERM: math.inf}
+DRAIN: dict[int, float] = {signal.SIGINT: 0.0, signal.SIGTERM: math.inf}
 _PORTS_TRIED = 20  # number of ports to try, beginning with PORT, if no port is given
 
 

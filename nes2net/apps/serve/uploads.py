@@ -16,28 +16,6 @@ from nes2net.apps.serve.desk import Desk, TooLarge, display_name, safe_suffix
 from nes2net.lib.errors import readable_size
 from nes2net.lib.output.terminal import printable
 
-#: The description of the form for OpenAPI.
-FORM = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "required": ["file"],
-                    "properties": {
-                        "file": {
-                            "type": "string",
-                            "format": "binary",
-                            "description": "The recording, in any format that libsndfile or FFmpeg reads.",
-                        }
-                    },
-                }
-            }
-        },
-    }
-}
-
 
 @dataclass(frozen=True)
 class Upload:

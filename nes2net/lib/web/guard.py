@@ -12,12 +12,13 @@ from typing import NamedTuple
 from urllib.parse import parse_qsl, urlencode
 
 from fastapi import FastAPI
+from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse
 from starlette.types import Message, Receive, Scope, Send
 
 from nes2net.lib.errors import readable_size, visible
 from nes2net.lib.web.health_routes import add_health
-from nes2net.lib.web.http_server import Refused, check_site
+from nes2net.lib.web.http_server import RefusedRequest, check_site
 from nes2net.lib.web.service_health import HEALTH_PATHS, WHY_NOT, Metrics
 
 #: Seconds within which a whole request must arrive.
@@ -73,9 +74,9 @@ class Admission:
         state = self.metrics.state
         if path not in HEALTH_PATHS:
             if state in WHY_NOT:
-                raise Refused(503, WHY_NOT[state])
+                raise RefusedRequest(503, WHY_NOT[state])
             if method != WEBSOCKET:
-                raise Refused(426, "calls are served here: connect with a WebSocket client")
+                raise RefusedRequest(426, "calls are served here: connect with a WebSocket client")
         return nullcontext(Admitted())
 
     def route_of(self, path: str) -> str:
@@ -125,7 +126,7 @@ class Guard:
         begin = time.monotonic()
         try:
             await self._answer(scope, method, body, answer)
-        except Refused as refusal:
+        except RefusedRequest as refusal:
             body.refusal = None
             await _send_refusal(scope["type"], body, answer, refusal)
         finally:
@@ -136,14 +137,12 @@ class Guard:
         # Reversed, so that the first of several equal headers counts.
         pairs = reversed(scope["headers"])
         headers = {name.lower().decode("latin-1"): value.decode("latin-1") for name, value in pairs}
-        stated = headers.get("content-length", "")
-        length = int(stated) if stated.isdecimal() else 0
         check_site(headers, self.names, self.origins)
         with self.admission(method, scope["path"]) as admitted:
             query = _filter_query(scope["query_string"], admitted)
             form_type = _form_type(headers.get("content-type", ""))
             body.allow(admitted.room if form_type else min(admitted.room, _SLACK))
-            if length > body.num_allowed:
+            if int(headers.get("content-length", 0)) > body.num_allowed:
                 raise body.too_large
             passed = [(name, value[:_MAX_HEADER]) for name, value in scope["headers"] if name in _HEADERS]
             known = {"query_string": query, "headers": [*passed, (b"content-type", form_type)]}
@@ -152,8 +151,8 @@ class Guard:
             try:
                 # The server itself omits the content of an answer to HEAD.
                 await self.app({**scope, **known, "method": method.replace("HEAD", "GET")}, body, answer)
-            except Exception:
-                if not (body.refusal or body.is_disconnected):
+            except Exception as error:
+                if not (body.refusal or isinstance(error, ClientDisconnect)):
                     raise
         if body.refusal and not answer.has_begun:
             raise body.refusal
@@ -166,21 +165,22 @@ class _Body:
         self.receive = receive
         self.deadline = time.monotonic() + PATIENCE
         self.is_incomplete = is_incomplete
-        self.is_disconnected = False
-        self.refusal: Refused | None = None
+        self.refusal: RefusedRequest | None = None
         self.allow(0)
 
     def allow(self, room: int) -> None:
         """Allow a file of ``room`` bytes, and some more for the form around it."""
         self.num_allowed = room + _SLACK
-        self.too_large = Refused(413, f"too large: send at most {readable_size(room)} at once")
+        self.too_large = RefusedRequest(413, f"too large: send at most {readable_size(room)} at once")
 
     async def __call__(self) -> Message:
         """Raise :class:`Refused` if a limit is broken."""
         try:
             message = await self.receive_message()
         except asyncio.TimeoutError:
-            self.refusal = Refused(408, f"the request was not complete within {PATIENCE:g} s: send a smaller file")
+            self.refusal = RefusedRequest(
+                408, f"the request was not complete within {PATIENCE:g} s: send a smaller file"
+            )
             raise self.refusal from None
         content = message.get("body", b"")
         self.num_allowed -= len(content)
@@ -198,7 +198,6 @@ class _Body:
             return await self.receive()
         message = await asyncio.wait_for(self.receive(), self.deadline - time.monotonic())
         self.is_incomplete = message.get("more_body", False)
-        self.is_disconnected = message["type"] == "http.disconnect"
         return message
 
 
@@ -237,7 +236,7 @@ def _form_type(content_type: str) -> bytes:
         return b""
     boundary = message.get_boundary("")
     if not _BOUNDARY.fullmatch(boundary):
-        raise Refused(422, "not a form: its header Content-Type requires a boundary of at most 70 characters")
+        raise RefusedRequest(422, "not a form: its header Content-Type requires a boundary of at most 70 characters")
     return f'multipart/form-data; boundary="{boundary}"'.encode()
 
 
@@ -247,11 +246,11 @@ def _filter_query(query: bytes, admitted: Admitted) -> bytes:
     if admitted.is_strict and len(known) < len(pairs):
         expected = ", ".join(admitted.parameters) or "no parameters"
         came = visible(query[:_MAX_PARAMETER].decode("latin-1"))
-        raise Refused(422, f"?{came} is not understood: expected {expected} here, each at most once")
+        raise RefusedRequest(422, f"?{came} is not understood: expected {expected} here, each at most once")
     return urlencode({name: value[:_MAX_PARAMETER] for name, value in known.items()}).encode()
 
 
-async def _send_refusal(scope_type: str, body: _Body, answer: _Answer, refusal: Refused) -> None:
+async def _send_refusal(scope_type: str, body: _Body, answer: _Answer, refusal: RefusedRequest) -> None:
     # A client that still sends might not see the answer.
     num_to_discard = _MAX_DISCARDED
     body.deadline = min(body.deadline, time.monotonic() + _DISCARD_WITHIN)

@@ -20,7 +20,7 @@ from nes2net.lib.web.service_log import LOGGER, tell
 _PAUSE = 0.005  # seconds in which a connection that was cut off usually ends
 
 
-class Refused(Exception):
+class RefusedRequest(Exception):
     """Refuses a request with the HTTP status ``status`` and the message ``error``."""
 
     def __init__(self, status: int, error: str) -> None:
@@ -39,7 +39,7 @@ def check_site(headers: Mapping[str, str], names: Collection[str], origins: Coll
         origins: sites whose pages may use this server, in lower case.
 
     Raises:
-        Refused: if a header does not meet these conditions.
+        RefusedRequest: if a header does not meet these conditions.
     """
     host = headers.get("host", "").lower()
     name = ""
@@ -47,12 +47,12 @@ def check_site(headers: Mapping[str, str], names: Collection[str], origins: Coll
         name = (urlsplit(f"//{host}").hostname or "").rstrip(".")
     if not (name in names or name == "localhost" or is_address(name)):
         advice = "open it by its address, or start it with --allow-name NAME"
-        raise Refused(421, f"this server does not accept the host name of this request: {advice}")
+        raise RefusedRequest(421, f"this server does not accept the host name of this request: {advice}")
     origin = headers.get("origin", "").lower()
     if origin in (f"http://{host}", f"https://{host}", *origins):
         return
     if origin or (headers.get("sec-fetch-site") == "cross-site" and headers.get("sec-fetch-mode") != "navigate"):
-        raise Refused(
+        raise RefusedRequest(
             403,
             "a page of another site may not use this server. Behind a proxy, let the proxy pass on the header Host that "
             "it got (nginx: proxy_set_header Host $http_host)",
@@ -100,7 +100,7 @@ def address_to_serve(text: str) -> tuple[str, int]:
     return host.removeprefix("[").removesuffix("]") or "127.0.0.1", int(port)
 
 
-class Listener(socket.socket):
+class BoundedListener(socket.socket):
     """A listening socket with at most :attr:`most` connections, each of which needs a file descriptor.
 
     Another one cuts off the oldest outside :attr:`served`, or is closed. Without a descriptor,
@@ -161,7 +161,7 @@ def most_connections() -> int:
     return min(500, most_open_files() // 2)
 
 
-def listening_socket(host: str, ports: range) -> Listener:
+def listening_socket(host: str, ports: range) -> BoundedListener:
     """Listen at the first free port of ``ports``.
 
     Raises:
@@ -171,16 +171,16 @@ def listening_socket(host: str, ports: range) -> Listener:
     family, _, _, _, address = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)[0]
     reason = None
     for port in ports:
-        listener = Listener(family)
+        listener = BoundedListener(family)
         try:
             if os.name == "posix":  # on Windows, the option would let two servers share a port
                 listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind((address[0], port))
             listener.listen()
             return listener
-        except (OSError, OverflowError) as error:
+        except OSError as error:
             listener.close()
-            reason = getattr(error, "strerror", None) or error
+            reason = error.strerror
     refusal = f"port {ports[0]} of {host} is not free"
     if len(ports) > 1:
         refusal = f"none of the ports {ports[0]} to {ports[-1]} of {host} is free"

@@ -16,7 +16,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from nes2net.lib.process.stop_signals import StopSignals
 from nes2net.lib.web.guard import Guard
-from nes2net.lib.web.http_server import Listener
+from nes2net.lib.web.http_server import BoundedListener
 from nes2net.lib.web.service_health import Work
 
 T = TypeVar("T")
@@ -32,7 +32,7 @@ async def in_thread(function: Callable[[], T]) -> T:
 
 def serve(
     guard: Guard,
-    listener: Listener,
+    listener: BoundedListener,
     begin: Callable[[], Work],
     tell_ready: Callable[[], object],
     stop: StopSignals,
@@ -49,7 +49,7 @@ def serve(
     config = uvicorn.Config(
         guard,
         http=_TimedProtocol,
-        loop="asyncio",  # uvloop would not ask the Listener for its connections
+        loop="asyncio",  # uvloop would not ask the BoundedListener for its connections
         lifespan="off",
         log_config=None,
         log_level="warning",
@@ -88,18 +88,18 @@ class _TimedProtocol(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self.socket = transport.get_extra_info("socket")._sock  # asyncio wraps the socket that Listener holds
+        self.socket = transport.get_extra_info("socket")._sock  # asyncio wraps the socket that BoundedListener holds
         self._expect_head()
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
         if self._has_request():
-            Listener.served.add(self.socket)  # others may be cut off for new ones
+            BoundedListener.served.add(self.socket)  # others may be cut off for new ones
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
         if not self._has_request():
-            Listener.served.discard(self.socket)
+            BoundedListener.served.discard(self.socket)
             self._expect_head()
 
     def _has_request(self) -> bool:

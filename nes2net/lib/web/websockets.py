@@ -7,7 +7,7 @@ from typing import Any
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
-from nes2net.lib.web.http_server import Listener
+from nes2net.lib.web.http_server import BoundedListener
 
 #: Code with which the connection of a client is closed that is not served now, from RFC 6455.
 TRY_LATER = 1013
@@ -34,7 +34,7 @@ class TimedWebSocket(WebSocketsSansIOProtocol):
         if message["type"] == "websocket.http.response.body":
             self.handshake_complete = True  # it was refused; otherwise, uvicorn would log an error
         if message.get("code") == TRY_LATER:  # may be cut off for others
-            Listener.served.discard(self.transport.get_extra_info("socket")._sock)
+            BoundedListener.served.discard(self.transport.get_extra_info("socket")._sock)
 
     def on_task_complete(self, task: asyncio.Task[None]) -> None:
         super().on_task_complete(task)

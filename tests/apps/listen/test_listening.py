@@ -14,7 +14,7 @@ from builders.live import WINDOW, expected, heard, judge_of, lines_of, session_o
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nes2net.apps.listen.listening import Block, Gone, Listening
+from nes2net.apps.listen.listening import AudioBlock, Gone, Listening
 from nes2net.lib.storage.files import json_text
 from nes2net.scoring.decisions import Decider, Evidence, load
 from nes2net.scoring.stream import TimedWindow
@@ -25,7 +25,7 @@ from nes2net.scoring.stream import TimedWindow
 def test_lines_do_not_depend_on_how_the_samples_are_cut_into_blocks(small, call, cuts, rate, length):
     samples = call[:, :length]
     blocks = np.split(samples, sorted(cut for cut in cuts if cut < length), axis=1)
-    lines = heard(judge_of(small), (Block(block) for block in blocks), rate, ("a", "b"))
+    lines = heard(judge_of(small), (AudioBlock(block) for block in blocks), rate, ("a", "b"))
     for name, channel in zip("ab", samples):
         assert windows(lines, name) == expected(small, channel, rate)
     assert [line["channel"] for line in lines_of(lines, "end")] == ["a", "b"]
@@ -38,7 +38,7 @@ def test_in_place_of_skipping_windows_the_reading_of_a_recording_pauses_while_th
     scores = small.scores
     monkeypatch.setattr(small, "scores", lambda waveform, *arguments: (time.sleep(0.02), scores(waveform))[1])
     session = session_of(judge(), is_live=False)
-    blocks = (Block(call[:1, first : first + 4000]) for first in range(0, 48000, 4000))
+    blocks = (AudioBlock(call[:1, first : first + 4000]) for first in range(0, 48000, 4000))
     longest = 0
     lines = []
     for line in Listening(session, blocks).lines():
@@ -63,7 +63,7 @@ def overtaken(judge, small, call, monkeypatch):
     def blocks():
         for first in range(0, 48000, 800):
             waiting.append(sum(isinstance(item, TimedWindow) for item in tuple(session.channels[0].queue)))
-            yield Block(call[:1, first : first + 800])
+            yield AudioBlock(call[:1, first : first + 800])
         all_sent.set()
 
     return list(Listening(session, blocks()).lines()), waiting
@@ -105,7 +105,7 @@ def test_with_keep_latest_a_window_that_is_scored_has_the_score_of_its_own_sampl
 
 def test_the_evidence_of_a_call_equals_that_added_up_from_its_scores(judge, calls_it_spoof, call):
     """Each window counts by its share of speech, or not at all below a quarter."""
-    lines = heard(judge(calls_it_spoof), [Block(call[:1])])
+    lines = heard(judge(calls_it_spoof), [AudioBlock(call[:1])])
     evidence = Evidence(Decider(calls_it_spoof), WINDOW)
     assert windows(lines)
     for line in lines_of(lines, "score"):
@@ -116,7 +116,7 @@ def test_the_evidence_of_a_call_equals_that_added_up_from_its_scores(judge, call
 @pytest.fixture
 def alarms(judge, calls_it_spoof, call):
     """The lines about alarms of a call of spoofed speech."""
-    return lines_of(heard(judge(calls_it_spoof), [Block(call[:1])]), "alarm", "clear")
+    return lines_of(heard(judge(calls_it_spoof), [AudioBlock(call[:1])]), "alarm", "clear")
 
 
 def test_an_alarm_tells_that_the_probability_caused_it(alarms):
@@ -132,8 +132,8 @@ def test_alarms_begin_and_end_in_turn(alarms):
 @pytest.mark.parametrize("kind", ["bonafide", "spoof"])
 def test_hold_music_after_speech_does_not_change_the_evidence(judge, listen_folder, music, call, kind):
     judge = judge(load(listen_folder / f"{kind}.json"), window=2.0)
-    before = heard(judge, [Block(call[:1])])[-1]
-    lines = heard(judge, [Block(call[:1]), Block(music, 3.2)])
+    before = heard(judge, [AudioBlock(call[:1])])[-1]
+    lines = heard(judge, [AudioBlock(call[:1]), AudioBlock(music, 3.2)])
     of_music = [line for line in lines_of(lines, "score") if line["start"] >= 3.2]
     assert len(of_music) > 20
     assert lines[-1]["mean"] == pytest.approx(before["mean"])
@@ -144,7 +144,7 @@ def test_hold_music_after_speech_does_not_change_the_evidence(judge, listen_fold
 def heard_by_rule(judge, calls_it_spoof, music, call):
     """A function that hears speech, music and speech, with a rule for windows without speech; gives the lines."""
     samples = np.concatenate([call[:1], music[:, :48000], call[1:]], axis=1)
-    return lambda vad: heard(judge(calls_it_spoof, vad=vad), [Block(samples)])
+    return lambda vad: heard(judge(calls_it_spoof, vad=vad), [AudioBlock(samples)])
 
 
 def test_a_window_with_speech_in_less_than_a_quarter_has_a_reason_in_place_of_a_probability(heard_by_rule):
@@ -196,7 +196,7 @@ def test_by_the_rule_none_the_speech_in_a_window_is_not_measured(heard_by_rule):
 def test_a_block_with_nan_ends_a_call_after_the_windows_of_the_blocks_before_are_scored(judge, small, call):
     wrong = call[:1, 16000:].copy()
     wrong[0, 8000] = np.nan
-    listening = Listening(session_of(judge()), [Block(call[:1, :16000]), Block(wrong)])
+    listening = Listening(session_of(judge()), [AudioBlock(call[:1, :16000]), AudioBlock(wrong)])
     lines = []
     with input_error(r"the first at 1\.500 s"):
         for line in listening.lines():
@@ -218,7 +218,7 @@ def failed_windows(judge, small, call, monkeypatch):
     monkeypatch.setattr(small, "scores", fail)
     lines = []
     with input_error("10 windows in a row cannot be scored: .*nan"):
-        for line in Listening(session_of(judge()), [Block(np.tile(call[:1], 2))]).lines():
+        for line in Listening(session_of(judge()), [AudioBlock(np.tile(call[:1], 2))]).lines():
             lines.append(line)
     return [line for line in lines if "error" in line]
 
@@ -232,7 +232,7 @@ def test_the_last_line_of_a_call_counts_its_failed_windows(judge, small, call, m
     scores = small.scores
     factors = iter([np.nan, np.nan])
     monkeypatch.setattr(small, "scores", lambda waveform, *_: scores(waveform) * next(factors, 1))
-    assert heard(judge(), [Block(call[:1])])[-1]["failed"] == 2
+    assert heard(judge(), [AudioBlock(call[:1])])[-1]["failed"] == 2
 
 
 def test_a_failed_window_has_a_line_with_an_error_in_place_of_a_score(failed_windows):
@@ -241,10 +241,10 @@ def test_a_failed_window_has_a_line_with_an_error_in_place_of_a_score(failed_win
 
 def test_a_source_that_is_lost_and_comes_back_has_the_lines_of_one_stream_with_a_gap(judge, calls_it_spoof, call):
     before, behind = np.split(call[:1], [20000], axis=1)
-    uninterrupted = heard(judge(calls_it_spoof), [Block(before), Block(behind, 3.5)])
+    uninterrupted = heard(judge(calls_it_spoof), [AudioBlock(before), AudioBlock(behind, 3.5)])
 
     def goes():
-        yield Block(before)
+        yield AudioBlock(before)
         raise Gone
 
     session = session_of(judge(calls_it_spoof))
@@ -252,7 +252,7 @@ def test_a_source_that_is_lost_and_comes_back_has_the_lines_of_one_stream_with_a
     with pytest.raises(Gone):
         for line in Listening(session, goes()).lines():
             lines.append(line)
-    lines += Listening(session, [Block(behind, 3.5)]).lines()
+    lines += Listening(session, [AudioBlock(behind, 3.5)]).lines()
     for line in (*lines, *uninterrupted):
         for measured in ("lag", "late", "compute", "real_time_factor"):
             line.pop(measured, None)
@@ -263,7 +263,7 @@ def test_stop_ends_listening_to_a_source_that_waits(judge, small, call):
     arrived = threading.Event()
 
     def blocks():
-        yield Block(call[:1])
+        yield AudioBlock(call[:1])
         arrived.set()
         threading.Event().wait()
 
@@ -290,7 +290,7 @@ def test_memory_does_not_grow_during_a_long_call(calls_it_spoof, small, call):
                 time.sleep(0.001)
             gc.collect()
             memory.append(tracemalloc.get_traced_memory()[0])
-            yield Block(block)
+            yield AudioBlock(block)
 
     listening = Listening(session, blocks())
     for _ in listening.lines():

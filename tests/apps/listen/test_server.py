@@ -37,7 +37,7 @@ from websockets.sync.client import connect
 from nes2net.apps.listen import server as server_module
 from nes2net.data.audio.pcm import RawAudio
 from nes2net.lib.web import websockets
-from nes2net.lib.web.http_server import Listener
+from nes2net.lib.web.http_server import BoundedListener
 
 
 def lines_until_lost(url, call):
@@ -264,7 +264,7 @@ def test_a_connection_of_a_call_is_listed_as_served_until_it_is_closed(serve, ca
     were_served = []
 
     def ended(protocol, *arguments):
-        were_served.append(protocol.transport.get_extra_info("socket")._sock in Listener.served)
+        were_served.append(protocol.transport.get_extra_info("socket")._sock in BoundedListener.served)
         end(protocol, *arguments)
 
     monkeypatch.setattr(websockets.TimedWebSocket, "connection_lost", ended)

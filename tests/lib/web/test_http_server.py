@@ -7,7 +7,7 @@ from contextlib import suppress
 import pytest
 from builders import PATIENCE, input_error
 
-from nes2net.lib.web.http_server import Listener, address_of, is_loopback, listening_socket, names_at
+from nes2net.lib.web.http_server import BoundedListener, address_of, is_loopback, listening_socket, names_at
 
 
 def test_a_server_that_other_machines_can_reach_has_the_names_of_its_machine():
@@ -80,14 +80,14 @@ def is_cut(client):
 
 def test_one_connection_too_many_closes_the_oldest_idle_one(listener):
     pairs = [connected(listener) for _ in range(3)]
-    Listener.served.add(pairs[0][1])
+    BoundedListener.served.add(pairs[0][1])
     pairs.append(connected(listener))
     assert [is_cut(client) for client, _ in pairs] == [False, True, False, False]
 
 
 def test_one_connection_too_many_is_closed_only_while_all_others_are_served(listener):
     pairs = [connected(listener) for _ in range(3)]
-    Listener.served.update(connection for _, connection in pairs)
+    BoundedListener.served.update(connection for _, connection in pairs)
     with socket.create_connection(listener.getsockname(), PATIENCE) as late:
         with pytest.raises(BlockingIOError):
             listener.accept()
