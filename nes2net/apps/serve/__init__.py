@@ -2,6 +2,6 @@
 
 In reading order: ``server`` loads a detector and serves ``app``, which has the API and the files of
 the page, in the folder ``static``. ``page`` answers the page. ``uploads`` takes the recording of a
-request, ``desk`` scores it, and ``decoding`` decodes it in a separate process. ``guard`` checks
-every request first.
+request, ``desk`` scores it, and ``decoding`` decodes it in a separate process.
+:mod:`nes2net.lib.web.guard` checks every request first.
 """

@@ -59,7 +59,27 @@ def _add_api(app: FastAPI, desk: Desk) -> None:
     @app.get("/api/info", responses=answers("info", "403", "421"))
     def info() -> dict[str, Any]:
         """Return facts about the server."""
-        return collect_info(desk)
+        limits = desk.limits
+        config = desk.detector.config
+        return {
+            "version": __version__,
+            "model": desk.observer.model,
+            "parts": {role: config[role]["name"] for role in ("frontend", "aggregation", "backend")},
+            "device": str(desk.detector.computes_on),
+            "threads": torch.get_num_threads(),
+            "precision": desk.detector.precision,
+            "finds_segments": desk.detector.trained_on_segments,
+            "calibrated": desk.decider is not None,
+            "basis": desk.decider.basis() if desk.decider else None,
+            "notes": desk.notes,
+            "limits": {
+                "max_size_mb": limits.max_size,
+                "max_duration_s": limits.max_duration,
+                "timeout_s": limits.timeout,
+                "waiting": limits.waiting,
+                "workers": limits.workers,
+            },
+        }
 
     # The whole body is received before `score` is called; RequestAdmission limits such requests.
     @app.post(_SCORE_PATH, response_model=None, openapi_extra=FORM, responses=answers("score"))
@@ -166,28 +186,3 @@ def _answer_failure(desk: Desk, error: Exception, **facts: str) -> JSONResponse:
     status, words = desk.observer.failure(error)
     headers = {"Retry-After": "10"} if status == 503 else None
     return JSONResponse({**facts, "error": words}, status, headers)
-
-
-def collect_info(desk: Desk) -> dict[str, Any]:
-    """Collect the facts that the page and ``/api/info`` show."""
-    limits = desk.limits
-    config = desk.detector.config
-    return {
-        "version": __version__,
-        "model": desk.observer.model,
-        "parts": {role: config[role]["name"] for role in ("frontend", "aggregation", "backend")},
-        "device": str(desk.detector.computes_on),
-        "threads": torch.get_num_threads(),
-        "precision": desk.detector.precision,
-        "finds_segments": desk.detector.trained_on_segments,
-        "calibrated": desk.decider is not None,
-        "basis": desk.decider.basis() if desk.decider else None,
-        "notes": desk.notes,
-        "limits": {
-            "max_size_mb": limits.max_size,
-            "max_duration_s": limits.max_duration,
-            "timeout_s": limits.timeout,
-            "waiting": limits.waiting,
-            "workers": limits.workers,
-        },
-    }

@@ -82,14 +82,15 @@ def serve(
     with listener, TemporaryDirectory(prefix="nes2net-serve-") as folder, logging_as(log):
 
         def begin() -> Desk:
-            # Divide the processors among the workers, because every worker starts as many torch threads as are set
-            # here.
-            torch.set_num_threads(max(1, torch.get_num_threads() // (limits or Limits()).workers))
             detector = (loading or Loading()).scorer(str(model))
             check_takes_audio_alone(detector)
             detector.check_score()
             stop.check()
-            desk = open_desk(guard, Desk(detector, Path(folder), limits, decider, observer))
+            desk = Desk(detector, Path(folder), limits, decider, observer)
+            # Divide the processors among the workers, because every worker starts as many torch threads as are set
+            # here.
+            torch.set_num_threads(max(1, torch.get_num_threads() // desk.limits.workers))
+            open_desk(guard, desk)
             for note in desk.notes:
                 LOGGER.warning("note: %s", with_flag_names(note))
             return desk

@@ -18,7 +18,7 @@ MAX_SEND_SECONDS = 30.0
 class TimedWebSocket(WebSocketsSansIOProtocol):
     """Cuts off clients that do not read what is sent to them, also at the end."""
 
-    timer: asyncio.TimerHandle | None = None  # while more is to be sent than the system takes
+    timer: asyncio.TimerHandle  # while more is to be sent than the system takes
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -26,8 +26,7 @@ class TimedWebSocket(WebSocketsSansIOProtocol):
 
     def resume_writing(self) -> None:
         super().resume_writing()
-        if self.timer is not None:
-            self.timer.cancel()
+        self.timer.cancel()
 
     async def send(self, message: Any) -> None:
         await super().send(message)

@@ -17,22 +17,8 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 
-def get(url, path, **headers):
-    return httpx.get(url.replace("ws://", "http://") + path, headers=headers, timeout=PATIENCE)
-
-
-@pytest.fixture
-def loading(judge):
-    """The address of a server that loads its detector."""
-    may_end = threading.Event()
-
-    def load():
-        assert may_end.wait(PATIENCE)
-        return judge()
-
-    with serving(None, load=load) as (url, _):
-        yield url
-        may_end.set()
+def get(url, path):
+    return httpx.get(url.replace("ws://", "http://") + path, timeout=PATIENCE)
 
 
 def test_the_health_check_of_a_service_with_a_loaded_detector_says_ready(serve):
@@ -40,14 +26,17 @@ def test_the_health_check_of_a_service_with_a_loaded_detector_says_ready(serve):
     assert (answer.status_code, answer.json()) == (200, {"status": "ready", "model": "small.pth"})
 
 
-def test_the_health_check_of_a_service_that_loads_its_detector_says_loading(loading):
-    answer = get(loading, "/health")
-    assert (answer.status_code, answer.json()["status"]) == (503, "loading")
+def test_no_client_is_served_before_the_detector_is_loaded(judge):
+    may_end = threading.Event()
 
+    def load():
+        may_end.wait(PATIENCE)
+        return judge()
 
-def test_no_client_is_served_before_the_detector_is_loaded(loading):
-    with pytest.raises(InvalidStatus, match="503"):
-        connect(loading)
+    with serving(None, load=load) as (url, _):
+        with pytest.raises(InvalidStatus, match="503"):
+            connect(url)
+        may_end.set()
 
 
 def test_the_health_check_of_a_service_that_stops_says_stopping(judge):

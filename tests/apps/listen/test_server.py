@@ -216,15 +216,6 @@ def test_a_huge_websocket_frame_is_refused_by_its_stated_length(serve):
         assert client.close_code == 1009
 
 
-def test_a_client_above_the_largest_number_of_clients_is_refused(serve):
-    url = serve(clients=1)
-    with connect(url) as first:
-        started(first)
-        with connect(url) as second:
-            assert "busy" in rest_or_closed(second)[0]["message"]
-            assert second.close_code == 1013
-
-
 def test_a_server_that_stops_sends_a_client_its_last_lines(judge, small, call):
     with serving(judge(keep="all")) as (url, stop), connect(url) as client:
         lines = lines_of_first(client, call)

@@ -60,13 +60,14 @@ def test_a_call_that_is_refused_by_its_head_is_counted_with_its_http_status(serv
     assert counts(url)["nes2net_calls_total", str(status)] == 1
 
 
-def test_a_call_above_the_largest_number_of_clients_is_counted_as_refused(serve):
+def test_a_call_above_the_largest_number_of_clients_is_refused_and_counted(serve):
     url = serve(clients=1)
     with connect(url) as first:
         say(first, **START)
         first.recv()
         with connect(url) as second:
-            rest_or_closed(second)
+            assert "busy" in rest_or_closed(second)[0]["message"]
+            assert second.close_code == 1013
         assert counts(url)["nes2net_calls_total", "1013"] == 1
 
 
