@@ -110,7 +110,7 @@ class Guard:
         origins: Iterable[str] = (),
     ) -> None:
         #: The application behind this one; at first it answers only for health and metrics.
-        self.app: FastAPI = FastAPI(openapi_url=None)
+        self.app = FastAPI(openapi_url=None)
         add_health(self.app, metrics)
         self.admission = Admission(metrics)
         self.metrics = metrics

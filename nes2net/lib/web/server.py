@@ -84,7 +84,7 @@ def serve(
 class _TimedProtocol(H11Protocol):
     """Closes a connection if the head of a request takes too long; uvicorn would wait without end."""
 
-    timer: asyncio.TimerHandle | None = None  # closes the connection unless a head comes
+    timer: asyncio.TimerHandle  # closes the connection unless a head comes
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -100,6 +100,7 @@ class _TimedProtocol(H11Protocol):
         super().on_response_complete()
         if not self._has_request():
             BoundedListener.served.discard(self.socket)
+            self.timer.cancel()
             self._expect_head()
 
     def _has_request(self) -> bool:
@@ -109,9 +110,11 @@ class _TimedProtocol(H11Protocol):
     def _unsupported_upgrade_warning(self) -> None:
         """Answer as usual; a stranger may ask for it."""
 
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.timer.cancel()  # it holds the latest head, which may be long
+        super().connection_lost(exc)
+
     def _expect_head(self) -> None:
-        if self.timer is not None:
-            self.timer.cancel()
         self.timer = self.loop.call_later(_HEAD_WITHIN, self._close_without_head, self.scope)
 
     def _close_without_head(self, latest: Any) -> None:
