@@ -32,7 +32,7 @@ from nes2net.lib.storage.plain_data import StrictModel, validate_json
 from nes2net.lib.web.guard import Guard
 from nes2net.lib.web.http_server import BoundedListener, most_connections
 from nes2net.lib.web.server import in_thread, serve
-from nes2net.lib.web.service_health import Work
+from nes2net.lib.web.service_health import PresentWork
 from nes2net.lib.web.service_log import log_event
 from nes2net.lib.web.websockets import SETTINGS, TRY_LATER
 
@@ -82,7 +82,7 @@ class _Text(RootModel[Annotated[_Start | _Gap | _KeepAlive | _StopMessage, Field
     pass
 
 
-class Calls(Work):
+class Calls(PresentWork):
     """Serves calls of WebSocket clients.
 
     Args:

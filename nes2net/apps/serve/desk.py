@@ -26,7 +26,7 @@ from nes2net.data.audio.columns import RANGE, envelope, loudest_of, spectrogram
 from nes2net.data.audio.parts import choose
 from nes2net.lib.errors import InputError, pluralise
 from nes2net.lib.output.times import clock, readable_duration
-from nes2net.lib.web.service_health import WHY_NOT, Work
+from nes2net.lib.web.service_health import WHY_NOT, PresentWork
 from nes2net.scoring.judged import Failed, Judged, stretch_rows
 from nes2net.scoring.judging import Judge, JudgingSettings
 from nes2net.scoring.track import FrameScores
@@ -93,7 +93,7 @@ class ScoredUpload:
         return row
 
 
-class Desk(Work):
+class Desk(PresentWork):
     """Scores recordings within limits, in the threads that call :meth:`score`; a few at once, others wait.
 
     Args:

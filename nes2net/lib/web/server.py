@@ -17,7 +17,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from nes2net.lib.process.stop_signals import StopSignals
 from nes2net.lib.web.guard import Guard
 from nes2net.lib.web.http_server import BoundedListener
-from nes2net.lib.web.service_health import Work
+from nes2net.lib.web.service_health import PresentWork
 
 T = TypeVar("T")
 _HEAD_WITHIN = 20.0  # seconds within which the head of a request must arrive
@@ -33,7 +33,7 @@ async def in_thread(function: Callable[[], T]) -> T:
 def serve(
     guard: Guard,
     listener: BoundedListener,
-    begin: Callable[[], Work],
+    begin: Callable[[], PresentWork],
     tell_ready: Callable[[], object],
     stop: StopSignals,
     drain: Mapping[int, float],
@@ -60,7 +60,7 @@ def serve(
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
-    work = Work()
+    work = PresentWork()
     try:
         stop.check()
         work = begin()

@@ -95,7 +95,7 @@ class Metrics:
         return generate_latest(self.registry)
 
 
-class Work:
+class PresentWork:
     """What a server does for its clients."""
 
     #: Number of recordings or calls that are being served, or wait.

@@ -18,7 +18,7 @@ from conftest import REPOSITORY, repository_text
 from nes2net.apps.serve.desk import Desk, Limits
 from nes2net.lib.process.stop_signals import StopSignals
 from nes2net.lib.web.http_server import address_of, listening_socket
-from nes2net.lib.web.service_health import Metrics, Work
+from nes2net.lib.web.service_health import Metrics, PresentWork
 from nes2net.lib.web.service_log import logging_as, tell
 from nes2net.scoring.decisions import Decider
 
@@ -59,7 +59,7 @@ def test_while_the_detector_is_loaded_health_and_scoring_are_answered_with_503()
         answer = httpx.post(f"{url}/api/score", files={"file": wav()}, timeout=PATIENCE)
         assert answer.status_code == 503
         stop.number = signal.SIGINT
-        return Work()
+        return PresentWork()
 
     with pytest.raises(KeyboardInterrupt):
         serve(Guard(Metrics("small.pth"), []), listener, load, lambda: None, stop, DRAIN)
