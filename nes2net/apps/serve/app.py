@@ -18,7 +18,7 @@ from starlette.background import BackgroundTask
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
-from nes2net.apps.serve.answers import FORM, answers
+from nes2net.apps.serve.answers import FORM, REASONS, Info, JudgedRecording, error_answers
 from nes2net.apps.serve.desk import Desk
 from nes2net.apps.serve.page import lines_of
 from nes2net.apps.serve.uploads import Upload, one_upload
@@ -56,8 +56,8 @@ def build(desk: Desk) -> FastAPI:
 
 
 def _add_api(app: FastAPI, desk: Desk) -> None:
-    @app.get("/api/info", responses=answers("info", "403", "421"))
-    def info() -> dict[str, Any]:
+    @app.get("/api/info", responses=error_answers(403, 421))
+    def info() -> Info:
         """Return facts about the server."""
         limits = desk.limits
         config = desk.detector.config
@@ -82,7 +82,12 @@ def _add_api(app: FastAPI, desk: Desk) -> None:
         }
 
     # The whole body is received before `score` is called; RequestAdmission limits such requests.
-    @app.post(_SCORE_PATH, response_model=None, openapi_extra=FORM, responses=answers("score"))
+    @app.post(
+        _SCORE_PATH,
+        response_model=None,
+        openapi_extra=FORM,
+        responses={200: {"model": JudgedRecording}, **error_answers(*REASONS)},
+    )
     async def score(
         upload: Annotated[Upload, Depends(one_upload)],
         track: bool = Query(True, description="Whether the answer has the scores of the windows."),
