@@ -14,8 +14,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from nes2net.data.audio.packed import AnyRecording
@@ -29,27 +29,23 @@ from nes2net.lib.output.progress import Work
 from nes2net.lib.output.terminal import check_one_line
 from nes2net.lib.parts.options import check_model, name_and_options
 from nes2net.lib.parts.registry import PACKAGES_KEY, check_installed, packages_of
-from nes2net.lib.storage.files import write_text
+from nes2net.lib.storage.files import AnyPath, write_text
 from nes2net.lib.storage.yaml_text import write_yaml
 from nes2net.metrics.localisation.segments import Segment
 from nes2net.metrics.localisation.stretches import MIN_DURATION
 from nes2net.models.card import CARD, model_card, provenance_with_figures
+from nes2net.models.checkpoints.base import base_digest, expected_tensors, record_base, trained_tensors
 from nes2net.models.checkpoints.folder import (
     CONFIG,
-    NAME_THE_BASE,
     WEIGHTS,
-    base_digest,
-    read_base,
     replacing_detector,
-    tensors_of_base,
     write_tensors,
 )
 from nes2net.models.checkpoints.hub import upload
-from nes2net.models.checkpoints.published_names import select_frontend, unwrap_frontend
-from nes2net.models.checkpoints.state_dict import StateDict, check_fit, save_state_dict
+from nes2net.models.checkpoints.state_dict import check_fit, save_state_dict
 from nes2net.models.frontends.adaptation import merge
 from nes2net.models.frontends.sizes import pretraining_file
-from nes2net.models.loading import Checkpoint, build_errors_as_input_errors, find_checkpoint
+from nes2net.models.loading import build_errors_as_input_errors, find_checkpoint, load_weights, saves_all
 from nes2net.models.network import EmbeddingOf, Network
 from nes2net.models.provenance import Provenance
 from nes2net.models.published_models import PUBLISHED_MODELS
@@ -85,7 +81,7 @@ class Detector(Network):
     """
 
     @classmethod
-    def from_config(cls, config: Mapping[str, object] | str, checkpoint: str | Path | None = None) -> Self:
+    def from_config(cls, config: Mapping[str, object] | str, checkpoint: AnyPath | None = None) -> Self:
         """Build a detector with random weights, or with a front-end from ``checkpoint``.
 
         For an adapted front-end, ``checkpoint`` is recorded, so that :meth:`save` omits its frozen
@@ -109,7 +105,7 @@ class Detector(Network):
         frontend_name, frontend_options = name_and_options(model, "frontend", reserved=("checkpoint",))
         detector = cls.with_frontend(create_frontend(frontend_name, checkpoint, **frontend_options), model)
         if checkpoint is not None and detector.frontend.adapted:
-            detector._record_base(checkpoint)
+            record_base(detector, checkpoint)
         return detector
 
     @classmethod
@@ -120,95 +116,7 @@ class Detector(Network):
         """
         with without_memory():
             detector = cls.from_config(config)
-        return detector if detector._saves_all else None
-
-    @property
-    def _saves_all(self) -> bool:
-        """Whether the state dict has every parameter and buffer, so that a file can give all values."""
-        saved_ids = {id(tensor) for tensor in self.state_dict(keep_vars=True).values()}
-        return all(id(tensor) in saved_ids for tensor in (*self.parameters(), *self.buffers()))
-
-    def base_names(self) -> set[str]:
-        """Names of the frozen tensors of an adapted front-end, if any."""
-        return {f"ssl_model.{name}" for name in self.frontend.base}
-
-    def trained_state_dict(self) -> dict[str, Tensor]:
-        """Return the state dict without the frozen tensors of an adapted front-end."""
-        state_dict = self.state_dict()
-        for name in self.base_names():
-            del state_dict[name]
-        return state_dict
-
-    def base_digest(self) -> str:
-        """Compute the SHA-256 of the frozen tensors of an adapted front-end."""
-        return base_digest(self._base_tensors())
-
-    def _record_base(self, file: str | Path) -> None:
-        self.base = {"digest": self.base_digest(), "file": str(file)}
-
-    def save_base(self, file: str | Path) -> None:
-        """Write the frozen tensors of an adapted front-end, so that :meth:`save` omits them."""
-        save_state_dict(self._base_tensors(), file)
-        self._record_base(file)
-
-    def omitted_names(self, state_dict: StateDict) -> set[str]:
-        """Find the names of frozen tensors that ``state_dict`` omits.
-
-        These are all frozen tensors of an adapted front-end if ``state_dict`` has none of them, and
-        all tensors of the front-end if it has exactly those of aggregation and back-end, like
-        Spoof-SUPERB's files; else none.
-        """
-        if frozen_names := self.base_names():
-            return set() if frozen_names & state_dict.keys() else frozen_names
-        tensors = self.state_dict()
-        frontend_names = set(select_frontend(tensors))
-        return frontend_names if tensors.keys() - frontend_names == state_dict.keys() else set()
-
-    def expected_tensors(self, state_dict: StateDict) -> StateDict:
-        """Select the tensors that ``state_dict`` must have: all but :meth:`omitted_names`."""
-        omitted_names = self.omitted_names(state_dict)
-        return {name: tensor for name, tensor in self.state_dict().items() if name not in omitted_names}
-
-    def load_base(
-        self, record: Any, checkpoint: str | Path, base: str | Path | None = None, remedy: str = NAME_THE_BASE
-    ) -> None:
-        """Load the frozen tensors of the front-end, which ``checkpoint`` omits.
-
-        ``base`` or ``record`` states their file; for a front-end that is not adapted, ``base`` must
-        be the pre-training file.
-
-        Args:
-            record: the checkpoint's :attr:`base`, of any type, because a file may contain anything.
-            checkpoint: file or folder of the detector; the frozen tensors may lie in this folder.
-            remedy: end of error messages, with advice.
-
-        Raises:
-            InputError: if the tensors are not found, or have another digest than recorded.
-        """
-        checkpoint = Path(checkpoint)
-        frontend = self.config["frontend"]
-        base = pretraining_file(base)
-        # If the front-end is not adapted, ``checkpoint`` omits the whole front-end: read the
-        # pre-training file.
-        if not self.frontend.adapted:
-            if base is None or not base.exists():
-                missing = "" if base is None else f", and {base} was not found"
-                raise InputError(
-                    f"{checkpoint} lacks the front-end, which was frozen{missing}: name its pre-training file with `base`"
-                )
-            tensors = select_frontend(tensors_of_base(base, frontend))
-            check_fit(tensors, select_frontend(self.state_dict()), str(base))
-            self.load_state_dict(tensors, strict=False, assign=True)
-            return
-        # If the front-end is adapted, ``checkpoint`` omits only the frozen tensors: find the file that holds them.
-        base_path, tensors = read_base(record, checkpoint, base, frontend, self.base_names(), remedy)
-        check_fit(tensors, self._base_tensors(), str(base_path))
-        self.load_state_dict(tensors, strict=False, assign=True)
-        self.base = dict(record)  # read_base has checked it
-
-    def _base_tensors(self) -> StateDict:
-        names = self.base_names()
-        return {name: tensor for name, tensor in self.state_dict().items() if name in names}
+        return detector if saves_all(detector) else None
 
     def merged(self) -> Self:
         """Copy the detector, with the trained tensors of an adapted front-end added to its frozen weights.
@@ -227,30 +135,7 @@ class Detector(Network):
         """Return a detector that needs no file of frozen tensors: itself, or :meth:`merged` if adapted."""
         return self.merged() if self.frontend.adapted else self
 
-    def load(self, checkpoint: Checkpoint, base: str | Path | None = None, remedy: str = NAME_THE_BASE) -> None:
-        """Load a checkpoint with the names and shapes of the detector's tensors.
-
-        On the meta device, the file's tensors are used without a copy.
-
-        Args:
-            base: as for :meth:`from_pretrained`.
-            remedy: end of error messages about the base, with advice.
-
-        Raises:
-            InputError: if names or shapes differ (listed in the message), omitted frozen tensors
-                are not found, or ``base`` is given although none are omitted.
-        """
-        state_dict = unwrap_frontend(checkpoint.state_dict)
-        on_meta_device = self.device.type == "meta"
-        partial = bool(self.omitted_names(state_dict))
-        if base is not None and not partial:
-            raise InputError(f"{checkpoint.source} holds all tensors of its detector: remove `base`")
-        check_fit(state_dict, self.expected_tensors(state_dict), checkpoint.source)
-        if partial:
-            self.load_base(checkpoint.base, checkpoint.path, base, remedy)
-        self.load_state_dict(state_dict, strict=not partial, assign=on_meta_device)
-
-    def save(self, path: str | Path, **record: Any) -> None:
+    def save(self, path: AnyPath, **record: Any) -> None:
         """Write a state dict with the published names, or a folder with a model card.
 
         A folder holds safetensors, YAML and the card. If :attr:`base` is set, frozen tensors are
@@ -273,7 +158,7 @@ class Detector(Network):
             record[PACKAGES_KEY] = packages
         state_dict = self.state_dict()
         if self.base is not None:
-            state_dict = self.trained_state_dict()
+            state_dict = trained_tensors(self)
             record["base"] = self.base
         if "published_model" in record:
             # Recognises these weights if other code loses the provenance.
@@ -319,11 +204,11 @@ class Detector(Network):
     @classmethod
     def from_pretrained(
         cls,
-        path_or_name: str | Path,
+        path_or_name: AnyPath,
         device: str = "auto",
         dtype: str | torch.dtype = "auto",
         config: Mapping[str, object] | str | None = None,
-        base: str | Path | None = None,
+        base: AnyPath | None = None,
     ) -> Self:
         """Load a trained detector, in eval mode, without the front-end's pre-training file.
 
@@ -362,10 +247,10 @@ class Detector(Network):
             # Build the detector on the meta device first: a small file could describe a model that fills the memory.
             with build_errors_as_input_errors(source), without_memory():
                 detector = cls.from_config(checkpoint.config or {})
-            if not detector._saves_all:  # tensors that no file contains need values
-                check_fit(checkpoint.state_dict, detector.expected_tensors(checkpoint.state_dict), source)
+            if not saves_all(detector):  # tensors that no file contains need values
+                check_fit(checkpoint.state_dict, expected_tensors(detector, checkpoint.state_dict), source)
                 detector = cls.from_config(checkpoint.config or {})
-            detector.load(checkpoint, base)
+            load_weights(detector, checkpoint, base)
             detector.provenance = checkpoint.provenance
             detector.source = source
             check_one_line(detector.classes, f"a class of {source}")
@@ -423,7 +308,7 @@ class Detector(Network):
 
     def score_batch(
         self,
-        waveforms: Iterable[np.ndarray | Tensor],
+        waveforms: Iterable[NDArray | Tensor],
         sample_rate: float,
         num_samples: RequestedSamples = "auto",
     ) -> list[float]:
@@ -454,7 +339,7 @@ class Detector(Network):
         *,
         of: EmbeddingOf = "frontend",
         layer: int | str = "last",
-    ) -> np.ndarray:
+    ) -> NDArray:
         """Compute the embedding (E,) float32 of one recording in one piece.
 
         Args:

@@ -20,7 +20,7 @@ from nes2net.actions.scoring import score_corpus
 from nes2net.data.audio.files import expand_folders
 from nes2net.data.corpora.part import Part
 from nes2net.data.corpora.protocol import WHOLE, canonical_phase
-from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial
+from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial, Trials
 from nes2net.data.registry import corpora
 from nes2net.detector import Detector
 from nes2net.evaluation.judgements import LabelledScores, evaluable
@@ -291,7 +291,7 @@ def _write_generic_list(path: Path, bonafide: AnyPath, spoof: AnyPath, audio_tra
 
 
 def _measure_population(
-    labels: Labels, recordings: Recordings, scored: Sequence[Trial], scored_by: ScoredBy | None, scores: Path
+    labels: Labels, recordings: Recordings, scored: Trials, scored_by: ScoredBy | None, scores: Path
 ) -> tuple[Population, list[str]]:
     """Return the population of the measured trials, and the ids of those that could not be measured.
 

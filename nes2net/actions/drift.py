@@ -24,11 +24,12 @@ from nes2net.evaluation.result import Result
 from nes2net.evaluation.tables import Figure, Measure, Row, Table
 from nes2net.lib.errors import InputError, check_setting, pluralise
 from nes2net.lib.output.progress import ProgressDisplay
+from nes2net.lib.storage.files import AnyPath
 from nes2net.metrics import wilson_interval
 from nes2net.scoring.decisions.calibration import LinearCalibration
 from nes2net.scoring.decisions.decision import CANNOT_TELL, Decider
 from nes2net.scoring.decisions.usual import DriftTest, compare, holm, trait_values, usual_of
-from nes2net.scoring.judged import Failed, Judged
+from nes2net.scoring.judged import AnyAnswer, Failed
 from nes2net.scoring.judging import Judge, JudgingSettings
 from nes2net.scoring.kernel import Scorer
 from nes2net.scoring.waveforms import RecordingToJudge
@@ -231,7 +232,7 @@ class Drift:
 def measure_drift(
     detector: Scorer,
     calibration: LinearCalibration,
-    files: Iterable[str | Path],
+    files: Iterable[AnyPath],
     *,
     alpha: float = ALPHA,
     by: By = "day",
@@ -280,7 +281,7 @@ def measure_drift(
     return Drift(recordings, comparisons, failures, alpha, by, decider.describe()[2:], judge.doubts)
 
 
-def _to_new_recording(answer: Judged[float] | Failed, calibration: LinearCalibration) -> NewRecording | str:
+def _to_new_recording(answer: AnyAnswer[float], calibration: LinearCalibration) -> NewRecording | str:
     """Return a reason if the recording cannot be compared."""
     if isinstance(answer, Failed):
         return answer.error.reason

@@ -8,14 +8,14 @@ import numpy as np
 
 from nes2net.actions.drift import Drift, values_of
 from nes2net.lib.output.pictures import ConciseDateFormatter, Figure
-from nes2net.lib.storage.files import replacing
+from nes2net.lib.storage.files import AnyPath, replacing
 from nes2net.scoring.track_plot import BONAFIDE, INK, SPOOF, style
 
 _WIDTH = 9.0  # inches
 _PANEL = 1.7  # inches high
 
 
-def plot_drift(picture: str | Path, drift: Drift) -> None:
+def plot_drift(picture: AnyPath, drift: Drift) -> None:
     """Draw a panel for each trait: a dot for each recording, the median of each period, bands of usual ranges.
 
     Dots outside of the bands have another colour.

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 import torch
 
-from nes2net.data.corpora.trial import Trial
+from nes2net.data.corpora.trial import Trials
 from nes2net.detector import Detector
 from nes2net.lib.computing.devices import choose_device, own_device
 from nes2net.lib.errors import InputError
+from nes2net.lib.output.sheet import Facts
 from nes2net.lib.output.terminal import print_note
+from nes2net.lib.parts.options import Options
 from nes2net.lib.storage.files import AnyPath
 from nes2net.scoring.corpus import ScoringSettings, judge_trials
 from nes2net.scoring.embeddings import Embeddings
@@ -22,12 +22,12 @@ from nes2net.scoring.score_length import RequestedSamples, samples_to_score
 
 def embed_recordings(
     detector: Detector,
-    trials: Sequence[Trial],
+    trials: Trials,
     out: AnyPath,
     embeddings: Embeddings | None = None,
     *,
     num_samples: RequestedSamples = "auto",
-    about: Mapping[str, Any] | None = None,
+    about: Facts | None = None,
     settings: ScoringSettings | None = None,
 ) -> Finished:
     """Write the embeddings of ``trials`` to ``out``; print the front-end's note, if it has one.
@@ -58,7 +58,7 @@ def embed_recordings(
 
 
 def frontend_alone(
-    frontend: str | Mapping[str, Any],
+    frontend: str | Options,
     ssl_checkpoint: AnyPath | None = None,
     device: str = "auto",
     dtype: str = "auto",

@@ -6,7 +6,6 @@ A dataclass here is a group of flags: its fields are flags, and its ``Args`` are
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 from os.path import isfile
 from pathlib import Path
@@ -22,7 +21,7 @@ from nes2net.lib.shell.commands import Count, File, Flag, FromZero, non_defaults
 
 if TYPE_CHECKING:
     from nes2net.data.corpora.part import Part
-    from nes2net.data.corpora.trial import Trial
+    from nes2net.data.corpora.trial import Trials
     from nes2net.detector import Detector
     from nes2net.models.provenance import Provenance
     from nes2net.scoring.decisions.decision import Decider
@@ -208,7 +207,7 @@ class Reading(Length):
 
     audio_track: FromZero = 0
 
-    def choose(self, trials: Sequence[Trial], channel: int | None = None) -> Sequence[Trial]:
+    def choose(self, trials: Trials, channel: int | None = None) -> Trials:
         """Let ``trials`` read the chosen audio track, and ``channel`` unless they name one."""
         if channel is None and not self.audio_track:
             return trials

@@ -6,7 +6,7 @@ For Python programs, as `nes2net predict`.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -21,16 +21,17 @@ from nes2net.data.audio.waveform import SAMPLE_RATE
 from nes2net.evaluation.origin import training_in_words
 from nes2net.lib.errors import InputError, with_flag_names
 from nes2net.lib.output.progress import ProgressDisplay
+from nes2net.lib.output.sheet import Facts
 from nes2net.lib.output.terminal import printable_name, say
 from nes2net.lib.output.times import readable_duration
 from nes2net.lib.storage.files import AnyPath
 from nes2net.scoring.decisions.along import Cutoff
 from nes2net.scoring.decisions.decision import Decider
-from nes2net.scoring.judged import Failed, Judged
-from nes2net.scoring.judgement import Judgement
+from nes2net.scoring.judged import AnyAnswer, Failed
+from nes2net.scoring.judgement import AnyJudgement
 from nes2net.scoring.judging import Judge, JudgingSettings
 from nes2net.scoring.kernel import Scorer
-from nes2net.scoring.stream import Along
+from nes2net.scoring.stream import Along, SecondsDone
 from nes2net.scoring.waveforms import RecordingToJudge
 
 
@@ -42,7 +43,7 @@ class Predictions:
     """Which part of a recording is judged; printed before the rows."""
     meaning: list[str]
     """The detector, and what answers and decisions mean; printed after the rows."""
-    rows: Iterator[Judged[Any] | Failed]
+    rows: Iterator[AnyAnswer[Any]]
     """An answer for each recording or channel, computed when it is requested."""
     count: int
     """Number of rows."""
@@ -51,7 +52,7 @@ class Predictions:
 def predict(
     detector: Scorer,
     files: Iterable[AnyPath],
-    judgement: str | Mapping[str, Any] | Judgement[Any] = "scores",
+    judgement: AnyJudgement[Any] = "scores",
     *,
     channel: int | Literal["mix", "each"] = "mix",
     audio_track: int = 0,
@@ -107,7 +108,7 @@ COLUMNS = (
 )
 
 
-def as_columns(row: Mapping[str, Any]) -> dict[str, Any]:
+def as_columns(row: Facts) -> dict[str, Any]:
     """Arrange a row (:meth:`Judged.to_row`) for a table: column → value, without empty columns.
 
     Of windows along the recording (key ``along``), adds ``rests_on`` and ``shortest_found``; if the evidence of a stretch is
@@ -161,7 +162,7 @@ def _is_longer(recording: AnyRecording, num_samples: int) -> bool:
         return False
 
 
-def _print_if_partial(judge: Judge[Any], answer: Judged[Any] | Failed) -> Judged[Any] | Failed:
+def _print_if_partial(judge: Judge[Any], answer: AnyAnswer[Any]) -> AnyAnswer[Any]:
     if isinstance(answer, Failed) or answer.shows_track:
         return answer
     name = _display_name(answer.recording)
@@ -181,7 +182,7 @@ def _print_if_partial(judge: Judge[Any], answer: Judged[Any] | Failed) -> Judged
     return answer
 
 
-def _attach_first(first: Judged[Any] | Failed, answer: Judged[Any] | Failed) -> Judged[Any] | Failed:
+def _attach_first(first: AnyAnswer[Any], answer: AnyAnswer[Any]) -> AnyAnswer[Any]:
     return answer if isinstance(answer, Failed) else replace(answer, first=first)
 
 
@@ -190,7 +191,7 @@ def _display_name(source: AnyRecording | RecordingToJudge) -> str:
 
 
 @contextmanager
-def progress_of(source: RecordingToJudge, duration: float, hop: float) -> Iterator[Callable[[float], object]]:
+def progress_of(source: RecordingToJudge, duration: float, hop: float) -> Iterator[SecondsDone]:
     """Show the progress; yields a function of the seconds that are done. ``hop`` is 0 without windows."""
     advice = f"a `hop` above {hop:.3g} s takes less time" if hop else ""
     with ProgressDisplay[None](

@@ -6,15 +6,16 @@ on the trials, and decides by a calibration.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
 from nes2net.data.audio.waveform import SAMPLE_RATE
 from nes2net.data.corpora.part import Part
-from nes2net.data.corpora.trial import Trial
+from nes2net.data.corpora.trial import Trials
 from nes2net.evaluation.origin import uses_in_words
-from nes2net.lib.errors import InputError
+from nes2net.lib.errors import InputError, refuse
+from nes2net.lib.output.sheet import Facts
 from nes2net.lib.output.terminal import print_note, print_warnings
 from nes2net.lib.process.this_process import is_first
 from nes2net.lib.storage.files import AnyPath
@@ -22,7 +23,7 @@ from nes2net.scoring.calibrated import CorpusDecisions, check_decider, decide_tr
 from nes2net.scoring.corpus import ScoringSettings, judge_trials
 from nes2net.scoring.decisions.decision import Decider
 from nes2net.scoring.engine import Finished
-from nes2net.scoring.judgement import Judgement, ScoreFile, as_judgement
+from nes2net.scoring.judgement import AnyJudgement, Judgement, ScoreFile, as_judgement
 from nes2net.scoring.kernel import Scorer
 from nes2net.scoring.score_length import CorpusSamples, samples_to_score
 from nes2net.scoring.system_scores import Ranges, check_fusion, describe_systems, ranges_of, with_system_scores
@@ -44,13 +45,13 @@ def score_corpus(
     *,
     checkpoint: AnyPath,
     num_samples: CorpusSamples = "auto",
-    judgement: str | Mapping[str, Any] | Judgement[Any] = "scores",
-    trials: Sequence[Trial] | None = None,
+    judgement: AnyJudgement[Any] = "scores",
+    trials: Trials | None = None,
     system_scores: Sequence[AnyPath] = (),
     score_range: Sequence[AnyPath] = (),
     decider: Decider | None = None,
     calibration: AnyPath = "",
-    about: Mapping[str, Any] | None = None,
+    about: Facts | None = None,
     say: bool = True,
     settings: ScoringSettings | None = None,
 ) -> CorpusScores:
@@ -82,54 +83,24 @@ def score_corpus(
     """
     judgement = as_judgement(judgement)
     settings = settings or ScoringSettings()
-    if decider is not None and not judgement.is_score:
-        raise InputError(
-            f"`calibration` decides only on scores of recordings, not on {judgement.what}: remove it or `judgement`"
-        )
+    _check_settings(judgement, decider, num_samples)
     if judgement.of_whole:
-        if num_samples not in ("auto", None):
-            raise InputError(
-                f"`num_samples` is {num_samples}, but {judgement.name} are scored only in whole utterances: remove it"
-            )
         num_samples = None
     judgement = judgement.fit_to(scorer)
-    corpus = corpus_part.definition
     if trials is None:
         trials = corpus_part.trials
-    record: dict[str, object] = {}
-    if system_scores:
-        check_fusion(scorer.num_scores, system_scores)
-        files = list(map(ScoreFile.of, system_scores))
-        ranges = _score_ranges(score_range, scorer)
-        trials = with_system_scores(trials, files, ranges)
-        record["system_scores"] = describe_systems(files, ranges)
-    elif score_range:
-        raise InputError(
-            "`score_range` normalises scores of other systems, and none are given: name their files with `system_scores`"
-        )
-    score_length = samples_to_score(scorer.provenance, num_samples, corpus.test_samples)
+    trials, fusion = _with_other_systems(scorer, trials, system_scores, score_range)
+    score_length = samples_to_score(scorer.provenance, num_samples, corpus_part.definition.test_samples)
     num_samples = score_length.num_samples
     notes = [score_length.note]
     # If the calibration belongs to another detector, raise the error now, before hours of scoring.
     if decider is not None:
         notes += check_decider(scorer, decider, num_samples)
-    if scorer.provenance.published:
-        name, published_model = scorer.provenance.published
-        record["published_model"] = {"name": name, **published_model.facts()}
-    scored_trials = corpus.describe_trials(trials, corpus_part.split)
-    uses = uses_in_words(
-        scorer.provenance, corpus_part.corpus, corpus_part.split, corpus_part.root or "", trials=scored_trials
-    )
-    record |= {"scored_trials": scored_trials, "seen": uses}
-    warnings = list(uses)
-    used_samples = scorer.used_samples.most
-    if used_samples is not None and (num_samples is None or num_samples > used_samples):
-        seconds = used_samples / SAMPLE_RATE
-        warnings.append(f"the detector reads only the beginning of an utterance longer than {seconds:g} s")
+    seen = _uses(scorer, corpus_part, trials)
     if say:
         for note in notes:
             print_note(note)
-        print_warnings(warnings)
+        print_warnings([*seen["seen"], *_warn_of_end(scorer, num_samples)])
     protocol = "full" if num_samples is None else "4sec"
     scores = judge_trials(
         scorer,
@@ -139,7 +110,8 @@ def score_corpus(
         about={
             "corpus": {**corpus_part.facts(), "protocol": protocol},
             "checkpoint": {**scorer.provenance.to_dict(), "path": str(checkpoint)},
-            **record,
+            **fusion,
+            **seen,
             **(about or {}),
         },
         settings=replace(settings, num_samples=num_samples),
@@ -157,6 +129,51 @@ def score_corpus(
         facts=basis,
     )
     return CorpusScores(scores, decisions)
+
+
+def _check_settings(judgement: Judgement[Any], decider: Decider | None, num_samples: CorpusSamples) -> None:
+    refuse(
+        (
+            decider is not None and not judgement.is_score,
+            f"`calibration` decides only on scores of recordings, not on {judgement.what}: remove it or `judgement`",
+        ),
+        (
+            judgement.of_whole and num_samples not in ("auto", None),
+            f"`num_samples` is {num_samples}, but {judgement.name} are scored only in whole utterances: remove it",
+        ),
+    )
+
+
+def _uses(scorer: Scorer, part: Part, trials: Trials) -> dict[str, Any]:
+    facts: dict[str, Any] = {}
+    if scorer.provenance.published:
+        name, published_model = scorer.provenance.published
+        facts["published_model"] = {"name": name, **published_model.facts()}
+    facts["scored_trials"] = part.definition.describe_trials(trials, part.split)
+    facts["seen"] = uses_in_words(
+        scorer.provenance, part.corpus, part.split, part.root or "", trials=facts["scored_trials"]
+    )
+    return facts
+
+
+def _warn_of_end(scorer: Scorer, num_samples: int | None) -> list[str]:
+    most_samples = scorer.used_samples.most
+    if most_samples is None or (num_samples is not None and num_samples <= most_samples):
+        return []
+    return [f"the detector reads only the beginning of an utterance longer than {most_samples / SAMPLE_RATE:g} s"]
+
+
+def _with_other_systems(
+    scorer: Scorer, trials: Trials, system_scores: Sequence[AnyPath], score_range: Sequence[AnyPath]
+) -> tuple[Trials, Facts]:
+    if not system_scores:
+        message = "`score_range` normalises scores of other systems, and none are given: name their files with `system_scores`"
+        refuse((score_range, message))
+        return trials, {}
+    check_fusion(scorer.num_scores, system_scores)
+    files = list(map(ScoreFile.of, system_scores))
+    ranges = _score_ranges(score_range, scorer)
+    return with_system_scores(trials, files, ranges), {"system_scores": describe_systems(files, ranges)}
 
 
 def _score_ranges(score_range: Sequence[AnyPath], scorer: Scorer) -> Ranges:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from nes2net.lib.errors import InputError
 from nes2net.lib.output.terminal import printable_name, say
 from nes2net.lib.process.this_process import is_first
+from nes2net.lib.storage.files import AnyPath
 from nes2net.lib.storage.text_files import reading_once
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ def _is_there(part: Part) -> bool:
     return False
 
 
-def after_scoring(part: Part, scores: str | Path) -> list[Words]:
+def after_scoring(part: Part, scores: AnyPath) -> list[Words]:
     """Suggest the command that evaluates the score file ``scores`` of the scored ``part``.
 
     If the keys of the corpus are not found, ``KEYS`` stands for their folder. There is no command

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from csv import DictWriter
 from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from nes2net.actions.flags import Deciding, Loading, Reading, ScorerName
@@ -15,6 +17,7 @@ from nes2net.cli.next_commands import command_line
 from nes2net.cli.predict_files import FilesBeside
 from nes2net.lib.errors import InputError, pluralise, readable_size, with_flag_names
 from nes2net.lib.output.progress import ProgressDisplay
+from nes2net.lib.output.sheet import Facts
 from nes2net.lib.output.terminal import printable_name, say, table_line
 from nes2net.lib.parts.conditions import NotWith, UsedWith
 from nes2net.lib.shell.command_line import INCOMPLETE
@@ -22,7 +25,9 @@ from nes2net.lib.shell.commands import Count, Flag, Folder, Seconds, command_fac
 from nes2net.lib.storage.text_files import as_cell
 
 if TYPE_CHECKING:
-    from nes2net.scoring.judged import Failed, Judged
+    from nes2net.actions.prediction import Predictions
+    from nes2net.scoring.judged import AnyAnswer
+    from nes2net.scoring.judgement import Judgement
 
 # The columns after the name of the file, in order: heading → width. A table has those of its judgement and its decider.
 _WIDTHS = {"score": 10, "duration": 10, "llr": 8, "probability": 11, "decision": 11}
@@ -102,12 +107,10 @@ def predict(
         plot: draw the scores along time: a .png, .svg, .pdf or a folder
         threshold: lowest score of bona fide; frames: where a fake stretch begins
     """
-    from nes2net.actions.prediction import COLUMNS, as_columns
     from nes2net.actions.prediction import predict as predicted
     from nes2net.data.audio.files import expand_folders
     from nes2net.lib.storage.yaml_text import read_value
     from nes2net.scoring.decisions.along import Cutoff
-    from nes2net.scoring.judged import Failed
     from nes2net.scoring.judgement import as_judgement
     from nes2net.scoring.judging import JudgingSettings
     from nes2net.scoring.stream import Along
@@ -116,44 +119,30 @@ def predict(
     if model is None:
         raise InputError(_no_detector_message())
     chosen_judgement = as_judgement(read_value(judgement, None, "`judgement`"))
-    for flag in non_defaults(stretches):
-        if not chosen_judgement.has_frames:
-            raise InputError(f"--{flag} is only for fake stretches: add --judgement frames, or remove it")
     chosen_channel = _parse_channel(channel)
     decider = deciding.decider()
     cutoff = None if threshold is None else Cutoff(threshold)
     is_scored = chosen_judgement.is_score or (chosen_judgement.of_recordings and bool(decider or cutoff))
-    if csv and not is_scored:
-        raise InputError(f"--csv is only for scores and decisions, not for {chosen_judgement.what}: use --json")
+    _check_judgement(chosen_judgement, stretches, csv and not is_scored)
     paths = expand_folders(files)
     beside = FilesBeside(paths, model, threshold, plot, stretches.rttm, stretches.labels, stretches.out)
-    shows_windows = along.track or (bool(plot) and not chosen_judgement.has_frames)
-    settings = JudgingSettings(
-        along.requested_samples_of_files(), Along(along.window, along.hop), shows_windows, batch_size, workers
-    )
     calibration = deciding.calibration or ""
+    ask = partial(predicted, files=paths, channel=chosen_channel, audio_track=along.audio_track)
     first = None
     if detector is not None:  # the calibration is of this detector, which is asked first
         first_detector = replace(loading, config=None, base=None).scorer(detector)
         of_first = JudgingSettings(batch_size=batch_size, workers=workers)
-        first = predicted(
-            first_detector,
-            paths,
-            channel=chosen_channel,
-            audio_track=along.audio_track,
-            decider=decider,
-            calibration=calibration,
-            settings=of_first,
-        )
+        first = ask(first_detector, decider=decider, calibration=calibration, settings=of_first)
         decider = None
         calibration = ""
     scorer = loading.scorer(model)
-    predictions = predicted(
+    shows_windows = along.track or (bool(plot) and not chosen_judgement.has_frames)
+    settings = JudgingSettings(
+        along.requested_samples_of_files(), Along(along.window, along.hop), shows_windows, batch_size, workers
+    )
+    predictions = ask(
         scorer,
-        paths,
-        chosen_judgement,
-        channel=chosen_channel,
-        audio_track=along.audio_track,
+        judgement=chosen_judgement,
         decider=decider or cutoff,
         calibration=calibration,
         settings=settings,
@@ -164,40 +153,72 @@ def predict(
         has_llr=decider is not None,
         has_decision=is_scored and bool(decider or cutoff),
     )
-    longest_name = max(len(printable_name(file)) for file in paths)
-    if chosen_channel != "mix":
-        longest_name += len(_channel_suffix(0))
-    widths = [longest_name, *(_WIDTHS[name] for name in columns), 0]  # 0 for any width
-    csv_table = None
-    if csv:
-        csv_table = DictWriter(sys.stdout, COLUMNS, restval="", lineterminator="\n")
-        csv_table.writeheader()
-    elif not json_:
-        say(*(f"# {with_flag_names(note)}" for note in predictions.notes), table_line(["file", *columns], widths))
-    # Print the rows and write the files. A terminal gets no progress display, because the rows show the progress there.
-    failed = 0
+    table = _Table(paths, chosen_channel, columns, along.track)
+    advice = _how_to_get_a_probability(model) if chosen_judgement.is_score and decider is None else []
     with beside.writer(scorer, decider) as write:
-        for answer in ProgressDisplay(
-            predictions.rows, title="scoring", unit="file", total=predictions.count, shown=not sys.stdout.isatty()
-        ):
-            failed += isinstance(answer, Failed)
-            write(answer)
-            if csv_table is not None:
-                csv_table.writerow({name: as_cell(value) for name, value in as_columns(answer.to_row()).items()})
-                sys.stdout.flush()
-            elif json_:
-                print(json.dumps(answer.to_row()), flush=True)
-            else:
-                print(*_table_lines(answer, columns, widths, along.track), sep="\n", flush=True)
-        if not json_ and not csv:
-            advice = _how_to_get_a_probability(model) if chosen_judgement.is_score and decider is None else []
-            say(*(f"# {with_flag_names(sentence)}" for sentence in predictions.meaning), *advice)
+        failed = _print_answers(predictions, write, table, advice, json_, csv)
     if failed:
         say(
             f"{failed:,} of {pluralise(predictions.count, 'file')} could not be scored: see their errors",
             file=sys.stderr,
         )
     return INCOMPLETE if failed else 0
+
+
+def _print_answers(
+    predictions: Predictions,
+    write: Callable[[AnyAnswer[Any]], None],
+    table: _Table,
+    advice: Iterable[str],
+    json_: bool,
+    csv: bool,
+) -> int:
+    from nes2net.scoring.judged import Failed
+
+    is_table = not json_ and not csv
+    if is_table:
+        say(*_comments(predictions.notes), table.head)
+    print_answer = _printer(table, json_, csv)
+    # Print the rows and write the files. A terminal gets no progress display, because the rows show the progress there.
+    failed = 0
+    for answer in ProgressDisplay(
+        predictions.rows, title="scoring", unit="file", total=predictions.count, shown=not sys.stdout.isatty()
+    ):
+        failed += isinstance(answer, Failed)
+        write(answer)
+        print_answer(answer)
+    if is_table:
+        say(*_comments(predictions.meaning), *advice)
+    return failed
+
+
+def _check_judgement(judgement: Judgement[Any], stretches: Stretches, csv_without_score: bool) -> None:
+    for flag in non_defaults(stretches):
+        if not judgement.has_frames:
+            raise InputError(f"--{flag} is only for fake stretches: add --judgement frames, or remove it")
+    if csv_without_score:
+        raise InputError(f"--csv is only for scores and decisions, not for {judgement.what}: use --json")
+
+
+def _comments(sentences: Iterable[str]) -> list[str]:
+    return [f"# {with_flag_names(sentence)}" for sentence in sentences]
+
+
+def _printer(table: _Table, json_: bool, csv: bool) -> Callable[[AnyAnswer[Any]], None]:
+    from nes2net.actions.prediction import COLUMNS, as_columns
+
+    if json_:
+        return lambda answer: print(json.dumps(answer.to_row()), flush=True)
+    if not csv:
+        return lambda answer: print(*table.lines(answer), sep="\n", flush=True)
+    writer = DictWriter(sys.stdout, COLUMNS, restval="", lineterminator="\n")
+    writer.writeheader()
+
+    def print_row(answer: AnyAnswer[Any]) -> None:
+        writer.writerow({name: as_cell(value) for name, value in as_columns(answer.to_row()).items()})
+        sys.stdout.flush()
+
+    return print_row
 
 
 def _columns_of(*, has_score: bool, has_llr: bool, has_decision: bool) -> list[str]:
@@ -226,7 +247,7 @@ def _channel_suffix(channel: int) -> str:
     return f" [{channel}]"
 
 
-def _name_in_table(row: Mapping[str, Any]) -> str:
+def _name_in_table(row: Facts) -> str:
     name = printable_name(row["file"])
     return name + _channel_suffix(row["channel"]) if "channel" in row else name
 
@@ -249,30 +270,42 @@ def _no_detector_message() -> str:
     return f"name a detector with `model`: a file, or a name that is fetched once – {names}. 'nes2net models' says more"
 
 
-def _table_lines(
-    answer: Judged[Any] | Failed, columns: Sequence[str], widths: Sequence[int], shows_windows: bool
-) -> Iterator[str]:
-    row = answer.to_row()
-    align = "l" + "r" * len(columns) + "l"  # left or right
-    yield table_line([_name_in_table(row), *_cells(row, columns), answer.words], widths, align)
-    for segment in row.get("segments", ()):
-        times = f"{segment['start']:.2f} to {segment['end']:.2f} s"
-        yield table_line(
-            [times, *_cells({**segment, "duration": segment["end"] - segment["start"]}, columns)], widths, "r"
-        )
-    if not shows_windows or row.get("windows", 1) == 1:
-        return
-    numbers = {"score": row["scores"], "llr": row.get("llrs"), "probability": row.get("probabilities")}
-    for number, time in enumerate(row["times"]):
-        window = {name: values[number] for name, values in numbers.items() if values is not None}
-        yield table_line([f"at {time:.2f} s", *_cells({"duration": "", **window}, columns)], widths, "r")
+class _Table:
+    def __init__(self, paths: Iterable[Path], channel: object, columns: Sequence[str], shows_windows: bool) -> None:
+        longest_name = max(len(printable_name(file)) for file in paths)
+        if channel != "mix":
+            longest_name += len(_channel_suffix(0))
+        self.columns = columns
+        self.widths = [longest_name, *(_WIDTHS[name] for name in columns), 0]  # 0 for any width
+        self.head = table_line(["file", *columns], self.widths)
+        self.shows_windows = shows_windows
 
+    def lines(self, answer: AnyAnswer[Any]) -> Iterator[str]:
+        from nes2net.scoring.judged import Failed, names_of
 
-def _cells(row: Mapping[str, Any], columns: Iterable[str]) -> list[str]:
-    cells = []
-    for name in columns:
-        value = row.get(name)
-        if isinstance(value, float):
-            value = f"{value:.2f} s" if name == "duration" else f"{value:.4f}"
-        cells.append("–" if value is None else value)
-    return cells
+        align = "l" + "r" * len(self.columns) + "l"  # left or right
+        name = _name_in_table(names_of(answer.recording))
+        if isinstance(answer, Failed):
+            yield table_line([name, *self._cells({}), answer.words], self.widths, align)
+            return
+        yield table_line([name, *self._cells(answer.figures), answer.words], self.widths, align)
+        for segment in answer.segments:
+            times = f"{segment['start']:.2f} to {segment['end']:.2f} s"
+            cells = self._cells({**segment, "duration": segment["end"] - segment["start"]})
+            yield table_line([times, *cells], self.widths, "r")
+        if not self.shows_windows or answer.track is None or len(answer.track) == 1:
+            return
+        windows = answer.windows
+        numbers = {"score": windows["scores"], "llr": windows.get("llrs"), "probability": windows.get("probabilities")}
+        for number, time in enumerate(windows["times"]):
+            window = {name: values[number] for name, values in numbers.items() if values is not None}
+            yield table_line([f"at {time:.2f} s", *self._cells({"duration": "", **window})], self.widths, "r")
+
+    def _cells(self, figures: Facts) -> list[str]:
+        cells = []
+        for name in self.columns:
+            value = figures.get(name)
+            if isinstance(value, float):
+                value = f"{value:.2f} s" if name == "duration" else f"{value:.4f}"
+            cells.append("–" if value is None else value)
+        return cells

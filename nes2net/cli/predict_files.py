@@ -17,7 +17,7 @@ from nes2net.lib.storage.outputs import PICTURES, check_output_paths, output_nam
 if TYPE_CHECKING:
     from nes2net.metrics.localisation.segments import SegmentsByUtterance
     from nes2net.scoring.decisions.decision import Decider
-    from nes2net.scoring.judged import Failed, Judged
+    from nes2net.scoring.judged import AnyAnswer, Judged
     from nes2net.scoring.kernel import Scorer
 
 
@@ -90,7 +90,7 @@ class FilesBeside:
         check_output_paths((to for path, to in self.labels.items() if path.parent.is_dir()), "name a folder with --out")
 
     @contextmanager
-    def writer(self, detector: Scorer, decider: Decider | None) -> Iterator[Callable[[Judged[Any] | Failed], None]]:
+    def writer(self, detector: Scorer, decider: Decider | None) -> Iterator[Callable[[AnyAnswer[Any]], None]]:
         """Yield a function that writes the files of one recording; call it as soon as a recording is judged.
 
         An RTTM file of all recordings is written at the end, even after an interruption. Then the
@@ -106,7 +106,7 @@ class FilesBeside:
 
         all_segments: SegmentsByUtterance = {}
 
-        def write(answer: Judged[Any] | Failed) -> None:
+        def write(answer: AnyAnswer[Any]) -> None:
             if isinstance(answer, Failed):
                 return
             if answer.path in self.pictures:
@@ -156,7 +156,7 @@ class FilesBeside:
                 )
             elif (track := answer.track) is not None and decider is not None:
                 usual = decider.usual_scores  # of most bona fide recordings of the calibration
-                stretch = answer.along.stretch if answer.along else None
+                stretch = answer.decision_by_windows.stretch if answer.decision_by_windows else None
                 stretches = None
                 if stretch is not None and stretch.stands_out:
                     stretches = [Segment("spoof", stretch.start, stretch.end)]

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 from nes2net.data.registry import corpora
 from nes2net.lib.errors import InputError, join_names
 from nes2net.lib.output.templates import markdown_templates
+from nes2net.lib.parts.options import Options
 from nes2net.lib.parts.registry import packages_of
 from nes2net.lib.storage.files import is_absent, json_text, write_text
 from nes2net.lib.storage.plain_data import Natural, Value, read_json_as, read_small_text
@@ -181,7 +182,7 @@ def valid_figures(provenance: Provenance) -> Iterator[SetFigure]:
 
 
 def model_card(
-    config: Mapping[str, Any],
+    config: Options,
     provenance: Provenance,
     earlier: Path | None = None,
     *,
@@ -241,7 +242,7 @@ def model_card(
     return f"---\n{write_yaml(metadata)}---\n\n{body.rstrip()}\n\n{_OWN_TEXT}\n{own_text}"
 
 
-def arxiv_number(config: Mapping[str, Any], provenance: Provenance) -> str | None:
+def arxiv_number(config: Options, provenance: Provenance) -> str | None:
     """Return the arXiv number of the paper that describes a detector's architecture; None if unknown.
 
     From the published model in ``provenance``, or one with the same front-end and back-end.
@@ -271,7 +272,7 @@ def _licence_and_user_text(earlier: Path | None) -> tuple[str, str]:
 class _TrialWords:
     """One of :attr:`Provenance.trials` in words: ``trials[key]`` is a text, of a list its length, ``–`` if missing."""
 
-    def __init__(self, described: Mapping[str, Any]) -> None:
+    def __init__(self, described: Options) -> None:
         self.described = described
 
     def __getitem__(self, key: str) -> str:

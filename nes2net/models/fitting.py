@@ -9,12 +9,12 @@ until none differs or no change helps. Options without effect on shapes stay.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from nes2net.lib.computing.without_memory import without_memory
 from nes2net.lib.errors import InputError
-from nes2net.lib.parts.options import ModelConfig, name_and_options, options_of
+from nes2net.lib.parts.options import ModelConfig, Options, name_and_options, options_of
 from nes2net.lib.parts.registry import Registry
 from nes2net.models.checkpoints.published_names import select_frontend
 from nes2net.models.checkpoints.state_dict import Misfit, StateDict, compare
@@ -122,7 +122,7 @@ class _Numbers(NamedTuple):
     """Such a length and the expected one, in either order, as numerator and denominator."""
 
 
-def _candidates(model: Mapping[str, Any], tensors: StateDict, expected: StateDict) -> Iterator[ModelConfig]:
+def _candidates(model: Options, tensors: StateDict, expected: StateDict) -> Iterator[ModelConfig]:
     numbers = _suggest_numbers(tensors, expected)
     for role, (registry, default_name) in _PARTS.items():
         name, options = name_and_options(model, role, default_name)

@@ -18,10 +18,12 @@ from typing import Any
 
 from nes2net.lib.computing.without_memory import without_memory
 from nes2net.lib.errors import InputError, MissingLibrary, did_you_mean, first_line, nearest, short_repr
+from nes2net.lib.output.sheet import Facts
 from nes2net.lib.output.terminal import print_note
 from nes2net.lib.parts.options import ModelConfig, check_model, name_and_options
-from nes2net.lib.storage.files import is_absent
+from nes2net.lib.storage.files import AnyPath, is_absent
 from nes2net.lib.storage.yaml_text import set_value
+from nes2net.models.checkpoints.base import NAME_THE_BASE, expected_tensors, load_base, omitted_names
 from nes2net.models.checkpoints.classification import BONAFIDE_OPTION, WAVEFORMS_KEY, holds_classifier, read_classifier
 from nes2net.models.checkpoints.folder import CONFIG, read_folder
 from nes2net.models.checkpoints.hub import download
@@ -31,6 +33,7 @@ from nes2net.models.checkpoints.shelf import Shelf
 from nes2net.models.checkpoints.state_dict import (
     Misfit,
     StateDict,
+    check_fit,
     compare,
     load_state_dict,
     metadata_of,
@@ -64,7 +67,7 @@ class Checkpoint:
     provenance: Provenance
 
     @classmethod
-    def of(cls, path: Path, state_dict: StateDict, record: Mapping[str, Any], source: str = "") -> Checkpoint:
+    def of(cls, path: Path, state_dict: StateDict, record: Facts, source: str = "") -> Checkpoint:
         """Join the tensors and the record in ``path``; an empty ``source`` stands for ``path``."""
         facts = record_without_weights(record, state_dict)
         config = facts.pop("model", None)
@@ -72,7 +75,7 @@ class Checkpoint:
         return cls(path, source or str(path), state_dict, config, base, Provenance.read(facts))
 
 
-def find_checkpoint(path_or_name: str | Path, config: Mapping[str, object] | str | None = None) -> Checkpoint:
+def find_checkpoint(path_or_name: AnyPath, config: Mapping[str, object] | str | None = None) -> Checkpoint:
     """Find a checkpoint, downloading it if necessary; read it, and find its architecture.
 
     Args:
@@ -159,6 +162,38 @@ def read_checkpoint(path: Path, source: str = "", bonafide: str | None = None) -
         state_dict = load_state_dict(path)
         record = read_record(state_dict)
     return Checkpoint.of(path, state_dict, record, source)
+
+
+def saves_all(network: Network) -> bool:
+    """Whether the state dict has every parameter and buffer, so that a file can give all values."""
+    saved_ids = {id(tensor) for tensor in network.state_dict(keep_vars=True).values()}
+    return all(id(tensor) in saved_ids for tensor in (*network.parameters(), *network.buffers()))
+
+
+def load_weights(
+    network: Network, checkpoint: Checkpoint, base: AnyPath | None = None, remedy: str = NAME_THE_BASE
+) -> None:
+    """Load a checkpoint with the names and shapes of the network's tensors.
+
+    On the meta device, the file's tensors are used without a copy.
+
+    Args:
+        base: as for :meth:`nes2net.Detector.from_pretrained`.
+        remedy: end of error messages about the base, with advice.
+
+    Raises:
+        InputError: if names or shapes differ (listed in the message), omitted frozen tensors are
+            not found, or ``base`` is given although none are omitted.
+    """
+    state_dict = unwrap_frontend(checkpoint.state_dict)
+    on_meta_device = network.device.type == "meta"
+    partial = bool(omitted_names(network, state_dict))
+    if base is not None and not partial:
+        raise InputError(f"{checkpoint.source} holds all tensors of its detector: remove `base`")
+    check_fit(state_dict, expected_tensors(network, state_dict), checkpoint.source)
+    if partial:
+        load_base(network, checkpoint.base, checkpoint.path, base, remedy)
+    network.load_state_dict(state_dict, strict=not partial, assign=on_meta_device)
 
 
 # Published models by name

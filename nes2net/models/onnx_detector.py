@@ -17,7 +17,7 @@ from nes2net.lib.errors import InputError, MissingLibrary, expecting, first_line
 from nes2net.lib.parts.options import ModelDescription
 from nes2net.lib.process.installation import how_to_install
 from nes2net.lib.process.this_process import is_out_of_memory
-from nes2net.lib.storage.files import Unchanged, sha256_of
+from nes2net.lib.storage.files import AnyPath, Unchanged, sha256_of
 from nes2net.lib.storage.plain_data import validate_json
 from nes2net.models.backends.base import ScoreRule
 from nes2net.models.checkpoints.onnx_format import foreign_error, read_onnx
@@ -78,7 +78,7 @@ class OnnxDetector:
     resolutions = ()  # empty, because the exported graph does not score segments
     trained_on_segments = False
 
-    def __init__(self, path: str | Path, device: str = "auto", runs: bool = True) -> None:
+    def __init__(self, path: AnyPath, device: str = "auto", runs: bool = True) -> None:
         require("onnxruntime")
         self.path = Path(path)
         described_file = Unchanged(self.path)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
+from nes2net.lib.output.sheet import Facts
 from nes2net.models.published_models import PUBLISHED, PublishedModel
 
 # Field of :class:`Provenance` and key of the record in a checkpoint, in the order of the record → type of the value.
@@ -51,34 +52,34 @@ class Provenance:
     """Published model whose weights the detector has."""
     architecture_of: str = ""
     """Published model whose architecture the detector has, with other or unknown weights."""
-    recipe: Mapping[str, Any] | None = None
+    recipe: Facts | None = None
     """The training's recipe as plain data; after :meth:`only_training_data` only its name, data keys and ``segments``."""
-    trials: tuple[Mapping[str, Any], ...] = ()
+    trials: tuple[Facts, ...] = ()
     """Descriptions of training and development trials (``Corpus.describe_trials``), with the keys
     ``part``, ``corpus``, ``split``, ``trials``, ``ids_sha256`` and ``official``; training adds
     the keys of :func:`nes2net.training.card.describe_trials`.
     """
-    training: Mapping[str, Any] = field(default_factory=dict)
+    training: Facts = field(default_factory=dict)
     """``epoch``, ``epochs``, ``seconds``, ``devices``, ``parameters``, ``software`` and
     ``settings`` of the training; any may be missing.
     """
-    figures: tuple[Mapping[str, Any], ...] = ()
+    figures: tuple[Facts, ...] = ()
     """Figures of these weights, as :class:`nes2net.models.card.SetFigure` reads them."""
     started_from: tuple[Provenance, ...] = ()
     """Provenance of the detectors that training started from."""
     score_ranges: Any = None
     """Data for normalising the scores of other systems that the detector fuses, if any."""
-    class_labels: Mapping[str, Any] = field(default_factory=dict)
+    class_labels: Facts = field(default_factory=dict)
     """Facts about classes other than bona fide and spoof.
 
     ``field`` of a trial states its class; ``aliases`` maps its values to classes. ``known``: up to
     1,000 scores of development trials, for the threshold of unknown classes.
     """
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    facts: Facts = field(default_factory=dict)
     """Further facts, such as ``epoch`` and figures on the development set."""
 
     @classmethod
-    def read(cls, record: Mapping[str, Any]) -> Provenance:
+    def read(cls, record: Facts) -> Provenance:
         """Read the record of a checkpoint, detector folder or score file; unknown keys become :attr:`facts`."""
         values: dict[str, Any] = {}
         for name, kind in _TYPES.items():
@@ -123,7 +124,7 @@ class Provenance:
         return self.published[0] if self.published else ""
 
     @property
-    def data(self) -> Mapping[str, Any]:
+    def data(self) -> Facts:
         """The section ``data`` of the recipe; empty if unknown."""
         return _value_if((self.recipe or {}).get("data"), dict) or {}
 
@@ -138,7 +139,7 @@ class Provenance:
                 corpora.append(UsedCorpus(corpus["name"], str(corpus.get("root") or ""), *splits))
         return corpora
 
-    def trials_of(self, part: str, corpus: str, split: str) -> Mapping[str, Any] | None:
+    def trials_of(self, part: str, corpus: str, split: str) -> Facts | None:
         """Find the description of the trials used from a ``split`` of a ``corpus``.
 
         Args:
@@ -202,7 +203,7 @@ def architecture_words(*names: str) -> str:
     return f"architecture of {' or '.join(names)}, weights unknown"
 
 
-def _mappings(listed: Any) -> Iterator[Mapping[str, Any]]:
+def _mappings(listed: Any) -> Iterator[Facts]:
     if isinstance(listed, list):
         yield from (item for item in listed if isinstance(item, dict))
 

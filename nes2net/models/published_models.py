@@ -6,11 +6,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
+from nes2net.lib.output.sheet import Facts
 from nes2net.models.checkpoints.published_file import PublishedFile
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class PublishedModel:
     say which of its files is the detector's.
     """
     tensors_sha256: str = ""
-    """SHA-256 of the tensors (:func:`nes2net.models.checkpoints.folder.base_digest`), for any file."""
+    """SHA-256 of the tensors (:func:`nes2net.models.checkpoints.base.base_digest`), for any file."""
     by_hand: str = ""
     """Where a person finds the file, if it is released but no program can download it."""
     parameters: int | None = None
@@ -120,7 +120,7 @@ class PublishedModel:
         """Whether the licence of the weights forbids commercial use."""
         return "NC" in self.licence or "non-commercial" in self.licence
 
-    def facts(self) -> Mapping[str, object]:
+    def facts(self) -> Facts:
         """Return the facts for the record beside a score file, as plain data."""
         return {
             "source": self.source,

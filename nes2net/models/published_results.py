@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from nes2net.lib.errors import InputError, as_input_error, check_known, refuse
 from nes2net.lib.parts.options import Takes, check_options, options_of
+from nes2net.lib.storage.files import AnyPath
 from nes2net.lib.storage.plain_data import StrictModel, first_problem
 from nes2net.lib.storage.text_files import read_text
 
@@ -154,7 +155,7 @@ class PublishedTable:
         return [row for results in self.systems for row in results.values()]
 
 
-def published_rows(path: str | Path | None = None) -> tuple[PublishedRow, ...]:
+def published_rows(path: AnyPath | None = None) -> tuple[PublishedRow, ...]:
     """Read the results of ``published_results.yaml``, or of another file of tables.
 
     Raises:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
-from pathlib import Path
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
 
 from nes2net.lib.errors import InputError
+from nes2net.lib.parts.options import Options
 from nes2net.lib.parts.registry import Registry
+from nes2net.lib.storage.files import AnyPath
 from nes2net.models.frontends.sizes import SIZES, check_exists, check_size, pretraining_file
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ heads: Registry[Any] = Registry(
 PARTS: tuple[Registry, ...] = (frontends, aggregations, backends)
 
 
-def named_parts(model: Mapping[str, Any]) -> list[tuple[Registry, str]]:
+def named_parts(model: Options) -> list[tuple[Registry, str]]:
     """List registry and name of each part of a detector's configuration, whose keys have the order of :data:`PARTS`."""
     return [(registry, part["name"]) for registry, part in zip(PARTS, model.values())]
 
@@ -122,7 +122,7 @@ def takes_checkpoint(name: str) -> bool:
     return name in SIZES or "checkpoint" in inspect.signature(frontends.get(name)).parameters
 
 
-def create_frontend(name: str, checkpoint: str | Path | None = None, **options: Any) -> Frontend:
+def create_frontend(name: str, checkpoint: AnyPath | None = None, **options: Any) -> Frontend:
     """Build a front-end: waveform B×N → list of hidden states B×T×D.
 
     Args:
@@ -213,7 +213,7 @@ def create_backend(name: str, **options: Any) -> Backend:
     return backend
 
 
-def create_head(head: str | Mapping[str, Any], in_features: int, num_logits: int) -> Any:
+def create_head(head: str | Options, in_features: int, num_logits: int) -> Any:
     """Build a head, the last layer of a back-end: embeddings B×``in_features`` → logits B×``num_logits``.
 
     Args:

@@ -24,14 +24,14 @@ from torch.utils.data import Dataset
 from nes2net.data.audio.packed import AnyRecording, is_there, size_of
 from nes2net.data.audio.read import AudioFile
 from nes2net.data.audio.waveform import ASVSPOOF_SAMPLES
-from nes2net.data.corpora.trial import Trial
+from nes2net.data.corpora.trial import Trial, Trials
 from nes2net.lib.errors import InputError, Unfinished, one_line
 from nes2net.lib.parts.contracts import check_rows
 from nes2net.lib.process.processes import ALONE, Processes
 from nes2net.lib.process.this_process import usable_processors
 from nes2net.lib.process.workers import Loader, stack_shared
 from nes2net.scoring.engine import BatchResult
-from nes2net.scoring.journal import JournalRow, stamp
+from nes2net.scoring.journal import JournalRow, Reasons, stamp
 from nes2net.scoring.judgement import Judgement
 from nes2net.scoring.kernel import Scorer
 from nes2net.scoring.waveforms import WaveformReader
@@ -78,8 +78,7 @@ class ReadBatch(NamedTuple):
 
     groups: list[Group]
     """Several groups only if headers stated wrong lengths."""
-    failures: dict[str, str]
-    """Id → reason."""
+    failures: Reasons
 
 
 def _trial_windows(num_trials: int, batch_size: int) -> Iterator[range]:
@@ -95,7 +94,7 @@ def _trial_windows(num_trials: int, batch_size: int) -> Iterator[range]:
 
 
 def _group_by_length(
-    windows: Sequence[range], trials: Sequence[Trial], length_of: Callable[[Trial], int] | None
+    windows: Sequence[range], trials: Trials, length_of: Callable[[Trial], int] | None
 ) -> Iterator[tuple[range, list[tuple[int, list[int]]]]]:
     """Yield each window of trials, grouped by length: (window, [(length, indices of trials), …]).
 
@@ -151,7 +150,7 @@ class BatchPlan:
 
     def batches(
         self,
-        trials: Sequence[Trial],
+        trials: Trials,
         length_of: Callable[[Trial], int] | None = None,
         done: Container[str] = frozenset(),
         processes: Processes = ALONE,
@@ -304,7 +303,7 @@ def read_batches(
 
 def waveforms_for(
     device: torch.device, reader: WaveformReader, plan: BatchPlan, num_workers: int | None = None
-) -> Callable[[Sequence[Trial], Container[str], Processes], Generator[ReadBatch, None, None]]:
+) -> Callable[[Trials, Container[str], Processes], Generator[ReadBatch, None, None]]:
     """Make the function that reads the batches of a corpus, for :func:`nes2net.scoring.engine.run_over`.
 
     Args:
@@ -313,7 +312,7 @@ def waveforms_for(
     """
 
     def read(
-        trials: Sequence[Trial], done: Container[str] = frozenset(), processes: Processes = ALONE
+        trials: Trials, done: Container[str] = frozenset(), processes: Processes = ALONE
     ) -> Generator[ReadBatch, None, None]:
         on_gpu = device.type == "cuda"
         if plan.whole and on_gpu:

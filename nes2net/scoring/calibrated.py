@@ -10,7 +10,7 @@ import csv
 import io
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -21,8 +21,9 @@ from pydantic import BaseModel, ConfigDict
 from nes2net.data.audio.waveform import SAMPLE_RATE
 from nes2net.data.corpora.trial import Trial
 from nes2net.lib.errors import InputError
+from nes2net.lib.output.sheet import Facts
 from nes2net.lib.storage.claims import Claim
-from nes2net.lib.storage.files import Unchanged, json_text, sha256_of, write_text
+from nes2net.lib.storage.files import AnyPath, Unchanged, json_text, sha256_of, write_text
 from nes2net.lib.storage.plain_data import Natural, read_json_as
 from nes2net.lib.storage.text_files import as_cell
 from nes2net.models.provenance import Provenance
@@ -117,11 +118,11 @@ def decide_trials(
     scorer: Scorer,
     decider: Decider,
     trials: Iterable[Trial],
-    out: str | Path,
+    out: AnyPath,
     *,
     num_samples: int | None,
     num_workers: int | None = None,
-    facts: Mapping[str, object] | None = None,
+    facts: Facts | None = None,
 ) -> CorpusDecisions:
     """Decide on each trial of the score file ``out`` of ``scorer``; write a table of decisions beside it.
 
@@ -185,7 +186,7 @@ class _DecisionsRecord(BaseModel):
     decisions_sha256: str
 
 
-def _earlier_decisions(path: Path, record_path: Path, basis: Mapping[str, object]) -> CorpusDecisions | None:
+def _earlier_decisions(path: Path, record_path: Path, basis: Facts) -> CorpusDecisions | None:
     """None unless the table is complete and of this ``basis``."""
     with suppress(OSError, InputError):  # the files are missing, or of another program
         earlier = read_json_as(_DecisionsRecord, record_path, 64 << 20, "a record of decisions", "remove it")

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from nes2net.data.corpora.id_tables import LABEL_COLUMNS, LABELS, column_name, first_line
+from nes2net.data.corpora.id_tables import LABEL_COLUMNS, LABELS, column_name
 from nes2net.lib.errors import InputError, join_names, short_repr
 from nes2net.lib.storage.text_files import parse_float, text_blocks
 from nes2net.scoring.score_file import SCORE_COLUMNS
@@ -42,9 +42,9 @@ class ClassTable(NamedTuple):
         return bool((self.logits >= 0).all() and (np.abs(self.logits.sum(1) - 1) < _POSTERIOR_TOLERANCE).all())
 
 
-def holds_classes(path: Path) -> bool:
-    """Whether the first line is a header of two classes or more, and not one of scores."""
-    first, *names = map(str.strip, first_line(path).split("\t"))
+def begins_classes(line: str) -> bool:
+    """Whether ``line``, the first of a file, is a header of two classes or more, and not one of scores."""
+    first, *names = map(str.strip, line.split("\t"))
     # Underscores at both ends make ``in`` compare whole words. If every column has a word for bona fide or spoof, such
     # as "real" and "fake_score", the file is of one detector of fakes.
     columns = {f"_{column_name(name)}_" for name in names}

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
 from nes2net.data.audio.waveform import Padding
-from nes2net.data.corpora.trial import Trial
+from nes2net.data.corpora.trial import Trials
 from nes2net.lib.errors import pluralise, refuse
+from nes2net.lib.output.sheet import Facts
 from nes2net.lib.parts.registry import PACKAGES_KEY, packages_of
 from nes2net.lib.process.this_process import is_first
+from nes2net.lib.storage.files import AnyPath
 from nes2net.models.registry import named_parts
 from nes2net.scoring.batches import BatchPlan, Compute, waveforms_for
 from nes2net.scoring.engine import Finished, RunSettings, run_over
@@ -61,11 +61,11 @@ class ScoringSettings(RunSettings):
 
 def judge_trials(
     scorer: Scorer,
-    trials: Sequence[Trial],
-    out: str | Path,
+    trials: Trials,
+    out: AnyPath,
     judgement: Judgement[Any],
     *,
-    about: Mapping[str, object] | None = None,
+    about: Facts | None = None,
     settings: ScoringSettings | None = None,
 ) -> Finished:
     """Judge the utterances of ``trials``, and write the results in order to the file ``out``.

@@ -16,7 +16,7 @@ from torch import Tensor
 from typing_extensions import Self
 
 from nes2net.data.audio.tables import open_rows, pyarrow_module
-from nes2net.data.corpora.trial import Trial
+from nes2net.data.corpora.trial import Trial, Trials
 from nes2net.lib.errors import InputError, expecting, refuse
 from nes2net.lib.storage.files import check_arrived, sha256_of
 from nes2net.lib.storage.text_files import as_cell, from_cell
@@ -105,7 +105,7 @@ class Embeddings(Judgement[NDArray]):
         _, embedding = next(iter(self.read(out)))  # also checks that array and list belong together
         return f"embeddings of {len(embedding)} numbers"
 
-    def check(self, trials: Sequence[Trial], out: Path) -> None:
+    def check(self, trials: Trials, out: Path) -> None:
         """Raise :class:`InputError` for a suffix outside of :data:`SUFFIXES`, or equal ids."""
         if out.suffix not in SUFFIXES:
             raise InputError(

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Container, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Generator, Iterable, Iterator
 from contextlib import ExitStack, closing, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -23,14 +23,15 @@ from tqdm import tqdm
 from typing_extensions import NamedTuple  # in Python 3.10, NamedTuple of typing cannot be generic
 
 from nes2net.data.audio.waveform import SAMPLE_RATE
-from nes2net.data.corpora.trial import Trial
+from nes2net.data.corpora.trial import Trial, Trials
 from nes2net.lib.errors import InputError, check_setting, pluralise, refuse, with_flag_names
 from nes2net.lib.output.progress import ProgressDisplay
+from nes2net.lib.output.sheet import Facts
 from nes2net.lib.output.terminal import printable
 from nes2net.lib.process.processes import ALONE, Processes, join_processes
 from nes2net.lib.storage.claims import Claim
-from nes2net.lib.storage.files import check_no_device, exclusive_lock, json_text, replacing, sha256_of, writing
-from nes2net.scoring.journal import JournalRow, journal_path
+from nes2net.lib.storage.files import AnyPath, check_no_device, exclusive_lock, json_text, replacing, sha256_of, writing
+from nes2net.scoring.journal import JournalRow, Reasons, Stamps, journal_path
 from nes2net.scoring.output import Keeper, Output
 from nes2net.scoring.record import audio_digest, plain, read_record, record_path
 
@@ -78,7 +79,7 @@ class RunSettings:
 class NothingDone(InputError):
     """Raised if all trials failed; ``failures`` maps id → reason."""
 
-    def __init__(self, message: str, failures: Mapping[str, str]) -> None:
+    def __init__(self, message: str, failures: Reasons) -> None:
         super().__init__(message)
         self.failures = failures
 
@@ -91,7 +92,7 @@ class Finished:
     """The finished file."""
     total: int
     """Number of trials."""
-    failures: dict[str, str] = field(default_factory=dict)
+    failures: Reasons = field(default_factory=dict)
     """Id → reason."""
     already_complete: bool = False
     """An earlier run finished the file."""
@@ -114,7 +115,7 @@ class BatchResult(NamedTuple, Generic[T]):
 
     rows: dict[str, JournalRow[T]]
     """Id → row."""
-    failures: dict[str, str]
+    failures: Reasons
     """Id → reason of a missing row."""
     num_samples: int = 0
     """Samples in the waveforms."""
@@ -122,18 +123,18 @@ class BatchResult(NamedTuple, Generic[T]):
 
 #: ``read(trials, done, processes)`` reads the batches of this process, whose rank and number
 #: ``processes`` states; it omits batches whose ids are all in ``done``.
-BatchReader: TypeAlias = Callable[[Sequence[Trial], Container[str], Processes], Generator[B, None, None]]
+BatchReader: TypeAlias = Callable[[Trials, Container[str], Processes], Generator[B, None, None]]
 
 
 def run_over(
-    trials: Sequence[Trial],
+    trials: Trials,
     read: BatchReader[B],
     compute: Callable[[Iterator[B]], Generator[BatchResult[T], None, None]],
     output: Output[T],
-    out: str | Path,
+    out: AnyPath,
     *,
-    run: Mapping[str, object],
-    about: Mapping[str, object],
+    run: Facts,
+    about: Facts,
     settings: RunSettings | None = None,
 ) -> Finished:
     """Read the batches of ``trials``, compute a row for each trial, and write the rows in order to ``out``.
@@ -235,9 +236,9 @@ def _speed(seconds: float, audio_seconds: float) -> dict[str, float]:
 class _EarlierWork(NamedTuple):
     """Rows of earlier runs with the same identity."""
 
-    audio: dict[str, str]
+    audio: Stamps
     """Id → :func:`~nes2net.scoring.journal.stamp` of the audio, for trials with a row."""
-    failures: dict[str, str]
+    failures: Reasons
     """Id → reason, from an interrupted run."""
     replaced: set[tuple[str, str]]
     """(id, stamp) of journal rows whose audio was replaced later."""
@@ -257,7 +258,7 @@ class _EarlierWork(NamedTuple):
 
 def _find_earlier_work(
     result: Finished,
-    trials: Sequence[Trial],
+    trials: Trials,
     output: Output[T],
     run: dict[str, object],
     overwrite: Overwrite,
@@ -308,8 +309,8 @@ def _find_earlier_work(
 
 
 def _stamps_of_finished(
-    result: Finished, trials: Sequence[Trial], output: Output[T], run: dict[str, object], processes: Processes
-) -> dict[str, str]:
+    result: Finished, trials: Trials, output: Output[T], run: dict[str, object], processes: Processes
+) -> Stamps:
     """Return id → stamp of the finished file's rows; set ``result.already_complete``.
 
     Raises:
@@ -333,7 +334,7 @@ def _stamps_of_finished(
     return stamps
 
 
-def _stamps_by_id(trials: Iterable[Trial], output: Output[T], processes: Processes) -> dict[str, str]:
+def _stamps_by_id(trials: Iterable[Trial], output: Output[T], processes: Processes) -> Stamps:
     """Read the stamps in the first process, so that all processes agree."""
     stamps_of_rank_0 = None
     if processes.rank == 0:
@@ -351,7 +352,7 @@ def _keep_results(
     unit: str,
 ) -> BatchResult[T]:
     """Return the failures and the number of samples of all batches; the progress begins with ``ids_done``."""
-    failures: dict[str, str] = {}
+    failures: Reasons = {}
     count = 0
     num_samples = 0
     began = time.monotonic()
@@ -377,10 +378,10 @@ def _keep_results(
 
 def _write_finished(
     result: Finished,
-    trials: Sequence[Trial],
+    trials: Trials,
     output: Output[T],
     replaced: Container[tuple[str, str]],
-    reasons: Mapping[str, str],
+    reasons: Reasons,
     facts: dict[str, object],
 ) -> None:
     """Write the finished files and the record, all or none; then remove the journals.

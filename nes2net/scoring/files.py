@@ -22,7 +22,7 @@ from nes2net.lib.errors import InputError, check_setting
 from nes2net.lib.parts.contracts import check_rows
 from nes2net.scoring.batches import default_workers
 from nes2net.scoring.decisions.population import Traits
-from nes2net.scoring.judged import Failed, Judged
+from nes2net.scoring.judged import AnyAnswer, Failed, Judged
 from nes2net.scoring.judgement import Judgement
 from nes2net.scoring.kernel import Scorer, check_takes_audio_alone, choose_batch_size, scoring_mode
 from nes2net.scoring.measuring import Measurer
@@ -50,7 +50,7 @@ def judge_files(
     workers: int | None = None,
     longest: int | None = None,
     measurer: Measurer | None = None,
-) -> Iterator[Judged[T] | Failed]:
+) -> Iterator[AnyAnswer[T]]:
     """Judge recordings, and yield the results in the same order.
 
     ``sources`` may be endless: they are taken only as results are taken. Only files that give the
@@ -82,7 +82,7 @@ def judge_files(
 
 def _judge_in_order(
     batches: _Batches[T], sources: Iterator[AnyRecording | RecordingToJudge], workers: int
-) -> Iterator[Judged[T] | Failed]:
+) -> Iterator[AnyAnswer[T]]:
     # Threads read ``waiting``, in the order of ``sources``; a file leaves it when its result is yielded, even if an
     # earlier file's batch has judged it.
     most_waiting = _AHEAD * batches.batch_size
@@ -127,7 +127,7 @@ class _File(Generic[T]):
 
     def __init__(self, source: RecordingToJudge, reading: Future[_ReadFile]) -> None:
         self.source = source
-        self.judged: Judged[T] | Failed | None = None  # None until then
+        self.judged: AnyAnswer[T] | None = None  # None until then
         self._reading = reading
         try:
             self._estimated_bytes = _EXPANSION * os.path.getsize(str(whole_of(source.recording)))
@@ -155,7 +155,7 @@ class _File(Generic[T]):
         self.finish(Failed(self.source.recording, failure))
         return None
 
-    def finish(self, judged: Judged[T] | Failed) -> None:
+    def finish(self, judged: AnyAnswer[T]) -> None:
         """Store the result, and free the memory of the samples."""
         self.judged = judged
         del self._reading  # the reading task holds the samples

@@ -15,12 +15,13 @@ from collections.abc import Callable, Container, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Generic, TypeVar
+from typing import Any, BinaryIO, Generic, TypeAlias, TypeVar
 
 from typing_extensions import NamedTuple  # in Python 3.10, NamedTuple of typing cannot be generic
 
 from nes2net.data.audio.packed import AnyRecording, status_of, whole_of
 from nes2net.lib.errors import InputError
+from nes2net.lib.output.sheet import Facts
 from nes2net.lib.storage.claims import Claim
 from nes2net.lib.storage.files import make_folder, never_linked, writing
 from nes2net.lib.storage.plain_data import parse_json
@@ -29,6 +30,11 @@ from nes2net.lib.storage.plain_data import parse_json
 _MAX_LINE_BYTES = 1 << 26
 
 T = TypeVar("T")
+
+#: Id of a trial → why it has no row.
+Reasons: TypeAlias = dict[str, str]
+#: Id of a trial → :func:`stamp` of its audio.
+Stamps: TypeAlias = dict[str, str]
 
 
 class JournalRow(NamedTuple, Generic[T]):
@@ -60,7 +66,7 @@ class Journal(Generic[T]):
         InputError: if the file cannot be written.
     """
 
-    def __init__(self, path: Path, run: Mapping[str, object], to_json: Callable[[T], Any]) -> None:
+    def __init__(self, path: Path, run: Facts, to_json: Callable[[T], Any]) -> None:
         self.path = path
         self.to_json = to_json
         with writing(path):
@@ -73,7 +79,7 @@ class Journal(Generic[T]):
         if os.path.getsize(path) == 0:
             self._write(_header_line(run))
 
-    def add(self, rows: Mapping[str, JournalRow[T]], failures: Mapping[str, str] | None = None) -> None:
+    def add(self, rows: Mapping[str, JournalRow[T]], failures: Reasons | None = None) -> None:
         """Write a batch at once, so that it survives if the process is killed."""
         lines = [[id, self.to_json(value), audio] for id, (value, audio) in rows.items()]
         lines += map(list, (failures or {}).items())
@@ -125,10 +131,9 @@ def journals(out: Path) -> list[Path]:
 class KeptRows(Generic[T]):
     """Rows and failures of an unfinished run."""
 
-    stamps: Mapping[str, str]
-    """Id → :func:`stamp` of the audio when it was read, for trials with a row."""
-    failures: Mapping[str, str]
-    """Id → reason, for trials without a row."""
+    stamps: Stamps
+    """For trials with a row, of the audio when it was read."""
+    failures: Reasons
     value: Callable[[str], T]
     """Reads the value of a trial in :attr:`stamps` from the disk."""
 
@@ -140,7 +145,7 @@ def _parse_line(line: bytes) -> list[Any]:
     return parse_json(line, "a line")
 
 
-def claim_journals(out: Path, run: Mapping[str, object]) -> Claim:
+def claim_journals(out: Path, run: Facts) -> Claim:
     """Compare ``run`` with the run of the journals; without journals they are equal.
 
     :attr:`Claim.place` is a journal of another run if there is one, otherwise ``out``.
@@ -203,5 +208,5 @@ def remove_journals(out: Path) -> None:
         path.unlink()
 
 
-def _header_line(run: Mapping[str, object]) -> bytes:
+def _header_line(run: Facts) -> bytes:
     return json.dumps(run).encode() + b"\n"

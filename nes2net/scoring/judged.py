@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 
 from nes2net.data.audio.packed import AnyRecording, whole_of
 from nes2net.data.audio.parts import PartOf
 from nes2net.data.audio.remarks import Remark
 from nes2net.lib.errors import InputError, pluralise, with_flag_names
+from nes2net.lib.output.sheet import Facts
 from nes2net.metrics.localisation.segments import Segment
 from nes2net.scoring.decisions.along import DecisionAlong
 from nes2net.scoring.decisions.decision import CANNOT_TELL, Decider, Decision
@@ -43,7 +44,7 @@ class Failed:
 
     def to_row(self) -> dict[str, Any]:
         """Return the file, and the reason as ``error``, for JSON."""
-        return {**_names(self.recording), "error": self.words}
+        return {**names_of(self.recording), "error": self.words}
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ class Judged(Generic[T]):
     """The scores of windows were asked for."""
     first: Judged[float] | Failed | None = None
     """Answer of a detector of fakes that was asked first."""
-    facts: Mapping[str, object] = field(default_factory=dict)
+    facts: Facts = field(default_factory=dict)
     """Facts about detector and calibration for :meth:`to_row`."""
 
     @property
@@ -101,7 +102,7 @@ class Judged(Generic[T]):
         return self.judgement.frames(self.value, self.duration)
 
     @property
-    def along(self) -> DecisionAlong | None:
+    def decision_by_windows(self) -> DecisionAlong | None:
         """The decision, if a calibration made it from scores of windows."""
         return self.decision if isinstance(self.decision, DecisionAlong) else None
 
@@ -116,48 +117,54 @@ class Judged(Generic[T]):
         """Return the answer for JSON: told facts, decision, ``duration`` in seconds, ``method``,
         windows or fake stretches.
         """
-        row = {**_names(self.recording), "judgement": self.judgement.name, **self.told}
-        row.pop("remark", None)
-        if self.decision is not None:
-            row |= self.decision.row()
-        row |= {"duration": self.duration, "judged": self.judged, "method": self.method}
+        row = {**names_of(self.recording), "judgement": self.judgement.name, **self.figures}
+        row |= {"judged": self.judged, "method": self.method}
         if self.samples is not None:
             row["samples"] = self.samples
         if self.remarks:
             row["remark"] = self.remarks
         if self.frames is not None:
-            row["segments"] = self._segments(self.frames)
+            row["segments"] = self.segments
         if self.track is not None:
-            row |= self._windows(self.track)
+            start, end, lowest = self.track.lowest
+            row |= {"window": self.track.window, "hop": self.hop, "windows": len(self.track)}
+            row["lowest"] = {"score": lowest, "start": round(start, 6), "end": round(end, 6)}
+            row |= self.windows
         if self.first is not None:
             row["first"] = self.first.to_row()
         return {**row, **self.facts}
 
-    def _segments(self, frames: FrameScores) -> list[dict[str, object]]:
-        stretches = frames.stretches
-        segments = stretch_rows(stretches)
+    @property
+    def figures(self) -> dict[str, object]:
+        """Facts of value and decision without remarks, and ``duration``."""
+        figures = dict(self.told)
+        figures.pop("remark", None)
+        if self.decision is not None:
+            figures |= self.decision.row()
+        return figures | {"duration": self.duration}
+
+    @property
+    def segments(self) -> list[dict[str, Any]]:
+        """The fake stretches, with ratios by a calibration."""
+        segments = stretch_rows(self.frames.stretches if self.frames is not None else ())
         if self.decider is not None and not self.remark.unfit:
-            for stretch, segment in zip(stretches, segments):
-                assert stretch.score is not None
+            for segment in segments:
                 # The unbounded ratio is linear in the score, so it is the mean of the frames' ratios.
-                segment["llr"] = float(self.decider.llrs([stretch.score])[0])
-                segment["probability"] = float(self.decider.probabilities([stretch.score])[0])
+                llrs = self.decider.llrs([segment["score"]])
+                segment["llr"] = float(llrs[0])
+                segment["probability"] = float(self.decider.probability(llrs)[0])
         return segments
 
-    def _windows(self, track: Track) -> dict[str, object]:
-        start, end, lowest = track.lowest
-        facts: dict[str, object] = {
-            "window": track.window,
-            "hop": self.hop,
-            "windows": len(track),
-            "lowest": {"score": lowest, "start": round(start, 6), "end": round(end, 6)},
-        }
-        if self.shows_track:
-            facts |= {"times": track.times.round(6).tolist(), "scores": track.scores.tolist()}
-            if self.decider is not None and self.decision is not None and self.decision.llr is not None:
-                facts["llrs"] = self.decider.llrs(track.scores).tolist()
-                facts["probabilities"] = self.decider.probabilities(track.scores).tolist()
-        return facts
+    @property
+    def windows(self) -> dict[str, list[float]]:
+        """``times``, ``scores``, ``llrs`` and ``probabilities`` of windows, if asked for."""
+        if self.track is None or not self.shows_track:
+            return {}
+        windows = {"times": self.track.times.round(6).tolist(), "scores": self.track.scores.tolist()}
+        if self.decider is not None and self.decision is not None and self.decision.llr is not None:
+            llrs = self.decider.llrs(self.track.scores)
+            windows |= {"llrs": llrs.tolist(), "probabilities": self.decider.probability(llrs).tolist()}
+        return windows
 
     @property
     def words(self) -> str:
@@ -198,15 +205,20 @@ class Judged(Generic[T]):
         return words
 
 
-def stretch_rows(stretches: Iterable[Segment]) -> list[dict[str, object]]:
+#: The answer about a recording.
+AnyAnswer: TypeAlias = Judged[T] | Failed
+
+
+def stretch_rows(stretches: Iterable[Segment]) -> list[dict[str, Any]]:
     """Turn stretches into plain data, in seconds to the microsecond."""
     return [
         {**stretch._asdict(), "start": round(stretch.start, 6), "end": round(stretch.end, 6)} for stretch in stretches
     ]
 
 
-def _names(recording: AnyRecording) -> dict[str, object]:
-    names: dict[str, object] = {"file": str(whole_of(recording))}
+def names_of(recording: AnyRecording) -> dict[str, Any]:
+    """Return the ``file``, and the ``channel`` if one was chosen."""
+    names: dict[str, Any] = {"file": str(whole_of(recording))}
     if isinstance(recording, PartOf) and recording.part.channel is not None:
         names["channel"] = recording.part.channel
     return names

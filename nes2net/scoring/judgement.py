@@ -12,24 +12,27 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import Self
 
+from nes2net.data.corpora.id_tables import first_line
 from nes2net.lib.errors import InputError
+from nes2net.lib.output.sheet import Facts
 from nes2net.lib.output.terminal import print_note
 from nes2net.lib.parts.contracts import PartCheck
 from nes2net.lib.parts.options import name_and_options
 from nes2net.lib.parts.registry import PACKAGES_KEY, check_installed
 from nes2net.lib.storage.files import AnyPath, Unchanged
-from nes2net.scoring.class_file import holds_classes
+from nes2net.lib.storage.text_files import reading_once
+from nes2net.scoring.class_file import begins_classes
 from nes2net.scoring.output import Output
 from nes2net.scoring.record import Record, record_of
 from nes2net.scoring.registry import judgements
 from nes2net.scoring.score_file import ScoreTable
-from nes2net.scoring.segment_file import holds_frames
+from nes2net.scoring.segment_file import begins_frames
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -43,7 +46,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 #: Judgement → whether the first line of a file without a record is one of the judgement's.
-_FIRST_LINES = {"classes": holds_classes, "frames": holds_frames}
+_FIRST_LINES = {"classes": begins_classes, "frames": begins_frames}
 
 
 class Judgement(Output[T]):
@@ -132,7 +135,7 @@ class Judgement(Output[T]):
         The text ``remark`` comes last in the row.
         """
 
-    def in_words(self, told: Mapping[str, object]) -> str:
+    def in_words(self, told: Facts) -> str:
         """Join the facts of :meth:`tell`, except the remark, to a text."""
         words = []
         for name, fact in told.items():
@@ -161,7 +164,11 @@ class Judgement(Output[T]):
         return []
 
 
-def as_judgement(judgement: str | Mapping[str, object] | Judgement[Any]) -> Judgement[Any]:
+#: A judgement, its name, or a mapping of ``name`` and options.
+AnyJudgement: TypeAlias = str | Mapping[str, Any] | Judgement[T]
+
+
+def as_judgement(judgement: AnyJudgement[Any]) -> Judgement[Any]:
     """Build a judgement from its name, or a mapping of ``name`` and options.
 
     Raises:
@@ -186,6 +193,7 @@ class ScoreFile:
     record: Record | None
     """None without a record."""
     _unchanged: Unchanged = field(repr=False)
+    _digests: dict[Path, str] = field(default_factory=dict, repr=False)
 
     @classmethod
     def of(cls, file: AnyPath | ScoreFile) -> ScoreFile:
@@ -204,7 +212,8 @@ class ScoreFile:
             check_installed(str(path), record.facts.get(PACKAGES_KEY), [judgements])
             judgement = as_judgement(record.judgement)
         else:
-            judgement = as_judgement(next((name for name, holds in _FIRST_LINES.items() if holds(path)), "scores"))
+            line = first_line(path)
+            judgement = as_judgement(next((name for name, begins in _FIRST_LINES.items() if begins(line)), "scores"))
         return cls(path, judgement, record, unchanged)
 
     @cached_property
@@ -214,7 +223,11 @@ class ScoreFile:
         Raises:
             InputError: if the file has changed.
         """
-        return self._unchanged.digests()[self.path]
+        self._unchanged.check()
+        known = self._digests.get(self.path)
+        if self.record is not None:
+            known = self.record.sha256 or known  # record_of() has compared it
+        return known or self._unchanged.digests()[self.path]
 
     @cached_property
     def table(self) -> ScoreTable:
@@ -231,8 +244,11 @@ class ScoreFile:
         Raises:
             InputError: if ``reader`` raises it, or the file has changed.
         """
-        content = reader(self.path)
+        with reading_once() as digests:
+            content = reader(self.path)
         self._unchanged.check()
+        if self.path.is_file():  # a pipe has no digest
+            self._digests.update(digests)
         _ = self.sha256  # computed now, because the file may change later
         return content
 

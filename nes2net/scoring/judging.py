@@ -6,7 +6,7 @@ for many.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from copy import copy
 from dataclasses import dataclass, field, replace
@@ -24,12 +24,12 @@ from nes2net.scoring.decisions.along import Cutoff, decide_along
 from nes2net.scoring.decisions.decision import Decider
 from nes2net.scoring.decisions.population import Traits
 from nes2net.scoring.files import judge_files
-from nes2net.scoring.judged import Failed, Judged
-from nes2net.scoring.judgement import Judgement, as_judgement
+from nes2net.scoring.judged import AnyAnswer, Failed, Judged
+from nes2net.scoring.judgement import AnyJudgement, Judgement, as_judgement
 from nes2net.scoring.kernel import Scorer, check_takes_audio_alone, scores_segments, scoring_mode, values_or_raise
 from nes2net.scoring.measuring import Measurer
 from nes2net.scoring.score_length import RequestedSamples, ScoreLength
-from nes2net.scoring.stream import Along, window_samples
+from nes2net.scoring.stream import Along, SecondsDone, window_samples
 from nes2net.scoring.track import LONG_RECORDING, Track, WindowGrid, frame_scores, score_track
 from nes2net.scoring.waveforms import RecordingToJudge
 
@@ -37,7 +37,7 @@ T = TypeVar("T")
 _LLR = "llr: natural-log likelihood ratio of bona fide against spoof; above 0, the recording makes bona fide likelier"
 #: ``watch(source, duration, hop)`` makes a context around a long recording, in seconds (hop 0 for
 #: frames). It yields a function, called with the seconds judged so far, or None.
-Watch: TypeAlias = Callable[[RecordingToJudge, float, float], AbstractContextManager[Callable[[float], object] | None]]
+Watch: TypeAlias = Callable[[RecordingToJudge, float, float], AbstractContextManager[SecondsDone | None]]
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Judge(Generic[T]):
     def __init__(
         self,
         detector: Scorer,
-        judgement: str | Mapping[str, object] | Judgement[T] = "scores",
+        judgement: AnyJudgement[T] = "scores",
         decider: Decider | Cutoff | None = None,
         settings: JudgingSettings | None = None,
         watch: Watch | None = None,
@@ -143,7 +143,7 @@ class Judge(Generic[T]):
         judge.watch = watch
         return judge
 
-    def answers(self, sources: Iterable[RecordingToJudge]) -> Iterator[Judged[T] | Failed]:
+    def answers(self, sources: Iterable[RecordingToJudge]) -> Iterator[AnyAnswer[T]]:
         """Yield an answer for each recording, computed when it is taken."""
         sources = list(sources)
         judged_files = judge_files(
@@ -169,7 +169,7 @@ class Judge(Generic[T]):
             except InputError as error:
                 yield Failed(judged.recording, error)
 
-    def answer(self, source: RecordingToJudge) -> Judged[T] | Failed:
+    def answer(self, source: RecordingToJudge) -> AnyAnswer[T]:
         """Judge one recording."""
         return next(self.answers([source]))
 
@@ -281,11 +281,11 @@ def judge_recording(
     detector: Scorer,
     recording: Audio | RecordingToJudge,
     decider: Decider | Cutoff | None = None,
-    judgement: str | Mapping[str, object] | Judgement[T] = "scores",
+    judgement: AnyJudgement[T] = "scores",
     *,
     sample_rate: float | None = None,
     settings: JudgingSettings | None = None,
-) -> Judged[T] | Failed:
+) -> AnyAnswer[T]:
     """Judge one recording: remarks, traits, value, windows, decision and words.
 
     Args:

@@ -16,6 +16,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from nes2net.data.audio.read import SAMPLE_RATE
@@ -161,7 +162,7 @@ def values_or_raise(results: Iterable[T | str]) -> list[T]:
     return values
 
 
-def score_each(scorer: Scorer, waveforms: Sequence[np.ndarray]) -> list[float]:
+def score_each(scorer: Scorer, waveforms: Sequence[NDArray]) -> list[float]:
     """Score each (N,) as :func:`score_or_raise`; equal lengths share a batch."""
     one_by_one = depends_on_batch(scorer)
     # Length, or index if each waveform is a batch → indices of the waveforms of a batch.
@@ -202,7 +203,7 @@ def start(
 
 def start_rows(
     scorer: Scorer, message: str, compute: Callable[[Tensor], Tensor], waveforms: Tensor, *, rows: int | None = None
-) -> Callable[[], list[np.ndarray | str]]:
+) -> Callable[[], list[NDArray | str]]:
     """Start to compute a row of numbers, such as an embedding, for each of ``waveforms`` B×N.
 
     The returned function waits for rows (K,) float32, or reasons why one is missing.

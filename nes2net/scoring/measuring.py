@@ -19,11 +19,11 @@ from nes2net.data.audio.blocks import push_all
 from nes2net.data.audio.packed import AnyRecording
 from nes2net.data.audio.read import AudioFile, stream_audio
 from nes2net.data.audio.remarks import Channels, Listener, Remark
-from nes2net.data.corpora.trial import Trial
+from nes2net.data.corpora.trial import Trial, Trials
 from nes2net.lib.process.processes import Processes
 from nes2net.lib.process.this_process import usable_processors
 from nes2net.lib.process.workers import Loader
-from nes2net.lib.storage.files import json_text
+from nes2net.lib.storage.files import AnyPath, json_text
 from nes2net.lib.storage.plain_data import parse_json
 from nes2net.models.network import Network
 from nes2net.scoring.batches import BatchPlan, Item, ItemDataset, ReadItem
@@ -33,7 +33,7 @@ from nes2net.scoring.decisions.decision import Decider
 from nes2net.scoring.decisions.population import SCALARS, Traits, measure, measure_blocks
 from nes2net.scoring.embeddings import Embeddings
 from nes2net.scoring.engine import BatchResult, NothingDone, RunSettings, run_over
-from nes2net.scoring.journal import JournalRow
+from nes2net.scoring.journal import JournalRow, Reasons
 from nes2net.scoring.kernel import Scorer, scoring_mode, start_rows
 from nes2net.scoring.output import Output
 from nes2net.scoring.record import recordings_digest
@@ -71,7 +71,7 @@ def measure_file(path: AnyRecording, num_samples: int | None, max_used_samples: 
     return traits._replace(judged=judged, unfit=remark.unfit, clipping=remark.clipping)
 
 
-def draw_trials(trials: Sequence[Trial], max_trials: int = MAX_MEASURED) -> list[Trial]:
+def draw_trials(trials: Trials, max_trials: int = MAX_MEASURED) -> list[Trial]:
     """Draw at most ``max_trials`` in order, the same in every run."""
     if len(trials) <= max_trials:
         return list(trials)
@@ -120,14 +120,14 @@ _VALUES = TypeAdapter(
 
 
 def measure_trials(
-    trials: Sequence[Trial],
-    beside: str | Path,
+    trials: Trials,
+    beside: AnyPath,
     num_samples: int | None,
     *,
     scorer: Scorer | None = None,
     embed: bool = False,
     num_workers: int | None = None,
-) -> tuple[dict[str, Traits], dict[str, str]]:
+) -> tuple[dict[str, Traits], Reasons]:
     """Measure recordings by :func:`measure_file`; with ``embed``, also embed them.
 
     Under ``torchrun``, only the first process may call this. ``{beside}.traits`` and
@@ -152,9 +152,7 @@ def measure_trials(
     output = TraitsOutput()
     out, embeddings = _files_beside(beside)
 
-    def read(
-        trials: Sequence[Trial], done: Container[str], processes: Processes
-    ) -> Generator[list[ReadItem], None, None]:
+    def read(trials: Trials, done: Container[str], processes: Processes) -> Generator[list[ReadItem], None, None]:
         batches = BatchPlan(_BATCH).batches([trial for trial in trials if trial.id not in done], processes=processes)
         yield from Loader(ItemDataset(partial(_measure_item, num_samples, most_samples)), batches, list, workers)
 
@@ -195,14 +193,14 @@ def measure_trials(
     return traits, {**result.failures, **failures}
 
 
-def forget_traits(beside: str | Path) -> None:
+def forget_traits(beside: AnyPath) -> None:
     """Remove the files of :func:`measure_trials` with this ``beside``."""
     for out in _files_beside(beside):
         for suffix in ("", ".csv", ".json"):
             out.with_name(f"{out.name}{suffix}").unlink(missing_ok=True)
 
 
-def _files_beside(beside: str | Path) -> tuple[Path, Path]:
+def _files_beside(beside: AnyPath) -> tuple[Path, Path]:
     return Path(f"{beside}.traits"), Path(f"{beside}.embeddings.npy")
 
 

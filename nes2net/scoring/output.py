@@ -8,13 +8,15 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
-from nes2net.data.corpora.trial import Trial
+from nes2net.data.corpora.trial import Trial, Trials
 from nes2net.lib.errors import InputError, short_repr
+from nes2net.lib.output.sheet import Facts
 from nes2net.lib.storage.claims import Claim
 from nes2net.scoring.journal import (
     Journal,
     JournalRow,
     KeptRows,
+    Reasons,
     claim_journals,
     journal_path,
     open_journals,
@@ -28,7 +30,7 @@ T = TypeVar("T")
 class Keeper(Protocol):
     """Keeps rows until the run is finished."""
 
-    def add(self, rows: Mapping[str, JournalRow[Any]], failures: Mapping[str, str] | None = None) -> None:
+    def add(self, rows: Mapping[str, JournalRow[Any]], failures: Reasons | None = None) -> None:
         """Keep a batch, so that it survives if the process is killed."""
 
 
@@ -52,7 +54,7 @@ class Output(ABC, Generic[T]):
         """Describe the rows, such as ``"embeddings of 256 numbers"``."""
         return self.what
 
-    def check(self, trials: Sequence[Trial], out: Path) -> None:
+    def check(self, trials: Trials, out: Path) -> None:
         """Raise :class:`InputError` if ``out`` cannot hold the ids; by default, if ids repeat."""
         known_ids: set[str] = set()
         for trial in trials:
@@ -64,7 +66,7 @@ class Output(ABC, Generic[T]):
         """Return a word that changes if the audio is replaced."""
         return stamp(trial.path)
 
-    def claim(self, out: Path, run: Mapping[str, object]) -> Claim:
+    def claim(self, out: Path, run: Facts) -> Claim:
         """Compare ``run`` with the run whose rows are kept; equal without rows."""
         return claim_journals(out, run)
 
@@ -76,7 +78,7 @@ class Output(ABC, Generic[T]):
         """
         return open_journals(out, self.from_json, without)
 
-    def keeper(self, out: Path, run: Mapping[str, object], rank: int = 0) -> AbstractContextManager[Keeper]:
+    def keeper(self, out: Path, run: Facts, rank: int = 0) -> AbstractContextManager[Keeper]:
         """Open what keeps the rows of process ``rank``."""
         return Journal(journal_path(out, rank), run, self.to_json)
 

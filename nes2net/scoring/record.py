@@ -6,7 +6,7 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict
 
-from nes2net.data.corpora.trial import Trial, trials_digest
+from nes2net.data.corpora.trial import Trial, Trials, trials_digest
 from nes2net.lib.errors import InputError
+from nes2net.lib.output.sheet import Facts
 from nes2net.lib.process.this_process import processor_name
 from nes2net.lib.storage.files import is_absent, read_bounded, sha256_of
 from nes2net.lib.storage.plain_data import Natural, Seconds, read_json_as, validate_json
 from nes2net.models.provenance import Provenance
+from nes2net.scoring.journal import Stamps
 from nes2net.version import __version__
 
 if TYPE_CHECKING:
@@ -40,7 +42,7 @@ def score_dependencies(scorer: Scorer, num_samples: int | None) -> dict[str, obj
 
 
 def run_identity(
-    scorer: Scorer, trials: Sequence[Trial], num_samples: int | None, legacy_train_mode: bool, compiled: bool
+    scorer: Scorer, trials: Trials, num_samples: int | None, legacy_train_mode: bool, compiled: bool
 ) -> dict[str, object]:
     """Collect the identity of a run: equal for two runs if and only if their scores may share a file."""
     run = score_dependencies(scorer, num_samples)
@@ -50,7 +52,7 @@ def run_identity(
     return run
 
 
-def recordings_digest(trials: Sequence[Trial]) -> str:
+def recordings_digest(trials: Trials) -> str:
     """Compute the SHA-256 of ids, real paths and parts; relative paths and links give the same."""
 
     @cache
@@ -64,7 +66,7 @@ def recordings_digest(trials: Sequence[Trial]) -> str:
     return trials_digest(trials, line)
 
 
-def plain(facts: Mapping[str, object]) -> dict[str, object]:
+def plain(facts: Facts) -> dict[str, object]:
     """Convert ``facts`` for JSON: dates and the like to texts, numbers that are not finite to None.
 
     Raises:
@@ -173,7 +175,7 @@ def record_of(path: Path) -> Record | None:
     return None
 
 
-def audio_digest(trials: Iterable[Trial], stamps: Mapping[str, str]) -> str:
+def audio_digest(trials: Iterable[Trial], stamps: Stamps) -> str:
     """Compute the SHA-256 of ids and of ``stamps`` (id → stamp)."""
     return trials_digest(trials, lambda trial: f"{trial.id} {stamps[trial.id]}")
 

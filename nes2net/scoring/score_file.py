@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from nes2net.data.corpora.id_tables import LABELS, read_id_table
 from nes2net.data.corpora.trial import BONAFIDE
 from nes2net.lib.errors import InputError, short_repr
-from nes2net.lib.storage.files import write_output
+from nes2net.lib.storage.files import AnyPath, write_output
 from nes2net.lib.storage.text_files import are_floats, has_control, parse_float, reading_once
 
 #: Names of a column of scores in which higher means bona fide. DeepFense's class 1 is bona fide.
@@ -29,7 +29,7 @@ _LABEL_WORDS = {*LABELS, "0", "1", "label_0", "label_1"}
 CONTROL = "it holds control characters, which a terminal may obey; rename the trial"
 
 
-def write_scores(path: str | Path, ids: Iterable[str], scores: Iterable[float]) -> None:
+def write_scores(path: AnyPath, ids: Iterable[str], scores: Iterable[float]) -> None:
     """Write a score file, all or nothing; ``path`` may also be a device or a pipe.
 
     Raises:
@@ -69,13 +69,13 @@ class ScoreTable(NamedTuple):
         )
 
 
-def read_scores(path: str | Path) -> tuple[list[str], NDArray]:
+def read_scores(path: AnyPath) -> tuple[list[str], NDArray]:
     """Read ids and scores (N,) float64, as :func:`read_score_table`."""
     return read_score_table(path)[:2]
 
 
 @reading_once()
-def read_score_table(path: str | Path) -> ScoreTable:
+def read_score_table(path: AnyPath) -> ScoreTable:
     """Read a score file.
 
     Blank lines are skipped. ``nan`` and ``inf`` are numbers, ``1_0`` is not; an empty field,

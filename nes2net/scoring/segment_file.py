@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nes2net.data.corpora.id_tables import first_line
 from nes2net.lib.errors import InputError, short_repr
+from nes2net.lib.storage.files import AnyPath
 from nes2net.lib.storage.text_files import are_floats, has_control, parse_float, text_blocks
 from nes2net.scoring.score_file import CONTROL
 
@@ -40,13 +40,13 @@ def lines(id: str, scores: ArrayLike) -> str:
     return "".join([f"{id} {frame} {score!r}\n" for frame, score in enumerate(values)])
 
 
-def holds_frames(path: str | Path) -> bool:
-    """Whether the first line that is not blank has three to five fields, of which the second is 0."""
-    row = first_line(Path(path)).split()
+def begins_frames(line: str) -> bool:
+    """Whether ``line``, the first that is not blank, has three to five fields, of which the second is 0."""
+    row = line.split()
     return 3 <= len(row) <= 5 and row[1] == "0"
 
 
-def read_segment_scores(path: str | Path) -> dict[str, NDArray]:
+def read_segment_scores(path: AnyPath) -> dict[str, NDArray]:
     """Read frame scores: utterance → (T,) float64, in order.
 
     Blank lines are skipped; ``nan`` and ``inf`` are numbers.

@@ -10,10 +10,11 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from time import monotonic
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from nes2net.data.audio.blocks import BlocksAt16k
 from nes2net.data.audio.remarks import Channels, Listener, Remark
@@ -26,6 +27,8 @@ from nes2net.scoring.score_length import length_of_training
 #: Length in seconds of the longest hole in a stream that is filled with zeros. A longer hole breaks the stream into
 #: pieces.
 MAX_FILLED = 0.1
+#: Is called with the seconds that are done.
+SecondsDone: TypeAlias = Callable[[float], object]
 
 
 class Along(NamedTuple):
@@ -48,7 +51,7 @@ class Window(NamedTuple):
 
     start: int
     """Number of the first sample in the recording."""
-    samples: np.ndarray
+    samples: NDArray
     """(N,) float32."""
     is_last: bool
     """Whether the recording ends here."""
@@ -61,7 +64,7 @@ class TimedWindow(NamedTuple):
     """Start in seconds."""
     end: float
     """End in seconds."""
-    samples: np.ndarray
+    samples: NDArray
     """(N,) float32."""
     arrived: float
     """Reading of the monotonic clock when the last sample was pushed."""
@@ -87,16 +90,16 @@ class HeldSamples:
     def __init__(self) -> None:
         self.first = 0  # number of the first held sample
         self.end = 0  # number of the sample after the last
-        self._blocks: list[np.ndarray] = []  # adjacent, without gaps
+        self._blocks: list[NDArray] = []  # adjacent, without gaps
 
-    def append(self, block: np.ndarray) -> None:
+    def append(self, block: NDArray) -> None:
         """Add the next samples (N,)."""
         self._blocks.append(block)
         self.end += len(block)
         if len(self._blocks) > _MAX_BLOCKS:
             self._blocks = [np.concatenate(self._blocks)]
 
-    def cut(self, start: int, length: int) -> np.ndarray:
+    def cut(self, start: int, length: int) -> NDArray:
         """Return samples from number ``start`` on as a view."""
         if len(self._blocks) > 1:
             self._blocks = [np.concatenate(self._blocks)]
@@ -130,7 +133,7 @@ class SlidingWindows:
         self._held = HeldSamples()
         self._start = 0  # number of the first sample of the next window
 
-    def push(self, block: np.ndarray) -> Iterator[Window]:
+    def push(self, block: NDArray) -> Iterator[Window]:
         """Take the next samples (N,); yield complete windows."""
         samples = self._held
         samples.append(block)
@@ -231,7 +234,7 @@ class Stream:
         hop: float = 0.5,
         batch_size: int | None = 1,
         channels: Channels | None = None,
-        progress: Callable[[float], object] | None = None,
+        progress: SecondsDone | None = None,
         score: Callable[[torch.Tensor], list[float]] | None = None,
     ) -> None:
         check_takes_audio_alone(scorer)
@@ -380,12 +383,12 @@ class Stream:
             self.filled += missing / self._rate
             self._push_samples(np.zeros(missing, np.float32))
 
-    def _push_samples(self, samples: np.ndarray) -> None:
+    def _push_samples(self, samples: NDArray) -> None:
         self._num_samples += samples.shape[-1]  # (N,) or (channels, N)
         for block in self._at_16k.push((samples, self._rate)):
             self._measure_and_cut(block)
 
-    def _measure_and_cut(self, block: np.ndarray) -> None:
+    def _measure_and_cut(self, block: NDArray) -> None:
         self._listener.push(block)
         self._queue_windows(self._windows.push(block))
 

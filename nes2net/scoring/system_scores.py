@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import FiniteFloat, TypeAdapter, ValidationError
 
-from nes2net.data.corpora.trial import Trial
+from nes2net.data.corpora.trial import Trial, Trials
 from nes2net.lib.errors import InputError, join_names, pluralise, refuse
 from nes2net.lib.storage.files import AnyPath
 from nes2net.lib.storage.plain_data import first_problem
@@ -81,7 +81,7 @@ def check_ranges(ranges: Any) -> list[tuple[float, float]]:
     return pairs
 
 
-def with_system_scores(trials: Sequence[Trial], files: Sequence[AnyPath | ScoreFile], ranges: Ranges) -> list[Trial]:
+def with_system_scores(trials: Trials, files: Sequence[AnyPath | ScoreFile], ranges: Ranges) -> list[Trial]:
     """Return ``trials`` with the normalised scores of all systems.
 
     Args:
@@ -102,7 +102,7 @@ def with_system_scores(trials: Sequence[Trial], files: Sequence[AnyPath | ScoreF
     return [replace(trial, system_scores=row) for trial, row in zip(trials, zip(*columns))]
 
 
-def _normalise_column(trials: Sequence[Trial], file: ScoreFile, low: float, high: float) -> list[float]:
+def _normalise_column(trials: Trials, file: ScoreFile, low: float, high: float) -> list[float]:
     path = file.path
     ids, scores = scores_of(file)
     score_of_id = without_contradictions(zip(ids, scores.tolist()), path)
@@ -138,7 +138,7 @@ def check_fusion(num_scores: int, paths: Sequence[AnyPath]) -> None:
     )
 
 
-def check_system_scores(trials: Sequence[Trial], count: int) -> None:
+def check_system_scores(trials: Trials, count: int) -> None:
     """Raise :class:`InputError` unless every trial has scores of ``count`` systems."""
     numbers_of_scores = {len(trial.system_scores) for trial in trials}
     if count and numbers_of_scores == {0}:

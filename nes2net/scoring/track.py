@@ -8,10 +8,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from nes2net.data.audio.blocks import PreEmphasis, push_all
 from nes2net.data.audio.remarks import Channels, Listener, Remark
@@ -33,7 +35,7 @@ from nes2net.scoring.kernel import (
     values_or_raise,
 )
 from nes2net.scoring.score_length import length_of_training
-from nes2net.scoring.stream import Batches, HeldSamples, Stream, Window
+from nes2net.scoring.stream import Batches, HeldSamples, SecondsDone, Stream, Window
 
 #: Seconds of the longest recording that ``nes2net predict`` scores in one piece, not in windows:
 #: memory and time of a transformer grow with the square of the length.
@@ -51,9 +53,9 @@ _NO_REMARK = Remark()
 class Track:
     """Scores of windows; higher means more bona fide."""
 
-    times: np.ndarray = field(repr=False)
+    times: NDArray = field(repr=False)
     """(K,) float64: centres of the windows in seconds."""
-    scores: np.ndarray = field(repr=False)
+    scores: NDArray = field(repr=False)
     """(K,) float32."""
     window: float
     """Seconds of a window; at most ``duration``."""
@@ -61,7 +63,7 @@ class Track:
     """Seconds of the recording."""
     remark: Remark = _NO_REMARK
     """Such as silence or clipping."""
-    speech: np.ndarray | None = field(default=None, repr=False)
+    speech: NDArray | None = field(default=None, repr=False)
     """(K,) float64: share of speech in each window, if measured."""
 
     def __len__(self) -> int:
@@ -72,7 +74,7 @@ class Track:
         """Share that the windows cover; below 1 with gaps."""
         return self.share_of(np.ones(len(self), bool))
 
-    def share_of(self, is_chosen: np.ndarray) -> float:
+    def share_of(self, is_chosen: NDArray) -> float:
         """Share of the recording that the chosen windows, (K,) bool, cover."""
         if not is_chosen.any():
             return 0.0
@@ -101,7 +103,7 @@ def score_track(
     window: float | None = None,
     hop: float = 0.5,
     batch_size: int | None = None,
-    progress: Callable[[float], object] | None = None,
+    progress: SecondsDone | None = None,
     channels: Channels | None = None,
     score: Callable[[torch.Tensor], list[float]] | None = None,
 ) -> Track:
@@ -150,7 +152,7 @@ WINDOW_STEP = 10.0
 class FrameScores:
     """Scores of frames; higher means more bona fide."""
 
-    scores: np.ndarray = field(repr=False)
+    scores: NDArray = field(repr=False)
     """(T,) float32; frame t begins at t · ``resolution_ms``."""
     resolution_ms: float
     """Length of a frame in ms."""
@@ -164,14 +166,14 @@ class FrameScores:
     def __len__(self) -> int:
         return len(self.scores)
 
-    @property
+    @cached_property
     def stretches(self) -> list[Segment]:
         """The fake stretches that :attr:`rule` finds."""
         assert self.rule is not None
         return fake_stretches(self.scores, self.resolution_ms, self.duration, self.rule)
 
     @property
-    def times(self) -> np.ndarray:
+    def times(self) -> NDArray:
         """(T,) float64: starts of the frames in seconds."""
         return np.arange(len(self)) * self.resolution_ms / 1000
 
@@ -189,7 +191,7 @@ def frame_scores(
     *,
     resolution_ms: float | None = None,
     batch_size: int | None = None,
-    progress: Callable[[float], object] | None = None,
+    progress: SecondsDone | None = None,
     channels: Channels | None = None,
     is_emphasised: bool = False,
 ) -> FrameScores:
@@ -224,7 +226,7 @@ def frame_scores(
     blocks = push_all(blocks_of(audio, sample_rate, None if channels else listener.channels), listener)
     emphasis = PreEmphasis(0.0 if is_emphasised else scorer.pre_emphasis)
     windows = push_all(push_all(blocks, emphasis), FrameWindows(grid.longest, grid.step))
-    kept_scores: list[np.ndarray] = []
+    kept_scores: list[NDArray] = []
     end = 0
     with scoring_mode(scorer):
         for batch in push_all(windows, Batches(batch_size)):
@@ -293,7 +295,7 @@ class FrameWindows:
         self._held = HeldSamples()
         self._start = 0  # number of the first sample of the next window
 
-    def push(self, block: np.ndarray) -> Iterator[Window]:
+    def push(self, block: NDArray) -> Iterator[Window]:
         """Take the next samples (N,); yield complete windows but the last."""
         samples = self._held
         samples.append(block)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nes2net.data.audio.columns import envelope
 from nes2net.data.audio.packed import AnyRecording
@@ -24,7 +25,7 @@ from nes2net.lib.output.pictures import (
     get_font,
 )
 from nes2net.lib.output.times import clock
-from nes2net.lib.storage.files import replacing
+from nes2net.lib.storage.files import AnyPath, replacing
 from nes2net.metrics.localisation.segments import Segment
 from nes2net.metrics.localisation.stretches import drawn_places
 from nes2net.scoring.track import MIN_SPAN, Track
@@ -51,7 +52,7 @@ _MAX_NAME_LENGTH = 90  # names with more characters are shortened
 
 
 def plot_track(
-    picture: str | Path,
+    picture: AnyPath,
     audio: AnyRecording,
     track: Track,
     *,
@@ -150,7 +151,7 @@ def write_title(axes: Axes, name: str, subtitle: str) -> None:
 
 
 def score_limits(
-    scores: np.ndarray, threshold: float | None = None, smallest_span: float = MIN_SPAN
+    scores: NDArray, threshold: float | None = None, smallest_span: float = MIN_SPAN
 ) -> tuple[float, float]:
     """Choose the score axis: all scores, the threshold, and at least ``smallest_span``.
 
@@ -180,7 +181,7 @@ def label_time_axis(axes: Axes, duration: float) -> None:
     axes.set(xlabel=f"time, {unit}", xlim=(0, duration))
 
 
-def column_quantiles(track: Track) -> tuple[np.ndarray, dict[float, np.ndarray]]:
+def column_quantiles(track: Track) -> tuple[NDArray, dict[float, NDArray]]:
     """Divide a long track into columns of neighbouring scores, and compute quantiles.
 
     Returns:

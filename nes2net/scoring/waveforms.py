@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple, Protocol, TypeAlias, get_args
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nes2net.data.audio.packed import AnyRecording
 from nes2net.data.audio.parts import choose
@@ -35,7 +36,7 @@ class Transform(Protocol):
     def identity(self) -> str:
         """A text, equal for two transforms if and only if they do the same."""
 
-    def __call__(self, waveform: np.ndarray, id: str) -> np.ndarray:
+    def __call__(self, waveform: NDArray, id: str) -> NDArray:
         """Change ``waveform`` (N,) to (M,), M ≥ 1, float32 at 16 kHz.
 
         Args:
@@ -49,13 +50,13 @@ class Transform(Protocol):
 class Recording(NamedTuple):
     """The samples that a detector gets, and facts about the whole recording."""
 
-    waveform: np.ndarray
+    waveform: NDArray
     """(N,) float32, 16 kHz."""
     num_samples: int
     """Samples of the whole recording at 16 kHz."""
     judged: float
     """Share that the detector gets."""
-    plain: np.ndarray
+    plain: NDArray
     """``waveform`` before pre-emphasis."""
     channels: Channels | None = None
     """Comparison of the channels, if made."""
@@ -67,7 +68,7 @@ class RecordingToJudge:
 
     recording: AnyRecording
     """For messages and answers."""
-    decoded: AnyRecording | np.ndarray
+    decoded: AnyRecording | NDArray
     """What is read: the recording, a file of its mean at 16 kHz, or samples (N,) float32."""
     channels: tuple[Channels, Channels] | None = None
     """Channels of the scored part and of the whole, if ``decoded`` is their mean."""
@@ -89,7 +90,7 @@ class RecordingToJudge:
         """Samples at 16 kHz."""
         return len(self.decoded) if isinstance(self.decoded, np.ndarray) else count_samples(self.decoded)
 
-    def blocks(self) -> tuple[Iterator[np.ndarray], Channels]:
+    def blocks(self) -> tuple[Iterator[NDArray], Channels]:
         """Return blocks (N,), and the comparison of channels, complete after the last block."""
         # ``channels`` were compared when the recording was decoded: of the scored part, and of
         # all.
@@ -205,7 +206,7 @@ class WaveformReader:
         """Make the detector's input; arguments and errors as for :func:`recording_of`."""
         return self.read_source(RecordingToJudge.of(audio, sample_rate))
 
-    def _cut(self, waveform: np.ndarray, num_samples: int, name: str, channels: Channels | None) -> Recording:
+    def _cut(self, waveform: NDArray, num_samples: int, name: str, channels: Channels | None) -> Recording:
         """Make the input from a recording of ``num_samples``, or its first samples; ``name`` seeds a random start."""
         if self.peak_normalize == "recording":
             waveform = peak_normalized(waveform)
@@ -216,7 +217,7 @@ class WaveformReader:
         judged = judged_share(num_samples, self.num_samples, self.used.most)
         return Recording(emphasised, num_samples, judged, plain, channels)
 
-    def _crop_or_fill(self, waveform: np.ndarray, name: str) -> np.ndarray:
+    def _crop_or_fill(self, waveform: NDArray, name: str) -> NDArray:
         """Cut or fill up to the score length, normalise, and keep the samples that the detector uses."""
         if self.num_samples is not None and self.crop == "random":
             rng = np.random.default_rng([self.seed, zlib.crc32(Path(name).stem.encode())])

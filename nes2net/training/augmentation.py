@@ -13,7 +13,7 @@ from nes2net.data.augment.effect import Effect, OneOf
 from nes2net.data.augment.legacy import LegacyStream
 from nes2net.data.augment.rawboost import RawBoost
 from nes2net.data.augment.timing import DrawnSpeed
-from nes2net.data.corpora.trial import Trial
+from nes2net.data.corpora.trial import Trials
 from nes2net.lib.errors import InputError, refuse
 from nes2net.lib.output.terminal import print_note
 from nes2net.training.recipes.augment import AugmentConfig
@@ -68,7 +68,7 @@ def effects_of(
 
 
 def training_effects(
-    recipe: Recipe, trials: Sequence[Trial], stream: LegacyStream | None, *, labelled: bool = False
+    recipe: Recipe, trials: Trials, stream: LegacyStream | None, *, labelled: bool = False
 ) -> list[Effect]:
     """Build the effects of ``recipe`` on training utterances, with babble from ``trials``.
 

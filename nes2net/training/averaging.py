@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from itertools import islice
@@ -18,12 +18,14 @@ from nes2net.detector import Detector
 from nes2net.lib.computing.devices import choose_device
 from nes2net.lib.errors import InputError, check_setting, pluralise, refuse
 from nes2net.lib.output.progress import ProgressDisplay
+from nes2net.lib.output.sheet import Facts
 from nes2net.lib.parts.options import Options
-from nes2net.lib.storage.files import Unchanged, sha256_of
+from nes2net.lib.storage.files import AnyPath, Unchanged, sha256_of
 from nes2net.lib.storage.outputs import check_output_paths
 from nes2net.models.checkpoints.averaging import average_checkpoints
+from nes2net.models.checkpoints.base import trained_tensors
 from nes2net.models.checkpoints.state_dict import load_state_dict, read_record, save_state_dict
-from nes2net.models.loading import Checkpoint
+from nes2net.models.loading import Checkpoint, load_weights
 from nes2net.models.provenance import Provenance
 from nes2net.training.augmentation import augmentation_stream
 from nes2net.training.data import list_examples, training_batches
@@ -48,14 +50,14 @@ class RunAverage(NamedTuple):
 
 
 def average_run(
-    folder: str | Path,
+    folder: AnyPath,
     ids: Sequence[int] | None = None,
     mode: str = "mean",
     *,
     last: int | None = None,
     weights: Sequence[float] | None = None,
     batch_norm_batches: int | None = None,
-    out: str | Path | None = None,
+    out: AnyPath | None = None,
 ) -> RunAverage:
     """Average checkpoints ``epoch_{id}.pth`` of a run folder.
 
@@ -124,7 +126,7 @@ def average_run(
     return RunAverage(target, sources, earlier)
 
 
-def record_of_average(average: Tensors, description: Mapping[str, object]) -> Options:
+def record_of_average(average: Tensors, description: Facts) -> Options:
     """Make the record of an average from the first checkpoint's record, which is in ``average``.
 
     ``description`` (mode, digests of the checkpoints, …) is kept under the key ``average``. Facts that
@@ -179,7 +181,7 @@ def _with_new_batch_statistics(state_dict: Tensors, record: Options, folder: Pat
     detector = Detector.from_config(record["model"])
     # The average has no file yet. Its base, if any, is searched for beside the recipe.
     checkpoint = Checkpoint.of(folder / RECIPE_FILE, state_dict, record, str(folder))
-    detector.load(checkpoint, remedy=f"put its base there, or into {folder}")
+    load_weights(detector, checkpoint, remedy=f"put its base there, or into {folder}")
     if detector.num_scores:
         raise InputError(
             "the statistics of a detector that fuses scores cannot be estimated: remove `batch_norm_batches`"
@@ -196,7 +198,7 @@ def _with_new_batch_statistics(state_dict: Tensors, record: Options, folder: Pat
     # a batch without targets is one whose files could not be read
     _set_batch_statistics(detector, (batch.part.inputs for batch in progress if len(batch.part.targets)))
     detector = detector.cpu()
-    return detector.state_dict() if detector.base is None else detector.trained_state_dict()
+    return detector.state_dict() if detector.base is None else trained_tensors(detector)
 
 
 def _set_batch_statistics(detector: Detector, batches: Iterable[Tensor]) -> None:
@@ -209,7 +211,7 @@ def _set_batch_statistics(detector: Detector, batches: Iterable[Tensor]) -> None
         norm.load_state_dict(statistics)
 
 
-def measures_of(folder: str | Path) -> Sequence[Measure]:
+def measures_of(folder: AnyPath) -> Sequence[Measure]:
     """Find the measures of the run's task; EER and minDCF if the run has no usable recipe."""
     try:
         return create_task(load_recipe(Path(folder) / RECIPE_FILE)).measures
@@ -218,7 +220,7 @@ def measures_of(folder: str | Path) -> Sequence[Measure]:
 
 
 def average_files(
-    checkpoints: Sequence[str | Path], out: str | Path, mode: str = "mean", weights: Sequence[float] | None = None
+    checkpoints: Sequence[AnyPath], out: AnyPath, mode: str = "mean", weights: Sequence[float] | None = None
 ) -> Path:
     """Average ``checkpoints`` into ``out``, and return ``out``; an existing file is replaced.
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nes2net.data.corpora.generic import FIELDS
-from nes2net.data.corpora.trial import Trial, extra_fields
+from nes2net.data.corpora.trial import Trials, extra_fields
 from nes2net.lib.errors import InputError, join_names
 from nes2net.training.recipes.data import DataConfig
 
@@ -200,7 +200,7 @@ def _draw_in_turn(count: int, steps: NDArray, rng: np.random.Generator) -> NDArr
     return np.concatenate(drawn)
 
 
-def balance_of(data: DataConfig, trials: Sequence[Trial]) -> Balance | None:
+def balance_of(data: DataConfig, trials: Trials) -> Balance | None:
     """Make the :class:`Balance` that ``data`` asks for; None, as published, to draw each trial once.
 
     Raises:
@@ -225,7 +225,7 @@ def balance_of(data: DataConfig, trials: Sequence[Trial]) -> Balance | None:
     return Balance(len(trials), levels, speakers=speakers, speaker_cap=data.speaker_cap, draws=data.epoch_size)
 
 
-def _group_of_each_trial(trials: Sequence[Trial], name: str, key: str) -> list[Hashable | None]:
+def _group_of_each_trial(trials: Trials, name: str, key: str) -> list[Hashable | None]:
     """Return the value of the field ``name`` of each trial, None without one.
 
     Attacks and speakers become pairs of corpus and value.

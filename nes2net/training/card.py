@@ -8,7 +8,7 @@ evaluation.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -19,12 +19,13 @@ from accelerate import Accelerator
 
 from nes2net.data.audio.read import AudioFile
 from nes2net.data.audio.waveform import SAMPLE_RATE
-from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial
+from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trials
 from nes2net.detector import Detector
 from nes2net.evaluation.breakdown import DrawnGroups
 from nes2net.evaluation.origin import read_origin
 from nes2net.evaluation.result import Result
 from nes2net.lib.errors import InputError, refuse
+from nes2net.lib.output.sheet import Facts
 from nes2net.lib.storage.files import write_text
 from nes2net.models.card import CARD, CardFile, SetFigure, model_card
 from nes2net.models.checkpoints.state_dict import load_state_dict, read_record
@@ -62,7 +63,7 @@ _NEVER = (
 )
 
 
-def describe_trials(trials: Sequence[Trial]) -> dict[str, object]:
+def describe_trials(trials: Trials) -> dict[str, object]:
     """Collect the facts about ``trials`` that a model card states.
 
     Returns:
@@ -250,7 +251,7 @@ def _development_figures(provenance: Provenance, selection: Selection, row: Row)
                 yield SetFigure(value=value, **_pool_facts([described]), **facts)
 
 
-def _pool_facts(sets: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _pool_facts(sets: Sequence[Facts]) -> dict[str, Any]:
     return {
         "corpus": " + ".join(dict.fromkeys(described["corpus"] for described in sets)),
         "split": " + ".join(dict.fromkeys(described["split"] for described in sets)),

@@ -18,7 +18,7 @@ from nes2net.lib.output.pictures import (
     MaxNLocator,
 )
 from nes2net.lib.output.terminal import say
-from nes2net.lib.storage.files import replacing
+from nes2net.lib.storage.files import AnyPath, replacing
 from nes2net.training.measures import ERROR_RATES, Measure
 from nes2net.training.selection import Row
 
@@ -33,7 +33,7 @@ _COLOURS = ("#D55E00", "#0072B2", "#009E73", "#E69F00", "#56B4E9", "#CC79A7", "#
 
 def plot_curves(
     history: Sequence[Row],
-    path: str | Path,
+    path: AnyPath,
     title: str = "",
     saved: Collection[int] = (),
     task_measures: Sequence[Measure] = ERROR_RATES,

@@ -17,7 +17,7 @@ from nes2net.data.audio.read import count_samples
 from nes2net.data.audio.waveform import pieces
 from nes2net.data.augment.legacy import LegacyStream
 from nes2net.data.augment.rawboost import RawBoost, RawBoostParameters
-from nes2net.data.corpora.trial import Trial
+from nes2net.data.corpora.trial import Trial, Trials
 from nes2net.data.registry import corpora
 from nes2net.lib.errors import InputError, pluralise
 from nes2net.lib.output.progress import ProgressDisplay
@@ -42,7 +42,7 @@ from nes2net.training.sampling import WHOLE, EpochBatches, ItemBlocks, StepShare
 from nes2net.training.validation import passes
 
 
-def describe_data(data: DataConfig, part: SetName, trials: Sequence[Trial]) -> list[dict[str, object]]:
+def describe_data(data: DataConfig, part: SetName, trials: Trials) -> list[dict[str, object]]:
     """Describe the ``trials`` of ``part`` corpus by corpus, for provenance and model card."""
     described: list[dict[str, object]] = []
     for corpus_config in data.parts(part):

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils._pytree import tree_map_only
 from torch.utils.data import Dataset
@@ -24,7 +25,7 @@ from nes2net.data.audio.packed import AnyRecording, fetch, is_there, open_record
 from nes2net.data.audio.read import load_audio
 from nes2net.data.audio.waveform import head_crop, pad, pre_emphasised, random_crop, random_tiled_crop
 from nes2net.data.augment.effect import Effect, InOrder
-from nes2net.data.corpora.trial import Trial
+from nes2net.data.corpora.trial import Trial, Trials
 from nes2net.lib.errors import InputError, Unreachable, concerning
 from nes2net.lib.parts.contracts import describe_value
 from nes2net.lib.process.workers import Loader, stack_shared
@@ -53,7 +54,7 @@ class Examples(NamedTuple):
     ``extra_tensors`` and ``target`` must be picklable, because the workers get them.
     """
 
-    trials: Sequence[Trial]
+    trials: Trials
     #: first sample and number of samples of each piece; None if recordings are not cut into pieces
     excerpts: Sequence[tuple[int, int]] | None = None
     #: one message for each recording that could not be cut, because its length is 0, is unknown, or differs from the
@@ -194,9 +195,7 @@ class TrainingSet(Dataset):
             remark = f"silent: utterance '{trial.id}' is digital silence, and used all the same: replace {trial.path}, or remove it"
         return PreparedTrial(torch.from_numpy(waveform), target, remark, extra_tensors=extra_tensors, trial_index=index)
 
-    def prepare(
-        self, index: int, epoch: int, num_samples: int | None = None
-    ) -> tuple[np.ndarray, np.ndarray | None, bool]:
+    def prepare(self, index: int, epoch: int, num_samples: int | None = None) -> tuple[NDArray, NDArray | None, bool]:
         """Read, augment, pre-emphasise and crop the trial ``index`` for ``epoch``.
 
         Args:
@@ -248,8 +247,8 @@ class TrainingSet(Dataset):
         return waveform, labels_of_frames(labels), is_silent
 
     def _crop(
-        self, waveform: np.ndarray, labels: np.ndarray | None, num_samples: int, rng: np.random.Generator, id: str
-    ) -> tuple[np.ndarray, np.ndarray | None]:
+        self, waveform: NDArray, labels: NDArray | None, num_samples: int, rng: np.random.Generator, id: str
+    ) -> tuple[NDArray, NDArray | None]:
         """Crop ``waveform`` and any ``labels`` of its samples, both (N,), to ``num_samples``, or repeat them."""
         if labels is not None and self.examples.labels is not None:
             sample_indices = self.examples.labels.crop(labels, self.crop, num_samples, rng, id)
@@ -258,7 +257,7 @@ class TrainingSet(Dataset):
             return head_crop(waveform, num_samples, id), None
         return _RANDOM_CROPS[self.crop](waveform, num_samples, rng, id), None
 
-    def _read(self, path: AnyRecording, excerpt: tuple[int, int] | None) -> np.ndarray:
+    def _read(self, path: AnyRecording, excerpt: tuple[int, int] | None) -> NDArray:
         """Decode ``excerpt`` or all to (N,) at 16 kHz; try again if the first failure may have been temporary."""
         try:
             return self._decode(path, excerpt)
@@ -266,7 +265,7 @@ class TrainingSet(Dataset):
             check_readable(path)
         return self._decode(path, excerpt)  # the file can be read now: decode it, or raise the error if it is damaged
 
-    def _decode(self, path: AnyRecording, excerpt: tuple[int, int] | None) -> np.ndarray:
+    def _decode(self, path: AnyRecording, excerpt: tuple[int, int] | None) -> NDArray:
         start, length = excerpt or (0, self.samples_to_read)
         if self.cache is not None:
             return self.cache.load(path, None if excerpt else length)[start:][:length]

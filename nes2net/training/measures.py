@@ -13,12 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nes2net import metrics
-from nes2net.data.corpora.trial import Trial
+from nes2net.data.corpora.trial import Trials
 from nes2net.data.registry import corpora
 from nes2net.evaluation.breakdown import groups_of, over_corpora
 from nes2net.evaluation.matching import Matched, Mismatch
 from nes2net.evaluation.tables import bootstrap_options
 from nes2net.lib.errors import InputError
+from nes2net.lib.output.sheet import Facts
 from nes2net.metrics import declared, registry
 from nes2net.metrics.registry import Metric
 from nes2net.metrics.resampling import figures_of
@@ -59,7 +60,7 @@ class Measure(NamedTuple):
         """
         return f"val_{self.key or self.name}_{name}{variant}"
 
-    def headings(self, history: Sequence[Mapping[str, object]]) -> dict[str, str]:
+    def headings(self, history: Sequence[Facts]) -> dict[str, str]:
         """List the keys of the measure in ``history``: key → heading in tables and pictures.
 
         Only a :attr:`prominent` measure has keys for the pass with RawBoost and for each corpus.
@@ -96,7 +97,7 @@ class Validated(NamedTuple):
 
     #: name of the pass (:func:`nes2net.training.validation.passes`)
     name: str
-    trials: Sequence[Trial]
+    trials: Trials
     #: (N,), class numbers
     targets: NDArray
     #: outputs of all batches (:class:`nes2net.training.objective.Outcome`), float64, by name

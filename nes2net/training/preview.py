@@ -7,11 +7,13 @@ from typing import Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from nes2net.data.audio.files import expand_folders
 from nes2net.data.audio.waveform import SAMPLE_RATE
 from nes2net.data.corpora.trial import Trial
 from nes2net.lib.errors import InputError, refuse
+from nes2net.lib.storage.files import AnyPath
 from nes2net.training.augmentation import effects_of
 from nes2net.training.dataset import Examples, TrainingSet
 from nes2net.training.recipes.augment import AugmentConfig
@@ -21,7 +23,7 @@ _SPECTRUM_COLUMNS = 1500  # about as many as the picture has pixels
 
 
 def augment(
-    file: str | Path,
+    file: AnyPath,
     settings: AugmentConfig,
     *,
     speech: str | None = None,
@@ -29,7 +31,7 @@ def augment(
     epoch: int = 1,
     num_samples: int | None = None,
     crop: Literal["head", "random"] = "head",
-) -> np.ndarray:
+) -> NDArray:
     """Augment ``file`` as :class:`nes2net.training.dataset.TrainingSet` does in ``epoch``: (N,) float32.
 
     Args:
@@ -60,7 +62,7 @@ def augment(
     return TrainingSet(Examples([trial]), num_samples, effects, seed=seed, crop=crop).prepare(0, epoch)[0]
 
 
-def plot(file: Path, before: np.ndarray, after: np.ndarray, before_title: str, after_title: str) -> None:
+def plot(file: Path, before: NDArray, after: NDArray, before_title: str, after_title: str) -> None:
     """Draw waveforms (N,) and spectrograms ``before`` and ``after`` an augmentation to the PNG ``file``.
 
     The waveforms share a scale of amplitude, the spectrograms a scale of level.
@@ -95,7 +97,7 @@ def plot(file: Path, before: np.ndarray, after: np.ndarray, before_title: str, a
     figure.savefig(file, dpi=120, format="png")
 
 
-def spectrogram_db(waveform: np.ndarray) -> np.ndarray:
+def spectrogram_db(waveform: NDArray) -> NDArray:
     """Compute the levels (frequencies, frames) of ``waveform`` (N,) in dB; a full-scale sine has 0 dB.
 
     The windows are Hann windows of 32 ms.

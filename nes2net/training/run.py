@@ -11,7 +11,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
 
-from nes2net.data.corpora.trial import BONAFIDE, Trial
+from nes2net.data.corpora.trial import BONAFIDE, Trial, Trials
 from nes2net.detector import Detector
 from nes2net.lib.errors import InputError, join_names, pluralise, with_flag_names
 from nes2net.lib.parts.options import PARTS
@@ -20,6 +20,7 @@ from nes2net.lib.process.this_process import enough_memory
 from nes2net.lib.storage.files import path_below
 from nes2net.lib.storage.text_files import reading_once
 from nes2net.lib.web.remote import Remote, adopt, remote
+from nes2net.models.checkpoints.base import save_base
 from nes2net.models.registry import named_parts
 from nes2net.training.augmentation import augmentation_stream
 from nes2net.training.card import describe_training
@@ -251,7 +252,7 @@ class Run:
         detector = state.detector
         write_recipe(self.folder, self.recipe)
         if detector.frontend.adapted and detector.base is None:  # the frozen weights are random and in no file yet
-            detector.save_base(self.folder / BASE_FILE)
+            save_base(detector, self.folder / BASE_FILE)
         state.selection.remove_files()
         if not state.selection.is_done:
             monitor.open_logs(state.progress.epoch, self.recipe, detector.device)
@@ -327,7 +328,7 @@ class Run:
         monitor.say(f"checkpoints are in {self.folder}, TensorBoard's logs in {monitor.log}")
 
 
-def _counts_by_class(trials: Sequence[Trial]) -> str:
+def _counts_by_class(trials: Trials) -> str:
     bonafide = sum(trial.label == BONAFIDE for trial in trials)
     return f"{len(trials)} ({bonafide} bona fide, {len(trials) - bonafide} spoof)"
 

@@ -6,7 +6,7 @@ import errno
 import os
 import re
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 from nes2net.lib.errors import InputError
+from nes2net.lib.output.sheet import Facts
 from nes2net.lib.storage.claims import Claim
 from nes2net.lib.storage.files import (
     exclusive_lock,
@@ -148,7 +149,7 @@ def _with_defaults(file: Path, recipe: object) -> dict[str, object]:
         raise InputError(_UNUSABLE.format(file, error)) from error
 
 
-def _values_to_compare(recipe: Mapping[str, object]) -> dict[str, object]:
+def _values_to_compare(recipe: Facts) -> dict[str, object]:
     """Map dotted keys to the values that must not change in a resumed run.
 
     A key of ``data.corpora`` has a value for each corpus. The value of a folder that may move is

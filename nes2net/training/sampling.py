@@ -208,7 +208,7 @@ class EpochBatches(Sampler[list[tuple[int, ...]]]):
         shuffled_blocks = [blocks[number] for number in rng.permutation(num_whole)]
         return np.concatenate([*shuffled_blocks, *blocks[num_whole:]])
 
-    def _common_length(self, batch: np.ndarray, step: int) -> tuple[int, ...]:
+    def _common_length(self, batch: NDArray, step: int) -> tuple[int, ...]:
         """Return a tuple that holds the length, or is empty if each item keeps its own."""
         if self.chunk_samples is not None:
             low, high = self.chunk_samples

@@ -20,7 +20,7 @@ from nes2net.data.audio.files import note_once
 from nes2net.evaluation.breakdown import corpora_table
 from nes2net.lib.errors import InputError, check_known, pluralise, short_repr
 from nes2net.lib.output.terminal import text_table
-from nes2net.lib.storage.files import is_absent, json_text, write_text
+from nes2net.lib.storage.files import AnyPath, is_absent, json_text, write_text
 from nes2net.lib.storage.plain_data import Seconds, Value, read_json_as
 from nes2net.training.measures import ERROR_RATES, Figures, Measure
 from nes2net.training.recipes.reading import load_recipe
@@ -96,7 +96,7 @@ class Selection:
 
     def __init__(
         self,
-        folder: str | Path,
+        folder: AnyPath,
         train: TrainConfig,
         validation: ValidationConfig,
         passes: Sequence[str],
@@ -221,7 +221,7 @@ class Choice(NamedTuple):
 
 
 def choices(
-    folder: str | Path, by: str = "val_loss_wo_aug", task_measures: Sequence[Measure] = ERROR_RATES
+    folder: AnyPath, by: str = "val_loss_wo_aug", task_measures: Sequence[Measure] = ERROR_RATES
 ) -> tuple[list[Choice], list[str]]:
     """List the usual choices of epochs to average in a run folder, and a table of its saved epochs.
 
@@ -253,7 +253,7 @@ def saved_epochs(folder: Path) -> list[int]:
     return sorted(int(number) for number in numbers if number.isdecimal())
 
 
-def best_epochs(folder: str | Path, count: int, by: str) -> list[int]:
+def best_epochs(folder: AnyPath, count: int, by: str) -> list[int]:
     """Find the ``count`` epochs with a checkpoint in ``folder`` and the lowest ``by``, ascending.
 
     ``validation.ties`` of the recipe ranks equal values. A note names better epochs without a checkpoint.

@@ -16,12 +16,12 @@ from nes2net.lib.output.terminal import check_one_line, print_note
 from nes2net.lib.parts.options import Model, Options, with_options
 from nes2net.lib.parts.registry import PACKAGES_KEY, check_installed
 from nes2net.lib.storage.claims import differences_in_words
-from nes2net.models.checkpoints.folder import base_digest
+from nes2net.models.checkpoints.base import base_digest, base_names, load_base
 from nes2net.models.checkpoints.published_names import unwrap_frontend
 from nes2net.models.frontends.adaptation import adapt as adapt_frontend
 from nes2net.models.frontends.adaptation import check_adaptation
 from nes2net.models.frontends.sizes import check_pretrained
-from nes2net.models.loading import Checkpoint, read_checkpoint, recognise, without_wrapper
+from nes2net.models.loading import Checkpoint, load_weights, read_checkpoint, recognise, without_wrapper
 from nes2net.models.provenance import Provenance
 from nes2net.models.published_models import PUBLISHED
 from nes2net.models.registry import PARTS, create_frontend, frontends, takes_checkpoint
@@ -151,7 +151,7 @@ def _build_saved_detector(recipe: Recipe, path: Path, saved_state: ResumeContent
         remedy = "restore that file"
     else:
         remedy = "name with `ssl_checkpoint` the file that the run began with"
-    detector.load_base(saved_state["base"], path, moved_base, remedy)
+    load_base(detector, saved_state["base"], path, moved_base, remedy)
     detector.float()  # training needs float32, but the file may hold half precision
     if moved_base is not None:
         detector.base = {**saved_state["base"], "file": moved_base}
@@ -226,13 +226,13 @@ def _build_from_checkpoint(checkpoint: Checkpoint, model: Model, adapt: Options 
             )
         model = with_adaptation(model, adapt)
     detector = Detector.from_config(model)
-    detector.load(checkpoint, remedy="put its base there, or beside it")
+    load_weights(detector, checkpoint, remedy="put its base there, or beside it")
     detector.float()  # the file of the base may hold half precision
     # Adapt a front-end that is not adapted yet; the checkpoint is then the base of the adapted front-end.
     if checkpoint_adapt is None and adapt is not None:
         adapt_frontend(detector.frontend, check_adaptation(adapt, "`train.adapt`"))
     if detector.frontend.adapted and detector.base is None:
-        names = detector.base_names()
+        names = base_names(detector)
         tensors = unwrap_frontend(checkpoint.state_dict)
         detector.base = {"digest": base_digest({name: tensors[name] for name in names}), "file": path}
     return detector

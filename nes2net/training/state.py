@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from hashlib import sha256
 from itertools import chain
 from typing import Any
@@ -19,6 +20,7 @@ from nes2net.detector import Detector
 from nes2net.lib.errors import InputError, join_names, pluralise
 from nes2net.lib.parts.registry import PACKAGES_KEY
 from nes2net.lib.web.remote import changed_file
+from nes2net.models.checkpoints.base import base_names, trained_tensors
 from nes2net.models.checkpoints.state_dict import compare, save_atomically
 from nes2net.training.balance import Balance
 from nes2net.training.dataset import Examples, Tensors
@@ -98,7 +100,7 @@ def check_all_saved(optimizer: Optimizer, objective: Objective) -> None:
     """Raise InputError if ``optimizer`` changes a tensor that ``resume.pt`` does not hold."""
     names = {id(parameter): name for name, parameter in objective.named_parameters()}
     tensors = objective.detector.state_dict(keep_vars=True)
-    base_ids = {id(tensors[name]) for name in objective.detector.base_names()}
+    base_ids = {id(tensors[name]) for name in base_names(objective.detector)}
     unsaved_parameters = [p for p in parameters_of(optimizer) if id(p) in base_ids or id(p) not in names]
     unsaved = [names.get(id(p), f"one of {tuple(p.shape)}") for p in unsaved_parameters]
     if unsaved:
@@ -147,7 +149,7 @@ class RunState:
         fit.
         """
         return {
-            "detector": SavedTensors(self.detector.trained_state_dict),
+            "detector": SavedTensors(partial(trained_tensors, self.detector)),
             "objective": SavedTensors(self.objective.own_tensors),
             "optimizer": OptimizerState(self.optimizer),
             "scaler": self.scaler,
@@ -230,7 +232,7 @@ class RunState:
         """Approximate size of ``resume.pt`` in bytes, with moments for all parameters."""
         moments = 3 if self.optimizer.defaults.get("amsgrad") else 2
         trained = sum(parameter.nbytes for parameter in parameters_of(self.optimizer))
-        tensors = self.detector.trained_state_dict() | self.objective.own_tensors()
+        tensors = trained_tensors(self.detector) | self.objective.own_tensors()
         return sum(tensor.nbytes for tensor in tensors.values()) + moments * trained
 
 

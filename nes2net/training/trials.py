@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
 from nes2net.data.audio.packed import is_there
 from nes2net.data.corpora.protocol import canonical_phase
-from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial
+from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial, Trials
 from nes2net.data.registry import corpora
 from nes2net.lib.errors import InputError, pluralise, refuse, settings_called
 from nes2net.lib.web.remote import is_address
@@ -98,7 +97,7 @@ def _trials_of(config: CorpusConfig, data: DataConfig, part: SetName) -> list[Tr
     return trials
 
 
-def _with_alias(trials: Sequence[Trial], alias: str, prefix: str) -> list[Trial]:
+def _with_alias(trials: Trials, alias: str, prefix: str) -> list[Trial]:
     """Begin the ids with ``prefix``, and set the column ``corpus`` to ``alias``.
 
     Without ``prefix``, a trial that has this column keeps it.
@@ -112,7 +111,7 @@ def _with_alias(trials: Sequence[Trial], alias: str, prefix: str) -> list[Trial]
     return renamed
 
 
-def check_unseen(data: DataConfig, train_trials: Sequence[Trial], dev_trials: Sequence[Trial]) -> None:
+def check_unseen(data: DataConfig, train_trials: Trials, dev_trials: Trials) -> None:
     """Raise :class:`InputError` if all development trials of a corpus are training trials.
 
     Trials of a class without training trials are ignored.

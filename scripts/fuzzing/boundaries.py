@@ -45,6 +45,7 @@ from nes2net.data.registry import corpora
 from nes2net.lib.storage.unpacking import unpack
 from nes2net.metrics.localisation import ScoredUtterance, range_eer, read_rttm
 from nes2net.models.checkpoints.averaging import average_checkpoints
+from nes2net.models.checkpoints.base import save_base
 from nes2net.models.checkpoints.folder import write_tensors
 from nes2net.models.checkpoints.state_dict import save_state_dict
 from nes2net.scoring.class_file import read_class_table
@@ -152,7 +153,7 @@ def _make_adapted(folder):
     torch.manual_seed(0)
     frontend = {"name": "wav2vec2", **_TRANSFORMER, "adapt": {"kind": "lora", "rank": 2}}
     detector = Detector.from_config({**_SMALL, "frontend": frontend})
-    detector.save_base(_new_path(folder, "lora/base.pth"))
+    save_base(detector, _new_path(folder, "lora/base.pth"))
     detector.save(folder / "lora" / "lora.pth")
 
 

@@ -1,8 +1,10 @@
-"""Counts how often this process opens files, by whatever function of Python or its libraries in Python."""
+"""Counts how often files are opened: in this process by Python, or in a program by any of its libraries."""
 
 from __future__ import annotations
 
 import os
+import re
+import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -45,3 +47,11 @@ def of_lists(opens: Counter[str], folder: Path) -> dict[str, int]:
         if path.is_relative_to(folder) and path.suffix in (".csv", ".txt"):
             lists[path.name] = number
     return lists
+
+
+def read_by_program(program: str, folder: Path) -> Counter[str]:
+    """Run ``program`` in Python in ``folder``; count what its process opens for reading: path → number."""
+    trace = folder / "trace.txt"
+    strace = ["strace", "-f", "--seccomp-bpf", "-qq", "-e", "trace=open,openat", "-o", trace]
+    subprocess.run([*strace, sys.executable, "-c", program], cwd=folder, check=True, capture_output=True)
+    return Counter(re.findall(r'AT_FDCWD, "(.*)", O_RDONLY\|O_CLOEXEC\) = ', trace.read_text()))

@@ -1,4 +1,4 @@
-"""Commands open each list of a corpus once, even if they ask for trials, labels and parts."""
+"""Commands open each list of a corpus, and each recording, once, even if they ask for trials, labels and parts."""
 
 import shutil
 from pathlib import Path
@@ -6,14 +6,27 @@ from pathlib import Path
 import pytest
 from builders import input_error
 from builders.files import write
-from builders.opened_files import counted_opens, of_lists
+from builders.opened_files import counted_opens, of_lists, read_by_program
 
 from nes2net.cli.next_commands import after_averaging
 from nes2net.data.corpora.check import check_corpus
+from nes2net.data.corpora.part import Part
 from nes2net.data.registry import corpora
+from nes2net.lib.storage.text_files import reading_once
 from nes2net.training.run import train
 
-PROTOCOL = "ASVspoof2019.LA.cm.{}.txt"
+#: Score a corpus, evaluate the scores, predict, and train on an excerpt.
+PROGRAM = """
+from pathlib import Path
+from nes2net.cli.main import main
+from nes2net.data.corpora.trial import Trial
+from nes2net.training.dataset import Examples, TrainingSet
+main("score asvspoof2019_la DB --split dev --model model --device cpu --workers 0 --samples 4000 --out scores.txt".split())
+main("evaluate asvspoof2019_la scores.txt --keys keys.txt --phase dev".split())
+main("predict predicted.flac --model model --device cpu".split())
+trial = Trial("a", Path("trained.flac"), "spoof")
+assert TrainingSet(Examples([trial], [(800, 8000)]), 8000)[1, 0].error is None
+"""
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +59,14 @@ def test_train_opens_a_list_of_all_parts_once(database, recipe):
     assert of_lists(opens, database) == {"list.csv": 1}
 
 
+def test_the_parts_of_one_list_share_its_trials(database):
+    with reading_once():
+        dev_trials = Part("generic", database / "list.csv", "dev").trials
+        all_trials = Part("generic", database / "list.csv", "all").trials
+    assert {trial.phase for trial in dev_trials} == {"dev"}
+    assert set(map(id, dev_trials)) < set(map(id, all_trials))
+
+
 def test_the_commands_after_training_open_a_list_once_and_a_protocol_not_at_all(database, recipe):
     own_list = recipe(data={"corpus": "generic", "root": str(database / "list.csv")})
     official = recipe(data={"root": str(database)})
@@ -60,3 +81,19 @@ def test_the_check_of_a_corpus_opens_each_list_once(database):
         check_corpus(corpora.get("generic"), database / "list.csv")
         check_corpus(corpora.get("asvspoof2019_la"), database)
     assert set(of_lists(opens, database).values()) == {1}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
+def test_no_library_opens_a_recording_or_a_protocol_again(database, spectral_detector, tmp_path, monkeypatch):
+    """Libraries outside of Python open files unseen; scores are hashed to find their record, and then read."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(database, "DB")
+    shutil.copy(database / "ASVspoof_LA_cm_protocols" / "ASVspoof2019.LA.cm.dev.trl.txt", "keys.txt")
+    recordings = sorted(Path("DB").rglob("LA_D_*.flac"))
+    for name in ("predicted.flac", "trained.flac"):
+        shutil.copy(recordings[0], name)
+    spectral_detector.save("model")
+    opens = read_by_program(PROGRAM, tmp_path)
+    assert {opens[str(path)] for path in (*recordings, "predicted.flac", "trained.flac", "keys.txt")} == {1}
+    assert opens["scores.txt"] == 2

@@ -5,10 +5,11 @@ import pytest
 from builders import input_error
 from builders.files import write
 
+from nes2net.data.corpora.id_tables import first_line
 from nes2net.lib.storage import text_files
 from nes2net.scoring import segment_file
 from nes2net.scoring.judgement import scores_of
-from nes2net.scoring.segment_file import holds_frames, lines, read_segment_scores
+from nes2net.scoring.segment_file import begins_frames, lines, read_segment_scores
 
 
 def test_written_scores_of_frames_are_read_back_to_the_last_bit(tmp_path, monkeypatch):
@@ -36,14 +37,14 @@ def test_of_the_two_columns_of_wedefense_the_score_is_the_first_minus_the_second
 @pytest.mark.parametrize("content", [b"a 0.5\nb 1\n", b"", b"\n", b"a 1 0.5\n", b"a 0 1 2 3 4\n", b"\xff\x00\x01"])
 def test_a_file_that_does_not_begin_with_a_line_of_frame_0_holds_no_frames(tmp_path, content):
     (tmp_path / "f.txt").write_bytes(content)
-    assert not holds_frames(tmp_path / "f.txt")
+    assert not begins_frames(first_line(tmp_path / "f.txt"))
 
 
 def test_a_folder_holds_no_frames(tmp_path):
-    assert not holds_frames(tmp_path)
+    assert not begins_frames(first_line(tmp_path))
 
 
 def test_frames_are_recognised_in_a_table_of_more_lines_than_a_list_may_have(tmp_path, monkeypatch):
     monkeypatch.setattr(text_files, "MAX_LINES", 10)
     path = write(tmp_path / "f.txt", "".join(f"utterance_{n} 0 0.5\n" for n in range(60_000)))
-    assert holds_frames(path)
+    assert begins_frames(first_line(path))

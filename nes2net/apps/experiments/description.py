@@ -14,7 +14,7 @@ from nes2net.data.audio.waveform import MAX_CROP_SAMPLES
 from nes2net.data.corpora.protocol import find_repeated
 from nes2net.data.registry import corpora
 from nes2net.lib.errors import InputError, check_known, did_you_mean, short_repr
-from nes2net.lib.storage.files import Budget, has_no_file, json_text
+from nes2net.lib.storage.files import AnyPath, Budget, has_no_file, json_text
 from nes2net.lib.storage.plain_data import MAX_BYTES, first_problem
 from nes2net.lib.storage.yaml_text import hint_of, read_value, read_yaml_file
 from nes2net.metrics.registry import metrics
@@ -231,7 +231,7 @@ class Experiment(_Section):
 
 
 def load_experiment(
-    name: str | Path, assignments: Iterable[str] = (), overrides: Iterable[str] = (), slurm: Iterable[str] = ()
+    name: AnyPath, assignments: Iterable[str] = (), overrides: Iterable[str] = (), slurm: Iterable[str] = ()
 ) -> Experiment:
     """Read an experiment from a YAML file, or a packaged experiment by its name.
 

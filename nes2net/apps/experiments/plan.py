@@ -16,7 +16,7 @@ from typing import NamedTuple
 from nes2net.apps.experiments.description import Average, Experiment
 from nes2net.apps.experiments.jobs import EvaluateJob, ExperimentRun, Job, ScoreJob, TrainJob
 from nes2net.lib.errors import InputError
-from nes2net.lib.storage.files import Budget, json_text, path_below
+from nes2net.lib.storage.files import AnyPath, Budget, json_text, path_below
 from nes2net.training.recipes.reading import load_recipe
 from nes2net.training.recipes.recipe import Recipe, recipe_from_dict
 
@@ -101,7 +101,7 @@ class ExperimentPlan:
         return evaluations
 
 
-def plan_experiment(experiment: Experiment, out: str | Path) -> ExperimentPlan:
+def plan_experiment(experiment: Experiment, out: AnyPath) -> ExperimentPlan:
     """Plan the runs of ``experiment``.
 
     Raises:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 
 from nes2net.apps.explanation.explain import Explanation
@@ -11,6 +9,7 @@ from nes2net.apps.explanation.faithfulness import in_words
 from nes2net.apps.explanation.settings import TITLES
 from nes2net.data.audio.read import SAMPLE_RATE
 from nes2net.lib.output.pictures import Axes, Figure, LinearSegmentedColormap, MaxNLocator, QuadMesh, to_rgba
+from nes2net.lib.storage.files import AnyPath
 from nes2net.scoring.track_plot import BONAFIDE, INK, SPOOF, drawable, style, write_title
 
 _BAR = "#6b7785"
@@ -20,7 +19,7 @@ _MAX_COLUMNS = 1200  # largest number of columns of the spectrogram: about the w
 
 
 def draw(
-    picture: str | Path, explanation: Explanation, *, name: str = "", model: str = "", file_format: str | None = None
+    picture: AnyPath, explanation: Explanation, *, name: str = "", model: str = "", file_format: str | None = None
 ) -> None:
     """Draw ``explanation`` into the file ``picture``; ``name`` and ``model`` are for the title.
 

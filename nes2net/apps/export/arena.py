@@ -7,7 +7,7 @@ adapter also inherits from the client's base class, so that nes2net does not nee
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
@@ -19,7 +19,8 @@ from nes2net.apps.export.settings import Arena
 from nes2net.data.audio.waveform import SAMPLE_RATE
 from nes2net.detector import Detector
 from nes2net.lib.errors import InputError, pluralise
-from nes2net.lib.storage.files import path_below, write_text, writing_folder
+from nes2net.lib.output.sheet import Facts
+from nes2net.lib.storage.files import AnyPath, path_below, write_text, writing_folder
 from nes2net.lib.storage.plain_data import StrictModel, first_problem
 from nes2net.lib.storage.yaml_text import read_yaml_file, write_yaml
 from nes2net.models.card import arxiv_number
@@ -72,7 +73,7 @@ class ArenaModel:
     """Hz, to which the client resamples recordings."""
     batch_size: ClassVar[int] = 16
     """Most recordings that the client gives at once."""
-    checkpoint: ClassVar[str | Path] = ""
+    checkpoint: ClassVar[AnyPath] = ""
     num_samples: ClassVar[int | None] = None
     """Leading samples to score, repeated if short; None for whole recordings."""
     precision: ClassVar[str] = "auto"
@@ -227,7 +228,7 @@ def check_meta(folder: Path) -> None:
     _validate_meta(content, str(path))
 
 
-def lacking(system: Mapping[str, object]) -> list[str]:
+def lacking(system: Facts) -> list[str]:
     """Return the keys of the section ``system`` of :data:`META` that the Arena requires and that are empty."""
     return [key for key, field in _System.model_fields.items() if field.is_required() and not system.get(key)]
 

@@ -13,7 +13,7 @@ from nes2net.detector import Detector
 from nes2net.lib.errors import InputError, check_known
 from nes2net.lib.output.progress import Work
 from nes2net.lib.output.terminal import print_note
-from nes2net.lib.storage.files import json_text, write_text
+from nes2net.lib.storage.files import AnyPath, json_text, write_text
 from nes2net.models.card import provenance_with_figures
 from nes2net.models.checkpoints.classification import NAMES_KEY, library_head
 from nes2net.models.checkpoints.fairseq import to_fairseq
@@ -27,7 +27,7 @@ FORMATS = ("pth", "safetensors", "merged", "hf", "onnx", "space")
 _SUFFIXES = {"pth": (".pth", ".pt"), "onnx": (".onnx",)}  # format that is written as one file → its suffixes
 
 
-def check_export(to: str, out: str | Path) -> None:
+def check_export(to: str, out: AnyPath) -> None:
     """Check the arguments of an export before a large detector is loaded.
 
     Raises:
@@ -46,10 +46,10 @@ def check_export(to: str, out: str | Path) -> None:
 def export(
     detector: Detector,
     to: str,
-    out: str | Path,
+    out: AnyPath,
     *,
     quantize: str | None = None,
-    calibration: str | Path | None = None,
+    calibration: AnyPath | None = None,
 ) -> Path:
     """Write ``detector`` to ``out`` in one of the :data:`FORMATS` and return the path.
 

@@ -17,7 +17,7 @@ import os
 import re
 import sys
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,8 @@ from torch import Tensor, nn
 from nes2net.data.audio.waveform import ASVSPOOF_SAMPLES, SAMPLE_RATE, SOXR_QUALITY
 from nes2net.detector import Detector
 from nes2net.lib.errors import InputError, as_input_error, check_setting, first_line
-from nes2net.lib.storage.files import check_no_device, exclusive_lock, replacing, temporary_folder, writing
+from nes2net.lib.output.sheet import Facts
+from nes2net.lib.storage.files import AnyPath, check_no_device, exclusive_lock, replacing, temporary_folder, writing
 from nes2net.models.backends.base import NATURE, ScoreRule
 from nes2net.models.onnx_detector import EXPORT_PACKAGES, METADATA, OnnxDetector, require
 from nes2net.models.provenance import Provenance
@@ -73,7 +74,7 @@ class _WithScores(nn.Module):
         return self.detector.backend.scores(logits), logits
 
 
-def export_onnx(detector: Detector, path: str | Path, *, quantize: str | None = None) -> Path:
+def export_onnx(detector: Detector, path: AnyPath, *, quantize: str | None = None) -> Path:
     """Write ``detector``, on the CPU in float32, as an ONNX file that computes in eval mode.
 
     Before the file gets its name, the logits of onnxruntime and torch are compared, on batch sizes
@@ -204,7 +205,7 @@ def _accepted_lengths(detector: Detector) -> tuple[int, int | None]:
     return shortest, longest
 
 
-def _write_float32(detector: Detector, description: Mapping[str, object], path: Path, num_traced: int) -> list[str]:
+def _write_float32(detector: Detector, description: Facts, path: Path, num_traced: int) -> list[str]:
     """Return the nodes to quantise: matrix products of large linear layers in the front-end."""
     from onnxscript.optimizer import fold_constants, remove_unused_nodes  # optional: the extra onnx
 
@@ -253,7 +254,7 @@ def _write_float32(detector: Detector, description: Mapping[str, object], path: 
     return linear_layers
 
 
-def _quantise_weights(path: Path, node_names: list[str], description: Mapping[str, object]) -> None:
+def _quantise_weights(path: Path, node_names: list[str], description: Facts) -> None:
     """Quantise weights to int8, with 7 bits (``reduce_range``).
 
     Without VNNI, pairs of products are summed in int16; 8 bits could overflow without an error.
@@ -350,7 +351,7 @@ def _test_noise(batch: int, samples: int) -> Tensor:
     return waveform
 
 
-def _training_facts(provenance: Provenance) -> Mapping[str, object]:
+def _training_facts(provenance: Provenance) -> Facts:
     """Describe the training; a published model is only its start, because the file's weights cannot be verified."""
     training = provenance.only_training_data(folders=False)
     if training.published_model:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from onnx import TensorProto, numpy_helper
 from onnxscript import opset18 as op
 
@@ -24,7 +25,7 @@ def translations() -> dict[Callable, Callable]:
     small bin would be meaningless.
     """
 
-    def constant(array: np.ndarray) -> Any:
+    def constant(array: NDArray) -> Any:
         return op.Constant(value=numpy_helper.from_array(array))
 
     def window(function: Callable, length: int, periodic: bool = True, dtype: int | None = None, **_: Any) -> Any:
@@ -76,7 +77,7 @@ def translations() -> dict[Callable, Callable]:
     return {**windows, **spectra, aten.remainder.Scalar: remainder, aten.sort.stable: stable_sort}
 
 
-def _fourier_basis(length: int) -> np.ndarray:
+def _fourier_basis(length: int) -> NDArray:
     """exp(−2πi·n·k/length) as length×bins×2 float32 (real, imaginary), computed in float64."""
     # The product n·k modulo the length has the same exponential, and a smaller rounding error.
     phase = 2 * np.pi * (np.outer(np.arange(length), np.arange(length // 2 + 1)) % length) / length

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from nes2net.detector import Detector
 from nes2net.lib.process.installation import requirement
-from nes2net.lib.storage.files import path_below, write_text, writing_folder
+from nes2net.lib.storage.files import AnyPath, path_below, write_text, writing_folder
 from nes2net.models.backends.base import NATURE
 from nes2net.scoring.calibrated import check_belongs
 from nes2net.scoring.decisions import calibration as calibrations
@@ -79,7 +79,7 @@ $ git push --force space main
 _ATTRIBUTES = "*.safetensors filter=lfs diff=lfs merge=lfs -text\n"
 
 
-def write_space(detector: Detector, folder: Path, calibration: str | Path | None = None) -> None:
+def write_space(detector: Detector, folder: Path, calibration: AnyPath | None = None) -> None:
     """Write the detector, the files of a Space and, if given, a calibration to ``folder``.
 
     Args:

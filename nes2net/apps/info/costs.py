@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -75,7 +75,7 @@ def costs_of_part(registry: Registry, name: str) -> Costs:
         return _costs("back-end", backend, inputs, frames, seconds)
 
 
-def costs_of_config(config: Mapping[str, object]) -> list[Costs]:
+def costs_of_config(config: Facts) -> list[Costs]:
     """Count the costs of the parts of a detector, or of a front-end without a detector."""
     with torch.device("meta"):
         if "backend" not in config:

@@ -25,7 +25,7 @@ from nes2net.data.registry import corpora
 from nes2net.lib.errors import InputError, pluralise
 from nes2net.lib.output.sheet import Facts, Sheet, Tables, format_value
 from nes2net.lib.parts.options import name_and_options
-from nes2net.lib.storage.files import Unchanged, is_absent, sha256_of
+from nes2net.lib.storage.files import AnyPath, Unchanged, is_absent, sha256_of
 from nes2net.models.checkpoints.folder import CONFIG, WEIGHTS
 from nes2net.models.checkpoints.huggingface import CONFIG_FILE
 from nes2net.models.loading import build_errors_as_input_errors
@@ -53,7 +53,7 @@ _HEADINGS = {
 _SHOWN_ELSEWHERE = ("epoch", "val_eer_wo_aug_low", "val_eer_wo_aug_high", *_HEADINGS)
 
 
-def file_sheet(path: str | Path) -> Sheet:
+def file_sheet(path: AnyPath) -> Sheet:
     """Describe a file or folder by its content; no code in it is executed.
 
     Raises:

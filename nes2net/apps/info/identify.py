@@ -6,16 +6,17 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from nes2net.detector import Detector
 from nes2net.lib.errors import InputError, join_names, short_repr
+from nes2net.lib.parts.options import Options
 from nes2net.lib.parts.registry import PACKAGES_KEY, check_installed
-from nes2net.lib.storage.files import is_absent
+from nes2net.lib.storage.files import AnyPath, is_absent
 from nes2net.lib.storage.plain_data import check_plain
+from nes2net.models.checkpoints.base import expected_tensors, omitted_names
 from nes2net.models.checkpoints.classification import NAMES_KEY, WAVEFORMS_KEY, holds_classifier
 from nes2net.models.checkpoints.fairseq import encoder_tensors, model_type_of
 from nes2net.models.checkpoints.folder import CONFIG
@@ -61,7 +62,7 @@ class Identity:
 
     For a front-end without a detector, its published sizes.
     """
-    config: Mapping[str, Any] = field(default_factory=dict)
+    config: Options = field(default_factory=dict)
     """``{"frontend": …}`` for a front-end without a detector; empty if unknown."""
     tensors: Mapping[str, Tensor] = field(default_factory=dict)
     """With buffers and pre-training heads."""
@@ -89,14 +90,14 @@ class Identity:
         return sum(self.dtypes.values())
 
     @property
-    def architecture(self) -> Mapping[str, Any]:
+    def architecture(self) -> Options:
         """:attr:`config`, or else the configuration of the only published model that fits."""
         if not self.config and len(self.models) == 1:
             return PUBLISHED_MODELS.get(self.models[0], {})
         return self.config
 
 
-def identify(path: str | Path) -> Identity:
+def identify(path: AnyPath) -> Identity:
     """Identify the file or folder ``path`` by its content; no code in it is executed.
 
     Known kinds: pre-training files of fairseq, unilm, UniSpeech and OpenAI; Hugging Face folders of
@@ -218,7 +219,7 @@ def _identify_detector(checkpoint: Checkpoint) -> Identity:
             detector = Detector.from_config(config)
         if changes:
             notes.append(f"options read from its shapes: {', '.join(changes)}")
-        if detector.omitted_names(unwrapped):
+        if omitted_names(detector, unwrapped):
             notes.append("its front-end, which was frozen, is not in it: name its pre-training file as `base`")
         loaded = [name for name in models if holds_weights_of(name, state_dict, path)]
         return Identity(
@@ -259,8 +260,8 @@ def _compare_with_record(checkpoint: Checkpoint, kind: str) -> Identity:
     with build_errors_as_input_errors(str(path)), torch.device("meta"):
         detector = Detector.from_config(identity.config)
     identity.config = detector.config
-    identity.misfit = compare(state_dict, detector.expected_tensors(state_dict))
+    identity.misfit = compare(state_dict, expected_tensors(detector, state_dict))
     identity.misfit.values = not_finite(state_dict)
-    if detector.frontend.adapted and detector.omitted_names(state_dict):
+    if detector.frontend.adapted and omitted_names(detector, state_dict):
         identity.kind = f"{kind}, adapted"
     return identity

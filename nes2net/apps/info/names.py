@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from inspect import cleandoc
-from pathlib import Path
 from shlex import quote
 from typing import NamedTuple
 
@@ -25,6 +24,7 @@ from nes2net.lib.output.sheet import Facts, Sheet, Tables, format_value
 from nes2net.lib.parts.docstrings import docstring_of
 from nes2net.lib.parts.options import PARTS, name_and_options
 from nes2net.lib.parts.registry import Registry
+from nes2net.lib.storage.files import AnyPath
 from nes2net.metrics.eer import METHODS
 from nes2net.models.checkpoints.shelf import Shelf
 from nes2net.models.frontends.sizes import SIZES
@@ -153,7 +153,7 @@ def _condition_line(name: str) -> str:
     return line
 
 
-def architecture(config: Mapping[str, object]) -> str:
+def architecture(config: Facts) -> str:
     """Describe a model in a line: the names of its parts, with the options that the model sets.
 
     >>> architecture({"frontend": "lps", "backend": {"name": "nes2net_x", "dilation": 1}})
@@ -169,7 +169,7 @@ def architecture(config: Mapping[str, object]) -> str:
     return " + ".join(names)
 
 
-def model_rows(config: Mapping[str, object]) -> Sequence[Facts]:
+def model_rows(config: Facts) -> Sequence[Facts]:
     """Return a row for each option that differs from the default, or one for the whole part."""
     rows = []
     for role, registry in REGISTRIES.items():
@@ -363,7 +363,7 @@ def weights_facts(shelf: Shelf) -> Facts:
     }
 
 
-def recipe_sheet(name: str | Path) -> Sheet:
+def recipe_sheet(name: AnyPath) -> Sheet:
     """Describe a packaged recipe or a file: model, data and changed keys."""
     recipe = load_recipe(name)
     notes = recipe_notes(name)

@@ -159,7 +159,8 @@ class Channel:
         weight = line["speech"] = speech_share(samples)
         if weight >= MIN_SPEECH:
             return weight
-        unfit = remark_of(samples, len(samples), None, length_of_training(self.scorer.provenance)).unfit
+        trained_on = length_of_training(self.scorer.provenance)
+        unfit = remark_of(samples, len(samples), None, trained_on, has_speech=weight > 0).unfit
         line["reason"] = unfit or f"speech in only {100 * weight:.0f} % of it"
         return 0.0
 

@@ -53,7 +53,7 @@ def answer_of(judged: Judged[float], model: str) -> Answer:
     facts = [probability, *facts, *_window_facts(judged)]
     if decision.p_value is not None:
         # If windows decided, the length of the recording was not compared.
-        compared = "level or bandwidth" if judged.along else "length, level or bandwidth"
+        compared = "level or bandwidth" if judged.decision_by_windows else "length, level or bandwidth"
         usualness = (
             f"Of the recordings that the calibration was learned from, {in_hundred(decision.p_value)} are as unusual as "
             f"this one in {compared}, or in how the detector hears them."
@@ -62,7 +62,7 @@ def answer_of(judged: Judged[float], model: str) -> Answer:
     if decision.decision == "bonafide":
         meaning = "This detector takes the recording for real speech: for what a microphone took down of a human voice."
         return Answer("bonafide", "Bona fide", meaning, facts)
-    if judged.along is not None and judged.along.in_part:
+    if judged.decision_by_windows is not None and judged.decision_by_windows.in_part:
         meaning = (
             "This detector takes a part of the recording for a fake, that is, for speech that a machine made or changed. "
             "The recording as a whole is more like real speech."
@@ -77,7 +77,7 @@ def _window_facts(judged: Judged[float]) -> list[tuple[str, str]]:
     stretch = stretch_of(judged)
     if stretch is not None:
         facts.append(("A part that stands out", _stretch_words(stretch)))
-    along = judged.along
+    along = judged.decision_by_windows
     if along is not None and along.low_windows is not None:
         facts.append(("Single windows", _low_window_words(along.low_windows, along.windows, along.decision)))
         if along.decision == "bonafide":
@@ -87,7 +87,7 @@ def _window_facts(judged: Judged[float]) -> list[tuple[str, str]]:
 
 def stretch_of(judged: Judged[float]) -> Stretch | None:
     """Return the part with the most evidence against bona fide; None for "cannot tell"."""
-    along = judged.along
+    along = judged.decision_by_windows
     return None if along is None or along.decision == CANNOT_TELL else along.stretch
 
 
@@ -150,13 +150,13 @@ def _without_calibration(judged: Judged[float], model: str) -> Answer:
 
 
 def _basis_words(judged: Judged[float]) -> str:
-    decision_by_windows = judged.along  # None unless windows along the recording decided, by a calibration
-    if decision_by_windows:
-        windows = pluralise(decision_by_windows.windows, "window")
-        window = readable_duration(decision_by_windows.window, exact=True)
-        number = decision_by_windows.decided_by
+    along = judged.decision_by_windows
+    if along is not None:
+        windows = pluralise(along.windows, "window")
+        window = readable_duration(along.window, exact=True)
+        number = along.decided_by
         decided_by = f" The number that decided is {number}." if number else ""
-        share_with_speech = percent(decision_by_windows.rests_on)
+        share_with_speech = percent(along.rests_on)
         return f"{share_with_speech} of the recording: {windows} of {window} in which there is speech.{decided_by}"
     if judged.is_mean and judged.track is not None:
         windows = pluralise(len(judged.track), "window")
@@ -170,7 +170,7 @@ def _basis_words(judged: Judged[float]) -> str:
 
 
 def _probability_words(judged: Judged[float], probability: float, decider: Decider) -> str:
-    along = judged.along
+    along = judged.decision_by_windows
     subject = "the recording"
     if along is not None and along.windows > 1:
         subject = "a typical window of the recording"

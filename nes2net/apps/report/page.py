@@ -62,7 +62,7 @@ def html_page(examination: Examination, provenance: ReportProvenance, *, for_pap
         style=Markup(style),  # the style is part of this package, so it needs no escaping
         name=examination.file.path.name,
         answer=answer_of(examination.judged, provenance.model),
-        along=examination.judged.along,
+        along=examination.judged.decision_by_windows,
         stretch=stretch_of(examination.judged),
         errors=examination.decider.errors if examination.decider else (),
         num_silent=int((~decided_windows(examination.judged)).sum()),

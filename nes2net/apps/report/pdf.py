@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import io
 from contextlib import redirect_stdout
-from pathlib import Path
 from types import ModuleType
 
 from nes2net.lib.errors import MissingLibrary, first_line
 from nes2net.lib.process.installation import how_to_install
-from nes2net.lib.storage.files import replacing, writing
+from nes2net.lib.storage.files import AnyPath, replacing, writing
 
 
 def weasyprint() -> ModuleType:
@@ -33,7 +32,7 @@ def weasyprint() -> ModuleType:
     return weasyprint
 
 
-def write_pdf(page: str, path: str | Path) -> None:
+def write_pdf(page: str, path: AnyPath) -> None:
     """Print a report in HTML on A4; no file or address is read.
 
     Raises:

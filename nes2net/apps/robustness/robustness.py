@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nes2net import metrics
-from nes2net.data.corpora.trial import BONAFIDE, Trial
+from nes2net.data.corpora.trial import BONAFIDE, Trials
 from nes2net.data.registry import corpora
 from nes2net.evaluation.breakdown import DrawnGroups, groups_of
 from nes2net.evaluation.key import score_input
@@ -25,6 +25,8 @@ from nes2net.evaluation.result import Plot, Result, versions
 from nes2net.evaluation.tables import Figure, Measure, Measured, Row, Table, column, percent, points
 from nes2net.lib.errors import InputError, join_names, pluralise
 from nes2net.lib.output.progress import ProgressDisplay
+from nes2net.lib.output.sheet import Facts
+from nes2net.lib.storage.files import AnyPath
 from nes2net.metrics.intervals import two_sided_p
 from nes2net.scoring.decisions import Decider, Llrs, OperatingPoint
 from nes2net.scoring.judgement import ScoreFile
@@ -53,8 +55,8 @@ MEASURES = (
 def evaluate_robustness(
     corpus: str,
     phase: str,
-    trials: Sequence[Trial],
-    paths: Mapping[str, str | Path],
+    trials: Trials,
+    paths: Mapping[str, AnyPath],
     *,
     rule: Decider | OperatingPoint = EER_OF_CLEAN,
     num_resamples: int = 1000,
@@ -169,7 +171,7 @@ def _condition_rows(
     return [Row({"condition": CLEAN}, _error_rates(clean)), *rows]
 
 
-def _source_facts(origin: Origin, seed: int, calibration: Mapping[str, Any] | None) -> dict[str, dict[str, str]]:
+def _source_facts(origin: Origin, seed: int, calibration: Facts | None) -> dict[str, dict[str, str]]:
     clean_facts = {name: text for name, text in origin.facts.items() if name not in ("record", "scored_at")}
     sources = {CLEAN: clean_facts | {"seed": str(seed)}}
     if calibration is not None:
@@ -179,7 +181,7 @@ def _source_facts(origin: Origin, seed: int, calibration: Mapping[str, Any] | No
     return sources
 
 
-def _header_lines(header: Mapping[str, Any], num_conditions: int) -> list[str]:
+def _header_lines(header: Facts, num_conditions: int) -> list[str]:
     numbers = f"{header['num_bonafide'] + header['num_spoof']:,}"
     if header["num_scored"] < header["num_available"]:
         numbers += f" of {header['num_available']:,}"
@@ -254,9 +256,7 @@ def _draw_plots(clean: Row, rows: Sequence[Row]) -> Mapping[str, Sequence[Plot]]
     return {"By family": condition_plots(clean, rows)}
 
 
-def _read_scores(
-    trials: Sequence[Trial], files: Mapping[str, ScoreFile]
-) -> tuple[dict[str, dict[str, float]], dict[str, str]]:
+def _read_scores(trials: Trials, files: Mapping[str, ScoreFile]) -> tuple[dict[str, dict[str, float]], dict[str, str]]:
     """Read condition → id of a trial → score, and failed condition → reason.
 
     A condition fails if it lacks more than a tenth of the scores of the clean trials.
@@ -282,7 +282,7 @@ def _read_scores(
 
 
 def _conditions_without_score(
-    trials: Sequence[Trial], scores_by_condition: Mapping[str, Mapping[str, float]]
+    trials: Trials, scores_by_condition: Mapping[str, Mapping[str, float]]
 ) -> dict[str, list[str]]:
     missing_by_id = {
         trial.id: [name for name, by_id in scores_by_condition.items() if trial.id not in by_id] for trial in trials

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nes2net.actions.scoring import score_corpus
 from nes2net.apps.robustness.robustness import CLEAN, EER_OF_CLEAN, evaluate_robustness, find_threshold
@@ -25,7 +26,7 @@ from nes2net.evaluation.matching import check_classes
 from nes2net.evaluation.result import Result
 from nes2net.lib.errors import InputError, one_line, pluralise
 from nes2net.lib.process.this_process import process_count, usable_processors
-from nes2net.lib.storage.files import path_below, writing_folder
+from nes2net.lib.storage.files import AnyPath, path_below, writing_folder
 from nes2net.scoring.corpus import ScoringSettings
 from nes2net.scoring.decisions import Decider, OperatingPoint
 from nes2net.scoring.engine import NothingDone
@@ -53,7 +54,7 @@ class UnderCondition:
         """Equal texts mean equal changes of waveforms."""
         return f"{self.name}, seed {self.seed}{self.sources}"
 
-    def __call__(self, waveform: np.ndarray, id: str) -> np.ndarray:
+    def __call__(self, waveform: NDArray, id: str) -> NDArray:
         """Apply the condition to ``waveform`` (N,) of the utterance ``id``."""
         # Other seeds would change published robustness results.
         seeds = [self.seed, _checksum(self.name), _checksum(id)]
@@ -131,7 +132,7 @@ def plan(part: Part, suite: Suite) -> RobustnessPlan:
     return RobustnessPlan(part, phase, trials, len(labelled), names, sources, notes, left_out, seed)
 
 
-def _labelled_trials(part: Part, phase: str, keys: str | Path | None) -> tuple[list[Trial], list[str]]:
+def _labelled_trials(part: Part, phase: str, keys: AnyPath | None) -> tuple[list[Trial], list[str]]:
     """Omit trials that the corpus excludes from its published figures; also return notes on the key.
 
     Raises:
@@ -170,9 +171,9 @@ def _expand_strengths(text: str) -> list[str]:
 def run(
     scorer: Scorer,
     plan: RobustnessPlan,
-    out: str | Path,
+    out: AnyPath,
     *,
-    checkpoint: str | Path,
+    checkpoint: AnyPath,
     num_samples: int | None,
     settings: ScoringSettings,
     rule: Decider | OperatingPoint = EER_OF_CLEAN,

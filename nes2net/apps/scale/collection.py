@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Container, Generator, Iterable, Mapping, Sequence
+from collections.abc import Container, Generator, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,15 +24,15 @@ from nes2net.apps.scale.results import (
 )
 from nes2net.apps.scale.sources import shards_of
 from nes2net.data.audio.waveform import SAMPLE_RATE
-from nes2net.data.corpora.trial import Trial
+from nes2net.data.corpora.trial import Trial, Trials
 from nes2net.lib.errors import InputError, Unfinished, first_line
 from nes2net.lib.output.terminal import print_note
 from nes2net.lib.process.processes import Processes
 from nes2net.lib.storage.claims import Claim
-from nes2net.lib.storage.files import check_no_device, remove_leftovers
+from nes2net.lib.storage.files import AnyPath, check_no_device, remove_leftovers
 from nes2net.scoring.engine import BatchResult, RunSettings, run_over
 from nes2net.scoring.journal import JournalRow, stamp
-from nes2net.scoring.judgement import Judgement
+from nes2net.scoring.judgement import AnyJudgement
 from nes2net.scoring.score_length import RequestedSamples
 from nes2net.training.interruption import StopRequests
 
@@ -40,11 +40,11 @@ _KILLED = "a process that read, decoded or scored the shard was killed, perhaps 
 
 
 def score_collection(
-    source: str | Path,
-    model: str | Path | Model,
-    out: str | Path,
+    source: AnyPath,
+    model: AnyPath | Model,
+    out: AnyPath,
     *,
-    judgement: str | Mapping[str, Any] | Judgement[Any] = "scores",
+    judgement: AnyJudgement[Any] = "scores",
     num_samples: RequestedSamples = "auto",
     audio_track: int = 0,
     batch_size: int | None = None,
@@ -146,9 +146,7 @@ class _OnRay:
     results: Results
     facts: Facts
 
-    def read(
-        self, trials: Sequence[Trial], done: Container[str], processes: Processes
-    ) -> Generator[list[Piece], None, None]:
+    def read(self, trials: Trials, done: Container[str], processes: Processes) -> Generator[list[Piece], None, None]:
         """Yield the scored pieces of each shard that is not ``done``; first remove all other results.
 
         Old results of a shard must not stay, even if the new shard cannot be read. A shard that a

@@ -24,6 +24,7 @@ from nes2net.data.audio.waveform import ASVSPOOF_SAMPLES, SAMPLE_RATE
 from nes2net.data.corpora.trial import Trial
 from nes2net.detector import Detector
 from nes2net.lib.errors import InputError
+from nes2net.lib.storage.files import AnyPath
 from nes2net.lib.web.remote import is_address
 from nes2net.scoring.batches import BatchPlan, Compute, Item, ItemDataset, ReadItem, collate
 from nes2net.scoring.judgement import Judgement
@@ -58,7 +59,7 @@ class Model:
     base: str | None = None
 
     @classmethod
-    def of(cls, model: str | Path | Model) -> Model:
+    def of(cls, model: AnyPath | Model) -> Model:
         """Make a path on this machine absolute."""
         described = model if isinstance(model, Model) else cls(str(model))
         path = Path(described.name)

@@ -20,14 +20,24 @@ from nes2net.apps.scale.libraries import library
 from nes2net.apps.scale.reading import Columns
 from nes2net.apps.scale.sources import UNKNOWN, Shard
 from nes2net.data.audio.tables import open_rows
-from nes2net.data.corpora.trial import Trial
+from nes2net.data.corpora.trial import Trial, Trials
 from nes2net.lib.errors import InputError, expecting, join_names, pluralise, refuse
+from nes2net.lib.output.sheet import Facts
 from nes2net.lib.storage.claims import Claim
-from nes2net.lib.storage.files import check_no_device, is_absent, json_text, replacing, sha256_of, write_text, writing
+from nes2net.lib.storage.files import (
+    AnyPath,
+    check_no_device,
+    is_absent,
+    json_text,
+    replacing,
+    sha256_of,
+    write_text,
+    writing,
+)
 from nes2net.lib.storage.plain_data import Natural, Seconds, read_json_as, validate_json
 from nes2net.scoring.engine import Finished
-from nes2net.scoring.journal import JournalRow, KeptRows
-from nes2net.scoring.judgement import Judgement, as_judgement
+from nes2net.scoring.journal import JournalRow, KeptRows, Reasons
+from nes2net.scoring.judgement import AnyJudgement, Judgement, as_judgement
 from nes2net.scoring.output import Output
 from nes2net.scoring.record import Record, record_path
 
@@ -64,7 +74,7 @@ class CollectionRecord(Record):
     shards: Natural = 0
     scored: Natural = 0
     """``total`` counts the recordings in shards with results."""
-    asked: Mapping[str, object] | None = None
+    asked: Facts | None = None
     """The arguments of the finished run."""
 
     @property
@@ -113,7 +123,7 @@ def result_path(out: Path, shard: Shard) -> Path:
     return out / f"{stem}-{hashlib.sha256(shard.address.encode('utf-8', 'surrogateescape')).hexdigest()[:12]}.parquet"
 
 
-def judgement_of_recordings(judgement: str | Mapping[str, Any] | Judgement[Any]) -> Judgement[Any]:
+def judgement_of_recordings(judgement: AnyJudgement[Any]) -> Judgement[Any]:
     """Build a judgement; raise :class:`InputError` if a collection cannot have its results."""
     built = as_judgement(judgement)
     if not built.of_recordings:
@@ -158,7 +168,7 @@ class Results(Output[ShardScores]):
         """The results stay in the files of the shards."""
         return []
 
-    def check(self, trials: Sequence[Trial], out: Path) -> None:
+    def check(self, trials: Trials, out: Path) -> None:
         """Raise :class:`InputError` if there are results of shards that the source lacks."""
         foreign = sorted(done.shard for done in self.finished.values() if done.shard not in self.shards)
         if foreign and not self.overwrite:
@@ -170,7 +180,7 @@ class Results(Output[ShardScores]):
     def stamp(self, trial: Trial) -> str:
         return self.shards[trial.id].stamp
 
-    def claim(self, out: Path, run: Mapping[str, Any]) -> Claim:
+    def claim(self, out: Path, run: Facts) -> Claim:
         """Compare ``run`` with the run of the first results that another run made."""
         runs = [done.run for done in self.finished.values()]
         earlier = next((other_run for other_run in runs if other_run != run), run)
@@ -184,11 +194,11 @@ class Results(Output[ShardScores]):
         stamps = {address: UNKNOWN if address in unknown else done.stamp for address, done in facts.items()}
         yield KeptRows(stamps, {}, facts.__getitem__)
 
-    def keeper(self, out: Path, run: Mapping[str, Any], rank: int = 0) -> AbstractContextManager[Results]:
+    def keeper(self, out: Path, run: Facts, rank: int = 0) -> AbstractContextManager[Results]:
         """Open nothing: :func:`write_results` has written the rows already."""
         return nullcontext(self)
 
-    def add(self, rows: Mapping[str, JournalRow[ShardScores]], failures: Mapping[str, str] | None = None) -> None:
+    def add(self, rows: Mapping[str, JournalRow[ShardScores]], failures: Reasons | None = None) -> None:
         """Note the shards whose files are written, by address."""
         for id, row in rows.items():
             self.finished[result_path(self.folder, self.shards[id])] = row.value
@@ -218,7 +228,7 @@ def _read_facts(path: Path) -> ShardScores:
 
 
 def write_results(
-    out: Path, shard: Shard, run: Mapping[str, Any], rows: Sequence[Columns], *, has_lists: bool = False
+    out: Path, shard: Shard, run: Facts, rows: Sequence[Columns], *, has_lists: bool = False
 ) -> ShardScores:
     """Write the results of ``shard`` atomically, and return the facts about them.
 
@@ -279,7 +289,7 @@ def read_results(out: Path, judgement: Judgement[Any]) -> Iterator[tuple[ShardSc
         yield done, rows
 
 
-def to_score_file(out: str | Path, path: str | Path) -> Finished:
+def to_score_file(out: AnyPath, path: AnyPath) -> Finished:
     """Join the results in ``out`` into one file in the format of their judgement, with its record.
 
     Shards are sorted by address. Recordings without a score are omitted; the record has the reasons

@@ -15,6 +15,7 @@ from nes2net.data.audio.files import list_recordings, walk
 from nes2net.data.audio.packed import SHARD_SUFFIXES
 from nes2net.data.corpora.shards import is_shard, shard_addresses
 from nes2net.lib.errors import InputError, Unreachable, concerning, readable_size, short_repr
+from nes2net.lib.storage.files import AnyPath
 from nes2net.lib.storage.text_files import MAX_BYTES, check_utf8, decode_text, read_text
 from nes2net.lib.web.remote import RemotePath, address_of, forget, is_address, open_remote, status_of
 from nes2net.scoring.journal import stamp
@@ -40,7 +41,7 @@ class Shard:
     """Id and address of each recording of a list; empty for a file of recordings."""
 
 
-def shards_of(source: str | Path) -> list[Shard]:
+def shards_of(source: AnyPath) -> list[Shard]:
     """List the shards of ``source``, sorted by address.
 
     docs/scale.md lists the sources. A list is divided into shards of a thousand recordings.

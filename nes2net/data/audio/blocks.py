@@ -8,6 +8,7 @@ from typing import Protocol, TypeVar
 
 import numpy as np
 import soxr
+from numpy.typing import NDArray
 
 from nes2net.data.audio.remarks import Channels
 from nes2net.data.audio.waveform import (
@@ -51,9 +52,9 @@ class PreEmphasis:
 
     def __init__(self, coefficient: float) -> None:
         self._coefficient = coefficient
-        self._before: np.ndarray = np.zeros(0)  # (1,): the last sample that was pushed; empty at the start
+        self._before: NDArray = np.zeros(0)  # (1,): the last sample that was pushed; empty at the start
 
-    def push(self, block: np.ndarray) -> tuple[np.ndarray]:
+    def push(self, block: NDArray) -> tuple[NDArray]:
         if self._coefficient == 0 or not len(block):
             return (block,)
         joined = np.concatenate([self._before.astype(block.dtype), block])
@@ -88,7 +89,7 @@ class BlocksAt16k:
         if channels is not None:
             channels.reset()
 
-    def push(self, block: tuple[np.ndarray, float]) -> list[np.ndarray]:
+    def push(self, block: tuple[NDArray, float]) -> list[NDArray]:
         """Take samples (channels, N) or (N,) and their rate in Hz; return blocks (M,) at 16 kHz.
 
         If the rate changes, the following samples are resampled separately.
@@ -98,7 +99,7 @@ class BlocksAt16k:
                 is not audio (:func:`nes2net.data.audio.waveform.check_samples`).
         """
         samples, rate = block
-        blocks: list[np.ndarray] = []
+        blocks: list[NDArray] = []
         # If the rate changes, finish the resampler of the old rate.
         if rate != self._rate:
             check_rate(rate, self._subject)
@@ -122,7 +123,7 @@ class BlocksAt16k:
             blocks.append(np.ascontiguousarray(mono, np.float32))
         return blocks
 
-    def finish(self) -> list[np.ndarray]:
+    def finish(self) -> list[NDArray]:
         """Return the samples that the resampler held back.
 
         Raises:

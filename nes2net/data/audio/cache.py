@@ -15,6 +15,7 @@ from weakref import WeakValueDictionary
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from nes2net.data.audio.packed import AnyRecording, not_found, status_of, whole_of
 from nes2net.data.audio.read import load_audio
@@ -67,7 +68,7 @@ class AudioCache:
                     remove_leftovers(subfolder)
         self._full = full
 
-    def load(self, path: AnyRecording, num_samples: int | None = None) -> np.ndarray:
+    def load(self, path: AnyRecording, num_samples: int | None = None) -> NDArray:
         """Return the recording, or its first ``num_samples``; cache it if all of it can be decoded.
 
         Raises:
@@ -100,7 +101,7 @@ class AudioCache:
         digest = hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()[:40]
         return self.folder / digest[:2] / f"{digest[2:]}.npy"
 
-    def _write(self, entry: Path, waveform: np.ndarray) -> None:
+    def _write(self, entry: Path, waveform: NDArray) -> None:
         """Write without raising; stop the folder's caches if later entries would fail, too."""
         if self._full[0]:
             return
@@ -135,11 +136,11 @@ def _npy_header(dtype: np.dtype, length: int) -> bytes:
     return header.getvalue()
 
 
-def _checksum(samples: np.ndarray) -> bytes:
+def _checksum(samples: NDArray) -> bytes:
     return zlib.crc32(samples.data).to_bytes(_CHECKSUM_BYTES, "little")
 
 
-def _read_entry(entry: Path, num_samples: int | None) -> np.ndarray | None:
+def _read_entry(entry: Path, num_samples: int | None) -> NDArray | None:
     # Read (N,) float32, or the first ``num_samples``; None if there is no entry, or it is damaged.
     try:
         if not stat.S_ISREG(os.stat(entry).st_mode):  # opening a pipe would wait for ever

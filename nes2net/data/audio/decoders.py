@@ -19,6 +19,7 @@ import av
 import numpy as np
 import soundfile
 from av.audio.plane import AudioPlane
+from numpy.typing import NDArray
 
 from nes2net.data.audio.containers import (
     RIFF_FORMATS,
@@ -281,7 +282,7 @@ class _Decoded:
     most: int = sys.maxsize
     """Samples before the padding."""
 
-    def add(self, frame: av.AudioFrame) -> np.ndarray:
+    def add(self, frame: av.AudioFrame) -> NDArray:
         """Count ``frame``, and return its samples (channels, N).
 
         Raises:
@@ -332,7 +333,7 @@ def ffmpeg_blocks(audio: OpenAudio, *, strict: bool = True) -> Blocks:
             # FFmpeg would cut the padding off the last packet, which is shorter instead of padded.
             decoder.options = {"flags2": "skip_manual"}
             decoded.most = announced
-        waiting: list[np.ndarray] = []
+        waiting: list[NDArray] = []
         num_values = 0  # in ``waiting``
         try:
             # Without an argument, demux() reads all streams: the times in the others' packets show how much is
@@ -441,7 +442,7 @@ def _stated_seconds(container: av.container.InputContainer, stream: av.AudioStre
     return float(stream.duration * stream.time_base) if is_stated and stream.duration and stream.time_base else 0.0
 
 
-def samples_of(frame: av.AudioFrame) -> np.ndarray:
+def samples_of(frame: av.AudioFrame) -> NDArray:
     """Convert a frame of FFmpeg to samples (channels, N), float32 in [−1, 1].
 
     PyAV's conversions are not safe. For the threads of ``AudioResampler``, the garbage collector
@@ -451,7 +452,7 @@ def samples_of(frame: av.AudioFrame) -> np.ndarray:
     channels = len(frame.layout.channels)
     name = frame.format.name
     dtype = np.dtype(_TYPES[name.removesuffix("p")])
-    planes: list[np.ndarray] | np.ndarray
+    planes: list[NDArray] | NDArray
     if name.endswith("p"):  # in planar formats, each channel has its own plane
         planes = [np.frombuffer(AudioPlane(frame, i), dtype, frame.samples) for i in range(channels)]  # type: ignore[call-overload]  # a buffer
     else:

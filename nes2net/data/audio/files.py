@@ -10,6 +10,7 @@ from pathlib import Path
 
 from nes2net.lib.errors import InputError
 from nes2net.lib.output.terminal import print_note
+from nes2net.lib.storage.files import AnyPath
 
 #: Suffixes of recordings, in lower case.
 AUDIO_SUFFIXES = frozenset(
@@ -53,7 +54,7 @@ def _files_below(folder: Path) -> list[Path]:
     return sorted(files)
 
 
-def walk(folder: str | Path) -> Iterator[tuple[str, list[str], list[str]]]:
+def walk(folder: AnyPath) -> Iterator[tuple[str, list[str], list[str]]]:
     """Walk through ``folder`` like :func:`os.walk`; a missing folder counts as empty.
 
     Links are followed, but each folder is visited once. Subfolders are sorted, links last.

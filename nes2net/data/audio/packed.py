@@ -51,7 +51,7 @@ _TAR_BLOCK_BYTES = 1 << 22  # the part of a tar file that is fetched at once
 
 
 #: A recording: a path, an address in a shard, the content of a file, or a part of such a recording.
-AnyRecording: TypeAlias = str | Path | RecordingBytes | PartOf
+AnyRecording: TypeAlias = AnyPath | RecordingBytes | PartOf
 
 
 def whole_of(recording: AnyRecording) -> Any:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import BinaryIO, Literal, TypeAlias, get_args
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nes2net.data.audio.blocks import push_all
 from nes2net.data.audio.frames import begins_with_frames
@@ -38,7 +39,7 @@ _MAX_HEADER_BYTES = 64  # bytes
 _BEGINNING = 8192  # bytes, in which four MPEG frames fit
 
 
-def _mulaw_table() -> np.ndarray:
+def _mulaw_table() -> NDArray:
     """G.711 μ-law (Table 2a): samples (256,), float32, of the 256 bytes."""
     code = ~np.arange(256, dtype=np.uint8)
     exponent = (code >> 4 & 7).astype(np.int64)
@@ -47,7 +48,7 @@ def _mulaw_table() -> np.ndarray:
     return (np.where(code & 0x80, -magnitude, magnitude) / 32768).astype(np.float32)
 
 
-def _alaw_table() -> np.ndarray:
+def _alaw_table() -> NDArray:
     """G.711 A-law (Table 1a): samples (256,), float32, of the 256 bytes."""
     code = np.arange(256, dtype=np.uint8) ^ 0x55  # every other bit is sent inverted
     exponent = (code >> 4 & 7).astype(np.int64)
@@ -100,7 +101,7 @@ class PcmDecoder:
         self._is_beginning &= len(recent) < _BEGINNING
         self._recent = recent if self._is_beginning else recent[-_MAX_HEADER_BYTES:]
 
-    def push(self, content: bytes) -> list[np.ndarray]:
+    def push(self, content: bytes) -> list[NDArray]:
         """Return one block (channels, N) float32 of all complete samples."""
         self._refuse_header(content)
         content = self._held + content
@@ -116,7 +117,7 @@ class PcmDecoder:
             samples = _TABLES[self._encoding][values]
         return [samples.reshape(-1, self._channels).T]
 
-    def finish(self) -> list[np.ndarray]:
+    def finish(self) -> list[NDArray]:
         """Ignore an incomplete sample at the end."""
         self._held = b""
         return []
@@ -145,7 +146,7 @@ class RawAudio:
         check_rate(self.sample_rate, "raw audio")
         PcmDecoder(self.encoding, self.channels)  # raises for wrong settings
 
-    def blocks(self) -> Iterator[tuple[np.ndarray, float]]:
+    def blocks(self) -> Iterator[tuple[NDArray, float]]:
         """Yield (block, rate in Hz) as the bytes arrive; a block is (channels, N) float32.
 
         Raises:

@@ -19,6 +19,7 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 import soundfile
+from numpy.typing import NDArray
 
 from nes2net.data.audio.blocks import BlocksAt16k, push_all
 from nes2net.data.audio.decoders import (
@@ -65,13 +66,13 @@ class MeasuredAudio(NamedTuple):
     """Whether FFmpeg read the file: Opus, or because libsndfile could not."""
 
 
-def load_audio(path: AnyRecording, num_samples: int | None = None, start: int = 0) -> np.ndarray:
+def load_audio(path: AnyRecording, num_samples: int | None = None, start: int = 0) -> NDArray:
     """Read a recording or an excerpt by :meth:`AudioFile.read`; arguments and errors as there."""
     with AudioFile(path) as audio:
         return audio.read(num_samples, start)
 
 
-def stream_audio(path: AnyRecording, channels: Channels | None = None) -> Iterator[np.ndarray]:
+def stream_audio(path: AnyRecording, channels: Channels | None = None) -> Iterator[NDArray]:
     """Yield ``load_audio(path, channels=channels)`` in blocks (N,), to save memory.
 
     Raises:
@@ -158,7 +159,7 @@ class AudioFile(OpenAudio):
                         "changed while it was read: read it again when it is complete", subject=self.subject
                     )
 
-    def read(self, num_samples: int | None = None, start: int = 0) -> np.ndarray:
+    def read(self, num_samples: int | None = None, start: int = 0) -> NDArray:
         """Read the recording, or ``num_samples`` from ``start`` on, as 16 kHz mono float32 (N,).
 
         The samples are the mean of the channels, or one channel. Of an excerpt, a cut of the file is
@@ -171,7 +172,7 @@ class AudioFile(OpenAudio):
         if num_samples is None:
             return self.read_with_length(sys.maxsize, start)[0]
 
-        def read_excerpt(file: soundfile.SoundFile, first: int, last: int) -> np.ndarray | None:
+        def read_excerpt(file: soundfile.SoundFile, first: int, last: int) -> NDArray | None:
             rate = file.samplerate
             check_rate(rate, self._part_subject)
             if not _seeks_exactly(file):
@@ -199,7 +200,7 @@ class AudioFile(OpenAudio):
 
     def read_with_length(
         self, num_samples: int, start: int = 0, *, longest: int | None = None, channels: Channels | None = None
-    ) -> tuple[np.ndarray, int]:
+    ) -> tuple[NDArray, int]:
         """Return :meth:`read` and the length of the recording.
 
         The rest is decoded to find damage. If the length is stated, decoding stops after two hours, or
@@ -215,7 +216,7 @@ class AudioFile(OpenAudio):
         """
         length = 0
 
-        def pieces() -> Iterator[np.ndarray]:
+        def pieces() -> Iterator[NDArray]:
             nonlocal length
             search_end = max(start + num_samples, _SEARCHED_SAMPLES)
             for block in self.blocks_at_16k(channels):
@@ -277,7 +278,7 @@ class AudioFile(OpenAudio):
             raise InputError("has no samples", subject=self._part_subject)
         return MeasuredAudio(first_rate, channels, round(length), bool(self._failures))
 
-    def blocks(self, *, verify_md5: bool = False) -> Iterator[tuple[np.ndarray, int]]:
+    def blocks(self, *, verify_md5: bool = False) -> Iterator[tuple[NDArray, int]]:
         """Yield (block, rate in Hz); a block is (channels, N).
 
         If a decoder fails, the next one continues at the same sample.
@@ -307,7 +308,7 @@ class AudioFile(OpenAudio):
         problem = f"was read by neither libsndfile ({self._failures[0]}) nor FFmpeg ({self._failures[1]})"
         raise NotAudio(problem, subject=self.subject, remedy="copy or download it again, or convert it to WAV")
 
-    def blocks_at_16k(self, channels: Channels | None = None) -> Iterator[np.ndarray]:
+    def blocks_at_16k(self, channels: Channels | None = None) -> Iterator[NDArray]:
         """Yield ``read(channels=channels)`` in blocks (N,)."""
         return push_all(self.blocks(), BlocksAt16k(self._part_subject, channels))
 
@@ -343,7 +344,7 @@ class AudioFile(OpenAudio):
 
     def _cut(self, blocks: Blocks) -> Blocks:
         """Yield the channel of ``blocks``; of a stretch of time, all at the end."""
-        pieces: list[np.ndarray] = []
+        pieces: list[NDArray] = []
         position = 0
         with closing(blocks):
             for samples, rate in blocks:
@@ -359,7 +360,7 @@ class AudioFile(OpenAudio):
             first, last = self._part.bounds(position, rate)
             yield np.concatenate(pieces, axis=1)[:, : last - first], rate
 
-    def _channel(self, samples: np.ndarray) -> np.ndarray:
+    def _channel(self, samples: NDArray) -> NDArray:
         channel = self._part.part.channel
         if channel is None:
             return samples
@@ -387,7 +388,7 @@ class AudioFile(OpenAudio):
         except LIBSNDFILE_ERRORS:
             return None
 
-    def _read_frames(self, file: soundfile.SoundFile, first: int, last: int) -> tuple[np.ndarray, int] | None:
+    def _read_frames(self, file: soundfile.SoundFile, first: int, last: int) -> tuple[NDArray, int] | None:
         """Read samples (channels, N) and their rate; None if they are none or too many, or not all there."""
         num_frames = last - first
         if num_frames * file.channels > _MAX_VALUES:
@@ -418,7 +419,7 @@ def _with_md5_of(header: FlacHeader, blocks: Blocks) -> Blocks:
         raise DamagedAudio("the MD5 sum of its samples differs from the one in its header")
 
 
-def join_blocks(blocks: Iterable[np.ndarray]) -> np.ndarray:
+def join_blocks(blocks: Iterable[NDArray]) -> NDArray:
     """Join ``blocks`` (N,) into an array that grows, so that no sample is in memory twice."""
     blocks = iter(blocks)
     waveform = next(blocks)

@@ -167,9 +167,10 @@ class Listener:
 
     Args:
         channels: the comparison of the recording's channels, if there are several.
+        has_speech: None to search for speech.
     """
 
-    def __init__(self, channels: Channels | None = None) -> None:
+    def __init__(self, channels: Channels | None = None, has_speech: bool | None = None) -> None:
         self.channels = channels or Channels()
         self.num_samples = 0
         self._unmeasured: NDArray = np.zeros(0, np.float32)
@@ -179,7 +180,7 @@ class Listener:
         # numbers of frames with each level from -120 to 0 dB
         self._frame_levels = np.zeros(-_LOWEST * _LEVELS_PER_DB + 1, np.int64)
         self._band_energies = np.zeros(2)  # energy in the bands of speech, and at high frequencies
-        self._has_speech = False
+        self._has_speech = has_speech  # None while speech is searched
         self._speech = SpeechFrames()  # measures frames until speech is found
         self._piece_start = 0.0  # start, in seconds, of the piece that is searched for speech
         self._amplitude_counts = np.zeros(_STEPS + 1, np.int64)  # numbers of samples with each absolute value, in steps
@@ -214,16 +215,19 @@ class Listener:
         self._pairs += np.bincount(smaller_of_pair[has_one_sign], minlength=_STEPS + 1)
         self._before = int(x[-1])
         self._measure_frames(block)
-        if not self._has_speech:
+        if self._has_speech is None:
             self._speech.push(block)
-        while not self._has_speech and self._speech.end >= self._piece_start + _PIECE:
-            self._has_speech = self._speech.share(self._piece_start, self._piece_start + _PIECE) > 0
+        while self._has_speech is None and self._speech.end >= self._piece_start + _PIECE:
+            if self._speech.share(self._piece_start, self._piece_start + _PIECE) > 0:
+                self._has_speech = True
             self._piece_start += _PIECE
             self._speech.drop(self._piece_start)
 
     @property
     def _finds_speech(self) -> bool:
-        return self._has_speech or self._speech.finished().share(self._piece_start) > 0
+        if self._has_speech is None:
+            return self._speech.finished().share(self._piece_start) > 0
+        return self._has_speech
 
     def _measure_frames(self, block: NDArray) -> None:
         samples = np.concatenate([self._rest, block])
@@ -330,17 +334,20 @@ class Listener:
         return Remark({kind: words for kind, words in remarks.items() if words})
 
 
-def remark_of(waveform: NDArray, num_samples: int, channels: Channels | None, trained_on: int) -> Remark:
+def remark_of(
+    waveform: NDArray, num_samples: int, channels: Channels | None, trained_on: int, has_speech: bool | None = None
+) -> Remark:
     """Collect the remarks of :meth:`Listener.remark` about ``waveform`` (N,), 16 kHz in [−1, 1].
 
     Args:
         num_samples: length of the recording, before it was cut or repeated to N samples.
         channels: the comparison of several channels.
         trained_on: length of the detector's training crops, in samples.
+        has_speech: as for :class:`Listener`.
 
     >>> remark_of(np.zeros(16000), 16000, None, 64600).by_kind
     {'silence': 'digital silence', 'short': 'lasts 1.00 s; in training the detector hears 4.04 s at a time'}
     """
-    listener = Listener(channels)
+    listener = Listener(channels, has_speech)
     listener.push(waveform[:num_samples])
     return listener.remark(trained_on, len(waveform), num_samples)

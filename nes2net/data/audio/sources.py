@@ -9,6 +9,7 @@ from typing import Any, BinaryIO, TypeAlias
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from nes2net.data.audio.blocks import BlocksAt16k, push_all
@@ -27,7 +28,7 @@ _BLOCK_SAMPLES = 1 << 20  # length of the blocks into which an array is cut
 
 def recording_of(
     audio: Audio, sample_rate: float | None = None, channels: Channels | None = None
-) -> AnyRecording | np.ndarray:
+) -> AnyRecording | NDArray:
     """Return ``audio`` as a file to be read later, or as 16 kHz mono float32 samples (N,).
 
     Args:
@@ -46,7 +47,7 @@ def recording_of(
     return join_blocks(blocks_of(audio, sample_rate, channels))
 
 
-def blocks_of(audio: Audio, sample_rate: float | None = None, channels: Channels | None = None) -> Iterator[np.ndarray]:
+def blocks_of(audio: Audio, sample_rate: float | None = None, channels: Channels | None = None) -> Iterator[NDArray]:
     """Yield the samples of a recording, at 16 kHz mono, in blocks (N,) as they arrive.
 
     Args:
@@ -87,7 +88,7 @@ def _rest_of_file(file: BinaryIO) -> RecordingBytes:
     return RecordingBytes(name, content)
 
 
-def _blocks_and_rate(audio: Any, sample_rate: float | None) -> Iterator[tuple[np.ndarray, float]]:
+def _blocks_and_rate(audio: Any, sample_rate: float | None) -> Iterator[tuple[NDArray, float]]:
     """Yield (block, rate in Hz); a block is (N,) or (channels, N)."""
     if isinstance(audio, RawAudio):
         yield from audio.blocks()
@@ -105,7 +106,7 @@ def _blocks_and_rate(audio: Any, sample_rate: float | None) -> Iterator[tuple[np
             yield samples[..., first : first + _BLOCK_SAMPLES], rate
 
 
-def samples_of(array: Any) -> np.ndarray:
+def samples_of(array: Any) -> NDArray:
     """Copy an array or tensor of samples, (N,) or (channels, N), to float32.
 
     Raises:
@@ -125,7 +126,7 @@ def samples_of(array: Any) -> np.ndarray:
     return samples.astype(np.float32)
 
 
-def _fault(samples: np.ndarray) -> str:
+def _fault(samples: NDArray) -> str:
     """Say why ``samples`` are not those of one recording; empty if they are."""
     # Only floating-point samples are accepted, because only their scale is known.
     if samples.dtype.kind != "f":

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, Literal, NamedTuple, TypeAlias
 
 from nes2net.lib.errors import InputError
 from nes2net.lib.process.installation import optional
-from nes2net.lib.storage.files import Budget, check_arrived
+from nes2net.lib.storage.files import AnyPath, Budget, check_arrived
 from nes2net.lib.web.remote import is_remote, open_remote
 
 #: Size in which the footer and small columns of a remote file are read.
@@ -43,7 +43,7 @@ _ARROW_FILE = b"ARROW1"
 _END_OF_STREAM = b"\xff\xff\xff\xff\0\0\0\0"
 
 
-def pyarrow_module(name: str, file: str | Path) -> Any:
+def pyarrow_module(name: str, file: AnyPath) -> Any:
     """Import the module ``name``.
 
     Raises:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nes2net.lib.errors import InputError
 
@@ -20,7 +21,7 @@ FULL_SCALE = np.float32(32768)
 _RATES = (1000, 1_000_000)
 
 
-def as_16_bits(samples: np.ndarray) -> np.ndarray:
+def as_16_bits(samples: NDArray) -> NDArray:
     """Return float32 ``samples`` as int16 if no bit is lost."""
     with np.errstate(invalid="ignore"):  # NaN remains float32
         as_int16 = np.rint(np.clip(samples * FULL_SCALE, -32768, 32767)).astype(np.int16)
@@ -31,7 +32,7 @@ def as_16_bits(samples: np.ndarray) -> np.ndarray:
     return samples
 
 
-def mean_of_channels(samples: np.ndarray) -> np.ndarray:
+def mean_of_channels(samples: NDArray) -> NDArray:
     """Average the channels of ``samples``, (N,) or (channels, N), to (N,).
 
     Raises:
@@ -62,7 +63,7 @@ def check_rate(sample_rate: float, subject: str) -> None:
         )
 
 
-def check_samples(samples: np.ndarray, sample_rate: float, subject: str, start: float = 0.0) -> None:
+def check_samples(samples: NDArray, sample_rate: float, subject: str, start: float = 0.0) -> None:
     """Check that ``samples``, (N,) or (channels, N), are audio, and not NaN or 16-bit integers.
 
     Loud audio may exceed [−1, 1].
@@ -127,7 +128,7 @@ def pieces(length: int, num_samples: int, min_piece: int) -> list[tuple[int, int
     return cut
 
 
-def pad(waveform: np.ndarray, num_samples: int) -> np.ndarray:
+def pad(waveform: NDArray, num_samples: int) -> NDArray:
     """Cut ``waveform`` to ``num_samples``, or append zeros.
 
     >>> pad(np.array([1, 2, 3]), 5), pad(np.array([1, 2, 3]), 2)
@@ -136,7 +137,7 @@ def pad(waveform: np.ndarray, num_samples: int) -> np.ndarray:
     return np.pad(waveform[:num_samples], (0, max(0, num_samples - len(waveform))))
 
 
-def peak_normalized(waveform: np.ndarray) -> np.ndarray:
+def peak_normalized(waveform: NDArray) -> NDArray:
     """Divide ``waveform`` by its largest absolute sample; digital silence stays as it is.
 
     >>> peak_normalized(np.array([0.25, -0.5])), peak_normalized(np.zeros(2))
@@ -146,7 +147,7 @@ def peak_normalized(waveform: np.ndarray) -> np.ndarray:
     return waveform / peak if peak > 0 else waveform
 
 
-def pre_emphasised(waveform: np.ndarray, coefficient: float) -> np.ndarray:
+def pre_emphasised(waveform: NDArray, coefficient: float) -> NDArray:
     """Subtract from each sample but the first ``coefficient`` times the sample before it.
 
     The whole recording is filtered, before it is cut or repeated. 0 returns ``waveform`` itself.
@@ -162,8 +163,8 @@ def pre_emphasised(waveform: np.ndarray, coefficient: float) -> np.ndarray:
 
 
 def head_crop(
-    waveform: np.ndarray, num_samples: int, utterance: str = "the waveform", padding: Padding = "repeat"
-) -> np.ndarray:
+    waveform: NDArray, num_samples: int, utterance: str = "the waveform", padding: Padding = "repeat"
+) -> NDArray:
     """Take the first ``num_samples``; a shorter waveform is repeated, or padded with zeros.
 
     Args:
@@ -192,12 +193,12 @@ def head_crop(
 
 
 def random_crop(
-    waveform: np.ndarray,
+    waveform: NDArray,
     num_samples: int,
     rng: np.random.Generator,
     utterance: str = "the waveform",
     padding: Padding = "repeat",
-) -> np.ndarray:
+) -> NDArray:
     """Take ``num_samples`` from a random start.
 
     All starts are equally likely; the last one is included, unlike in the published ASVspoof 5 code
@@ -211,8 +212,8 @@ def random_crop(
 
 
 def random_tiled_crop(
-    waveform: np.ndarray, num_samples: int, rng: np.random.Generator, utterance: str = "the waveform"
-) -> np.ndarray:
+    waveform: NDArray, num_samples: int, rng: np.random.Generator, utterance: str = "the waveform"
+) -> NDArray:
     """Take ``num_samples`` from a random start by the rule of the CtrSVDD recipe.
 
     An utterance of ``num_samples`` or less is first repeated ⌊``num_samples``/length⌋ + 1 times;

@@ -169,7 +169,7 @@ class MusanSpeech(MusanNoise):
     category = "speech"
 
 
-def draw_noise(files: Sequence[NoiseFile], category: str, num_samples: int, rng: Generator) -> np.ndarray:
+def draw_noise(files: Sequence[NoiseFile], category: str, num_samples: int, rng: Generator) -> NDArray:
     """Draw the mean (``num_samples``,) of as many excerpts as :data:`CATEGORIES` allows."""
     low, high = CATEGORIES[category].num_files
     # Another order of draws would change the result of every seed.
@@ -177,7 +177,7 @@ def draw_noise(files: Sequence[NoiseFile], category: str, num_samples: int, rng:
     return np.mean([draw_excerpt(files[i], num_samples, rng) for i in indices], axis=0)
 
 
-def draw_excerpt(file: NoiseFile, num_samples: int, rng: Generator) -> np.ndarray:
+def draw_excerpt(file: NoiseFile, num_samples: int, rng: Generator) -> NDArray:
     """Read ``num_samples`` from a random start; a shorter file is repeated."""
     from nes2net.data.audio.read import load_audio  # imported late for a fast start-up of --help
 
@@ -186,7 +186,7 @@ def draw_excerpt(file: NoiseFile, num_samples: int, rng: Generator) -> np.ndarra
     return head_crop(load_audio(file.path, num_samples, start), num_samples, str(file.path))
 
 
-def level_db(x: np.ndarray, floor: float = _POWER_FLOOR) -> float:
+def level_db(x: NDArray, floor: float = _POWER_FLOOR) -> float:
     """Compute 10·log10(mean(x²) + ``floor``) in dB, with the floor of ASVspoof 5.
 
     >>> level_db(np.zeros(3)), level_db(np.zeros(3), floor=0)
@@ -196,7 +196,7 @@ def level_db(x: np.ndarray, floor: float = _POWER_FLOOR) -> float:
     return 10 * math.log10(power) if power else -math.inf
 
 
-def add_noise(x: np.ndarray, noise: np.ndarray, snr: float, floor: float = _POWER_FLOOR) -> np.ndarray:
+def add_noise(x: NDArray, noise: NDArray, snr: float, floor: float = _POWER_FLOOR) -> NDArray:
     """Add ``noise`` (N,) to ``x`` (N,) at ``snr`` dB, by :func:`level_db` with ``floor``.
 
     Nothing is added at an infinite level. The result has the type of ``x``, and may exceed 1.

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, TypeAlias
 
 import numpy as np
 from numpy.random import Generator
+from numpy.typing import NDArray
 from pydantic import Field
 
 from nes2net.data.augment.effect import Effect, Waveform
@@ -148,14 +149,14 @@ class RawBoost(Effect):
 
 
 def rawboost(
-    x: np.ndarray,
+    x: NDArray,
     algo: int,
     rng: NumPyRandom,
     *,
     gate_rng: random.Random | None = None,
     sample_rate: float = 16000,
     **parameters: float,
-) -> np.ndarray:
+) -> NDArray:
     """Augment one whole waveform with RawBoost. Crop or pad the result, not the waveform.
 
     Algorithm 0 leaves the waveform unchanged. Algorithms 1 (LnL), 2 (ISD) and 3 (SSI) add one kind
@@ -192,7 +193,7 @@ def rawboost(
     if fault := _fault(x, algo, rng, gate_rng, p, sample_rate):
         raise InputError(fault)
 
-    def add_kind(kind: int, wave: np.ndarray) -> np.ndarray:
+    def add_kind(kind: int, wave: NDArray) -> NDArray:
         if kind == 1:
             return convolutive_noise(wave, rng, p, sample_rate)
         if kind == 2:
@@ -218,9 +219,7 @@ def rawboost(
     return x if in_series else x.copy()
 
 
-def _fault(
-    x: np.ndarray, algo: object, rng: object, gate_rng: object, p: RawBoostParameters, sample_rate: float
-) -> str:
+def _fault(x: NDArray, algo: object, rng: object, gate_rng: object, p: RawBoostParameters, sample_rate: float) -> str:
     """Say what is wrong with the arguments of :func:`rawboost`; empty if nothing is."""
     for name in ("maxF", "maxBW"):
         if not getattr(p, name) <= sample_rate / 2:
@@ -250,7 +249,7 @@ def _fault(
     return ""
 
 
-def convolutive_noise(x: np.ndarray, rng: NumPyRandom, p: RawBoostParameters, sample_rate: float) -> np.ndarray:
+def convolutive_noise(x: NDArray, rng: NumPyRandom, p: RawBoostParameters, sample_rate: float) -> NDArray:
     """Add LnL noise to ``x`` (N,): the sum of x, x², …, x^N_f, each through its own notch filter.
 
     The result is (N,) float64, with mean 0 and a peak of at most 1.
@@ -269,7 +268,7 @@ def convolutive_noise(x: np.ndarray, rng: NumPyRandom, p: RawBoostParameters, sa
     return _limit_peak(y)
 
 
-def impulsive_noise(x: np.ndarray, rng: NumPyRandom, p: RawBoostParameters) -> np.ndarray:
+def impulsive_noise(x: NDArray, rng: NumPyRandom, p: RawBoostParameters) -> NDArray:
     """Add ISD noise to ``x`` (N,): change some samples by random amounts in proportion to them.
 
     The result is (N,), of the type of ``x``, with a peak of at most 1.
@@ -286,7 +285,7 @@ def impulsive_noise(x: np.ndarray, rng: NumPyRandom, p: RawBoostParameters) -> n
     return _limit_peak(y)
 
 
-def stationary_noise(x: np.ndarray, rng: NumPyRandom, p: RawBoostParameters, sample_rate: float) -> np.ndarray:
+def stationary_noise(x: NDArray, rng: NumPyRandom, p: RawBoostParameters, sample_rate: float) -> NDArray:
     """Add SSI noise to ``x`` (N,): white noise through a notch filter at a random SNR, float64."""
     # Another order of draws would change the result of every seed, and the published one.
     noise = rng.standard_normal(len(x))
@@ -307,8 +306,8 @@ def stationary_noise(x: np.ndarray, rng: NumPyRandom, p: RawBoostParameters, sam
 
 
 def design_notch_filters(
-    draws: np.ndarray, gain_range: np.ndarray, p: RawBoostParameters, sample_rate: float
-) -> tuple[np.ndarray, np.ndarray]:
+    draws: NDArray, gain_range: NDArray, p: RawBoostParameters, sample_rate: float
+) -> tuple[NDArray, NDArray]:
     """Make K notch filters, each a cascade of ``nBands`` band-stop filters, from uniform draws.
 
     Args:
@@ -340,7 +339,7 @@ def design_notch_filters(
     return fft.irfft(cascade, size)[:, : cascade_half + 1], gains
 
 
-def _band_stop(low: np.ndarray, high: np.ndarray, half_length: np.ndarray) -> np.ndarray:
+def _band_stop(low: NDArray, high: NDArray, half_length: NDArray) -> NDArray:
     """Compute the right half of ``firwin(2·half_length + 1, [low, high], window="hamming")``.
 
     Edges are in cycles per sample. The result is (…, M + 1) for the largest half length M; a
@@ -357,7 +356,7 @@ def _band_stop(low: np.ndarray, high: np.ndarray, half_length: np.ndarray) -> np
     return taps / (taps[..., :1] + 2 * side.sum(axis=-1, keepdims=True))  # unit gain at 0 Hz
 
 
-def _zero_phase_response(right_half: np.ndarray, size: int) -> np.ndarray:
+def _zero_phase_response(right_half: NDArray, size: int) -> NDArray:
     """Right halves (…, M + 1) → real spectra (…, size/2 + 1)."""
     from scipy import fft  # imported late for a fast start-up of the published program
 
@@ -367,7 +366,7 @@ def _zero_phase_response(right_half: np.ndarray, size: int) -> np.ndarray:
     return fft.rfft(one_sided, size).real
 
 
-def filter_powers(x: np.ndarray, right_halves: np.ndarray, dtype: type) -> np.ndarray:
+def filter_powers(x: NDArray, right_halves: NDArray, dtype: type) -> NDArray:
     """Filter x, x², …, x^K, each by its own symmetric filter, and add up the results.
 
     As in the published code, sample n of the result is the zero-phase output at n + 1. By
@@ -390,7 +389,7 @@ def filter_powers(x: np.ndarray, right_halves: np.ndarray, dtype: type) -> np.nd
     blocks = -(-len(x) // hop)
     at_once = max(1, 2**17 // (size * np.dtype(dtype).itemsize))  # the number of blocks that fit into 128 KiB
     # A complex spectrum is stored as pairs of real numbers, so each real factor of a response is repeated.
-    responses: np.ndarray = np.repeat(_zero_phase_response(right_halves, size).astype(dtype), 2, axis=1)
+    responses: NDArray = np.repeat(_zero_phase_response(right_halves, size).astype(dtype), 2, axis=1)
 
     padded = np.zeros(blocks * hop + 2 * margin, x.dtype)
     padded[margin - 1 :][: len(x)] = x  # one sample early, which gives the output at n + 1
@@ -412,16 +411,16 @@ def filter_powers(x: np.ndarray, right_halves: np.ndarray, dtype: type) -> np.nd
     return filtered.reshape(-1)[: len(x)]
 
 
-def _uniform(draw: np.ndarray, low: float | np.ndarray, high: float | np.ndarray) -> np.ndarray:
+def _uniform(draw: NDArray, low: float | NDArray, high: float | NDArray) -> NDArray:
     """Draws from [0, 1) → [low, high), like NumPy; ``low`` may be above ``high``."""
     return low + (high - low) * draw
 
 
-def _peak(x: np.ndarray) -> np.floating:
+def _peak(x: NDArray) -> np.floating:
     return max(x.max(), -x.min())  # twice as fast as abs(x).max(), which makes a copy
 
 
-def _limit_peak(y: np.ndarray) -> np.ndarray:
+def _limit_peak(y: NDArray) -> NDArray:
     peak = _peak(y)
     if peak > 1:
         y /= peak  # in place: callers pass their own arrays

@@ -69,8 +69,8 @@ class MeasuredRoom(Effect):
 
 
 def reverberate(
-    x: np.ndarray, impulse_response: np.ndarray, name: str = "the impulse response", *, aligned: bool = False
-) -> np.ndarray:
+    x: NDArray, impulse_response: NDArray, name: str = "the impulse response", *, aligned: bool = False
+) -> NDArray:
     """Convolve ``x`` (N,) with ``impulse_response`` (M,), scaled to unit energy; keep N samples.
 
     Args:

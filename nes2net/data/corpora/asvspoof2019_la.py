@@ -9,6 +9,7 @@ import numpy as np
 from nes2net.data.corpora import protocol as files
 from nes2net.data.corpora.corpus import AsvScores, Counts, Download
 from nes2net.data.corpora.layout import Columns, Files, ListedCorpus
+from nes2net.lib.storage.files import AnyPath
 from nes2net.lib.storage.text_files import parse_float, read_rows
 
 # The second name is the corpus's; the published code uses the first and the third, in its folder database/.
@@ -16,7 +17,7 @@ _PROTOCOL_FOLDERS = ("ASVspoof_LA_cm_protocols", "ASVspoof2019_LA_cm_protocols",
 COLUMNS = Columns("speaker, utterance, -, attack, label")
 
 
-def asv_scores(path: str | Path, phase: str = "eval") -> AsvScores:
+def asv_scores(path: AnyPath, phase: str = "eval") -> AsvScores:
     """Read the scores of the organisers' speaker-verification system.
 
     Args:

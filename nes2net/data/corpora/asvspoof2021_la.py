@@ -11,6 +11,7 @@ from nes2net.data.corpora import protocol as files
 from nes2net.data.corpora.corpus import AsvScores, Counts, Download
 from nes2net.data.corpora.layout import Columns, Files, ListedCorpus
 from nes2net.lib.errors import InputError
+from nes2net.lib.storage.files import AnyPath
 from nes2net.lib.storage.text_files import parse_float, read_rows
 
 # Word for a phase → our name of the phase. The keys say "hidden", and the published scripts say "hidden_track".
@@ -38,7 +39,7 @@ def shared_arguments(track: str, key: Columns) -> dict[str, Any]:
     }
 
 
-def asv_scores(path: str | Path, phase: str = "eval") -> AsvScores:
+def asv_scores(path: AnyPath, phase: str = "eval") -> AsvScores:
     """Read the scores of the organisers' speaker-verification system.
 
     The scores of the ASV trials of ``phase``; they lie in another file than the key, in the same

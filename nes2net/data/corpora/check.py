@@ -21,9 +21,9 @@ from nes2net.data.corpora.copies import shared_recordings
 from nes2net.data.corpora.corpus import Corpus, Counts, count
 from nes2net.data.corpora.decoding import Decoding, decode_all
 from nes2net.data.corpora.listed_parts import PART_FIELDS
-from nes2net.data.corpora.protocol import WHOLE, NotFound, corpus_root, resolve_split
+from nes2net.data.corpora.protocol import WHOLE, NotFound, corpus_root
 from nes2net.data.corpora.segments import any_spoof, check_labels
-from nes2net.data.corpora.trial import Trial, extra_fields
+from nes2net.data.corpora.trial import Trial, Trials, extra_fields
 from nes2net.lib.errors import InputError, join_names, pluralise
 from nes2net.lib.output.findings import Finding
 from nes2net.lib.storage.files import AnyPath
@@ -254,7 +254,7 @@ def check_corpus(
     check = CorpusCheck(corpus, root, lists, subset, is_selection=bool(splits))
     with reading_once() as read_files:
         for split in splits or corpus.find_splits(root, lists):
-            split = resolve_split(split, corpus.accepted_splits, corpus.title)
+            split = corpus.resolve_split(split)
             split_check = find_split(check, split, split)
             check.splits.append(split_check)
             _check_trials(check, split_check)
@@ -432,7 +432,7 @@ def _check_labels(check: CorpusCheck, keys: Path) -> None:
         check.has_min_tdcf = _check_asv_scores(check, check.corpus.asv_scores, [keys, *protocols])
 
 
-def _check_key(check: CorpusCheck, labelled: Sequence[Trial]) -> None:
+def _check_key(check: CorpusCheck, labelled: Trials) -> None:
     corpus = check.corpus
     for phase in corpus.phases or corpus.splits:
         phase_trials = [trial for trial in labelled if trial.phase in (None, phase)]

@@ -5,20 +5,19 @@ from __future__ import annotations
 import math
 import os
 from collections import Counter, defaultdict
-from collections.abc import Sequence
 from contextlib import suppress
 from operator import itemgetter
 from pathlib import Path
 
 from nes2net.data.audio.parts import RecordingPart
-from nes2net.data.corpora.trial import Trial
+from nes2net.data.corpora.trial import Trial, Trials
 from nes2net.lib.output.progress import ProgressDisplay
 from nes2net.lib.storage.files import sha256_of
 
 _TOLERANCE = 1e-3  # seconds, or samples
 
 
-def shared_recordings(trials: Sequence[Trial]) -> list[list[Trial]]:
+def shared_recordings(trials: Trials) -> list[list[Trial]]:
     """Group trials of files with the same bytes or, in shards, the same path, whose parts overlap.
 
     Only parts in the same unit and of the same channel, or of the mean of all, are compared.

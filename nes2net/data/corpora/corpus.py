@@ -24,9 +24,8 @@ from nes2net.data.corpora.protocol import (
     check_trials,
     corpus_root,
     first_file,
-    resolve_split,
 )
-from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial, trials_digest
+from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial, Trials, trials_digest
 from nes2net.lib.errors import InputError, check_known
 from nes2net.lib.storage.files import AnyPath
 from nes2net.metrics.dcf import ASVSPOOF5_COSTS
@@ -97,7 +96,7 @@ def count(trials: Iterable[Trial]) -> Counts:
     return Counts(len(trials), labels[BONAFIDE], labels[SPOOF], by)
 
 
-def key_digest(trials: Sequence[Trial]) -> str:
+def key_digest(trials: Trials) -> str:
     """Compute the SHA-256 of the sorted lines ``id label phase``, whatever the format of the key.
 
     >>> key_digest([Trial("b", label="spoof"), Trial("a", label="bonafide")])[:16]
@@ -177,7 +176,7 @@ class Corpus(ABC):
     """
     asv_scores: Callable[..., AsvScores] | None = None
     """``asv_scores(path, phase)`` returns those scores; None, and no min t-DCF, without them."""
-    official_table: Callable[[Sequence[Trial], NDArray], list[OfficialRow]] | None = None
+    official_table: Callable[[Trials, NDArray], list[OfficialRow]] | None = None
     """``official_table(trials, scores)`` returns the organisers' table from labelled trials and
         scores (N,), if there is one.
     """
@@ -286,7 +285,7 @@ class Corpus(ABC):
 
         The arguments are those of :meth:`find_protocol`.
         """
-        split = resolve_split(split, self.accepted_splits, self.title)
+        split = self.resolve_split(split)
         root = corpus_root(self.place(root))
         return self.read_protocol(self.find_protocol(root, split, protocols), split, self.find_audio(root, split))
 
@@ -315,6 +314,12 @@ class Corpus(ABC):
         if self.user_defined:
             return (*self.splits, WHOLE)
         return self.splits
+
+    def resolve_split(self, split: str) -> str:
+        """Return this package's name for ``split``; raise InputError if there is none."""
+        split = canonical_phase(split)
+        check_known([split], self.accepted_splits, f"{self.title} has no split")
+        return split
 
     def place(self, root: AnyPath | None) -> Path:
         """Return ``root``, or ``home()``, if there is one, if ``root`` is None or ``"."``.
@@ -345,7 +350,7 @@ class Corpus(ABC):
             first = first or official
         return first
 
-    def describe_trials(self, trials: Sequence[Trial], split: str, phase: str | None = None) -> dict[str, object]:
+    def describe_trials(self, trials: Trials, split: str, phase: str | None = None) -> dict[str, object]:
         """Describe ``trials`` for the record of scores: number, digest of ids, and ``official``.
 
         ``official`` is false if the numbers differ from those of the labelled trials of ``phase``,
@@ -357,7 +362,7 @@ class Corpus(ABC):
         ids = trials_digest(trials, lambda trial: trial.id, in_order=False)
         return {"trials": len(trials), "ids_sha256": ids, "official": is_official}
 
-    def differences_from_official(self, key: Sequence[Trial], phase: str) -> list[str] | None:
+    def differences_from_official(self, key: Trials, phase: str) -> list[str] | None:
         """Describe how the labelled trials ``key`` differ from the official ones of ``phase``.
 
         None if the official numbers are unknown, or differ but come only from a paper.
@@ -379,7 +384,7 @@ class Corpus(ABC):
         phases = [*(self.phases or self.splits), *further_phases]
         check_known([phase], phases, f"{self.title} has no phase")
 
-    def check_phase(self, phase: str, key: Sequence[Trial]) -> None:
+    def check_phase(self, phase: str, key: Trials) -> None:
         """Raise :class:`~nes2net.lib.errors.InputError` if the corpus has no such ``phase``.
 
         Also raised if the labels ``key`` state no phases, but have the official numbers of another

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from nes2net.data.audio.waveform import IN_THE_WILD_SAMPLES
 from nes2net.data.corpora.corpus import Counts, Download, OfficialRow
 from nes2net.data.corpora.layout import Columns, Files, ListedCorpus
-from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial
+from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trials
 from nes2net.metrics.tables import CTRSVDD_DCF, ctrsvdd_rows
 
 _BONAFIDE = (
@@ -28,7 +28,7 @@ def _files(protocols: Sequence[str], folders: Sequence[str], unlisted: str = "")
     return Files(protocols, audio, (".", *folders), unlisted=unlisted)
 
 
-def official_table(trials: Sequence[Trial], scores: NDArray) -> list[OfficialRow]:
+def official_table(trials: Trials, scores: NDArray) -> list[OfficialRow]:
     """Compute the table of the organisers' ``EER_minDCF.py`` from labelled trials and scores (N,).
 
     Sources keep the order in which they first occur.

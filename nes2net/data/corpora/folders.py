@@ -69,7 +69,7 @@ class FolderCorpus(Corpus):
 
         ``protocols`` replaces ``root`` if given: the folders are both.
         """
-        split = files.resolve_split(split, self.splits, self.title)
+        split = self.resolve_split(split)
         files.corpus_root(self.place(root))
         folder = self.find_protocol(root, split, protocols)
         return self.read_protocol(folder, split, folder)
@@ -77,7 +77,7 @@ class FolderCorpus(Corpus):
     def read_keys(self, path: AnyPath | None, phase: str | None = None) -> list[Trial]:
         """Read the labels of the trials in the folder ``path``, as ``Corpus.read_keys`` does."""
         if phase is not None:
-            phase = files.resolve_split(phase, self.splits, self.title)
+            phase = self.resolve_split(phase)
         # One folder holds all splits, so any split finds it.
         return self.read_protocol(self.find_protocol(path, phase or "eval"), phase)
 
@@ -92,7 +92,7 @@ class FolderCorpus(Corpus):
             NotFound: if there is no such folder.
             InputError: if there are several such folders.
         """
-        split = files.resolve_split(split, self.splits, self.title)
+        split = self.resolve_split(split)
         root = self.place(root if protocols is None else protocols)
         candidates = [root / folder for folder in self.roots]
         editions = [folder for folder in candidates if folder.is_dir() and self._patterns_begin_in(folder)]

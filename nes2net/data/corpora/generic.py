@@ -28,10 +28,11 @@ from nes2net.data.corpora.list_forms import find_list, is_list, open_list
 from nes2net.data.corpora.listed_parts import TIMES, find_columns, read_part
 from nes2net.data.corpora.protocol import WHOLE
 from nes2net.data.corpora.segments import Uncovered, any_spoof, check_labels, covering_segments, labels_of
-from nes2net.data.corpora.trial import SPOOF, Trial
+from nes2net.data.corpora.trial import SPOOF, Trial, Trials
 from nes2net.lib.errors import InputError, concerning, join_names, pluralise, refuse, short_repr
 from nes2net.lib.output.progress import ProgressDisplay
 from nes2net.lib.storage.files import AnyPath, is_absent
+from nes2net.lib.storage.text_files import read_once
 from nes2net.metrics.localisation.label_files import read_audacity, read_reco2dur, read_rttm, read_textgrid
 from nes2net.metrics.localisation.segments import Segment, SegmentsByUtterance
 
@@ -125,10 +126,10 @@ def _read_splits(folder: Path, audio: Path) -> Iterator[Trial]:
 def _read_part(path: Path, audio: Path) -> Iterable[Trial]:
     # Read a list, a folder with a list, or a folder with folders of classes.
     if not path.is_dir():
-        return _read_list(path, audio)
+        return read_once(_read_list, path, audio)
     list_in_folder = find_list(path)
     if list_in_folder is not None:
-        return _read_list(list_in_folder, path)
+        return read_once(_read_list, list_in_folder, path)
     return _read_folder(path, audio)
 
 
@@ -216,7 +217,7 @@ def segments(
             contradict the list, lie outside of their utterance, or leave gaps.
         NotFound: if there is neither an RTTM nor a label file.
     """
-    split = files.resolve_split(split, CORPUS.accepted_splits, CORPUS.title)
+    split = CORPUS.resolve_split(split)
     trials = CORPUS.trials(root, split, protocols=protocols)
     path, listed_segments = _listed_segments(root, split, protocols, trials)
     ids = {trial.id for trial in CORPUS.trials(root, WHOLE, protocols=protocols)}
@@ -239,7 +240,7 @@ def segments(
 
 
 def _listed_segments(
-    root: AnyPath, split: str, protocols: AnyPath | None, trials: Sequence[Trial]
+    root: AnyPath, split: str, protocols: AnyPath | None, trials: Trials
 ) -> tuple[Path, SegmentsByUtterance]:
     try:
         path = _find_rttm(root, split, protocols)
@@ -283,7 +284,7 @@ def _find_rttm(root: AnyPath, split: str, protocols: AnyPath | None) -> Path:
     )
 
 
-def _find_durations(trials: Sequence[Trial], reco2dur: Path) -> dict[str, float]:
+def _find_durations(trials: Trials, reco2dur: Path) -> dict[str, float]:
     durations: dict[str, float] = {}
     if not is_absent(reco2dur):
         stated = read_reco2dur(reco2dur)
@@ -328,7 +329,7 @@ class UserCorpus(Corpus):
                 twice, or if the split has no trials.
             MissingLibrary: if the shards need pyarrow.
         """
-        split = files.resolve_split(split, self.accepted_splits, self.title)
+        split = self.resolve_split(split)
         return self.read_protocol(self.find_protocol(root, split, protocols), split, self.find_audio(root, split))
 
     def read_keys(self, path: AnyPath | None, phase: str | None = None) -> list[Trial]:

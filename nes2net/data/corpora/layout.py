@@ -203,7 +203,7 @@ class ListedCorpus(Corpus):
                 ``files_are_trials`` is true and ``protocols`` is given.
             InputError: if there are no recordings with the suffix.
         """
-        split = files.resolve_split(split, self.splits, self.title)
+        split = self.resolve_split(split)
         split_files = self.parts[split]
         suffix = split_files.unlisted
         listed: list[Trial] = []
@@ -265,7 +265,7 @@ class ListedCorpus(Corpus):
 
     def find_protocol(self, root: AnyPath | None, split: str = "eval", protocols: AnyPath | None = None) -> Path:
         """Find the file as ``Corpus.find_protocol`` does, or the folder of several lists."""
-        split = files.resolve_split(split, self.splits, self.title)
+        split = self.resolve_split(split)
         split_files = self.parts[split]
         roots = [self.place(root)]
         if protocols is not None:
@@ -285,7 +285,7 @@ class ListedCorpus(Corpus):
 
     def find_audio(self, root: AnyPath | None, split: str = "eval") -> Path:
         """Find the first folder of ``Files.audio`` that exists."""
-        split = files.resolve_split(split, self.splits, self.title)
+        split = self.resolve_split(split)
         split_files = self.parts[split]
         audio_of: dict[Path, Path] = {}  # subfolder to look for (``holds``) → folder of the audio that contains it
         for below, folder in product(self.below, split_files.audio):

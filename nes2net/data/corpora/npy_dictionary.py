@@ -10,19 +10,18 @@ from __future__ import annotations
 import io
 import math
 import re
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nes2net.lib.errors import InputError, expecting, short_repr
-from nes2net.lib.storage.files import Budget, read_bounded
+from nes2net.lib.storage.files import AnyPath, Budget, read_bounded
 from nes2net.lib.storage.guarded_pickle import GuardedUnpickler, PickleRefused
 from nes2net.lib.storage.text_files import MAX_BYTES
 
 
-def read_npy_dictionary(path: str | Path) -> dict[str, NDArray]:
+def read_npy_dictionary(path: AnyPath) -> dict[str, NDArray]:
     """Read a dictionary of name → array; lists of plain values become arrays, too.
 
     Raises:

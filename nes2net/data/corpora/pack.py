@@ -30,11 +30,12 @@ from nes2net.data.audio.read import AudioFile
 from nes2net.data.audio.waveform import as_16_bits
 from nes2net.data.corpora.generic import FIELDS
 from nes2net.data.corpora.protocol import WHOLE
-from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial, trials_digest
+from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial, Trials, trials_digest
 from nes2net.lib.errors import InputError, as_input_error, check_setting, join_names, pluralise
 from nes2net.lib.output.progress import ProgressDisplay
 from nes2net.lib.storage.files import (
     FOLDER_LOCK,
+    AnyPath,
     json_text,
     path_below,
     read_bounded,
@@ -83,8 +84,8 @@ class PackResult(NamedTuple):
 
 
 def pack(
-    parts: Mapping[str, Sequence[Trial]],
-    out: str | Path,
+    parts: Mapping[str, Trials],
+    out: AnyPath,
     *,
     title: str,
     format: Format = "parquet",
@@ -153,7 +154,7 @@ def _text_for_digest(trial: Trial) -> str:
     return f"{trial.id} {trial.label} {_notes_json(trial)} {tuple(status_of(trial.audio_path()))} {trial.part}"
 
 
-def _write_arena_files(out: Path, title: str, trials: Sequence[Trial], split: str) -> None:
+def _write_arena_files(out: Path, title: str, trials: Trials, split: str) -> None:
     # The Speech Anti-Spoofing Arena reads exactly these two files, columns and keys.
     path = out / "data" / "labels.parquet"
     pyarrow = pyarrow_module("pyarrow", path)
@@ -169,7 +170,7 @@ def _write_arena_files(out: Path, title: str, trials: Sequence[Trial], split: st
     )
 
 
-def _check_and_size_recordings(parts: Mapping[str, Sequence[Trial]], format: Format) -> dict[str, list[_Packed]]:
+def _check_and_size_recordings(parts: Mapping[str, Trials], format: Format) -> dict[str, list[_Packed]]:
     split_of: dict[str, str] = {}
     # Two trials of one split cannot have the same id: reading its list refuses that.
     for split, trials in parts.items():

@@ -49,7 +49,7 @@ def segment_labels(
         InputError: if the split or the resolution is unknown, or if the file is missing, is damaged
             or does not hold labels.
     """
-    split = files.resolve_split(split, CORPUS.splits, CORPUS.title)
+    split = CORPUS.resolve_split(split)
     check_resolution(resolution)
     path = Path(path)
     name = f"{split}_seglab_{resolution / 1000:g}.npy"
@@ -99,7 +99,7 @@ def segments(
             label of the protocol.
         NotFound: if there is no RTTM or no ``reco2dur``.
     """
-    split = files.resolve_split(split, CORPUS.splits, CORPUS.title)
+    split = CORPUS.resolve_split(split)
     root = Path(root)
     title = f"PartialSpoof {split}"
     folders = [root / f"database/{split}/con_data", root / split / "con_data", root]

@@ -15,8 +15,9 @@ from typing import Any, TypeAlias, TypeVar
 from unicodedata import normalize
 
 from nes2net.data.audio.files import note_once
-from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial
-from nes2net.lib.errors import InputError, check_known, join_names, one_line, pluralise, short_repr
+from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial, Trials
+from nes2net.lib.errors import InputError, join_names, one_line, pluralise, short_repr
+from nes2net.lib.storage.files import AnyPath
 from nes2net.lib.storage.text_files import has_control, read_text_with_line_ends
 from nes2net.lib.web.remote import RemotePath, is_address
 
@@ -44,7 +45,7 @@ class NotFound(InputError):
         self.tried = list(tried)
 
 
-def corpus_root(root: str | Path) -> Path:
+def corpus_root(root: AnyPath) -> Path:
     """Return ``root`` as a path; raise :class:`NotFound` if it is not a folder."""
     if is_address(root):
         raise NotFound(
@@ -299,18 +300,7 @@ def canonical_phase(phase: str) -> str:
     return {"hidden_track": "hidden", "test": "eval"}.get(phase, phase)
 
 
-def resolve_split(split: str, splits: Sequence[str], title: str) -> str:
-    """Return this package's name for ``split``; raise :class:`InputError` if it is unknown.
-
-    >>> resolve_split("test", ("train", "eval"), "CtrSVDD")
-    'eval'
-    """
-    split = canonical_phase(split)
-    check_known([split], splits, f"{title} has no split")
-    return split
-
-
-def select_phase(trials: Sequence[Trial], phase: str | None) -> list[Trial]:
+def select_phase(trials: Trials, phase: str | None) -> list[Trial]:
     """Select the trials of ``phase`` (None, ``"all"``: all), and trials without a phase.
 
     Raises:

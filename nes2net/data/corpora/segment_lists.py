@@ -10,7 +10,6 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from nes2net.data.corpora import protocol as files
 from nes2net.data.corpora.layout import ListedCorpus, Rows
 from nes2net.data.corpora.segments import Uncovered, any_spoof, check_labels, fill_gaps, labels_of
 from nes2net.data.corpora.trial import Trial
@@ -61,7 +60,7 @@ class SegmentListCorpus(ListedCorpus):
                 leave a gap, lie outside of their utterance, or contradict its label.
             NotFound: if there is no list.
         """
-        split = files.resolve_split(split, self.splits, self.title)
+        split = self.resolve_split(split)
         protocol = self.find_protocol(root, split, protocols or root)
         lists = self._lists_in(protocol, split) if protocol.is_dir() else [protocol]
         segments_by_id = {}

@@ -24,6 +24,7 @@ from nes2net.data.corpora.id_tables import LABELS
 from nes2net.data.corpora.protocol import WHOLE, NotFound
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial
 from nes2net.lib.errors import InputError, as_input_error, join_names, pluralise, readable_size, short_repr
+from nes2net.lib.output.sheet import Facts
 from nes2net.lib.process.this_process import enough_memory
 from nes2net.lib.storage.files import AnyPath, Budget, is_stream
 from nes2net.lib.storage.plain_data import parse_json
@@ -255,7 +256,7 @@ def _label_of(
 
 def _trial_of_row(
     path: Path,
-    values: Mapping[str, Any],
+    values: Facts,
     shard: ShardFile,
     root: Path,
     label_of: Callable[[Any, str], str | None],
@@ -287,11 +288,11 @@ def _trial_of_row(
     return Trial("%20".join(id.split()), path, label, phase=phase, extra=tuple(extra), **fields)  # type: ignore[arg-type]  # only text
 
 
-def _stated(values: Mapping[str, Any]) -> dict[str, Any]:
+def _stated(values: Facts) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value not in (None, "")}
 
 
-def _phase_of_row(values: Mapping[str, Any], shard: ShardFile, row_name: str) -> str | None:
+def _phase_of_row(values: Facts, shard: ShardFile, row_name: str) -> str | None:
     """If the shard's name states the split, a row may state a part of it, such as ``progress``."""
     if shard.split is not None:
         phase = files.canonical_phase(_as_text(values.get("phase", "")))

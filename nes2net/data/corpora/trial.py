@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from operator import attrgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -129,6 +129,10 @@ class Trial:
         return _unpickled_trial, (kind, id, path, *other_fields)
 
 
+#: Trials of a corpus, in order.
+Trials: TypeAlias = Sequence[Trial]
+
+
 def trials_digest(trials: Iterable[Trial], line: Callable[[Trial], str], *, in_order: bool = True) -> str:
     """Compute the SHA-256 of a list of trials, in hexadecimal, to tell whether two lists are equal.
 
@@ -160,7 +164,7 @@ def _unpickled_trial(kind: type[Path], id: str, path: str | None, *other_fields:
     return Trial(id, kind(path), *other_fields)
 
 
-def stratified_subset(trials: Sequence[Trial], count: int, seed: int = 0) -> list[Trial]:
+def stratified_subset(trials: Trials, count: int, seed: int = 0) -> list[Trial]:
     """Draw ``count`` of the trials, or all; keep their order, and the shares of labels and attacks.
 
     A stratum is a pair of label and attack. One trial is drawn from each; the others are
@@ -221,7 +225,7 @@ def class_name(trial: Trial, field: str, aliases: Mapping[str, str]) -> str | No
     return aliases.get(name, name) or None
 
 
-def class_names(trials: Sequence[Trial], field: str, aliases: Mapping[str, str], source: str, remedy: str) -> list[str]:
+def class_names(trials: Trials, field: str, aliases: Mapping[str, str], source: str, remedy: str) -> list[str]:
     """Find the class of each of ``trials`` by :func:`class_name`.
 
     Args:

@@ -7,12 +7,12 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from nes2net.lib.output.terminal import printable, printable_name, table_line, wrap_text
 
-#: Heading → text, number, or a list of texts.
-Facts: TypeAlias = Mapping[str, object]
+#: Plain data about a thing: name → text, number or list.
+Facts: TypeAlias = Mapping[str, Any]
 #: Heading → rows with the same columns.
 Tables: TypeAlias = Mapping[str, Sequence[Facts]]
 #: Largest number of characters in a line of text.

@@ -109,7 +109,10 @@ def printable_name(name: object) -> str:
     text = str(name)
     if text.isprintable():
         return text
-    return "".join(c if category(c) == "Zs" else visible(c) for c in text)  # Zs: all kinds of spaces
+    escapes = {
+        ord(c): visible(c) for c in text if category(c) != "Zs" and not c.isprintable()
+    }  # Zs: all kinds of spaces
+    return text.translate(escapes)
 
 
 def check_one_line(names: Iterable[str], owner: str) -> None:

@@ -20,8 +20,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, cast
 
-import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 from tqdm import tqdm
@@ -64,14 +64,14 @@ class _Piped:
     arrived = False
     """Whether this process has received a tensor through a pipe."""
 
-    def __init__(self, array: np.ndarray) -> None:
+    def __init__(self, array: NDArray) -> None:
         self.array = array
 
     def __reduce__(self) -> tuple:
         return _unpickle_piped, (self.array,)
 
 
-def _unpickle_piped(array: np.ndarray) -> Tensor:
+def _unpickle_piped(array: NDArray) -> Tensor:
     _Piped.arrived = True  # in the main process
     return torch.from_numpy(array)
 

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from nes2net.lib.errors import InputError
+from nes2net.lib.output.sheet import Facts
 
 
-def differing_names(earlier: Mapping[str, Any], run: Mapping[str, Any]) -> list[str]:
+def differing_names(earlier: Facts, run: Facts) -> list[str]:
     """List the names of the values that differ between two runs; a missing value counts as None."""
     return [name for name in {**earlier, **run} if earlier.get(name) != run.get(name)]
 
 
-def differences_in_words(earlier: Any, run: Mapping[str, Any]) -> str:
+def differences_in_words(earlier: Any, run: Facts) -> str:
     """End a message with the values that differ from an ``earlier`` run; empty if none differs or it is unknown.
 
     >>> differences_in_words({"model": "a", "resolution_ms": 20.0}, {"model": "b"}), differences_in_words(None, {"model": "b"})
@@ -30,7 +30,7 @@ class Claim:
     """The claim of a run on a file or folder, which another run may have made."""
 
     place: Path
-    run: Mapping[str, Any]
+    run: Facts
     """What identifies the present run: equal if and only if results may share a place."""
     earlier: Any
     """The same data of the run that made the place; None if unknown."""

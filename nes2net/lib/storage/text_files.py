@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
@@ -37,8 +37,8 @@ _KINDS = {
 # Matches the start of a text that a spreadsheet would take for a formula. Apostrophes may come first.
 _COMPUTED = re.compile(r"'*[=+\-@\t\r\n]")
 
-# In a context that keeps texts: file → its text, and file → its digest.
-_kept: ContextVar[tuple[dict[Path, str], dict[Path, str]]] = ContextVar("kept")
+# In a context that keeps texts: file → its text, or function and arguments → what it read; and file → its digest.
+_kept: ContextVar[tuple[dict[object, Any], dict[Path, str]]] = ContextVar("kept")
 
 
 @contextmanager
@@ -53,6 +53,15 @@ def reading_once() -> Iterator[dict[Path, str]]:
         yield _kept.get()[1]
     finally:
         _kept.reset(token)
+
+
+def read_once(read: Callable[..., Iterable[Any]], *arguments: object) -> list[Any]:
+    """List what ``read`` yields; within :func:`reading_once`, read only once."""
+    contents, _ = _kept.get(({}, {}))
+    key = (read, *arguments)
+    if key not in contents:
+        contents[key] = list(read(*arguments))
+    return contents[key]  # type: ignore[no-any-return]
 
 
 def read_text(path: Path) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import yaml
 from pydantic import BaseModel
 
 from nes2net.lib.errors import InputError, short_repr
+from nes2net.lib.output.sheet import Facts
 from nes2net.lib.storage.files import Budget
 from nes2net.lib.storage.plain_data import check_plain, read_small_text
 
@@ -68,7 +69,7 @@ _Dumper.yaml_implicit_resolvers = {
 }
 
 
-def write_yaml(values: Mapping[str, object]) -> str:
+def write_yaml(values: Facts) -> str:
     """Write plain data as YAML.
 
     >>> shared = [8, 8]

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from nes2net.lib.errors import InputError, join_names, refuse
 from nes2net.lib.output.progress import ProgressDisplay
+from nes2net.lib.storage.files import AnyPath
 from nes2net.models.checkpoints.state_dict import (
     COUNTERS,
     WEIGHTS,
@@ -28,7 +29,7 @@ MODES = ("mean", "legacy")
 
 
 def average_checkpoints(
-    paths: Sequence[str | Path], mode: str = "mean", weights: Sequence[float] | None = None
+    paths: Sequence[AnyPath], mode: str = "mean", weights: Sequence[float] | None = None
 ) -> OrderedDict[str, Tensor]:
     """Average checkpoints whose tensors have the same names and shapes; return the averaged state dict.
 
@@ -93,7 +94,7 @@ def average_checkpoints(
     return with_metadata(total, metadata_of(first_checkpoint))
 
 
-def _read_and_check(path: str | Path, first_checkpoint: StateDict | None = None) -> OrderedDict[str, Tensor]:
+def _read_and_check(path: AnyPath, first_checkpoint: StateDict | None = None) -> OrderedDict[str, Tensor]:
     state = load_state_dict(path)
     if unsuitable := [
         f"{k} ({dtype_name(v)})" for k, v in state.items() if v.dtype not in (*WEIGHTS, *COUNTERS, torch.bool)

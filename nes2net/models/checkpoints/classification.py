@@ -9,7 +9,7 @@ detector to such a head.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from shlex import quote
@@ -19,6 +19,7 @@ import torch
 
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF
 from nes2net.lib.errors import InputError, check_known, join_names, short_repr
+from nes2net.lib.parts.options import Options
 from nes2net.lib.storage.files import is_absent
 from nes2net.models.checkpoints.huggingface import CONFIG_FILE, check_only, read_configuration, read_weights
 from nes2net.models.checkpoints.state_dict import StateDict
@@ -202,14 +203,14 @@ def library_head(detector: Network) -> tuple[StateDict, dict[str, Any]]:
     return tensors, options
 
 
-def _frontend_of_class(config: Mapping[str, Any]) -> str | None:
+def _frontend_of_class(config: Options) -> str | None:
     architectures = config.get("architectures")
     if isinstance(architectures, list) and len(architectures) == 1 and isinstance(architectures[0], str):
         return ARCHITECTURES.get(architectures[0])
     return None
 
 
-def class_labels(folder: Path, config: Mapping[str, Any]) -> list[str]:
+def class_labels(folder: Path, config: Options) -> list[str]:
     """Read the names of the classes, in the order of the logits, from ``id2label``, else ``LABEL_0`` and ``LABEL_1``.
 
     Raises:

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from nes2net.lib.errors import InputError, short_repr
+from nes2net.lib.output.sheet import Facts
 from nes2net.lib.parts.options import Options
+from nes2net.lib.storage.files import AnyPath
 from nes2net.models.checkpoints.model_types import check_type, is_openai
 from nes2net.models.checkpoints.state_dict import StateDict, only_state_dict_in, renamed, state_dict_of
 from nes2net.models.checkpoints.torch_file import read_torch_file
@@ -156,7 +158,7 @@ def _translate(name: str, rules: _Rules) -> str:
 # Files
 
 
-def read_ssl_checkpoint(path: str | Path, types: Iterable[str], wanted_options: Iterable[str]) -> Pretraining:
+def read_ssl_checkpoint(path: AnyPath, types: Iterable[str], wanted_options: Iterable[str]) -> Pretraining:
     """Read a pre-training file of fairseq (wav2vec 2.0, HuBERT) or unilm (WavLM); no code in the file is run.
 
     Fine-tuned models and files converted by s3prl can be read, too. A prefix that all names share
@@ -270,12 +272,12 @@ def encoder_tensors(content: Any) -> StateDict | None:
     return encoder
 
 
-def _model_configuration(content: Any) -> Mapping[str, object]:
+def _model_configuration(content: Any) -> Facts:
     """Find the model's options: in ``cfg`` (fairseq, unilm), ``model_cfg`` (s3prl) or ``args``.
 
     A fine-tuned model has the options of its encoder in ``w2v_args``. Empty if there are none.
     """
-    config: Mapping[str, object] = {}
+    config: Facts = {}
     for key in ("cfg", "model_cfg", "args"):
         config = config or _mapping(content.get(key))
     config = _mapping(config.get("model")) or config
@@ -284,7 +286,7 @@ def _model_configuration(content: Any) -> Mapping[str, object]:
     return config
 
 
-def _mapping(value: object) -> Mapping[str, object]:
+def _mapping(value: object) -> Facts:
     for _ in range(4):  # the value of a record may be a record again
         if isinstance(value, UnbuiltObject):
             value = content_of(value)

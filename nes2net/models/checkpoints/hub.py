@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath
 
 from nes2net.lib.errors import InputError, join_names, readable_size, short_repr
 from nes2net.lib.output.terminal import print_note
+from nes2net.lib.storage.files import AnyPath
 from nes2net.lib.web.hub import HUB_PAGES, HUB_PREFIX, check_fetched, hub_errors
 from nes2net.models.checkpoints.classification import DETECTOR_FILE
 from nes2net.models.checkpoints.folder import HEAD
@@ -23,7 +24,7 @@ _NOT_DETECTORS = ("training_args.bin", "optimizer.bin", "scheduler.bin")  # pick
 _MAX_LISTED = 40  # files that a message lists
 
 
-def upload(folder: str | Path, name: str, private: bool = False, token: str | None = None) -> str:
+def upload(folder: AnyPath, name: str, private: bool = False, token: str | None = None) -> str:
     """Upload a detector's folder to the Hugging Face hub, and return the address of the repository.
 
     Args:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 from nes2net.lib.errors import InputError, as_input_error, join_names, short_repr
+from nes2net.lib.output.sheet import Facts
 from nes2net.lib.parts.options import Options
-from nes2net.lib.storage.files import is_absent
+from nes2net.lib.storage.files import AnyPath, is_absent
 from nes2net.lib.storage.plain_data import read_json
 from nes2net.models.checkpoints.fairseq import Pretraining, to_fairseq
 from nes2net.models.checkpoints.model_types import MODEL_TYPES, check_type, from_transformers
@@ -122,7 +123,7 @@ HARMLESS_KEYS = frozenset(
 )
 
 
-def library_options(options: Options) -> Mapping[str, object]:
+def library_options(options: Options) -> Facts:
     """Translate a front-end's options from fairseq's names to the transformers library's.
 
     Masking and layer drop, which the library would apply in training, are off.
@@ -141,7 +142,7 @@ def library_options(options: Options) -> Mapping[str, object]:
     }
 
 
-def library_config(config: Options, head: Mapping[str, object]) -> tuple[Any, Any]:
+def library_config(config: Options, head: Facts) -> tuple[Any, Any]:
     """Make the transformers library's configurations for the export of a front-end.
 
     Args:
@@ -163,7 +164,7 @@ def library_config(config: Options, head: Mapping[str, object]) -> tuple[Any, An
     return network, preprocessing
 
 
-def read_huggingface_folder(folder: str | Path, types: Iterable[str], wanted_options: Iterable[str]) -> Pretraining:
+def read_huggingface_folder(folder: AnyPath, types: Iterable[str], wanted_options: Iterable[str]) -> Pretraining:
     """Read a Hugging Face folder; return the state dict under fairseq's names, the options and the type.
 
     The weights are safetensors or ``pytorch_model.bin``. ``pretraining_heads`` says whether the
@@ -200,7 +201,7 @@ def read_huggingface_folder(folder: str | Path, types: Iterable[str], wanted_opt
     return Pretraining(state_dict, {**options, "pretraining_heads": has_pretraining_heads}, kind)
 
 
-def read_feature_extractor(folder: Path, expected: Mapping[str, object]) -> tuple[Mapping[str, object], str]:
+def read_feature_extractor(folder: Path, expected: Facts) -> tuple[Facts, str]:
     """Read the settings of a folder's feature extractor, and the name of their file.
 
     Args:
@@ -225,8 +226,8 @@ def read_feature_extractor(folder: Path, expected: Mapping[str, object]) -> tupl
 
 def check_only(
     path: Path,
-    settings: Mapping[str, Any],
-    supported: Mapping[str, object],
+    settings: Options,
+    supported: Facts,
     remedy: str = "use a model with this value",
 ) -> None:
     """Raise :class:`InputError` if ``settings`` of ``path`` differ from the ``supported`` ones; null is the default."""
@@ -237,7 +238,7 @@ def check_only(
             )
 
 
-def with_defaults(folder: Path, config: Mapping[str, Any], read_keys: Iterable[str]) -> dict[str, Any]:
+def with_defaults(folder: Path, config: Options, read_keys: Iterable[str]) -> dict[str, Any]:
     """Return the configuration of ``folder``, with the transformers library's defaults for missing keys.
 
     Args:

@@ -14,6 +14,8 @@ from typing import Any
 import torch
 
 from nes2net.lib.errors import InputError, as_input_error, short_repr
+from nes2net.lib.output.sheet import Facts
+from nes2net.lib.storage.files import AnyPath
 from nes2net.models.checkpoints.fairseq import Pretraining, model_type_of
 from nes2net.models.checkpoints.huggingface import (
     CONFIG_FILE,
@@ -43,7 +45,7 @@ class Family:
     """Beginnings of the names of other tensors, without prefix."""
     extractor: str
     """Class of the library's feature extractor."""
-    features: Mapping[str, object]
+    features: Facts
     """Key of the feature extractor → the only supported value, or the name of the option that has it."""
 
 
@@ -126,7 +128,7 @@ _OPENAI_DIMS = {
 }
 
 
-def read_mel_encoder(checkpoint: str | Path, family: Family) -> Pretraining:
+def read_mel_encoder(checkpoint: AnyPath, family: Family) -> Pretraining:
     """Read tensors and options of the encoder in a Hugging Face folder, or in OpenAI's file of Whisper.
 
     Tensors of heads, adapters and decoders are omitted.

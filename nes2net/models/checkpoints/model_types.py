@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from nes2net.lib.errors import InputError, MissingLibrary, first_line, join_names, short_repr
+from nes2net.lib.storage.files import AnyPath
 
 
 class ModelType(NamedTuple):
@@ -38,7 +38,7 @@ def types_of(frontend: str) -> tuple[str, ...]:
     return tuple(name for name, kind in MODEL_TYPES.items() if kind.frontend == frontend)
 
 
-def check_type(path: str | Path, model_type: object, types: Iterable[str] = ()) -> str:
+def check_type(path: AnyPath, model_type: object, types: Iterable[str] = ()) -> str:
     """Check that ``model_type``, found in ``path``, is known and in ``types`` (empty for any); return it.
 
     Raises:

@@ -9,10 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from nes2net.lib.storage.files import AnyPath
 from nes2net.models.checkpoints.fairseq import from_torchaudio
 from nes2net.models.checkpoints.huggingface import from_library
 from nes2net.models.checkpoints.state_dict import StateDict, rename_in_place, renamed
@@ -149,7 +149,7 @@ def layout_of(state_dict: StateDict) -> Layout | None:
     return next((layout for layout in _LAYOUTS if all(mark in state_dict for mark in layout.marks)), None)
 
 
-def unwrap_frontend(state_dict: StateDict, path: str | Path = "the checkpoint") -> StateDict:
+def unwrap_frontend(state_dict: StateDict, path: AnyPath = "the checkpoint") -> StateDict:
     """Rename the tensors of the whole-model file ``path`` to those that a detector saves.
 
     Unneeded tensors are omitted. Layouts of other published code are translated; prefixes of

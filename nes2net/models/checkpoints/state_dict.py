@@ -25,7 +25,7 @@ from torch import Tensor
 
 from nes2net.lib.errors import InputError, expecting, join_names, short_repr
 from nes2net.lib.process.this_process import usable_processors
-from nes2net.lib.storage.files import check_arrived, replacing, writing
+from nes2net.lib.storage.files import AnyPath, check_arrived, replacing, writing
 from nes2net.models.checkpoints.torch_file import check_file, read_torch_file
 from nes2net.models.checkpoints.unpickling import UnbuiltObject, plain
 
@@ -45,7 +45,7 @@ WEIGHTS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 COUNTERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 
 
-def load_state_dict(path: str | Path, *, tensors_only: bool = False) -> OrderedDict[str, Tensor]:
+def load_state_dict(path: AnyPath, *, tensors_only: bool = False) -> OrderedDict[str, Tensor]:
     """Read the state dict of a checkpoint file into CPU memory; no code in the file is run.
 
     The file is a state dict, a dictionary that contains one (of several, under ``"model"``,
@@ -74,7 +74,7 @@ def load_state_dict(path: str | Path, *, tensors_only: bool = False) -> OrderedD
     return state_dict_of(tensors, path)
 
 
-def state_dict_of(content: Any, path: str | Path) -> OrderedDict[str, Tensor]:
+def state_dict_of(content: Any, path: AnyPath) -> OrderedDict[str, Tensor]:
     """Find the state dict in the content of a checkpoint file, without ``module.``, with plain metadata.
 
     Raises:
@@ -109,9 +109,7 @@ def state_dict_of(content: Any, path: str | Path) -> OrderedDict[str, Tensor]:
     return with_metadata(content, metadata)
 
 
-def _plain_metadata(
-    file_metadata: Mapping[Any, Any] | None, path: str | Path
-) -> OrderedDict[str, dict[str, Any]] | None:
+def _plain_metadata(file_metadata: Mapping[Any, Any] | None, path: AnyPath) -> OrderedDict[str, dict[str, Any]] | None:
     # Keeps this toolkit's record, and the versions of modules, which PyTorch reads.
     if file_metadata is None:
         return None
@@ -166,7 +164,7 @@ def only_state_dict_in(content: Any) -> StateDict | None:
 
 
 def renamed(
-    tensors: Mapping[str, Any], new_name: Callable[[str], str], path: str | Path = "the checkpoint"
+    tensors: Mapping[str, Any], new_name: Callable[[str], str], path: AnyPath = "the checkpoint"
 ) -> dict[str, Any]:
     """Rename the ``tensors`` of ``path``, in their order.
 
@@ -203,7 +201,7 @@ def with_metadata(state_dict: StateDict, metadata: dict[str, Any] | None) -> Ord
     return copy
 
 
-def save_state_dict(state_dict: StateDict, path: str | Path, **record: Any) -> None:
+def save_state_dict(state_dict: StateDict, path: AnyPath, **record: Any) -> None:
     """Write a bare state dict with ``record`` in its metadata, atomically; equal content gives equal bytes."""
     metadata = OrderedDict(metadata_of(state_dict) or {})
     metadata[""] = {
@@ -249,7 +247,7 @@ def read_record(state_dict: StateDict) -> dict[str, Any]:
     return dict(record) if isinstance(record, dict) else {}
 
 
-def save_atomically(content: Any, path: str | Path) -> None:
+def save_atomically(content: Any, path: AnyPath) -> None:
     """Write ``content`` with ``torch.save``; an interruption or a power cut leaves the old file, or none.
 
     Raises:

@@ -21,7 +21,6 @@ No pre-training file was available; ``nes2net info FILE`` compares one with this
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from inspect import signature
 from pathlib import Path
@@ -29,6 +28,7 @@ from pkgutil import resolve_name
 from typing import Any
 
 from nes2net.lib.errors import InputError, short_repr
+from nes2net.lib.parts.options import Options
 from nes2net.lib.storage.files import AnyPath, is_absent
 from nes2net.models.checkpoints.model_types import MODEL_TYPES
 from nes2net.models.checkpoints.published_file import PublishedFile
@@ -54,11 +54,11 @@ class PublishedSize:
     """Whether the model's configuration layer-normalises waveforms; None if it reads a spectrum. In
     a published detector, its recipe decides.
     """
-    options: Mapping[str, Any] = field(default_factory=dict)
+    options: Options = field(default_factory=dict)
     """Options that differ from the front-end's defaults."""
-    training: Mapping[str, Any] = field(default_factory=dict)
+    training: Options = field(default_factory=dict)
     """Dropouts and similar options that differ from the defaults; a checkpoint's replace them."""
-    hub_options: Mapping[str, Any] = field(default_factory=dict)
+    hub_options: Options = field(default_factory=dict)
     """Options with other values in the folder on the hub."""
     notes: str = ""
     """Notes for users, such as differences between file and folder."""
@@ -276,12 +276,12 @@ def __getattr__(name: str) -> Any:
     return Preset(constructor, summary=f"{size.title}, read by {size.frontend}.", **options)
 
 
-def sizes_of(model_type: str, config: Mapping[str, Any]) -> list[str]:
+def sizes_of(model_type: str, config: Options) -> list[str]:
     """List the published sizes of ``model_type`` that have the options of ``config``."""
     return [name for name, size in SIZES.items() if size.model_type == model_type and not _differences(name, config)]
 
 
-def check_size(name: str, model_type: str, config: Mapping[str, Any], path: AnyPath) -> None:
+def check_size(name: str, model_type: str, config: Options, path: AnyPath) -> None:
     """Check that the checkpoint ``path`` has the published size ``name``.
 
     Nothing is checked for ``hubert``, which is also a front-end, or for other names.
@@ -372,7 +372,7 @@ def obtain(name: str) -> str:
     return f"{size.file} from {size.source}, or {folder}" if size.file else folder
 
 
-def _differences(name: str, config: Mapping[str, Any]) -> list[str]:
+def _differences(name: str, config: Options) -> list[str]:
     """Say which options in :data:`SHAPE` differ from the published size ``name``.
 
     The values of its file and of its folder on the hub are both right.

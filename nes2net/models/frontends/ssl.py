@@ -35,6 +35,7 @@ from nes2net.lib.parts.options import (
     check_at_most,
     check_divides,
 )
+from nes2net.lib.storage.files import AnyPath
 from nes2net.models.checkpoints.fairseq import read_ssl_checkpoint, to_fairseq, to_transformers
 from nes2net.models.checkpoints.huggingface import (
     library_options,
@@ -164,7 +165,7 @@ class SSLFrontend(Frontend):
     def __init__(
         self,
         name: str,
-        checkpoint: str | Path | None = None,
+        checkpoint: AnyPath | None = None,
         *,
         normalize: Normalize = None,
         repeat_last: bool = False,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated
 
 import torch
@@ -11,6 +10,7 @@ from pydantic import AfterValidator, Field
 from torch import Tensor, nn
 
 from nes2net.lib.parts.options import OFF, Options, Probability, Size, Takes, odd_or_zero
+from nes2net.lib.storage.files import AnyPath
 from nes2net.models.checkpoints.mel_encoders import W2V_BERT2
 from nes2net.models.checkpoints.model_types import from_transformers
 from nes2net.models.frontends.base import UsedSamples
@@ -75,7 +75,7 @@ class W2VBert2Frontend(MelEncoder):
 
     def __init__(
         self,
-        checkpoint: str | Path | None = None,
+        checkpoint: AnyPath | None = None,
         *,
         encoder_layers: EncoderLayers = 24,
         encoder_embed_dim: Size = 1024,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated
 
 import torch
@@ -13,6 +12,7 @@ from torch.nn import functional
 
 from nes2net.data.audio.waveform import SAMPLE_RATE
 from nes2net.lib.parts.options import OFF, Options, Probability, Size, Takes
+from nes2net.lib.storage.files import AnyPath
 from nes2net.models.checkpoints.mel_encoders import FRAMES_PER_SECOND, WHISPER
 from nes2net.models.checkpoints.model_types import from_transformers
 from nes2net.models.frontends.base import UsedSamples
@@ -65,7 +65,7 @@ class WhisperFrontend(MelEncoder):
 
     def __init__(
         self,
-        checkpoint: str | Path | None = None,
+        checkpoint: AnyPath | None = None,
         *,
         num_mel_bins: Annotated[int, Field(ge=1, le=256)] = 80,
         chunk_length: Seconds = 30,

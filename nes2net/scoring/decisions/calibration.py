@@ -12,7 +12,6 @@ import math
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
@@ -23,7 +22,7 @@ from nes2net.data.audio.waveform import MAX_CROP_SAMPLES, SAMPLE_RATE
 from nes2net.lib.errors import InputError, check_setting, pluralise, refuse
 from nes2net.lib.output.progress import ProgressDisplay
 from nes2net.lib.output.terminal import printable
-from nes2net.lib.storage.files import Unchanged, json_text, write_output
+from nes2net.lib.storage.files import AnyPath, Unchanged, json_text, write_output
 from nes2net.lib.storage.plain_data import read_json_as
 from nes2net.metrics import (
     compute_act_dcf,
@@ -235,7 +234,7 @@ class LinearCalibration:
             f"{_scored_part(num_samples)}, so its decisions are less certain"
         )
 
-    def save(self, path: str | Path) -> None:
+    def save(self, path: AnyPath) -> None:
         """Write :meth:`text` to a file, from which :func:`load` restores every bit.
 
         Raises:
@@ -302,7 +301,7 @@ class _CalibrationFile(RootModel[_SavedCalibration]):
     model_config = ConfigDict(strict=True)
 
 
-def load(path: str | Path) -> LinearCalibration:
+def load(path: AnyPath) -> LinearCalibration:
     """Read a file that :meth:`LinearCalibration.save` wrote.
 
     Raises:

@@ -334,10 +334,12 @@ class Decider:
 
     def llrs(self, scores: ArrayLike) -> NDArray:
         """Compute the natural-log likelihood ratios (N,) of scores (N,), bounded by :attr:`largest_llr`."""
-        llrs = self.calibration(scores)
-        if self.largest_llr is None:
-            return llrs
-        return np.clip(llrs, -self.largest_llr, self.largest_llr)
+        return self.bounded(self.calibration(scores))
+
+    def bounded(self, llrs: NDArray) -> NDArray:
+        """Bound ratios by :attr:`largest_llr`."""
+        largest = self.largest_llr
+        return llrs if largest is None else np.clip(llrs, -largest, largest)
 
     def probabilities(self, scores: ArrayLike) -> NDArray:
         """Compute the probabilities (N,) of bona fide at the prior from scores (N,)."""
@@ -362,22 +364,23 @@ class Decider:
         # An unfit recording, such as silence, has no ratio, and neither has a recording that is unlike the calibration's.
         if traits is not None and traits.unfit:
             return Decision(score, None, None, CANNOT_TELL, traits.unfit, judged=judged)
-        unlike = self.why_unlike(score, traits)
+        unbounded = self.calibration([score])  # (1,)
+        unlike = self.why_unlike(score, float(unbounded[0]), traits)
         p_value = unlike.p_value
         if unlike.reason:
             return Decision(score, None, None, CANNOT_TELL, unlike.reason, p_value, judged)
         factor = clipping_factor(traits)
-        llr = factor * float(self.llrs([score])[0])
+        llr = factor * float(self.bounded(unbounded)[0])
         probability = float(self.probability(llr))
-        is_bonafide = self.accepts([score])[0]
+        is_bonafide = unbounded[0] >= self.llr_threshold
         decided = Decision(
             score, llr, probability, "bonafide" if is_bonafide else "spoof", p_value=p_value, judged=judged
         )
-        unbounded = float(self.calibration([score])[0])
+        unbounded_llr = factor * float(unbounded[0])
         # Clipping multiplies the ratio by a factor below 1: do not decide if this moves it across the threshold.
-        if is_bonafide != (factor * unbounded >= self.llr_threshold):
+        if is_bonafide != (unbounded_llr >= self.llr_threshold):
             return replace(decided, decision=CANNOT_TELL, reason=traits.clipping if traits else None)
-        if uncertain := self.why_uncertain(factor * unbounded):
+        if uncertain := self.why_uncertain(unbounded_llr):
             return replace(decided, decision=CANNOT_TELL, reason=uncertain)
         return decided
 
@@ -393,22 +396,22 @@ class Decider:
             f"interval), on either side of the threshold, {self.llr_threshold:.2f}"
         )
 
-    def why_unlike(self, score: float, traits: Traits | None) -> Unlike:
+    def why_unlike(self, score: float, llr: float, traits: Traits | None) -> Unlike:
         """Say why a recording, or a window of a stream, is unlike the calibration's.
 
-        Reasons are a much longer recording, unusual traits (see ``abstain``), or a score outside of
-        theirs.
+        Reasons are a much longer recording, unusual traits (see ``abstain``), or a score, with the
+        unbounded ratio ``llr``, outside of theirs.
         """
         if traits and (too_long := self.why_too_long(traits)):
             return Unlike(too_long)
         population = self.calibration.population
         # If the recordings were not measured, the score alone decides.
         if traits is None or population is None or not self.abstain:
-            return Unlike(self._why_unlike_scores(score))
+            return Unlike(self._why_unlike_scores(score, llr))
         p_value, _, reason, similar = population.typicality(traits)
         if p_value <= self.abstain:
             return Unlike(reason, p_value, similar)
-        return Unlike(self._why_unlike_scores(score), p_value)
+        return Unlike(self._why_unlike_scores(score, llr), p_value)
 
     def why_too_long(self, traits: Traits) -> str:
         """Say that a calibration of whole recordings decides neither on streams nor on much longer recordings."""
@@ -423,7 +426,7 @@ class Decider:
         lengths = f"recordings of {shortest:.1f} to {longest:.1f} s" if durations else "recordings of unknown length"
         return f"calibrated on {lengths}, each as a whole: calibrate on windows, or on beginnings, as `nes2net calibrate recordings` does"
 
-    def _why_unlike_scores(self, score: float) -> str:
+    def _why_unlike_scores(self, score: float, llr: float) -> str:
         """Say that a score is below or above all of the calibration's N trials; empty if not.
 
         Among usual recordings this has a probability of 2/(N + 1), so ``abstain`` must be at least
@@ -434,7 +437,6 @@ class Decider:
             return ""
         lowest = min(llrs.bonafide[0], llrs.spoof[0])
         highest = max(llrs.bonafide[-1], llrs.spoof[-1])
-        llr = self.calibration([score])[0]
         if lowest <= llr <= highest or 2 / (len(llrs.bonafide) + len(llrs.spoof) + 1) > self.abstain:
             return ""
         (weight,) = self.calibration.weights

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Annotated, Any, NamedTuple
 
 from pydantic import Field, FiniteFloat, ValidationError
 
 from nes2net.lib.errors import InputError, check_setting
+from nes2net.lib.output.sheet import Facts
 from nes2net.lib.storage.plain_data import StrictModel, first_problem
 from nes2net.scoring.decisions.decision import Decider, Unlike
 from nes2net.scoring.decisions.population import Traits
@@ -102,7 +102,7 @@ class Evidence:
         check_setting("alarm_probability", self.alarm_probability, fits, "a number from 0 to `clear_probability`")
 
     @classmethod
-    def from_state(cls, state: Mapping[str, object], decider: Decider, window: float, **settings: Any) -> Evidence:
+    def from_state(cls, state: Facts, decider: Decider, window: float, **settings: Any) -> Evidence:
         """Restore the evidence from :meth:`state`; later results are the same to the last bit.
 
         Raises:
@@ -139,9 +139,10 @@ class Evidence:
             raise InputError(
                 f"a window ends at {end} s, but the window before it at {state.end} s: add windows in the order of their ends"
             )
-        unlike = self.decider.why_unlike(score, traits) if traits and speech else Unlike("")
+        unbounded = self.decider.calibration([score])  # (1,)
+        llr = float(self.decider.bounded(unbounded)[0])
+        unlike = self.decider.why_unlike(score, float(unbounded[0]), traits) if traits and speech else Unlike("")
         weight = 0.0 if unlike.reason else speech
-        llr = float(self.decider.llrs([score])[0])
         # The whole first window is new, and no older window exists.
         passed = self.window if state.end is None else end - state.end
         fading = 2 ** (-passed / self.half_life)

@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat, Strict, ValidationError
 
 from nes2net.lib.errors import InputError, check_known, check_setting, join_names, pluralise
+from nes2net.lib.storage.files import AnyPath
 from nes2net.lib.storage.plain_data import read_json_as
 from nes2net.metrics.classes import threshold_accepting_95
 
@@ -299,7 +300,7 @@ class KnownThreshold(BaseModel):
             return None
 
 
-def read_known(path: str | Path, classes: Sequence[str]) -> KnownThreshold:
+def read_known(path: AnyPath, classes: Sequence[str]) -> KnownThreshold:
     """Read a file of `nes2net calibrate classes` for a detector with these ``classes``.
 
     Raises:

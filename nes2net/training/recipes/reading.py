@@ -8,7 +8,7 @@ from typing import Annotated, Any, TypeAlias
 
 from nes2net.lib.errors import InputError, did_you_mean, short_repr
 from nes2net.lib.parts.options import Takes
-from nes2net.lib.storage.files import has_no_file
+from nes2net.lib.storage.files import AnyPath, has_no_file
 from nes2net.lib.storage.yaml_text import read_value, read_yaml_file, set_value
 from nes2net.training.recipes.data import CorpusConfig, alias_of
 from nes2net.training.recipes.recipe import DEFAULT_MODEL, Recipe, recipe_from_dict
@@ -32,7 +32,7 @@ class RecipeNotes(Section):
     """Where the values come from, by the names of their keys, such as train.lr."""
 
 
-def load_recipe(recipe: str | Path, overrides: Iterable[str] = ()) -> Recipe:
+def load_recipe(recipe: AnyPath, overrides: Iterable[str] = ()) -> Recipe:
     """Read a recipe, a YAML file or a packaged recipe by name, and apply ``key=value`` overrides.
 
     Missing keys are taken from ``base``: a packaged recipe, or a file beside the recipe, itself
@@ -51,7 +51,7 @@ def load_recipe(recipe: str | Path, overrides: Iterable[str] = ()) -> Recipe:
     return recipe_from_dict(name_after_model(values, apply_overrides(values, overrides), stated_keys))
 
 
-def recipe_notes(recipe: str | Path) -> RecipeNotes:
+def recipe_notes(recipe: AnyPath) -> RecipeNotes:
     """Read the notes of a recipe, with the sources of values that it takes from its base.
 
     Raises:
@@ -60,7 +60,7 @@ def recipe_notes(recipe: str | Path) -> RecipeNotes:
     return _read_with_base(_path_of(recipe))[1]
 
 
-def _path_of(recipe: str | Path) -> Path:
+def _path_of(recipe: AnyPath) -> Path:
     path = Path(recipe)
     if not has_no_file(path):
         return path

@@ -13,6 +13,7 @@ from pydantic import (
 )
 
 from nes2net.lib.errors import InputError, refuse, short_repr
+from nes2net.lib.output.sheet import Facts
 from nes2net.lib.parts.options import Options, Takes, check_model
 from nes2net.training.recipes.augment import AugmentConfig
 from nes2net.training.recipes.data import CorpusConfig, DataConfig
@@ -172,7 +173,7 @@ def recipe_from_dict(values: object) -> Recipe:
     return Recipe(**{str(key): value for key, value in values.items()})
 
 
-def flatten(values: Mapping[str, object], prefix: str = "") -> dict[str, object]:
+def flatten(values: Facts, prefix: str = "") -> dict[str, object]:
     """Flatten nested mappings to dotted keys, such as ``train.lr``, that begin with ``prefix``.
 
     >>> flatten({"train": {"lr": 1e-3}, "seed": 1})

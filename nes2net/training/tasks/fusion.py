@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from nes2net.data.corpora.trial import Trial
+from nes2net.data.corpora.trial import Trial, Trials
 from nes2net.detector import Detector
 from nes2net.lib.errors import InputError
 from nes2net.scoring.system_scores import Ranges, ranges_of, with_system_scores
@@ -67,6 +66,6 @@ class Fusion(Task):
     def extra_tensors(self, trial: Trial) -> Tensors:
         return {_SCORES: torch.tensor(trial.system_scores)}
 
-    def check(self, detector: Detector, trials: Sequence[Trial]) -> None:
+    def check(self, detector: Detector, trials: Trials) -> None:
         super().check(detector, trials)
         detector.provenance = replace(detector.provenance, score_ranges=self.ranges)  # scoring needs them

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nes2net.data.corpora.trial import Trial
+from nes2net.data.corpora.trial import Trials
 from nes2net.data.registry import corpora
 from nes2net.detector import Detector
 from nes2net.lib.errors import InputError, join_names, pluralise, refuse
@@ -193,7 +193,7 @@ class Segments(Task):
     def objective(self, detector: Detector) -> Objective:
         return SegmentObjective(detector, self.recipe)
 
-    def labels(self, part: SetName, trials: Sequence[Trial]) -> FrameLabels:
+    def labels(self, part: SetName, trials: Trials) -> FrameLabels:
         """Read the labels of the frames of ``trials``.
 
         Raises:

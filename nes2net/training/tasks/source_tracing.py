@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Annotated, Any
 
 from pydantic import Field
 
 from nes2net import metrics
-from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial, class_name, class_names
+from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial, Trials, class_name, class_names
 from nes2net.detector import Detector
 from nes2net.evaluation.classes import ERROR_TITLE
 from nes2net.lib.errors import InputError, join_names, pluralise
@@ -153,7 +153,7 @@ class SourceTracing(Task):
         detector.provenance = replace(detector.provenance, class_labels=labels)  # evaluation needs them
         return SourceTracingObjective(detector, self.recipe)
 
-    def check(self, detector: Detector, trials: Sequence[Trial]) -> None:
+    def check(self, detector: Detector, trials: Trials) -> None:
         super().check(detector, trials)
         if detector.backend.score_rule == "cosine":
             raise InputError(

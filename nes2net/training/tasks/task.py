@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from operator import attrgetter
 from typing import ClassVar, NamedTuple
 
-from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial
+from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial, Trials
 from nes2net.detector import Detector
 from nes2net.lib.errors import InputError, join_names, nearest, short_repr
 from nes2net.lib.parts.options import name_and_options
@@ -84,7 +84,7 @@ class Task:
         """Find the index of the trial's class in :attr:`classes`; None if it has no class."""
         return trial.target
 
-    def labels(self, part: SetName, trials: Sequence[Trial]) -> FrameLabels | None:
+    def labels(self, part: SetName, trials: Trials) -> FrameLabels | None:
         """Read labels of the frames of ``trials``; None if the task does not train on frames."""
         return None
 
@@ -103,7 +103,7 @@ class Task:
     def begin(self, detector: Detector) -> None:
         """Load further weights, such as a teacher's, into the ``detector`` of a new run."""
 
-    def check(self, detector: Detector, trials: Sequence[Trial]) -> None:
+    def check(self, detector: Detector, trials: Trials) -> None:
         """Raise :class:`InputError` if ``detector`` cannot be trained on ``trials``."""
         if detector.classes != self.classes:
             raise InputError(

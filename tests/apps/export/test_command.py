@@ -13,6 +13,7 @@ from conftest import load_detector
 from nes2net import Detector
 from nes2net.apps.export.formats import export
 from nes2net.lib.storage.files import exclusive_lock
+from nes2net.models.checkpoints.base import save_base
 
 
 @pytest.fixture
@@ -63,7 +64,7 @@ def adapted_detector(small_model, workdir):
     torch.manual_seed(0)
     adapted = {**small_model["frontend"], "adapt": {"kind": "lora", "rank": 2}}
     detector = Detector.from_config({**small_model, "frontend": adapted}).eval()
-    detector.save_base(workdir / "base.pth")
+    save_base(detector, workdir / "base.pth")
     for parameter in detector.parameters():
         if parameter.requires_grad:
             parameter.data += 0.1 * torch.randn_like(parameter)

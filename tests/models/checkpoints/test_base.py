@@ -11,8 +11,9 @@ from builders import input_error
 from nes2net import Detector
 from nes2net.apps.export.formats import export
 from nes2net.models.checkpoints.averaging import average_checkpoints
+from nes2net.models.checkpoints.base import base_names, save_base, trained_tensors
 from nes2net.models.checkpoints.state_dict import load_state_dict, read_record, save_state_dict
-from nes2net.models.loading import Checkpoint
+from nes2net.models.loading import Checkpoint, load_weights
 
 WAVEFORM = 0.1 * torch.randn(2, 6000, generator=torch.Generator().manual_seed(0))
 
@@ -40,7 +41,7 @@ def trained(small_model, tmp_path):
     """An adapted detector whose base is in ``base.pth``, saved as ``lora.pth``."""
     torch.manual_seed(0)
     detector = adapted(small_model)
-    detector.save_base(tmp_path / "base.pth")
+    save_base(detector, tmp_path / "base.pth")
     shaken(detector).save(tmp_path / "lora.pth", epoch=3)
     return detector
 
@@ -48,7 +49,7 @@ def trained(small_model, tmp_path):
 def test_a_checkpoint_of_an_adapted_detector_holds_only_the_tensors_that_were_trained(trained, tmp_path):
     """It records its base, epoch and model."""
     saved = load_state_dict(tmp_path / "lora.pth")
-    assert set(saved) == set(trained.trained_state_dict()) == set(trained.state_dict()) - trained.base_names()
+    assert set(saved) == set(trained_tensors(trained)) == set(trained.state_dict()) - base_names(trained)
     assert {key for key in saved if key.startswith("ssl_model.")} == {
         f"ssl_model.model.encoder.layers.{number}.self_attn.{projection}_proj.lora_{matrix}"
         for number in (0, 1)
@@ -56,7 +57,7 @@ def test_a_checkpoint_of_an_adapted_detector_holds_only_the_tensors_that_were_tr
         for matrix in "AB"
     }
     record = read_record(saved)
-    assert record["base"] == {"digest": trained.base_digest(), "file": str(tmp_path / "base.pth")}
+    assert record["base"] == {"digest": trained.base["digest"], "file": str(tmp_path / "base.pth")}
     assert record["epoch"] == 3
     assert record["model"] == trained.config
 
@@ -120,7 +121,7 @@ def test_a_pre_training_file_or_folder_serves_as_the_base_of_a_detector_adapted_
 def test_dora_bitfit_prompts_and_adapters_are_restored_from_their_trained_part_and_base(kind, small_model, tmp_path):
     torch.manual_seed(0)
     detector = adapted(small_model, kind=kind)
-    detector.save_base(tmp_path / "base.pth")
+    save_base(detector, tmp_path / "base.pth")
     shaken(detector).save(tmp_path / "part.pth")
     loaded = Detector.from_pretrained(tmp_path / "part.pth", "cpu")
     assert torch.equal(logits(loaded), logits(detector))
@@ -131,7 +132,7 @@ def test_trained_parts_with_different_bases_are_not_averaged_or_read_with_the_ba
 ):
     torch.manual_seed(1)
     detector = adapted(small_model)
-    detector.save_base(tmp_path / "other.pth")
+    save_base(detector, tmp_path / "other.pth")
     detector.save(tmp_path / "third.pth")
     for mode in ("mean", "legacy"):
         with input_error("third.pth cannot be averaged with the first checkpoint: its base has the SHA-256"):
@@ -159,16 +160,16 @@ def test_a_trained_part_loads_into_a_detector_with_its_base(trained, tmp_path):
     another_detector = shaken(copy.deepcopy(trained), seed=2)
     assert not torch.equal(logits(another_detector), logits(trained))
     record = {"base": trained.base}
-    another_detector.load(Checkpoint.of(tmp_path / "epoch_1.pth", trained.trained_state_dict(), record))
+    load_weights(another_detector, Checkpoint.of(tmp_path / "epoch_1.pth", trained_tensors(trained), record))
     assert torch.equal(logits(another_detector), logits(trained))
 
 
 def test_an_incomplete_trained_part_is_refused(trained, tmp_path):
-    state_dict = dict(trained.trained_state_dict())
+    state_dict = dict(trained_tensors(trained))
     key = next(key for key in state_dict if key.endswith("lora_A"))
     del state_dict[key]
     with input_error(re.escape(f"does not fit this model; missing: {key}")):
-        trained.load(Checkpoint.of(tmp_path / "epoch_1.pth", state_dict, {"base": trained.base}))
+        load_weights(trained, Checkpoint.of(tmp_path / "epoch_1.pth", state_dict, {"base": trained.base}))
 
 
 def test_an_average_of_trained_parts_records_their_base(trained, tmp_path):

@@ -11,7 +11,7 @@ from builders.without_weights import frontend_without_weights
 
 from nes2net import create_frontend
 from nes2net.cli.main import main
-from nes2net.models.frontends.sizes import SIZES, obtain
+from nes2net.models.frontends.sizes import SIZES
 
 
 def shapes_of_size(name):
@@ -22,12 +22,6 @@ def shapes_of_size(name):
 @pytest.mark.parametrize("name", SIZES)
 def test_the_stated_number_of_parameters_of_a_published_size_is_that_of_its_network(name):
     assert sum(map(prod, shapes_of_size(name).values())) == SIZES[name].parameters
-
-
-def test_the_advice_to_obtain_a_published_size_names_its_repository_and_file():
-    for name, size in SIZES.items():
-        assert size.hub in obtain(name)
-        assert size.file in obtain(name)
 
 
 @pytest.mark.parametrize("name, is_first", [("wav2vec2_base", False), ("xlsr_300m", True)])
