@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from inspect import signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -229,7 +229,7 @@ class Rows(OfRecordings[NDArray]):
     doing = "judging"
     done = "judged"
     what = "rows"
-    columns: ClassVar[Sequence[str]]
+    columns: Sequence[str]
     """One name for each number of a row."""
 
     def fit_to(self, scorer: Scorer) -> Self:

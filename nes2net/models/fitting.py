@@ -16,7 +16,7 @@ from nes2net.lib.computing.without_memory import without_memory
 from nes2net.lib.errors import InputError
 from nes2net.lib.parts.options import ModelConfig, Options, name_and_options, options_of
 from nes2net.lib.parts.registry import Registry
-from nes2net.models.checkpoints.published_names import select_frontend
+from nes2net.models.checkpoints.published_names import prefix_in_files, select_frontend
 from nes2net.models.checkpoints.state_dict import Misfit, StateDict, compare
 from nes2net.models.frontends.base import Frontend
 from nes2net.models.network import Network
@@ -43,7 +43,8 @@ def fit_config(state_dict: StateDict, frontend: Frontend, model: ModelConfig) ->
     tensors = _without_frontend(state_dict)
     misfit, expected = _compare_with(tensors, frontend, model)
     frontend_tensors = select_frontend(state_dict)
-    expected_frontend = {f"ssl_model.{name}": tensor for name, tensor in frontend.state_dict().items()}
+    prefix = prefix_in_files("frontend", frontend)
+    expected_frontend = {prefix + name: tensor for name, tensor in frontend.state_dict().items()}
     if frontend_tensors and compare(frontend_tensors, expected_frontend):
         return None
     if misfit is None or share_of_other_names(tensors, expected) > _MAX_OTHER_NAMES:

@@ -33,7 +33,7 @@ from nes2net.lib.output.terminal import printable_name
 from nes2net.lib.parts.options import FrontendSizes, ModelConfig, Options, fit_options, name_and_options
 from nes2net.models.aggregations.base import Aggregation
 from nes2net.models.backends.base import Backend, ScoreRule
-from nes2net.models.checkpoints.published_names import read_published_names, write_published_names
+from nes2net.models.checkpoints.published_names import prefix_in_files, read_published_names, write_published_names
 from nes2net.models.checkpoints.state_dict import digest
 from nes2net.models.frontends.adaptation import merge
 from nes2net.models.frontends.base import Frontend, Layers, UsedSamples
@@ -57,7 +57,8 @@ class Network(nn.Module):
     one; higher means more bona fide. Scores are not calibrated: choose a threshold on a development
     set from your own conditions.
 
-    State dicts have the parameter names of the published whole-model checkpoints.
+    State dicts have the parameter names of the published whole-model checkpoints
+    (:mod:`nes2net.models.checkpoints.published_names`).
 
     Args:
         frontend: waveform B×N → list of hidden states B×T×D.
@@ -474,10 +475,14 @@ def _num_parameters(module: nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
 
 
+def _prefixes_in_files(network: Network) -> dict[str, str]:
+    return {role: prefix_in_files(role, part) for role, part in network.named_children()}
+
+
 def _write_published_names(network: Network, state_dict: dict, prefix: str, _metadata: dict) -> None:
-    write_published_names(state_dict, prefix, network.backend.checkpoint_prefix)
+    write_published_names(state_dict, prefix, _prefixes_in_files(network))
 
 
 def _read_published_names(network: Network, state_dict: dict, prefix: str, *_: object) -> None:
     network.forget_recordings()  # because CUDA graphs would read the old weights
-    read_published_names(state_dict, prefix, network.backend.checkpoint_prefix)
+    read_published_names(state_dict, prefix, _prefixes_in_files(network))

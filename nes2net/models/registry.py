@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import inspect
+from functools import partial
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
 
 from nes2net.lib.errors import InputError
+from nes2net.lib.parts.contracts import PartCheck
 from nes2net.lib.parts.options import Options
 from nes2net.lib.parts.registry import Registry
 from nes2net.lib.storage.files import AnyPath
@@ -155,7 +157,8 @@ def create_frontend(name: str, checkpoint: AnyPath | None = None, **options: Any
         check_size(name, frontend.model_type, frontend.config, checkpoint)
     else:
         raise InputError(f"front-end '{name}' uses no pre-training file: remove `ssl_checkpoint`")
-    frontends.check_part(name, _check_and_configure(frontends, name, frontend, options), check_frontend)
+    _check_and_configure(frontends, name, frontend, options)
+    frontends.check_part(name, frontend, check_frontend, partial(frontends.create, **frontend.config))
     if adaptation is not None:
         adapt(frontend, adaptation)
     return frontend
@@ -173,10 +176,9 @@ def create_aggregation(name: str, num_layers: int, feature_dim: int, **options: 
     """
     from nes2net.models.contract_checks import check_aggregation  # imported late, so that listing names needs no torch
 
-    aggregation = aggregations.create(name, num_layers=num_layers, feature_dim=feature_dim, **options)
-    return aggregations.check_part(
-        name, _check_and_configure(aggregations, name, aggregation, options), check_aggregation
-    )
+    create = partial(aggregations.create, name, num_layers=num_layers, feature_dim=feature_dim, **options)
+    aggregation = _check_and_configure(aggregations, name, create(), options)
+    return aggregations.check_part(name, aggregation, check_aggregation, create)
 
 
 def create_backend(name: str, **options: Any) -> Backend:
@@ -203,14 +205,15 @@ def create_backend(name: str, **options: Any) -> Backend:
         key: options[key] for key in options_of(GeneralOptions) if key in options and key not in parameters
     }
     check_options(GeneralOptions, general_options, f"back-end '{name}'")
-    backend = backends.create(name, **{key: value for key, value in options.items() if key not in general_options})
-    _check_and_configure(backends, name, backend, options)
+    own_options = {key: value for key, value in options.items() if key not in general_options}
+    create = partial(backends.create, name, **own_options)
+    backend = _check_and_configure(backends, name, create(), options)
     num_logits = 2  # default for back-ends without the option num_logits
     if "num_logits" in parameters:
         num_logits = options.get("num_logits", parameters["num_logits"].default)
-    backends.check_part(name, backend, check_backend, num_logits)
+    backends.check_part(name, backend, partial(check_backend, num_logits=num_logits), create)
     GeneralOptions(**general_options).apply(backend, num_logits, create_head)
-    return backend
+    return backend  # type: ignore[no-any-return]
 
 
 def create_head(head: str | Options, in_features: int, num_logits: int) -> Any:
@@ -240,12 +243,10 @@ def _check_and_configure(registry: Registry, name: str, part: Any, options: dict
     """Set the configuration of ``part``: its name and all options, with the defaults of those that are not stated."""
     from nes2net.lib.parts.options import options_of  # imported late, so that listing names needs no pydantic
 
-    part_class = resolve_name(registry.base)
-    if not isinstance(part, part_class):
-        raise InputError(
-            f"{registry.kind} '{name}' is a {type(part).__name__}: make it a subclass of "
-            f"{part_class.__module__}.{part_class.__name__}"
-        )
+    fits = isinstance(part, resolve_name(registry.base))
+    PartCheck(registry.subject(name)).that(
+        fits, "its constructor returned", part, f"a part of the class {registry.base}"
+    )
     if not hasattr(part, "config"):
         declared = options_of(registry.get(name))
         defaults = {key: option.default for key, option in declared.items() if key not in registry.given}

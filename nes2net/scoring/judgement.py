@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, TypeVar
 
@@ -180,7 +180,7 @@ def as_judgement(judgement: AnyJudgement[Any]) -> Judgement[Any]:
     factory = judgements.import_factory(name, options)
     with judgements.guard(name):
         built = factory(**options)
-    return judgements.check_part(name, built, _check_judgement)  # type: ignore[no-any-return]
+    return judgements.check_part(name, built, _check_judgement, partial(factory, **options))  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True)
@@ -266,12 +266,10 @@ def scores_of(file: AnyPath | ScoreFile) -> tuple[list[str], NDArray]:
 
 
 def _check_judgement(check: PartCheck, judgement: Any, _length: int) -> None:
-    columns = getattr(judgement, "columns", None)
     if not hasattr(judgement, "score_of"):  # its values are not rows of numbers
         return
-    fits = isinstance(columns, (tuple, list)) and all(isinstance(column, str) for column in columns)
-    check.that(fits, "its attribute 'columns' is", columns, "the names of the columns")
-    if columns and not type(judgement).score_of.__module__.startswith("nes2net."):
+    columns = judgement.columns
+    if not type(judgement).score_of.__module__.startswith("nes2net."):
         rows = np.random.default_rng(0).standard_normal((2, len(columns)), np.float32)
         scores = check.call(judgement, "score_of", rows)
         check.that(getattr(scores, "shape", ()) == (2,), "score_of returned", scores, "an array of shape (2,)")

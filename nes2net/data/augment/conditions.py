@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -32,7 +33,7 @@ def create_condition(text: str, sources: Sources | None = None) -> Effect:
         ) from None
     with concerning(f"condition '{text}':"), effects.guard(name):
         effect = effect_class(number, sources)
-    return effects.check_part(name, effect, check_effect)
+    return effects.check_part(name, effect, check_effect, partial(effect_class, number, sources))
 
 
 class ConditionSuite(NamedTuple):
@@ -73,9 +74,19 @@ def default_conditions(sources: Sources | None = None) -> ConditionSuite:
     return suite
 
 
-def check_effect(check: PartCheck, effect: Any, length: int) -> None:
-    """Check another package's effect on 1,000·``length`` samples of noise."""
-    generator = np.random.default_rng(0)
-    changed = check.call(effect, "__call__", 0.1 * generator.standard_normal(1000 * length, np.float32), generator)
-    fits = isinstance(changed, np.ndarray) and changed.ndim == 1 and changed.size and np.isfinite(changed).all()
-    check.that(bool(fits), "__call__ returned", changed, "finite samples, an array of shape (N,)")
+def check_effect(check: PartCheck, effect: Any, length: int) -> Any:
+    """Return 1,000·``length`` samples of noise for an effect of another package."""
+    import torch  # imported late, for a fast start-up
+
+    from nes2net.lib.parts.part_checks import TinyBatch  # imported late, because it imports torch
+
+    def changed(check: PartCheck, effect: Any, waveform: Any) -> list[Any]:
+        samples = check.call(effect, "__call__", waveform.numpy(), np.random.default_rng(0))
+        fits = isinstance(samples, np.ndarray) and samples.ndim == 1 and samples.size and samples.dtype.kind == "f"
+        is_audio = bool(fits) and bool(abs(samples).max() < 16)  # false for NaN; more is another unit
+        check.that(is_audio, "__call__ returned", samples, "finite samples, an array of shape (N,), mostly in [−1, 1]")
+        fits = effect.time_moves or len(samples) == len(waveform)
+        check.that(fits, "__call__ returned", samples, f"{len(waveform)} samples, or the attribute 'time_moves' = True")
+        return [torch.from_numpy(samples.astype(np.float32))]
+
+    return TinyBatch("__call__", [0.1 * torch.randn(1000 * length)], changed, join=None)

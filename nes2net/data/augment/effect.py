@@ -6,7 +6,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from itertools import chain
-from typing import ClassVar, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 from numpy.random import Generator
@@ -41,15 +41,15 @@ class Effect(ABC):
             library is missing.
     """
 
-    unit: ClassVar[str] = ""
+    unit: str = ""
     """Unit of the strength, such as ``"dB"``, if any."""
-    strengths: ClassVar[tuple[float, ...]] = ()
+    strengths: tuple[float, ...] = ()
     """Default strengths of ``nes2net robustness``, from mild to hard; empty if there are none."""
-    limits: ClassVar[tuple[float, float]] = (-math.inf, math.inf)
+    limits: tuple[float, float] = (-math.inf, math.inf)
     """Lowest and highest possible strength."""
-    choices: ClassVar[tuple[float, ...]] = ()
+    choices: tuple[float, ...] = ()
     """The possible strengths; empty if all values between the limits are possible."""
-    needs: ClassVar[tuple[str, ...]] = ()
+    needs: tuple[str, ...] = ()
     """Fields of :class:`Sources` that the effect needs."""
     time_moves: bool = False
     """Whether the length changes or sounds move, so that labels of frames no longer fit."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,13 +45,21 @@ class PartCheck:
         is_finite = bool(value.isfinite().all())
         self.that(is_finite, f"{method} returned NaN or infinity in", value, "a tensor of finite numbers")
 
+    def agree(self, opening: str, outputs: Iterable[Any], others: Iterable[Any], tolerance: float = 1e-4) -> None:
+        """Check that tensors are equal up to a share ``tolerance`` of their largest number."""
+        for output, other in zip(outputs, others):
+            self.shape(opening, other, output.shape)
+            difference = float((output - other).abs().max())
+            fits = difference <= tolerance * float(output.abs().max())
+            self.that(fits, f"{opening} differ by", difference, "the same numbers")
+
 
 @contextmanager
 def blame_part(subject: str, method: str, *errors: type[Exception]) -> Iterator[None]:
     """Turn errors in the code of a part into :class:`BrokenPart`; an InputError only if in ``errors``."""
     try:
         yield
-    except Exception as error:  # the code of another package may raise any error
+    except (Exception, SystemExit) as error:  # the code of another package may raise any error
         is_for_user = isinstance(error, InputError) and not isinstance(error, errors)
         if isinstance(error, BrokenPart) or is_for_user or is_out_of_memory(error):
             raise

@@ -11,6 +11,7 @@ import inspect
 import json
 import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from functools import cache, partial
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NamedTuple, TypeAlias
@@ -231,6 +232,18 @@ def options_of(factory: Callable[..., Any]) -> dict[str, Option]:
         options[name] = Option(
             adapter, what_it_takes(schema), names, parameter.default, meanings.get(name, ""), follows
         )
+    return options
+
+
+@cache
+def attributes_of(part_class: type) -> dict[str, Option]:
+    """List the attributes of plain data that the nearest class of nes2net above ``part_class`` declares."""
+    base = next(base for base in part_class.__mro__ if base.__module__.startswith("nes2net."))
+    options = {}
+    for name, hint in typing.get_type_hints(base, include_extras=True).items():
+        with suppress(PydanticUserError):  # no plain data
+            adapter = TypeAdapter(hint, config=ConfigDict(strict=True))
+            options[name] = Option(adapter, what_it_takes(adapter.json_schema()), (), None, "")
     return options
 
 

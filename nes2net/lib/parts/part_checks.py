@@ -1,25 +1,54 @@
-"""Check what the parts of other packages return for tiny batches; a test checks the built-in parts in the same way."""
+"""Let a part compute tiny batches before it is used, and compare what it does with its contract.
+
+A test checks the built-in parts, too.
+"""
 
 from __future__ import annotations
 
 import copy
 import random
-import time
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from nes2net.lib.errors import InputError
 from nes2net.lib.output.terminal import print_note
-from nes2net.lib.parts.contracts import PartCheck
+from nes2net.lib.parts.contracts import PartCheck, blame_part
+from nes2net.lib.parts.options import attributes_of
 
 #: A part with more parameters is not checked, because this would take too long.
 MAX_PARAMETERS = 10_000_000
-_LENGTHS = (12, 17)  # numbers of frames
-_MAX_SECONDS = 0.15  # processor time after which the second length is not tried
+#: What has passed: the part in words, its class, and how it is built.
+_PASSED: set[Any] = set()
+
+
+class TinyBatch(NamedTuple):
+    """A tiny input of a part, and how the part computes with it."""
+
+    #: the method that computes, for messages
+    method: str
+    #: tensors with a row for each utterance
+    inputs: list[Tensor]
+    #: (check, part, inputs) → outputs, whose shapes it checks
+    compute: Callable[..., list[Tensor]]
+    #: outputs for single rows → output for the batch; None if rows are no utterances
+    join: Callable[..., Tensor] | None = torch.cat
+
+    def outputs(self, check: PartCheck, part: Any, inputs: Sequence[Tensor] = ()) -> list[Tensor]:
+        """Compute outputs, which must be float32, from copies of ``inputs``, which must not change."""
+        inputs = inputs or self.inputs
+        copies = [tensor.clone() for tensor in inputs]
+        outputs = self.compute(check, part, *copies)
+        for output in outputs:
+            check.that(output.dtype == torch.float32, f"{self.method} returned", output, "float32")
+        is_unchanged = all(map(torch.equal, copies, inputs))
+        check.that(is_unchanged, f"{self.method} changed its input", copies, "a new tensor as the result")
+        return outputs
 
 
 def is_skipped(subject: str, module: nn.Module) -> bool:
@@ -47,20 +76,77 @@ def preserve_random_state(device: torch.device | None = None) -> Iterator[None]:
     random.setstate(python_state)
 
 
-def check_part(subject: str, part: Any, check_length: Callable[..., None], *facts: Any) -> None:
-    """Check a copy of ``part`` in eval mode, by ``check_length`` for batches of two lengths.
+def check_part(
+    subject: str,
+    part: Any,
+    make_batch: Callable[..., Any],
+    rebuild: Callable[[], Any],
+) -> None:
+    """Check a copy of ``part``, once for each class and way to build it.
+
+    Args:
+        make_batch: (check, part, number of frames) → :class:`TinyBatch`; None if it cannot be tried.
+        rebuild: builds the part again, as for a checkpoint.
 
     Raises:
         BrokenPart: if a method raises an error or breaks its contract.
     """
-    if isinstance(part, nn.Module) and is_skipped(subject, part):
+    key = (subject, type(part), repr(rebuild))
+    is_module = isinstance(part, nn.Module)
+    if key in _PASSED or (is_module and is_skipped(subject, part)):
         return
+    check = PartCheck(subject)
+    for name, option in attributes_of(part.__class__).items():
+        value = getattr(part, name, None)
+        check.that(option.fits(value), f"its attribute '{name}' is", value, option.takes)
     with preserve_random_state():
-        check = PartCheck(subject)
-        part_copy = check.call(copy, "deepcopy", part)
-        if isinstance(part_copy, nn.Module):
-            part_copy.eval()
-        began = time.process_time()
-        for length in _LENGTHS:
-            if time.process_time() - began < _MAX_SECONDS:
-                check_length(check, part_copy, length, *facts)
+        part = check.call(copy, "deepcopy", part)
+        if is_module:
+            part.eval()
+        for length in (12, 1, 201):  # frames: a few, the shortest input, and about the usual crop
+            batch = make_batch(check, part, length)
+            if batch is None:
+                return
+            outputs = batch.outputs(check, part)
+            check.agree(f"two calls of {batch.method}", outputs, batch.outputs(check, part))
+            if batch.join is not None:
+                rows = [batch.outputs(check, part, row) for row in zip(*[tensor.split(1) for tensor in batch.inputs])]
+                check.agree(f"{batch.method} of a batch and its rows alone", outputs, map(batch.join, zip(*rows)))
+        if is_module:
+            _check_training(check, part, batch)
+            # The weights go through a file: a new part must compute the same to the bit.
+            with blame_part(subject, "its constructor", InputError):
+                new_part = rebuild()
+            check.call(new_part, "load_state_dict", part.state_dict())
+            outputs = batch.outputs(check, part.eval())
+            check.agree("outputs before saving and after loading", outputs, batch.outputs(check, new_part.eval()), 0)
+    _PASSED.add(key)
+
+
+def _check_training(check: PartCheck, part: Any, batch: TinyBatch) -> None:
+    # Gradients must reach each parameter in some step, and no other tensor; the weights change.
+    weights = {id(weight): name for name, weight in part.named_parameters() if weight.requires_grad}
+    inputs = [tensor.clone().requires_grad_(tensor.is_floating_point()) for tensor in batch.inputs]
+    trained: dict[int, Tensor] = {}
+    for mode in (False, True, True):  # no layer is skipped by chance in eval mode
+        part.train(mode)
+        with torch.enable_grad():
+            outputs = batch.outputs(check, part, inputs)
+            total: Any = sum((output * torch.randn_like(output)).sum() for output in outputs)
+        nodes = [total.grad_fn]  # of the graph
+        seen: set[Any] = {None}
+        for node in nodes:  # the list grows
+            if node not in seen:
+                seen.add(node)
+                nodes.extend(next_node for next_node, _ in node.next_functions)
+        trained |= {id(node.variable): node.variable for node in seen if hasattr(node, "variable")}
+        if trained:
+            check.call(total, "backward")
+        for weight in part.parameters():
+            weight *= 0.99
+    unsaved = [trained[number] for number in trained.keys() - weights.keys() - set(map(id, inputs))]
+    check.that(
+        not unsaved, f"{batch.method} trains", unsaved, "only parameters (nn.Parameter, nn.ModuleList), to save them"
+    )
+    names = [name for key, name in weights.items() if key not in trained and not re.fullmatch(part.untrained, name)]
+    check.that(not names, "no gradient reaches", names, "one in training, or their pattern as 'untrained'")

@@ -96,12 +96,12 @@ class Registry(Generic[T]):
         """Make a context in which an error in another package's code becomes one line."""
         return nullcontext() if name in self._built_in else blame_part(self.subject(name), method)
 
-    def check_part(self, name: str, part: T, check_length: Callable[..., None], *facts: Any) -> T:
-        """Return ``part``, after checking what it computes if it belongs to another package."""
+    def check_part(self, name: str, part: T, make_batch: Callable[..., Any], rebuild: Callable[[], Any]) -> T:
+        """Return ``part``, after checking it if it belongs to another package."""
         if name not in self._built_in:
             from nes2net.lib.parts.part_checks import check_part  # imported late, because it imports torch
 
-            check_part(self.subject(name), part, check_length, *facts)
+            check_part(self.subject(name), part, make_batch, rebuild)
         return part
 
     def add(self, name: str, target: str) -> None:

@@ -35,10 +35,17 @@ class Aggregation(nn.Module, ABC):
     """``"last"`` if the aggregation reads only the last hidden state, otherwise ``"all"``."""
     uses_all_weights: bool = False
     """Whether each training step gives a gradient to all trained weights; False if unknown."""
+    #: prefix of its keys in published whole-model files
+    checkpoint_prefix = "ssl_model."
+    #: pattern of the names of parameters that no gradient of the output reaches
+    untrained: str = ""
     min_layers: int = 1
     """Smallest allowed L."""
     penalty: Tensor | None = None
     """A term that training adds to the loss, from the last forward pass in train mode."""
+
+    num_layers: int
+    feature_dim: int
 
     def __init__(self, num_layers: int, feature_dim: int) -> None:
         super().__init__()

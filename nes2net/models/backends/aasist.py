@@ -226,6 +226,7 @@ class SpectroTemporalGraph(Backend):
     """
 
     last_layer_name = "out_layer"
+    untrained = r"encoder\.\d\.0\.bn1\..*"  # the published code does not use the result
 
     def __init__(
         self,

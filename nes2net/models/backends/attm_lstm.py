@@ -92,6 +92,7 @@ class AttMLSTM(Backend):
     wants_layers = "all"
     wants_final_norm = False
     last_layer_name = "decoder.LL"
+    untrained = r".*\.inplace\..*"  # passed as a flag in the published code
 
     def __init__(
         self,

@@ -72,6 +72,8 @@ class Backend(nn.Module):
     """Whether a detector counts as trained on segments if its checkpoint contains no recipe."""
     uses_all_weights: bool = False
     """Whether each training step gives a gradient to all trained weights; False if unknown."""
+    #: pattern of the names of parameters that no gradient of the output reaches
+    untrained: str = ""
     last_layer_name: str = ""
     """Dotted name of the last layer for ``get_submodule``; empty if there is none."""
 

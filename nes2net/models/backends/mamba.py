@@ -205,6 +205,8 @@ class Mamba(Backend):
         self.first_bn = nn.BatchNorm2d(1)
         # The name "conformer" is part of the published names of tensors.
         self.conformer = DualColumn(embed_dim, num_layers // 2, final_norm, num_logits)
+        # The published code ignores the output of the last layers.
+        self.untrained = rf"conformer\.(for|back)ward_layers\.{num_layers // 2 - 1}\..*"
 
     def embed(self, features: Tensor) -> Tensor:
         self.check_features(features)

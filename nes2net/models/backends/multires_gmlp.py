@@ -167,6 +167,7 @@ class MultiresGmlp(Backend):
     last_layer_name = f"m_angle_scales.{2 * _MAX_SEGMENT_FRAMES}"
     min_frames = _MAX_SEGMENT_FRAMES // 2
     made_for_segments = True
+    untrained = r"m_transform\..*\.post_nets_seg\..*|m_angle_scales\.(2|4|8|16|32)\..*"  # the logits of segments
 
     def __init__(
         self,

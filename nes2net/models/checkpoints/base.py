@@ -15,7 +15,7 @@ from nes2net.lib.errors import InputError, join_names, short_repr
 from nes2net.lib.parts.options import Options
 from nes2net.lib.storage.files import AnyPath, is_absent
 from nes2net.models.checkpoints.folder import CONFIG, read_folder
-from nes2net.models.checkpoints.published_names import select_frontend, unwrap_frontend
+from nes2net.models.checkpoints.published_names import prefix_in_files, select_frontend, unwrap_frontend
 from nes2net.models.checkpoints.state_dict import (
     StateDict,
     check_fit,
@@ -40,7 +40,8 @@ NAME_THE_BASE = "name the base with `base`"
 
 def base_names(network: Network) -> set[str]:
     """Names of the frozen tensors of an adapted front-end, if any."""
-    return {f"ssl_model.{name}" for name in network.frontend.base}
+    prefix = prefix_in_files("frontend", network.frontend)
+    return {prefix + name for name in network.frontend.base}
 
 
 def trained_tensors(network: Network) -> dict[str, Tensor]:
@@ -188,8 +189,9 @@ def _tensors_of_base(path: Path, frontend: Options) -> StateDict:
             state_dict = load_state_dict(path)
             is_detector = "model" in read_record(state_dict)
     state_dict = unwrap_frontend(state_dict)
-    if is_detector or any(name.startswith("ssl_model.") for name in state_dict):
+    if is_detector or select_frontend(state_dict):
         return dict(state_dict)
     options = {key: value for key, value in frontend.items() if key not in ("name", "adapt")}
-    tensors = create_frontend(frontend["name"], path, **options).state_dict()
-    return {f"ssl_model.{name}": tensor for name, tensor in tensors.items()}
+    created = create_frontend(frontend["name"], path, **options)
+    prefix = prefix_in_files("frontend", created)
+    return {prefix + name: tensor for name, tensor in created.state_dict().items()}

@@ -2,6 +2,7 @@
 
 A detector saves its tensors under the names of the published Nes2Net code: ``ssl_model.model.…``
 for the front-end, ``ssl_model.…`` for the aggregation, and a prefix per back-end, perhaps empty.
+Parts of other packages keep their names, after ``frontend.``, ``aggregation.`` or ``backend.``.
 """
 
 from __future__ import annotations
@@ -18,39 +19,45 @@ from nes2net.models.checkpoints.huggingface import from_library
 from nes2net.models.checkpoints.state_dict import StateDict, rename_in_place, renamed
 
 
-def write_published_names(state_dict: dict[str, Any], prefix: str, backend_prefix: str) -> None:
-    """Rename the tensors under ``prefix`` from this package's to the published names, in place.
+def prefix_in_files(role: str, part: Any) -> str:
+    """Return the prefix of the tensors of ``part``, such as ``"frontend."`` for one of another package."""
+    return part.checkpoint_prefix if type(part).__module__.startswith("nes2net.") else f"{role}."
+
+
+def write_published_names(state_dict: dict[str, Any], prefix: str, prefixes: Mapping[str, str]) -> None:
+    """Rename the tensors under ``prefix`` to their names in files, in place; undone by :func:`read_published_names`.
 
     >>> state_dict = {"frontend.model.mask_emb": 1, "backend.fc.bias": 2}
-    >>> write_published_names(state_dict, "", "TDNN.")
+    >>> write_published_names(state_dict, "", {"frontend": "ssl_model.", "backend": "TDNN."})
     >>> state_dict
     {'ssl_model.model.mask_emb': 1, 'TDNN.fc.bias': 2}
     """
-    # The published code keeps front-end and aggregation in one module, ``ssl_model``.
-    published = {"frontend": "ssl_model.", "aggregation": "ssl_model.", "backend": backend_prefix}
 
     def published_name(name: str) -> str:
-        module, _, name = name.partition(".")
-        return published[module] + name
+        role, _, name = name.partition(".")
+        return prefixes[role] + name
 
     rename_in_place(state_dict, prefix, published_name)
 
 
-def read_published_names(state_dict: dict[str, Any], prefix: str, backend_prefix: str) -> None:
-    """Rename the tensors under ``prefix`` from the published to this package's names, in place.
+def read_published_names(state_dict: dict[str, Any], prefix: str, prefixes: Mapping[str, str]) -> None:
+    """Rename the tensors under ``prefix`` from their names in files, in place.
 
     >>> state_dict = {"ssl_model.weight_hidd": 1, "TDNN.fc.bias": 2}
-    >>> read_published_names(state_dict, "", "TDNN.")
+    >>> read_published_names(state_dict, "", {"aggregation": "ssl_model.", "backend": "TDNN."})
     >>> state_dict
     {'aggregation.weight_hidd': 1, 'backend.fc.bias': 2}
     """
 
     def own_name(name: str) -> str:
+        role = name.partition(".")[0]
+        if prefixes.get(role) == f"{role}.":
+            return name
         if name.startswith("ssl_model.model."):
             return "frontend." + name[len("ssl_model.") :]
         if name.startswith("ssl_model."):
             return "aggregation." + name[len("ssl_model.") :]
-        return "backend." + name.removeprefix(backend_prefix)
+        return "backend." + name.removeprefix(prefixes["backend"])
 
     rename_in_place(state_dict, prefix, own_name)
 
@@ -180,4 +187,4 @@ def unwrap_frontend(state_dict: StateDict, path: AnyPath = "the checkpoint") -> 
 
 def select_frontend(state_dict: StateDict) -> StateDict:
     """Select the front-end's tensors."""
-    return {name: tensor for name, tensor in state_dict.items() if name.startswith("ssl_model.model.")}
+    return {name: tensor for name, tensor in state_dict.items() if name.startswith(("ssl_model.model.", "frontend."))}

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint as recomputed
 
 from nes2net.lib.errors import InputError
-from nes2net.lib.parts.options import Default, Options, check_options
+from nes2net.lib.parts.options import Default, Options, Share, Size, check_options
 from nes2net.models.checkpoints.mel_encoders import as_float32
 from nes2net.models.checkpoints.state_dict import StateDict, check_fit
 
@@ -74,17 +74,17 @@ class Frontend(nn.Module, ABC):
     """Name and options that build this front-end again."""
     source: str = ""
     """Publication of the front-end, for ``nes2net info``; empty if none is known."""
-    out_dim: int
+    out_dim: Size
     """D, the size of a hidden state."""
-    num_layers: int = 1
+    num_layers: Size = 1
     """L, the number of hidden states for ``layers="all"``."""
-    hop_length: int
+    hop_length: Size
     """Samples from one frame to the next."""
-    min_samples: int
+    min_samples: Size
     """Samples of the shortest waveform with a frame."""
     used_samples: UsedSamples = UsedSamples()
     """Number of samples → number of leading samples that the hidden states depend on."""
-    pre_emphasis: float = 0.0
+    pre_emphasis: Share = 0.0
     """Coefficient of the pre-emphasis of a recording before it is cut; 0 for none. Applied when
     recordings are read (:func:`nes2net.data.audio.waveform.pre_emphasised`), not by ``forward``.
     """
@@ -102,6 +102,10 @@ class Frontend(nn.Module, ABC):
     """Probability of skipping a transformer layer in training."""
     uses_all_weights: bool = False
     """Whether each training step gives a gradient to all trained weights; False if unknown."""
+    #: prefix of its keys in published whole-model files
+    checkpoint_prefix = "ssl_model."
+    #: pattern of the names of parameters that no gradient of the output reaches
+    untrained: str = ""
     takes_prompt: bool = False
     """Whether the front-end calls :meth:`with_prompt`."""
     has_prompt: bool = False

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
+from functools import partial
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from nes2net.lib.errors import InputError
 from nes2net.lib.parts.contracts import PartCheck
 from nes2net.lib.parts.options import Model, Options, name_and_options, with_options
+from nes2net.lib.parts.part_checks import TinyBatch
 from nes2net.models.backends.base import Backend
 from nes2net.models.registry import heads
 from nes2net.training.losses.criterion import Criterion
@@ -50,11 +54,15 @@ def create_loss(loss: str | Options, backend: Backend, key: str = "train.loss") 
             )
         arguments |= {"head": head, "feature_dim": head.in_features}
     parameters = inspect.signature(kind).parameters
+    given = {key: value for key, value in arguments.items() if key in parameters}
     with losses.guard(name):
-        criterion = kind(**options, **{key: value for key, value in arguments.items() if key in parameters})
+        criterion = kind(**options, **given)
     if not losses.is_built_in(name):
         criterion.subject = losses.subject(name)
-    return losses.check_part(name, criterion, check_loss, arguments.get("feature_dim"))  # type: ignore[no-any-return]
+    make_batch = partial(check_loss, embedding_dim=arguments.get("feature_dim"))
+    # A copy of the head, because the check changes weights.
+    rebuild = partial(kind, **options, **copy.deepcopy(given))
+    return losses.check_part(name, criterion, make_batch, rebuild)  # type: ignore[no-any-return]
 
 
 def with_head(model: Model, loss: str | Options, num_classes: int = 2) -> Model:
@@ -75,13 +83,22 @@ def with_head(model: Model, loss: str | Options, num_classes: int = 2) -> Model:
     return with_options(model, "backend", head={"name": head, **head_options} if head_options else head)
 
 
-def check_loss(check: PartCheck, loss: Any, _: int, embedding_dim: int) -> None:
-    """Check what a loss of another package returns for outputs 2×K and targets (2,)."""
+def check_loss(check: PartCheck, loss: Any, _: int, embedding_dim: int | None) -> TinyBatch:
+    """Return random outputs 2×n of the back-end, and targets (2,), for a loss of another package."""
+    width = loss.num_logits or loss.num_classes
+    if loss.takes_embeddings:
+        width = embedding_dim or 0
     targets = torch.tensor([0, loss.num_classes - 1])
-    width = embedding_dim if loss.takes_embeddings else loss.num_logits or loss.num_classes
-    with torch.enable_grad():
-        outputs = torch.randn(2, width, requires_grad=True)
-        numerator = check.call(loss.cpu(), "numerator", outputs, targets, 0, torch.ones(2))
+    return TinyBatch("numerator", [torch.randn(2, width), targets], _sums, sum)  # type: ignore[arg-type]
+
+
+def _sums(check: PartCheck, loss: Any, outputs: Tensor, targets: Tensor) -> list[Tensor]:
+    step = 0 if loss.training else None
+    numerator = check.call(loss, "numerator", outputs, targets, step, torch.ones(len(outputs)))
     check.tensor("numerator", numerator)
-    check.that(numerator.requires_grad, "numerator returned", numerator, "a number with a gradient")
-    check.tensor("weight_of", check.call(loss, "weight_of", targets))
+    has_gradient = numerator.requires_grad or not torch.is_grad_enabled()
+    check.that(has_gradient, "numerator returned", numerator, "a number with a gradient")
+    denominator = check.call(loss, "weight_of", targets)
+    check.tensor("weight_of", denominator)
+    check.that(bool(denominator > 0), "weight_of returned", float(denominator), "a weight above 0")
+    return [numerator, denominator.float()]

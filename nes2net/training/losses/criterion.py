@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -39,13 +39,16 @@ class Criterion(nn.Module):
     """
 
     #: whether the loss takes the back-end's embeddings instead of its logits
-    takes_embeddings: ClassVar[bool] = False
+    takes_embeddings: bool = False
     #: name of the head (``nes2net.models.registry.heads``) that the back-end needs; None if the loss takes any head
-    needs_head: ClassVar[str | None] = None
+    needs_head: str | None = None
     #: number of logits that the back-end must give; None for the number of classes
-    num_logits: ClassVar[int | None] = None
+    num_logits: int | None = None
     #: whether the loss depends on the number of the optimisation step (the argument ``step`` of :meth:`numerator`)
     changes_with_steps: bool = False
+    #: pattern of the names of parameters that no gradient reaches
+    untrained: str = ""
+    num_classes: int
     #: name and package of a loss of another package, for messages; empty for a built-in loss
     subject: str = ""
 

@@ -128,7 +128,7 @@ class _MeanOverClasses(MeanOfSamples):
     """A loss Σ_c q_c·ℓ_c of embeddings, averaged over samples, with the share q_c of class c."""
 
     takes_embeddings = True
-    needs_head: ClassVar[str]
+    needs_head: str
     key: ClassVar[str | None] = None
     """Published key of the only vector in the state dict; None for the names in the head."""
     head: Head
