@@ -1,4 +1,4 @@
-"""Tiny batches for parts of other packages, and what the parts must compute for them."""
+"""Tiny batches for parts, and what the parts must compute for them."""
 
 import copy
 from functools import partial
@@ -62,7 +62,7 @@ def _aggregated(check: PartCheck, aggregation: Any, *hidden_states: Tensor) -> l
 
 
 def check_backend(check: PartCheck, backend: Any, num_frames: int, num_logits: int | None) -> TinyBatch | None:
-    """Return random features 2×``num_frames``×D, or as many frames as the back-end allows."""
+    """Return random features 2×T×D, of about ``num_frames`` frames."""
     if backend.num_scores:  # it also needs scores of other systems, which are not at hand
         return None
     num_frames = backend.fixed_frames or min(max(backend.min_frames, num_frames), backend.max_frames or 10**6)

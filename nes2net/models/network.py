@@ -385,10 +385,7 @@ class Network(nn.Module):
 
     @property
     def trained_on_segments(self) -> bool:
-        """Whether the detector was trained to score segments.
-
-        The checkpoint's recipe decides; without one, whether the back-end is made for segments.
-        """
+        """Whether the checkpoint's recipe or, without one, the back-end is for scores of segments."""
         if self.provenance.recipe is not None:
             section = self.provenance.recipe.get("segments")
             return isinstance(section, dict) and bool(section.get("resolutions"))
@@ -432,8 +429,8 @@ class Network(nn.Module):
     def compile(self, **options: Any) -> None:
         """Compile the parts in place; a front-end of equal layers is compiled layer by layer.
 
-        A part is compiled when it next computes, and again for a new input shape. On a GPU, batches
-        are also recorded and replayed as CUDA graphs. ``options`` go to ``torch.compile``.
+        Parts are compiled when they next compute, for each input shape. A GPU also replays CUDA
+        graphs. ``options`` go to ``torch.compile``.
         """
         for module in (self.frontend, self.aggregation, self.backend):
             module.compile(**options)

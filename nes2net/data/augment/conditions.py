@@ -75,7 +75,7 @@ def default_conditions(sources: Sources | None = None) -> ConditionSuite:
 
 
 def check_effect(check: PartCheck, effect: Any, length: int) -> Any:
-    """Return 1,000·``length`` samples of noise for an effect of another package."""
+    """Return 1,000·``length`` samples of noise."""
     import torch  # imported late, for a fast start-up
 
     from nes2net.lib.parts.part_checks import TinyBatch  # imported late, because it imports torch

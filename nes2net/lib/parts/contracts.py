@@ -46,7 +46,7 @@ class PartCheck:
         self.that(is_finite, f"{method} returned NaN or infinity in", value, "a tensor of finite numbers")
 
     def agree(self, opening: str, outputs: Iterable[Any], others: Iterable[Any], tolerance: float = 1e-4) -> None:
-        """Check that tensors are equal up to a share ``tolerance`` of their largest number."""
+        """Check that tensors are equal up to ``tolerance`` times their largest number."""
         for output, other in zip(outputs, others):
             self.shape(opening, other, output.shape)
             difference = float((output - other).abs().max())

@@ -237,7 +237,7 @@ def options_of(factory: Callable[..., Any]) -> dict[str, Option]:
 
 @cache
 def attributes_of(part_class: type) -> dict[str, Option]:
-    """List the attributes of plain data that the nearest class of nes2net above ``part_class`` declares."""
+    """List the attributes of plain data that the class of nes2net above ``part_class`` declares."""
     base = next(base for base in part_class.__mro__ if base.__module__.startswith("nes2net."))
     options = {}
     for name, hint in typing.get_type_hints(base, include_extras=True).items():

@@ -1,7 +1,4 @@
-"""Let a part compute tiny batches before it is used, and compare what it does with its contract.
-
-A test checks the built-in parts, too.
-"""
+"""Let a part compute tiny batches before it is used, and compare what it does with its contract."""
 
 from __future__ import annotations
 
@@ -82,7 +79,7 @@ def check_part(
     make_batch: Callable[..., Any],
     rebuild: Callable[[], Any],
 ) -> None:
-    """Check a copy of ``part``, once for each class and way to build it.
+    """Check a copy of ``part``, once for each class and its options.
 
     Args:
         make_batch: (check, part, number of frames) → :class:`TinyBatch`; None if it cannot be tried.

@@ -123,7 +123,7 @@ class Backend(nn.Module):
         return self(features)
 
     def segments_and_embedding(self, features: Any, frame_ms: float = 20.0) -> tuple[dict[float, Tensor], Tensor]:
-        """Return :meth:`segments` and :meth:`embed`, which subclasses may compute in one pass."""
+        """Return :meth:`segments` and :meth:`embed`."""
         return self.segments(features, frame_ms), self.embed(features)
 
     @property
@@ -220,8 +220,7 @@ class Backend(nn.Module):
 class LogitLayer(nn.Linear):
     """The last linear layer of a back-end, B×E → B×n.
 
-    The logits are at least float32, even within autocast: bfloat16 scores would often be equal, and
-    such ties change error rates.
+    The logits are at least float32, even within autocast: equal bfloat16 scores change error rates.
 
     >>> import torch
     >>> LogitLayer(4, 2).bfloat16()(torch.zeros(3, 4, dtype=torch.bfloat16)).dtype

@@ -23,9 +23,8 @@ from nes2net.models.checkpoints.state_dict import StateDict, check_fit
 class UsedSamples:
     """Counts how many leading samples of a waveform a front-end without padding reads.
 
-    A call maps the number of samples to the end of the last complete frame. Utterances with the
-    same end can be cut to it and share a batch, without a change of hidden states. By default, all
-    samples are read.
+    A call maps the number of samples to the end of the last complete frame, to which utterances are
+    cut to share a batch. By default, all samples are read.
 
     Args:
         first: samples of the shortest waveform with a frame.
@@ -85,9 +84,7 @@ class Frontend(nn.Module, ABC):
     used_samples: UsedSamples = UsedSamples()
     """Number of samples → number of leading samples that the hidden states depend on."""
     pre_emphasis: Share = 0.0
-    """Coefficient of the pre-emphasis of a recording before it is cut; 0 for none. Applied when
-    recordings are read (:func:`nes2net.data.audio.waveform.pre_emphasised`), not by ``forward``.
-    """
+    """Coefficient of the pre-emphasis that readers of recordings apply before cutting; 0 for none."""
     full_precision: bool = False
     """Whether the waveform must be at least float32 even with weights in half precision."""
     model_type: str = ""
@@ -95,7 +92,7 @@ class Frontend(nn.Module, ABC):
     note: str = ""
     """A note for users about an option from the checkpoint."""
     num_unused: int = 0
-    """Number of parameters that only pre-training uses, kept so that checkpoints load and save completely."""
+    """Number of parameters that only pre-training uses."""
     base: frozenset[str] = frozenset()
     """State-dict names of the frozen tensors of an adapted front-end."""
     encoder_layerdrop: float = 0.0
@@ -231,10 +228,9 @@ class Frontend(nn.Module, ABC):
         return [*hidden_states, x]
 
     def checkpoint_activations(self) -> None:
-        """Let the backward pass recompute the activations of transformer layers, instead of storing them.
+        """Let the backward pass recompute the activations of transformer layers (arXiv 1604.06174).
 
-        Less memory, a third more time, the same gradients (T. Chen et al., "Training deep nets with
-        sublinear memory cost", arXiv 1604.06174).
+        Less memory, a third more time, the same gradients.
 
         Raises:
             InputError: if the front-end has no transformer layers.
@@ -249,8 +245,7 @@ class Frontend(nn.Module, ABC):
     def compile(self, *args: Any, **options: Any) -> None:
         """Compile the front-end in place, with the arguments of ``torch.compile``.
 
-        In a transformer only the layers are compiled, once for all; compiled convolutions are not
-        faster on a CPU.
+        In a transformer only the layers are compiled, once for all.
         """
         if not self.transformer_layers:
             super().compile(*args, **options)

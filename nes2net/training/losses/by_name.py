@@ -84,7 +84,7 @@ def with_head(model: Model, loss: str | Options, num_classes: int = 2) -> Model:
 
 
 def check_loss(check: PartCheck, loss: Any, _: int, embedding_dim: int | None) -> TinyBatch:
-    """Return random outputs 2×n of the back-end, and targets (2,), for a loss of another package."""
+    """Return random outputs 2×n of the back-end, and targets (2,)."""
     width = loss.num_logits or loss.num_classes
     if loss.takes_embeddings:
         width = embedding_dim or 0

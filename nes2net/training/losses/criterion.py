@@ -29,10 +29,9 @@ class Criterion(nn.Module):
     A batch may be computed in parts: their numerators and denominators are summed before the
     division. The denominators are known before any forward pass.
 
-    Subclasses are registered by name (docs/extending.md). A recipe sets the arguments of the
-    constructor as options; the back-end gives ``head``, ``feature_dim`` and ``num_classes``. If
-    :attr:`needs_head` names a head, ``head`` is the last layer of the back-end, and ``feature_dim``
-    is the size of an embedding. A loss without the argument ``num_classes`` has 2 classes.
+    A recipe sets the arguments of the constructor as options (docs/extending.md), but for
+    ``num_classes`` and, if :attr:`needs_head` names a head, ``head``, the back-end's last layer,
+    and ``feature_dim``, the size of an embedding. Without ``num_classes``, a loss has 2 classes.
 
     Args:
         num_classes: K; if bona fide is a class, it is the last.
