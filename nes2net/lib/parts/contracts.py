@@ -49,8 +49,8 @@ class PartCheck:
         """Check that tensors are equal up to ``tolerance`` times their largest number."""
         for output, other in zip(outputs, others):
             self.shape(opening, other, output.shape)
-            difference = float((output - other).abs().max())
-            fits = difference <= tolerance * float(output.abs().max())
+            difference = (output - other).abs().max().item()
+            fits = difference <= tolerance * output.abs().max().item()
             self.that(fits, f"{opening} differ by", difference, "the same numbers")
 
 
