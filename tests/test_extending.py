@@ -16,7 +16,7 @@ from builders.strangers import install, installed_in
 from conftest import REPOSITORY, repository_text
 
 from nes2net.apps.experiments.description import Experiment
-from nes2net.apps.experiments.result import Measured, SystemOnSet, experiment_result
+from nes2net.apps.experiments.result import SetResult, SystemOnSet, experiment_result
 from nes2net.evaluation.page import html_page
 from nes2net.metrics.registry import metrics
 from nes2net.training.run import train
@@ -74,7 +74,7 @@ def test_a_metric_is_a_column_of_text_page_latex_and_json_with_its_interval_and_
 
 
 def test_an_experiment_has_a_table_of_a_metric(installed):
-    detector = Measured("run", 1, {"zero_fa": 0.25}, (0, 1), "trials", 8, 8, "", None, None, "page.html")
+    detector = SetResult("run", 1, {"zero_fa": 0.25}, (0, 1), "trials", 8, 8, "", None, None, "page.html")
     experiment = Experiment.model_construct(title="Tones", metrics=["zero_fa"], seeds=[1], leave_one_out=False)
     result = experiment_result(experiment, [SystemOnSet("system", "set", [detector])], [])
     assert result["zero_fa"].value == 0.25

@@ -50,7 +50,7 @@ class ServerSettings:
         idle: seconds without a message that end a session
         state: folder by which calls continue after a restart
         drain: seconds for calls after SIGTERM
-        log: json: a line for each call and alarm
+        log: json: a line for a call or alarm
     """
 
     clients: Count = 4

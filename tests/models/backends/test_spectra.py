@@ -36,8 +36,10 @@ def test_spectra_back_ends_equal_the_published_code(name, tolerance, monkeypatch
     """
     file = zoo.read(name)
     options = dict(file["config"])
-    backend = create_backend(options.pop("backend"), **options)
-    backend.load_state_dict({key: value.float() for key, value in file["state_dict"].items()})
+    name = options.pop("backend")
+    backend = create_backend(name, **options)
+    weights = file["state_dict"]
+    backend.load_state_dict({key: value.float() for key, value in weights.items()})
     monkeypatch.setattr(zoo, "AGREES", tolerance)
     monkeypatch.setattr(zoo, "AGREES_F64", 1e-9)
     monkeypatch.setattr(zoo, "GRADIENTS", 1e-5)
