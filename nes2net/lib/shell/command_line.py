@@ -60,6 +60,15 @@ class HelpFormatter(argparse.HelpFormatter):
     def add_arguments(self, actions: Iterable[argparse.Action]) -> None:
         super().add_arguments(sorted(actions, key=lambda action: action.dest in ("help", "debug")))
 
+    def _get_default_metavar_for_optional(self, action: argparse.Action) -> str:
+        short = {int: "N", float: "X"}.get(action.type)  # type: ignore[call-overload]
+        return short or super()._get_default_metavar_for_optional(action)
+
+    def _format_args(self, action: argparse.Action, default_metavar: str) -> str:
+        if action.nargs == argparse.ONE_OR_MORE:
+            return "{} ...".format(*self._metavar_formatter(action, default_metavar)(1))  # argparse writes "N [N ...]"
+        return super()._format_args(action, default_metavar)
+
     def _metavar_formatter(self, action: argparse.Action, default_metavar: str) -> Callable[[int], tuple[str, ...]]:
         """Show a placeholder for more than a few choices; :meth:`_get_help_string` lists them, unless :class:`Listed`."""
         if action.metavar is None and _has_many_choices(action):
