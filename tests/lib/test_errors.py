@@ -55,7 +55,7 @@ def texts() -> list[tuple[str, int, str]]:
 def messages(texts) -> list[tuple[str, str]]:
     """Place and text of what the library says; the command line and the pages speak for themselves."""
     pages = ("part_options.py", "published_tables.py", "space.py", "command.py")
-    of_commands = ("cli/", "apps/serve/", "lib/web/http_server.py", "apps/report/", "actions/flags.py", "lib/command")
+    of_commands = ("cli/", "apps/serve/", "lib/web/http_server.py", "apps/report/", "actions/flags.py", "lib/shell/")
     library_texts = [text for text in texts if not text[0].startswith(of_commands) and not text[0].endswith(pages)]
     return [(f"{name}, line {line}", text) for name, line, text in library_texts]
 
