@@ -137,13 +137,13 @@ def test_a_compressed_request_is_not_decompressed(ports):
 
 def test_a_recording_that_hides_its_length_is_refused_as_too_long_and_not_stored(serving, tmp_path):
     client, desk = serving(Limits(max_duration=60))
-    hours = tmp_path / "hours.flac"
-    soundfile.write(hours, np.zeros(8000 * 3600 * 2, np.int16), 8000)
-    content = bytearray(hours.read_bytes())
+    minutes = tmp_path / "minutes.flac"
+    soundfile.write(minutes, np.zeros(8000 * 600, np.int16), 8000)
+    content = bytearray(minutes.read_bytes())
     content[21] &= 0xF0
     content[22:26] = bytes(4)  # the number of samples: unknown
-    hours.write_bytes(content)
-    answer = send(client, hours)
+    minutes.write_bytes(content)
+    answer = send(client, minutes)
     assert answer.status_code == 422
     assert answer.json()["error"].startswith("longer than 1 min")
     assert left(desk) == []

@@ -8,13 +8,12 @@ import numpy as np
 import pytest
 import soundfile
 from builders import PATIENCE, loud_is_fake, wait
-from builders.unfit import write_unfit
 from builders.voices import voice
 from PIL import Image
 
 from nes2net.apps.serve.decoding import NotDecoded, TooSlow
 from nes2net.apps.serve.desk import Busy, Closed, Desk, Limits, draw
-from nes2net.scoring.decisions import CANNOT_TELL, Decider, Population
+from nes2net.scoring.decisions import Decider, Population
 from nes2net.scoring.decisions.population import measure
 
 
@@ -107,14 +106,6 @@ def test_two_workers_score_two_recordings_at_once_as_each_alone(small, speech, f
     for thread in threads:
         thread.join(PATIENCE)
     assert scores == [small.score(speech / "talk.wav")] * 2
-
-
-def test_an_unfit_recording_has_a_reason_in_place_of_a_decision(small, calibration, tmp_path, folder):
-    desk = Desk(small, folder, decider=Decider(calibration))
-    for path, reason in write_unfit(tmp_path).items():
-        row = desk.score(path, path.name).row()
-        assert (row["llr"], row["probability"], row["decision"]) == (None, None, CANNOT_TELL)
-        assert row["reason"].startswith(reason)
 
 
 def test_a_tone_is_a_dark_line_of_the_spectrogram(tmp_path):

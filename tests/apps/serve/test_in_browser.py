@@ -1,6 +1,5 @@
 """The page in a real browser: uploads, scores, listening, downloads, and no request to elsewhere."""
 
-import json
 import threading
 from itertools import count
 
@@ -8,8 +7,8 @@ import numpy as np
 import pytest
 from builders import PATIENCE, wait
 from builders.browser import CARD, IN_BROWSER, audio, drop, rows_of, title_of
+from builders.page_requests import send
 
-from nes2net.cli.main import main
 from nes2net.scoring.decisions import Decider
 
 pytestmark = IN_BROWSER
@@ -58,18 +57,13 @@ def test_rows_appear_as_their_files_are_scored(page, client, held_after_one, spe
     assert [row[0] for row in rows_of(page)] == ["talk.wav", "talk.mp3"]
 
 
-def test_rows_have_the_answers_of_predict_with_the_same_calibration(
-    page, serving, model, speech, calibration, tmp_path, capsys
-):
-    calibration.save(tmp_path / "c.json")
+def test_rows_have_the_answers_that_programs_get(page, serving, speech, calibration):
     client, _ = serving(decider=Decider(calibration))
     files = [speech / name for name in ("talk.wav", "talk.mp3", "talk.m4a")]
     drop(page, client, *files)
     page.wait_for_selector("#table tr:nth-child(3)")
-    options = ["--model", model, "--calibration", tmp_path / "c.json", "--device", "cpu", "--json"]
-    main(["predict", *map(str, files + options)])
-    expected = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    for line, file, row in zip(rows_of(page), files, expected, strict=True):
+    for line, file in zip(rows_of(page), files, strict=True):
+        row = send(client, file).json()
         decision = row["decision"].replace("bonafide", "bona fide")
         assert [line[n] for n in (0, 1, 4)] == [file.name, decision, f"{row['score']:.4f}".replace("-", "−")]
         assert float(line[2]) == pytest.approx(row["probability"], abs=6e-4)

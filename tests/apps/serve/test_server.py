@@ -16,8 +16,7 @@ from builders.page_requests import lines, send, wav
 
 from nes2net.apps.export.formats import export
 from nes2net.apps.serve import server
-from nes2net.apps.serve.desk import Desk, Limits
-from nes2net.cli.main import build_parser
+from nes2net.apps.serve.desk import Desk
 from nes2net.scoring.decisions.calibration import LinearCalibration
 
 POSIX = pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="needs POSIX")
@@ -121,8 +120,3 @@ def test_serve_refuses_options_that_it_cannot_use_with_a_reason(model, tmp_path,
             ("--max-duration 0", "--max-duration must be from 0.001 to 43200, not 0"),
         ):
             refused(f"serve --model {model} {words}", message, silent=True)
-
-
-def test_the_default_limits_of_the_command_serve_are_those_of_the_python_class_limits():
-    flags = vars(build_parser().parse_args(["serve", "--model", "detector.pth"]))
-    assert {name: flags[name] for name in vars(Limits())} == vars(Limits())

@@ -93,12 +93,9 @@ def stopping(serving, speech, paused_scoring):
     scored()
 
 
-def test_a_stopping_service_says_so_when_it_is_asked_for_its_health(stopping):
+def test_a_stopping_service_says_so_when_it_is_asked_for_its_health_and_refuses_recordings(stopping, speech):
     health = stopping[0].get("/health")
     assert (health.status_code, health.json()["status"]) == (503, "stopping")
-
-
-def test_a_stopping_service_refuses_recordings(stopping, speech):
     refused = send(stopping[0], speech / "talk.wav")
     assert refused.status_code == 503
     assert "being stopped" in refused.json()["error"]
@@ -136,51 +133,30 @@ def test_a_service_that_finishes_its_recordings_after_a_sigterm_ends_at_a_second
         desk.score(speech / "talk.wav", "talk.wav")
 
 
-@pytest.fixture
-def counts(serving, speech, paused_scoring):
-    """The metrics while a recording is scored, and after that, one that cannot be scored and a page that is not found."""
+def test_metrics_count_present_and_finished_recordings_their_seconds_and_requests(serving, speech, paused_scoring):
+    """While a recording is scored, and after it, one that cannot be scored and a page that is not found."""
     begun, may_go_on = paused_scoring
     client, _ = serving(Limits(waiting=1))
     running = threading.Thread(target=send, args=[client, speech / "talk.wav"])
     running.start()
     assert begun.wait(PATIENCE)
-    during = samples(client.get("/metrics").text)
+    assert samples(client.get("/metrics").text)["nes2net_recordings_present", "running"] == 1
     may_go_on.set()
     running.join(PATIENCE)
     send(client, speech / "notes.txt")
     client.get("/heard/secret")
-    return during, samples(client.get("/metrics").text)
-
-
-def test_metrics_count_the_recordings_that_are_being_scored(counts):
-    assert [count["nes2net_recordings_present", "running"] for count in counts] == [1, 0]
-
-
-def test_metrics_count_recordings_by_outcome(counts):
-    _, after = counts
+    after = samples(client.get("/metrics").text)
+    assert after["nes2net_recordings_present", "running"] == 0
     assert after["nes2net_recordings_total", "scored"] == after["nes2net_recordings_total", "NotDecoded"] == 1
-
-
-def test_metrics_add_up_the_seconds_of_scored_audio(counts):
-    _, after = counts
     assert after["nes2net_audio_seconds_total",] == 10
-
-
-def test_metrics_measure_the_waiting_and_the_scoring_of_each_recording_once(counts):
-    _, after = counts
     assert after["nes2net_waiting_seconds_count",] == after["nes2net_scoring_seconds_count",] == 2
-
-
-def test_metrics_count_requests_by_address_and_status(counts):
-    _, after = counts
     assert after["nes2net_requests_total", "/api/score", "200"] == 1
     assert after["nes2net_requests_total", "/api/score", "422"] == 1
     assert after["nes2net_requests_total", "/heard/", "404"] == 1
 
 
-@pytest.fixture
-def log(small, speech, tmp_path, capsys):
-    """The log as JSON of a recording, of one that fails, of an event, and of a message with control characters."""
+def test_the_log_has_a_line_of_json_for_each_event_without_names_of_recordings(small, speech, tmp_path, capsys):
+    """Of a recording, of one that fails, of an event, and of a message with control characters."""
     desk = Desk(small, tmp_path)
     with logging_as("json"):
         desk.score(speech / "talk.wav", "secret.wav")
@@ -188,18 +164,9 @@ def log(small, speech, tmp_path, capsys):
             desk.score(speech / "notes.txt", "secret.txt")
         tell("ready", "text", url="http://localhost")
         logging.getLogger("library").warning("two\nlines \x1b[2J")
-    return capsys.readouterr().err
-
-
-def test_the_log_has_no_names_of_recordings(log):
+    log = capsys.readouterr().err
     assert "secret" not in log
-
-
-def test_the_log_has_no_control_characters(log):
     assert "\x1b" not in log
-
-
-def test_the_log_has_a_line_of_json_with_the_facts_of_each_event(log):
     lines = [json.loads(line) for line in log.splitlines()]
     assert [line["event"] for line in lines] == ["recording", "recording", "ready", "message"]
     assert (lines[0]["outcome"], lines[0]["duration"], lines[0]["level"]) == ("scored", 10, "info")
