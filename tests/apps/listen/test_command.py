@@ -43,27 +43,18 @@ def listen(output, listen_folder, tmp_path):
     return run
 
 
-def encoded(samples, encoding, folder: Path) -> bytes:
-    """Samples (channels, N) as bytes."""
-    if encoding == "f32le":
-        return samples.T.astype("<f4").tobytes()
-    subtype = {"s16le": "PCM_16", "mulaw": "ULAW", "alaw": "ALAW"}[encoding]
-    soundfile.write(folder / "raw", samples.T, 8000, subtype, "LITTLE", "RAW")
-    return (folder / "raw").read_bytes()
-
-
-@pytest.mark.parametrize("encoding", ["s16le", "f32le", "mulaw", "alaw"])
-def test_a_pipe_of_raw_samples_has_the_scores_of_its_decoded_channels(listen, small, call, tmp_path, encoding):
-    content = encoded(call, encoding, tmp_path)
-    samples = np.concatenate([block for block, _ in RawAudio(content, 8000, encoding, 2).blocks()], axis=1)
-    format = ("--rate", 8000, "--encoding", encoding, "--channels", 2)
+def test_a_pipe_of_raw_samples_has_the_scores_of_its_decoded_channels(listen, small, call, tmp_path):
+    soundfile.write(tmp_path / "raw", call.T, 8000, "ALAW", "LITTLE", "RAW")
+    content = (tmp_path / "raw").read_bytes()
+    samples = np.concatenate([block for block, _ in RawAudio(content, 8000, "alaw", 2).blocks()], axis=1)
+    format = ("--rate", 8000, "--encoding", "alaw", "--channels", 2)
     lines = listen(content + b"\0", *format, "--split", "agent,caller")
     for name, channel in zip(("agent", "caller"), samples):
         assert windows(lines, name) == expected(small, channel, 8000)
 
 
-def test_channels_that_are_not_split_are_scored_by_their_mean(listen, small, call, tmp_path):
-    lines = listen(encoded(call, "f32le", tmp_path), "--rate", 16000, "--encoding", "f32le", "--channels", 2)
+def test_channels_that_are_not_split_are_scored_by_their_mean(listen, small, call):
+    lines = listen(call.T.astype("<f4").tobytes(), "--rate", 16000, "--encoding", "f32le", "--channels", 2)
     assert windows(lines) == expected(small, call)
 
 

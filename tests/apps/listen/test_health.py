@@ -1,18 +1,17 @@
 """What whoever runs `nes2net listen --serve` asks it: health and metrics."""
 
-import signal
 import threading
 
 import httpx
 import pytest
-from builders import PATIENCE, wait
+from builders import PATIENCE
 from builders.live import expected, serving
 
 pytest.importorskip("websockets")
 pytest.importorskip("prometheus_client")
 
 from builders.metrics_page import samples
-from builders.websocket_calls import START, call_of, rest, say
+from builders.websocket_calls import call_of
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
@@ -39,31 +38,12 @@ def test_no_client_is_served_before_the_detector_is_loaded(judge):
         may_end.set()
 
 
-def test_the_health_check_of_a_service_that_stops_says_stopping(judge):
-    with serving(judge(), drain=PATIENCE) as (url, stop), connect(url) as client:
-        say(client, **START)
-        client.recv()
-        stop.number = signal.SIGTERM
-        wait(lambda: get(url, "/health").json()["status"] == "stopping")
-        assert get(url, "/health").status_code == 503
-        say(client, event="stop")
-        rest(client)
-
-
-@pytest.fixture
-def counts(serve, call):
-    """The metrics after a call."""
+def test_after_a_call_the_metrics_count_it_as_ended_and_a_score_with_its_lag_for_each_window(serve, small, call):
     url = serve()
     call_of(url, call[0].tobytes())
-    return samples(get(url, "/metrics").text)
-
-
-def test_after_a_call_the_metrics_count_it_as_ended(counts):
+    counts = samples(get(url, "/metrics").text)
     assert counts["nes2net_calls_total", "1000"] == 1
     assert counts["nes2net_calls_present",] == 0
-
-
-def test_the_metrics_count_a_score_with_its_lag_for_each_window_of_a_call(counts, small, call):
     number = len(expected(small, call[0]))
     assert counts["nes2net_windows_total", "scored"] == number
     assert counts["nes2net_lag_seconds_count",] == number
