@@ -4,28 +4,19 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from builders.files import write, write_json, write_scores
+from builders.files import write_json
+from builders.report_case import make_case
 from builders.words_at_once import speaking_at_once  # noqa: F401
 from conftest import seeded_detector
 
 from nes2net import create_frontend
 from nes2net.models.checkpoints.state_dict import save_state_dict
 
-NUM_TRIALS = 40
-
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """A key and its scores, a detector, a recording, and a run folder."""
-    folder = tmp_path_factory.mktemp("words")
-    lines = []
-    scores = {}
-    for number in range(NUM_TRIALS):
-        is_spoof = number % 2
-        lines.append(f"LA_1 {number} - A07 {('bonafide', 'spoof')[is_spoof]}")
-        scores[str(number)] = number % 7 - 5 * is_spoof
-    write(folder / "key.txt", lines)
-    write_scores(folder / "scores.txt", scores)
+    folder = make_case(tmp_path_factory.mktemp("words"), num=80)
     detector = seeded_detector({"frontend": "lfcc", "backend": "mean_linear"})
     detector.save(folder / "detector.pth")
     noise = np.random.default_rng(0).uniform(-0.1, 0.1, 8000)
@@ -45,14 +36,15 @@ def started(folder, tmp_path, monkeypatch, output):
     return lambda words, status=0: output(words.replace("OUT", str(tmp_path)), status)
 
 
-EVALUATE = "evaluate asvspoof2019_la scores.txt --keys key.txt --resamples 5"
+LABELS = "asvspoof2021_la good.txt --keys trial_metadata.txt"
+EVALUATE = f"evaluate {LABELS} --resamples 5"
 PREDICT = "predict noise.wav --model detector.pth --device cpu --json"
 #: Command → the end of a line that it prints.
 SAYS = {
     "average run --last 2 --out OUT/mean.pth": "averaging: checkpoint 0 of 2",
     f"{EVALUATE} --json OUT/labels.json": "evaluating scores",
     EVALUATE: "bootstrap: draw 0 of 5",
-    "calibrate fit asvspoof2019_la scores.txt --keys key.txt --phase eval": "bootstrap: group of draws 0 of 25",
+    f"calibrate fit {LABELS} --phase eval": "bootstrap: group of draws 0 of 25",
     PREDICT: "loading detector.pth",
     "export detector.pth --to safetensors --out OUT/out": "/out",
 }
@@ -63,12 +55,6 @@ SAYS = {
 def test_a_command_says_what_it_does_and_how_far_it_is(words, started):
     lines = started(words).err.splitlines()
     assert any(line.endswith(SAYS[words]) and line[2] == ":" for line in lines), lines
-
-
-@pytest.mark.slow
-@pytest.mark.usefixtures("speaking_at_once")
-def test_an_export_to_onnx_says_which_file_it_writes(started, tmp_path):
-    assert f" writing {tmp_path}/out.onnx\n" in started("export detector.pth --to onnx --out OUT/out.onnx").err
 
 
 @pytest.mark.usefixtures("speaking_at_once")

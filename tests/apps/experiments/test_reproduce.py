@@ -342,11 +342,6 @@ def test_an_average_of_other_epochs_or_in_another_mode_than_the_published_one_is
     assert compared(average.provenance, **AVERAGED).differences == []
 
 
-def test_a_single_epoch_gets_no_verdict_if_the_published_result_is_of_an_average(reproduce, run_folder):
-    out = reproduce(checkpoint=run_folder / "epoch_1.pth", status=1, **AVERAGED).out
-    assert f"{NO_VERDICT}- the checkpoint is a single epoch instead of {AS_PUBLISHED}" in out
-
-
 def test_an_unreadable_record_of_an_average_is_a_difference():
     difference = "the checkpoint is the true mean of 0 checkpoints instead of a single epoch"
     assert compared(Provenance(facts={"average": {"sha256": 5, "mode": 7}})).differences == [difference]

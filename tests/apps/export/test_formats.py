@@ -13,7 +13,6 @@ from safetensors.torch import load_file, save_file
 
 from nes2net import Detector, create_frontend
 from nes2net.apps.export.formats import export
-from nes2net.models.checkpoints.state_dict import save_state_dict
 
 SPEECH = {**small_parts.FRONTENDS["wavlm"], "pretraining_heads": True}
 
@@ -146,23 +145,6 @@ def test_the_pipeline_of_transformers_gives_the_probabilities_of_an_exported_det
     probabilities = {answer["label"]: answer["score"] for answer in pipeline(waveform, sampling_rate=16000)}
     score = detector.score(waveform, 16000, num_samples=None)
     assert probabilities == {"bonafide": pytest.approx(score, abs=1e-6), "spoof": pytest.approx(1 - score, abs=1e-6)}
-
-
-@pytest.mark.parametrize(
-    "model",
-    [
-        {"frontend": "wav2vec2_small", "backend": "mean_linear"},
-        {"frontend": {"name": "wav2vec2_small"}, "aggregation": "weighted_sum", "backend": {"name": "mean_linear"}},
-    ],
-    ids=["names", "mappings"],
-)
-def test_a_detector_of_names_alone_is_exported_by_the_command_for_the_pipeline_of_transformers(tmp_path, model, output):
-    detector = seeded_detector(model)
-    save_state_dict(detector.state_dict(), tmp_path / "detector.pth", model=model)
-    printed = output(f"export {tmp_path}/detector.pth --to hf --out {tmp_path}/out")
-    assert "pipeline() cannot score" not in printed.err
-    assert read_json(tmp_path / "out" / "config.json")["architectures"] == ["Wav2Vec2ForSequenceClassification"]
-    assert torch.equal(load_detector(tmp_path / "out").state_dict()["proj_fc.weight"], detector.backend.proj_fc.weight)
 
 
 def test_a_weighted_sum_without_the_final_norm_is_refused(tmp_path):

@@ -13,7 +13,7 @@ from builders.recordings import encode
 from builders.two_calibrations import write_detector_and_calibrations
 from builders.unfit import write_unfit
 from builders.voices import voice
-from conftest import load_detector, seeded_detector
+from conftest import load_detector
 
 from nes2net.cli.main import main
 from nes2net.lib.output import progress
@@ -204,14 +204,6 @@ def test_a_report_with_no_file_to_write_or_an_unusable_file_is_refused_before_lo
     refused, report_folder, workdir, words, message
 ):
     refused(["report", report_folder / NAME, "--model", "missing.pth", *words.split()], message)
-
-
-def test_a_report_by_the_calibration_of_another_detector_is_refused(refused, report_folder, workdir):
-    seeded_detector({"frontend": "lps", "backend": "mean_linear"}, 1).save("other.pth")
-    flags = ["--device", "cpu", "--html", "r.html", "--calibration", report_folder / "bonafide.json"]
-    words = ["report", report_folder / NAME, "--model", "other.pth", *flags]
-    refused(words, "does not belong to this detector")
-    assert not Path("r.html").exists()
 
 
 def test_a_report_on_a_recording_that_cannot_be_read_is_refused_and_not_written(refused, workdir):
