@@ -18,7 +18,7 @@ from nes2net import Detector
 from nes2net.lib.computing.devices import choose_device
 from nes2net.models.checkpoints.fairseq import to_transformers
 from nes2net.models.checkpoints.state_dict import save_state_dict
-from nes2net.models.loading import read_architecture, recognise
+from nes2net.models.loading import recognise
 from nes2net.models.provenance import Provenance
 from nes2net.models.published_models import PUBLISHED_MODELS, PublishedModel
 
@@ -115,22 +115,13 @@ def test_a_checkpoint_with_nan_among_its_weights_is_refused(detector, tmp_path):
         Detector.from_pretrained(tmp_path / "nan.pth")
 
 
-@pytest.mark.parametrize("option, named", [({"num_logits": 1}, "num_logits=1"), ({"pool": "astp"}, "pool=astp")])
-def test_the_shapes_of_a_checkpoint_override_an_option_of_the_config(
-    small_model, waveform, tmp_path, capsys, option, named
-):
+def test_the_shapes_of_a_checkpoint_override_an_option_of_the_config(small_model, waveform, tmp_path, capsys):
     """It is named on standard error."""
-    original = Detector.from_config({**small_model, "backend": small_model["backend"] | option})
+    original = Detector.from_config({**small_model, "backend": small_model["backend"] | {"pool": "astp"}})
     torch.save(dict(original.state_dict()), tmp_path / "d.pth")
     loaded = load_detector(tmp_path / "d.pth", config=small_model)
     assert loaded.score(waveform, 16000) == original.score(waveform, 16000)
-    assert f"backend.{named}" in capsys.readouterr().err
-
-
-def test_weights_of_a_published_architecture_with_one_option_changed_are_loaded_with_that_option(tmp_path):
-    aasist = Detector.from_config(read_architecture("AASIST-L,backend.num_logits=1"))
-    torch.save(dict(aasist.state_dict()), tmp_path / "a.pth")
-    assert load_detector(tmp_path / "a.pth").backend.last_layer.out_features == 1
+    assert "backend.pool=astp" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["mps", "meta", "cuda:99"])

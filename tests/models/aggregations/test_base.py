@@ -17,10 +17,6 @@ PUBLISHED = {
     "svdd2024_model_weightedSum": WeightedSum,
     "svdd2024_model_SE": SqueezeExcitationAggregation,
     "svdd2024_model_attention": AttentiveMerging,
-    "svdd_WavLM_Nes2Net_X__WeightedSum_mean_8_8_se1_d1": WeightedSum,
-    "svdd_WavLM_Nes2Net__SEA_mean_8_8_se1_d1": SqueezeExcitationAggregation,
-    "svdd_WavLM_Nes2Net_X_SeLU__SEA_mean_8_8_se1_d1": SqueezeExcitationAggregation,
-    "svdd_WavLM_Nes2Net_X__AttM_mean_16_8_se8_d1": AttentiveMerging,
 }
 CLASSES = {"weighted_sum": WeightedSum, "sea": SqueezeExcitationAggregation, "attm": AttentiveMerging}
 
