@@ -77,8 +77,8 @@ def test_a_text_that_is_read_twice_in_a_context_is_the_one_whose_digest_is_recor
         text = read_text(path)
         first_digest = sha256(path)
         rewrite_in_place(path)
-        with reading_once() as digests:
-            assert (read_text(path), digests) == (text, {path: first_digest})
+        with reading_once() as kept:
+            assert (read_text(path), kept.digests) == (text, {path: first_digest})
     assert read_text(path) != text
 
 

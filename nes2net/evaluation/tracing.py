@@ -1,13 +1,14 @@
 """Evaluate logits of classes: does a detector find known classes, and recognise unknown ones?
 
-``ClassEvaluation`` makes the result, and ``_tables`` its tables, from the functions below it. The
-closed set has the trials of known classes, the open set compares them with unknown classes. Further
-figures are of all trials at the threshold for unknown classes.
+``ClassEvaluation`` makes the result, and the functions below it make its tables. The closed set has
+the trials of known classes, the open set compares them with unknown classes. Further figures are of
+all trials at the threshold for unknown classes.
 """
 
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -143,7 +144,11 @@ class ClassEvaluation(OfClasses[ClassTrials]):
         resamples = Resamples(self.num_resamples, self.seed)
         tables = {}
         for trials in systems:
-            tables[trials.system] = _tables(self.key.title, trials, kind, resamples, self.metrics)
+            tables[trials.system] = itertools.chain(
+                _closed_tables(self.key.title, trials.known, resamples, self.metrics),
+                _open_tables(trials, kind, resamples),
+                _tables_by_condition(trials, resamples),
+            )
         joined = join_tables(tables)
         joined[0] = replace(joined[0], hidden=())  # the first table names even a single system
         result = Result(
@@ -177,10 +182,10 @@ def _first_line(part: str, trials: ClassTrials, num_resamples: int) -> str:
     )
 
 
-def _tables(
-    title: str, trials: ClassTrials, kind: str, resamples: Resamples, metric_names: Collection[str]
+def _closed_tables(
+    title: str, group: ClassGroup, resamples: Resamples, metric_names: Collection[str]
 ) -> Iterator[Table]:
-    closed = compute_closed_figures(trials.known, resamples, metric_names)
+    closed = compute_closed_figures(group, resamples, metric_names)
     yield Table(
         "closed",
         f"{title}: trials of known classes, each of which is given a class.",
@@ -189,7 +194,10 @@ def _tables(
         notes=["Macro-F1 is the mean over classes with a trial, each with the same weight."],
     )
     caption = "The largest confusions of known classes."
-    yield Table("confusions", caption, _CONFUSIONS, list(_confusion_rows(trials.known)), CONFUSION_SECTION)
+    yield Table("confusions", caption, _CONFUSIONS, list(_confusion_rows(group)), CONFUSION_SECTION)
+
+
+def _open_tables(trials: ClassTrials, kind: str, resamples: Resamples) -> Iterator[Table]:
     yield Table(
         "open",
         "Known classes against unknown ones, by scores of being known.",
@@ -212,6 +220,9 @@ def _tables(
     )
     caption = f"Unknown classes one by one, by the score {kind}."
     yield Table("unknown", caption, _BY_GENERATOR, _generator_rows(trials, kind), KNOWN_SECTION)
+
+
+def _tables_by_condition(trials: ClassTrials, resamples: Resamples) -> Iterator[Table]:
     yield Table("by_class", "Known classes one by one.", _BY_CLASS, list(_class_rows(trials.known)), "Classes")
     for name in _fields_of_breakdowns(trials):
         caption = f"Trials of known classes by {words(name)}."

@@ -26,7 +26,7 @@ from nes2net.lib.parts.contracts import PartCheck
 from nes2net.lib.parts.options import name_and_options
 from nes2net.lib.parts.registry import PACKAGES_KEY, check_installed
 from nes2net.lib.storage.files import AnyPath, Unchanged
-from nes2net.lib.storage.text_files import reading_once
+from nes2net.lib.storage.text_files import KeptTexts, reading_once
 from nes2net.scoring.class_file import begins_classes
 from nes2net.scoring.output import Output
 from nes2net.scoring.record import Record, record_of
@@ -193,7 +193,7 @@ class ScoreFile:
     record: Record | None
     """None without a record."""
     _unchanged: Unchanged = field(repr=False)
-    _digests: dict[Path, str] = field(default_factory=dict, repr=False)
+    _kept: KeptTexts = field(repr=False)
 
     @classmethod
     def of(cls, file: AnyPath | ScoreFile) -> ScoreFile:
@@ -207,14 +207,17 @@ class ScoreFile:
             return file
         path = Path(file)
         unchanged = Unchanged(path)
-        record = record_of(path)
+        with reading_once() as kept:
+            record = record_of(path)
         if record is not None and record.judgement is not None:
             check_installed(str(path), record.facts.get(PACKAGES_KEY), [judgements])
             judgement = as_judgement(record.judgement)
         else:
             line = first_line(path)
             judgement = as_judgement(next((name for name, begins in _FIRST_LINES.items() if begins(line)), "scores"))
-        return cls(path, judgement, record, unchanged)
+        if not judgement.is_score:  # its reader reads the file in blocks
+            kept.contents.pop(path, None)
+        return cls(path, judgement, record, unchanged, kept)
 
     @cached_property
     def sha256(self) -> str:
@@ -224,7 +227,9 @@ class ScoreFile:
             InputError: if the file has changed.
         """
         self._unchanged.check()
-        known = self._digests.get(self.path)
+        if not self.path.is_file():
+            return ""
+        known = self._kept.digests.get(self.path)
         if self.record is not None:
             known = self.record.sha256 or known  # record_of() has compared it
         return known or self._unchanged.digests()[self.path]
@@ -244,11 +249,10 @@ class ScoreFile:
         Raises:
             InputError: if ``reader`` raises it, or the file has changed.
         """
-        with reading_once() as digests:
+        with reading_once(self._kept):
             content = reader(self.path)
         self._unchanged.check()
-        if self.path.is_file():  # a pipe has no digest
-            self._digests.update(digests)
+        self._kept.contents.pop(self.path, None)
         _ = self.sha256  # computed now, because the file may change later
         return content
 

@@ -18,8 +18,9 @@ from nes2net.data.corpora.trial import Trial, Trials, trials_digest
 from nes2net.lib.errors import InputError
 from nes2net.lib.output.sheet import Facts
 from nes2net.lib.process.this_process import processor_name
-from nes2net.lib.storage.files import is_absent, read_bounded, sha256_of
+from nes2net.lib.storage.files import is_absent, read_bounded
 from nes2net.lib.storage.plain_data import Natural, Seconds, read_json_as, validate_json
+from nes2net.lib.storage.text_files import sha256_once
 from nes2net.models.provenance import Provenance
 from nes2net.scoring.journal import Stamps
 from nes2net.version import __version__
@@ -170,7 +171,7 @@ def record_of(path: Path) -> Record | None:
     content = read_bounded(record_path(path), _MAX_RECORD_BYTES)
     with suppress(ValueError, OSError):  # such as InputError, if ``path`` is missing or the content is no record
         record = validate_json(Record, content)
-        if record.sha256 is None or record.sha256 == sha256_of(path):
+        if record.sha256 is None or record.sha256 == sha256_once(path):
             return record
     return None
 

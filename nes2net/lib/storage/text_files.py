@@ -6,13 +6,13 @@ import hashlib
 import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from nes2net.lib.errors import InputError, as_input_error, pluralise, refuse, short_repr
-from nes2net.lib.storage.files import PACKED, check_arrived, read_bounded
+from nes2net.lib.storage.files import PACKED, check_arrived, read_bounded, sha256_of
 
 #: Limits of a list or a score file. The largest published files have 681,000 lines (ASVspoof 5) and 54 MB (ASVspoof
 #: 2021 DF).
@@ -37,31 +37,49 @@ _KINDS = {
 # Matches the start of a text that a spreadsheet would take for a formula. Apostrophes may come first.
 _COMPUTED = re.compile(r"'*[=+\-@\t\r\n]")
 
-# In a context that keeps texts: file → its text, or function and arguments → what it read; and file → its digest.
-_kept: ContextVar[tuple[dict[object, Any], dict[Path, str]]] = ContextVar("kept")
+
+class KeptTexts(NamedTuple):
+    """What was read in a context that keeps texts."""
+
+    contents: dict[object, Any]
+    """File → its text, or function and arguments → what it read."""
+    digests: dict[Path, str]
+    """File → SHA-256 in hexadecimal."""
+
+
+_kept: ContextVar[KeptTexts] = ContextVar("kept")
 
 
 @contextmanager
-def reading_once() -> Iterator[dict[Path, str]]:
+def reading_once(kept: KeptTexts | None = None) -> Iterator[KeptTexts]:
     """Keep each text that is read until the end of this context, or of the outermost one, so that it is read once.
 
-    Yields:
-        The files that were read → their SHA-256 in hexadecimal.
+    Args:
+        kept: texts of an earlier context, which are used instead of those of the outermost one.
     """
-    token = _kept.set(_kept.get(({}, {})))
+    token = _kept.set(kept or _kept.get(KeptTexts({}, {})))
     try:
-        yield _kept.get()[1]
+        yield _kept.get()
     finally:
         _kept.reset(token)
 
 
 def read_once(read: Callable[..., Iterable[Any]], *arguments: object) -> list[Any]:
     """List what ``read`` yields; within :func:`reading_once`, read only once."""
-    contents, _ = _kept.get(({}, {}))
-    key = (read, *arguments)
-    if key not in contents:
-        contents[key] = list(read(*arguments))
-    return contents[key]  # type: ignore[no-any-return]
+    with reading_once() as kept:
+        key = (read, *arguments)
+        if key not in kept.contents:
+            kept.contents[key] = list(read(*arguments))
+        return kept.contents[key]  # type: ignore[no-any-return]
+
+
+def sha256_once(path: Path) -> str:
+    """Compute the SHA-256 of a file; within :func:`reading_once`, keep its text, so that it is opened once."""
+    with reading_once() as kept:
+        if path not in kept.digests:
+            with suppress(InputError):  # no text, or too long
+                read_text_with_line_ends(path)
+        return kept.digests.get(path) or sha256_of(path)
 
 
 def read_text(path: Path) -> str:
@@ -79,19 +97,20 @@ def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
 
 def read_text_with_line_ends(path: Path) -> str:
     """Read text as :func:`read_text`, but keep line ends."""
-    texts, digests = _kept.get(({}, {}))  # without a context, nothing is kept
-    if path in texts:
-        return texts[path]
+    kept = _kept.get(KeptTexts({}, {}))  # without a context, nothing is kept
+    if path in kept.contents:
+        return kept.contents[path]  # type: ignore[no-any-return]
     content = read_bounded(path, MAX_BYTES, "give the path of a text file")
+    kept.digests[path] = hashlib.sha256(content).hexdigest()
     most_lines = MAX_LINES
     if path.suffix == ".gz":
         most_lines = min(MAX_LINES, max(100_000, len(content) // 2))  # a line of a list takes 2.6 bytes or more
         content = _unzip(path, content)
-    digests[path] = hashlib.sha256(content).hexdigest()
     if max(content.count(b"\n"), content.count(b"\r")) > most_lines:
         raise InputError(f"{path}: has more than {most_lines:,} lines; split it, or unpack it")
-    texts[path] = decode_text(path, content)
-    return texts[path]
+    text = decode_text(path, content)
+    kept.contents[path] = text
+    return text
 
 
 def _unzip(path: Path, content: bytes) -> bytes:
