@@ -15,7 +15,6 @@ from nes2net.actions.flags import (
     Loading,
     ModelName,
     Reading,
-    ScorerName,
     report_finished,
 )
 from nes2net.cli.next_commands import print_next
@@ -208,7 +207,7 @@ def recordings(
     bonafide: Folder,
     spoof: Folder,
     *,
-    model: ScorerName,
+    model: ModelName,
     save: File,
     loading: Loading,
     length: Reading,
@@ -329,7 +328,7 @@ def drift(
     calibration: Annotated[str, Flag("CALIBRATION")],
     files: Annotated[Sequence[str], Flag("RECORDING")],
     *,
-    model: ScorerName,
+    model: ModelName,
     loading: Loading,
     alpha: float = 0.01,
     by: Literal["day", "week", "none"] = "day",

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from nes2net.actions.flags import Deciding, Loading, Reading, ScorerName
+from nes2net.actions.flags import Deciding, Loading, ModelName, Reading
 from nes2net.cli.next_commands import command_line
 from nes2net.cli.predict_files import FilesBeside
 from nes2net.lib.errors import InputError, pluralise, readable_size, with_flag_names
@@ -73,14 +73,14 @@ class Stretches:
 def predict(
     files: Annotated[Sequence[str], Flag("FILE")],
     *,
-    model: ScorerName | None = None,
+    model: ModelName | None = None,
     loading: Loading,
     along: TrackFlags,
     plot: Annotated[str | None, Flag("FILE|DIR"), _ONE_RESULT_A_FILE] = None,
     threshold: Annotated[float | None, NotWith("calibration")] = None,
     deciding: Deciding,
     judgement: Annotated[str, Flag("NAME|OPTIONS")] = "scores",
-    detector: Annotated[ScorerName | None, UsedWith("judgement")] = None,
+    detector: Annotated[ModelName | None, UsedWith("judgement")] = None,
     channel: Annotated[str, Flag("N|mix|each")] = "mix",
     stretches: Stretches,
     json_: bool = False,

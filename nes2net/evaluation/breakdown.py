@@ -131,7 +131,7 @@ def breakdown_tables(
             few = f"fewer than {MIN_TRIALS} trials of a class"
             notes.append(f"{pluralise(num_hidden, 'row')} of {few} omitted; the JSON has them.")
         if mark_best:
-            rows = with_best(rows, "system")
+            rows = with_best(rows)
         tables.append(
             Table(
                 f"by {names}",

@@ -175,7 +175,7 @@ class SystemEvaluation(Evaluation[SystemFigures]):
         rows = [system.row for system in systems]
         notes = []
         if _same_trials(systems):
-            rows = with_best(rows, "system")
+            rows = with_best(rows)
         else:
             notes = ["No figure is marked as the best, for the systems rest on different trials."]
         caption = self.key.title

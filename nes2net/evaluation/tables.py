@@ -11,18 +11,16 @@ import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from numpy.typing import NDArray
+from typing_extensions import Unpack
 
 from nes2net import metrics
 from nes2net.lib.output.progress import bootstrap_progress
 from nes2net.lib.process.this_process import usable_processors
 from nes2net.metrics import registry
 from nes2net.metrics.intervals import Draws, measure_and_resample, num_trials_by_rate
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
 
 #: Trials of each class that the EER of a group needs (an assumption): one trial of 20 is 5 %.
 MIN_TRIALS = 20
@@ -253,16 +251,16 @@ class Measured:
         return Figure(self.values[first] - self.values[second], metrics.percentiles(draws, 0.95))
 
 
-def with_best(rows: Sequence[Row], label: str) -> list[Row]:
+def with_best(rows: Sequence[Row]) -> list[Row]:
     """Mark the lowest figure of each measure if it is certainly the lowest.
 
-    Figures must be error rates or costs. Compares rows that differ only in ``label``, such as
-    ``"system"``, and share bootstrap draws. It is certain if the 95 % interval of lowest − second
+    Figures must be error rates or costs. Compares rows that differ only in the system, and share
+    bootstrap draws. It is certain if the 95 % interval of lowest − second
     lowest lies below 0. Needs 40 draws, and 20 trials of each class.
     """
     groups: dict[tuple[str, ...], list[int]] = {}
     for number, row in enumerate(rows):
-        values = tuple(value for name, value in row.labels.items() if name != label)
+        values = tuple(value for name, value in row.labels.items() if name != "system")
         if row.has_enough_trials:
             groups.setdefault(values, []).append(number)
     marked = list(rows)

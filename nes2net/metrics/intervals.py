@@ -17,17 +17,15 @@ import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypedDict
+from typing import Any, NamedTuple, TypeAlias, TypedDict
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from typing_extensions import Unpack
 
 from nes2net.lib.errors import InputError, check_setting, pluralise
 from nes2net.metrics.eer import check_classes, compute_eer
 from nes2net.metrics.resampling import Cells, Resampled, any_metric, figures_of, quick_metric, single_trials
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
 
 _ERRORS = 10  # weight of the variance of independent trials in rate_interval, as a number of errors
 

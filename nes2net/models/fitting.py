@@ -16,7 +16,7 @@ from nes2net.lib.computing.without_memory import without_memory
 from nes2net.lib.errors import InputError
 from nes2net.lib.parts.options import ModelConfig, Options, name_and_options, options_of
 from nes2net.lib.parts.registry import Registry
-from nes2net.models.checkpoints.published_names import prefix_in_files, select_frontend
+from nes2net.models.checkpoints.published_names import prefix_in_files, select_frontend, without_frontend
 from nes2net.models.checkpoints.state_dict import Misfit, StateDict, compare
 from nes2net.models.frontends.base import Frontend
 from nes2net.models.network import Network
@@ -40,7 +40,7 @@ def fit_config(state_dict: StateDict, frontend: Frontend, model: ModelConfig) ->
         state_dict: tensors of a detector, with or without the front-end.
         frontend: the front-end of ``model``, on the meta device.
     """
-    tensors = _without_frontend(state_dict)
+    tensors = without_frontend(state_dict)
     misfit, expected = _compare_with(tensors, frontend, model)
     frontend_tensors = select_frontend(state_dict)
     prefix = prefix_in_files("frontend", frontend)
@@ -81,16 +81,11 @@ def changed_options(before: ModelConfig, after: ModelConfig) -> list[str]:
     return changes
 
 
-def _without_frontend(state_dict: StateDict) -> StateDict:
-    frontend_tensors = select_frontend(state_dict)
-    return {name: tensor for name, tensor in state_dict.items() if name not in frontend_tensors}
-
-
 def _compare_with(tensors: StateDict, frontend: Frontend, model: ModelConfig) -> tuple[Misfit | None, StateDict]:
     """Compare ``tensors`` with those of ``model``; return both results. None and {} if it cannot be built."""
     try:
         with without_memory():
-            expected = _without_frontend(Network.with_frontend(frontend, model).state_dict())
+            expected = without_frontend(Network.with_frontend(frontend, model).state_dict())
     except (InputError, ValueError, RuntimeError):
         return None, {}
     return compare(tensors, expected), expected
@@ -101,8 +96,8 @@ def share_of_other_names(state_dict: StateDict, expected: StateDict) -> float:
 
     Names of the front-end do not count. Names that differ only in numbers count as one.
     """
-    names = {_without_numbers(name) for name in _without_frontend(state_dict)}
-    expected_names = {_without_numbers(name) for name in _without_frontend(expected)}
+    names = {_without_numbers(name) for name in without_frontend(state_dict)}
+    expected_names = {_without_numbers(name) for name in without_frontend(expected)}
     all_names = names | expected_names
     return len(names ^ expected_names) / max(1, len(all_names))
 

@@ -28,7 +28,7 @@ from nes2net.models.checkpoints.classification import BONAFIDE_OPTION, WAVEFORMS
 from nes2net.models.checkpoints.folder import CONFIG, read_folder
 from nes2net.models.checkpoints.hub import download
 from nes2net.models.checkpoints.huggingface import holds_other_model, read_weights
-from nes2net.models.checkpoints.published_names import layout_of, select_frontend, unwrap_frontend
+from nes2net.models.checkpoints.published_names import layout_of, select_frontend, unwrap_frontend, without_frontend
 from nes2net.models.checkpoints.shelf import Shelf
 from nes2net.models.checkpoints.state_dict import (
     Misfit,
@@ -345,10 +345,7 @@ def _published_tensors(config: str, with_frontend: bool) -> StateDict:
     with without_memory():
         detector = Network.with_frontend(_meta_frontend(json.dumps(model["frontend"])), model)
     tensors = detector.state_dict()
-    if with_frontend:
-        return tensors
-    frontend_names = select_frontend(tensors)
-    return {name: tensor for name, tensor in tensors.items() if name not in frontend_names}
+    return tensors if with_frontend else without_frontend(tensors)
 
 
 @cache

@@ -106,11 +106,8 @@ def plot_track(
         for score, label in zip(usual, ("95 % of bona fide recordings", None)):
             scores.axhline(score, color=INK, linewidth=1, linestyle=":", label=label)
         scores.set_ylim(limits)
-    low, high = envelope(audio, track.duration, _ENVELOPE_COLUMNS)
-    seconds = np.linspace(0, track.duration, len(low), endpoint=False)
-    waveform.fill_between(seconds, low, high, color=_WAVEFORM, linewidth=0.5)
-    largest = 1.05 * max(np.abs(low).max(), np.abs(high).max(), 1e-3)
-    waveform.set(ylabel="amplitude", ylim=(-largest, largest))
+    draw_waveform(waveform, audio, track.duration, _ENVELOPE_COLUMNS)
+    waveform.set_ylabel("amplitude")
     label_time_axis(waveform, track.duration)
     if stretches is not None:
         intervals = drawn_places(stretches, track.duration / _ENVELOPE_COLUMNS)
@@ -129,6 +126,15 @@ def plot_track(
         scores.legend(loc="lower right", bbox_to_anchor=(1, 0.99), ncols=4, frameon=False, fontsize="small")
     with replacing(picture, durable=True) as temporary:
         figure.savefig(temporary, dpi=130, format=Path(picture).suffix[1:])
+
+
+def draw_waveform(axes: Axes, audio: AnyRecording, duration: float, most_columns: int) -> None:
+    """Draw the envelope of a recording of ``duration`` seconds."""
+    low, high = envelope(audio, duration, most_columns)
+    seconds = np.linspace(0, duration, len(low), endpoint=False)
+    axes.fill_between(seconds, low, high, color=_WAVEFORM, linewidth=0.5)
+    largest = 1.05 * max(np.abs(low).max(), np.abs(high).max(), 1e-3)
+    axes.set_ylim(-largest, largest)
 
 
 def style(axes: Axes) -> None:

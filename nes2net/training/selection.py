@@ -34,6 +34,7 @@ HISTORY_FILE = "history.json"
 _MAX_BYTES = 16 << 20  # largest size of a history in bytes; the row of an epoch takes about 400 bytes
 
 Row = dict[str, Any]
+_RANKED_BY = "val_loss_wo_aug"  # value by which :func:`choices` ranks epochs
 #: Numbers of checkpoints in the published averages.
 AVERAGES = (3, 5)
 
@@ -220,9 +221,7 @@ class Choice(NamedTuple):
     epochs: list[int]
 
 
-def choices(
-    folder: AnyPath, by: str = "val_loss_wo_aug", task_measures: Sequence[Measure] = ERROR_RATES
-) -> tuple[list[Choice], list[str]]:
+def choices(folder: AnyPath, task_measures: Sequence[Measure] = ERROR_RATES) -> tuple[list[Choice], list[str]]:
     """List the usual choices of epochs to average in a run folder, and a table of its saved epochs.
 
     Raises:
@@ -233,11 +232,11 @@ def choices(
     rows = [history.get(epoch, {"epoch": epoch}) for epoch in saved_epochs(Path(folder))]
     if not rows:
         raise InputError(f"{folder} holds no epoch_N.pth: name checkpoint files, or the folder of a run")
-    rows_with_value = [row for row in rows if isinstance(row.get(by), float)]
+    rows_with_value = [row for row in rows if isinstance(row.get(_RANKED_BY), float)]
     averages = []
     for count in sorted({min(count, len(rows)) for count in AVERAGES}, reverse=True):
         if len(rows_with_value) >= count:
-            averages.append(Choice("best", count, _best_of_run(Path(folder), rows_with_value, count, by)))
+            averages.append(Choice("best", count, _best_of_run(Path(folder), rows_with_value, count, _RANKED_BY)))
         averages.append(Choice("last", count, [row["epoch"] for row in rows[-count:]]))
     columns = [column for column in columns_of(rows, task_measures) if column.key != "improved"]
     table = [[column.heading for column in columns] + [f"{choice.which} {choice.number}" for choice in averages]]

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from nes2net.actions.flags import Deciding, Loading, ScorerName
+from nes2net.actions.flags import Deciding, Loading, ModelName
 from nes2net.apps.listen.settings import LiveWindows, ServerSettings
 from nes2net.lib.errors import InputError, with_flag_names
 from nes2net.lib.output.terminal import printable_name, say
@@ -52,7 +52,7 @@ class AudioInput:
 def listen(
     source: str | None = None,
     *,
-    model: ScorerName,
+    model: ModelName,
     loading: Loading,
     deciding: Deciding,
     audio: Annotated[AudioInput, NotWith("serve")],

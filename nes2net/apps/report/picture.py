@@ -9,14 +9,14 @@ from markupsafe import Markup
 
 from nes2net.apps.report.answer import decided_windows, stretch_of
 from nes2net.apps.report.examination import Examination
-from nes2net.data.audio.columns import RANGE, envelope, loudest_of, spectrogram
+from nes2net.data.audio.columns import RANGE, loudest_of, spectrogram
 from nes2net.data.audio.waveform import SAMPLE_RATE
 from nes2net.evaluation.plots import svg_of
 from nes2net.lib.output.pictures import Axes, Figure
 from nes2net.lib.output.times import clock
 from nes2net.metrics.localisation.stretches import drawn_places
 from nes2net.scoring.track import Track
-from nes2net.scoring.track_plot import BONAFIDE, INK, SPOOF, label_time_axis, score_limits, style
+from nes2net.scoring.track_plot import BONAFIDE, INK, SPOOF, draw_waveform, label_time_axis, score_limits, style
 
 _WINDOW_COLOUR = "#1d4ed8"
 _GREY = "#6b7785"
@@ -36,11 +36,8 @@ def draw(examination: Examination) -> Markup:
     panels = list(figure.subplots(len(heights), 1, sharex=True, height_ratios=heights))
     waveform, spectra, windows = panels[:3]
     path = examination.file.recording
-    low, high = envelope(path, track.duration, _COLUMNS)
-    seconds = np.linspace(0, track.duration, len(low), endpoint=False)
-    waveform.fill_between(seconds, low, high, color=_GREY, linewidth=0.4)
-    largest = 1.05 * max(np.abs(low).max(), np.abs(high).max(), 1e-3)
-    waveform.set(ylabel="sound", ylim=(-largest, largest), yticks=[])
+    draw_waveform(waveform, path, track.duration, _COLUMNS)
+    waveform.set(ylabel="sound", yticks=[])
     decibels = spectrogram(path, track.duration, _COLUMNS)
     loudest = loudest_of(decibels)
     extent = (0.0, track.duration, 0.0, SAMPLE_RATE / 2000)

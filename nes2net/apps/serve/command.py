@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated
 
-from nes2net.actions.flags import Deciding, Loading, ScorerName
+from nes2net.actions.flags import Deciding, Loading, ModelName
 from nes2net.apps.serve.limits import Limits
 from nes2net.lib.process.installation import optional
 from nes2net.lib.process.stop_signals import StopSignals
@@ -19,7 +19,7 @@ from nes2net.lib.web.service_log import LogKind
 )
 def serve(
     *,
-    model: ScorerName,
+    model: ModelName,
     loading: Loading,
     deciding: Deciding,
     port: Annotated[int | None, Flag("N", minimum=0, maximum=65_535)] = None,

@@ -9,17 +9,15 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import suppress
 from threading import Timer
-from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
+from typing import ClassVar, Generic, TypeVar
 
 from tqdm import tqdm
+from typing_extensions import Self
 
 from nes2net.lib.errors import InputError, pluralise, with_flag_names
 from nes2net.lib.errors import short_repr as quoted
 from nes2net.lib.output.times import readable_duration
 from nes2net.lib.process.this_process import is_first
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 #: Environment variable for the number of seconds from one line to the next; with 0, no lines are
 #: printed.

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields
 from functools import cache, partial
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NamedTuple, TypeAlias
+from typing import Annotated, Any, ClassVar, NamedTuple, TypeAlias
 
 from pydantic import (
     BaseModel,
@@ -28,14 +28,11 @@ from pydantic import (
 )
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
+from typing_extensions import Self
 
 from nes2net.lib.errors import InputError, check_known, nearest, short_repr
 from nes2net.lib.parts.docstrings import docstring_of
 from nes2net.lib.storage.plain_data import StrictModel
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
-
 
 #: Name of an option → its value.
 Options: TypeAlias = Mapping[str, Any]

@@ -6,10 +6,10 @@ Frames of one utterance depend on each other, so whole utterances are drawn.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from typing_extensions import Unpack
 
 from nes2net.lib.errors import InputError
 from nes2net.lib.output.progress import bootstrap_progress
@@ -25,9 +25,6 @@ from nes2net.metrics.localisation.metrics import (
     time_frames,
 )
 from nes2net.metrics.resampling import Blocks, Cells, Resampled, eer_of_blocks, single_trials
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
 
 
 class IntervalDraws(Resampling, total=False):

@@ -217,6 +217,24 @@ class Backend(nn.Module):
             )
 
 
+class ProjectedBackend(Backend):
+    """Projects features B×T×D to B×T×E, normalises them, and computes an embedding with :attr:`conformer`."""
+
+    conformer: nn.Module
+    """B×T×E → B×E. The name is part of the published names of tensors."""
+
+    def __init__(self, feature_dim: int, embed_dim: int) -> None:
+        super().__init__(feature_dim)
+        self.LL = nn.Linear(feature_dim, embed_dim)
+        self.first_bn = nn.BatchNorm2d(1)
+
+    def embed(self, features: Tensor) -> Tensor:
+        """Compute embeddings B×E from ``features`` B×T×D."""
+        self.check_features(features)
+        image = self.LL(features).unsqueeze(1)  # B×1×T×E: batch norm then has a single mean and variance
+        return self.conformer(F.selu(self.first_bn(image)).squeeze(1))  # type: ignore[no-any-return]
+
+
 class LogitLayer(nn.Linear):
     """The last linear layer of a back-end, B×E → B×n.
 

@@ -14,7 +14,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from nes2net.lib.parts.options import FeatureDim, Logits, Preset, Probability, UpTo64, UpTo1000, UpTo4096, check_divides
-from nes2net.models.backends.base import Backend, LogitLayer
+from nes2net.models.backends.base import LogitLayer, ProjectedBackend
 
 MAX_FRAMES = 10_000  # number of positions in the published table
 
@@ -210,7 +210,7 @@ class Encoder(nn.Module):
         return x[:, 0]  # B×E, the class token
 
 
-class Conformer(Backend):
+class Conformer(ProjectedBackend):
     """Conformer and TCM: a class token reads the utterance through conformer blocks.
 
     Features B×T×``feature_dim`` → logits B×``num_logits``, T at most 10,000 frames (200 s).
@@ -257,20 +257,12 @@ class Conformer(Backend):
         dropout: Probability = 0.0,
         num_logits: Logits = 2,
     ) -> None:
-        super().__init__(feature_dim)
+        super().__init__(feature_dim, embed_dim)
         check_divides("num_heads", num_heads, "embed_dim", embed_dim)
-        self.LL = nn.Linear(feature_dim, embed_dim)
-        self.first_bn = nn.BatchNorm2d(1)
         blocks = [
             ConformerBlock(embed_dim, attention(embed_dim, num_heads), kernel_size, dropout) for _ in range(num_blocks)
         ]
         self.conformer = Encoder(blocks, embed_dim, num_logits)
-
-    def embed(self, features: Tensor) -> Tensor:
-        """Compute embeddings B×E, the class tokens, from ``features`` B×T×D."""
-        self.check_features(features)
-        image = self.LL(features).unsqueeze(1)  # B×1×T×E: batch norm then has a single mean and variance
-        return self.conformer(F.selu(self.first_bn(image)).squeeze(1))
 
 
 tcm = Preset(

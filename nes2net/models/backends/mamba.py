@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from nes2net.lib.computing.devices import at_least_float32
 from nes2net.lib.parts.options import FeatureDim, Logits, Takes, UpTo4096
-from nes2net.models.backends.base import Backend, LogitLayer
+from nes2net.models.backends.base import LogitLayer, ProjectedBackend
 from nes2net.models.backends.selective_scan import selective_scan
 
 STATE_DIM = 16  # size of the state of each channel
@@ -161,7 +161,7 @@ def attention_pool(x: Tensor, score: nn.Linear) -> Tensor:
     return (torch.softmax(score(x), dim=1) * x).sum(dim=1)
 
 
-class Mamba(Backend):
+class Mamba(ProjectedBackend):
     """XLSR-Mamba: two columns of Mamba blocks; the second column reads the utterance backwards.
 
     Features B×T×``feature_dim`` → logits B×``num_logits``. On CUDA, mamba_ssm's kernel is used if
@@ -200,15 +200,8 @@ class Mamba(Backend):
         final_norm: Literal["published", "output"] = "published",
         num_logits: Logits = 2,
     ) -> None:
-        super().__init__(feature_dim)
-        self.LL = nn.Linear(feature_dim, embed_dim)
-        self.first_bn = nn.BatchNorm2d(1)
+        super().__init__(feature_dim, embed_dim)
         # The name "conformer" is part of the published names of tensors.
         self.conformer = DualColumn(embed_dim, num_layers // 2, final_norm, num_logits)
         # The published code ignores the output of the last layers.
         self.untrained = rf"conformer\.(for|back)ward_layers\.{num_layers // 2 - 1}\..*"
-
-    def embed(self, features: Tensor) -> Tensor:
-        self.check_features(features)
-        image = self.LL(features).unsqueeze(1)  # B×1×T×E: batch norm has one mean and variance for all E channels
-        return self.conformer(F.selu(self.first_bn(image)).squeeze(1))

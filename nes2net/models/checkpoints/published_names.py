@@ -185,6 +185,14 @@ def unwrap_frontend(state_dict: StateDict, path: AnyPath = "the checkpoint") -> 
     return renamed(state_dict, without_wrapper, path)
 
 
+_FRONTEND_PREFIXES = ("ssl_model.model.", "frontend.")
+
+
 def select_frontend(state_dict: StateDict) -> StateDict:
     """Select the front-end's tensors."""
-    return {name: tensor for name, tensor in state_dict.items() if name.startswith(("ssl_model.model.", "frontend."))}
+    return {name: tensor for name, tensor in state_dict.items() if name.startswith(_FRONTEND_PREFIXES)}
+
+
+def without_frontend(state_dict: StateDict) -> StateDict:
+    """Select the tensors of aggregation and back-end."""
+    return {name: tensor for name, tensor in state_dict.items() if not name.startswith(_FRONTEND_PREFIXES)}
