@@ -1,5 +1,6 @@
 """Every digest beside a result is of the bytes that were judged: a file that changes meanwhile is refused."""
 
+import gzip
 import hashlib
 import os
 from pathlib import Path
@@ -80,6 +81,14 @@ def test_a_text_that_is_read_twice_in_a_context_is_the_one_whose_digest_is_recor
         with reading_once() as kept:
             assert (read_text(path), kept.digests) == (text, {path: first_digest})
     assert read_text(path) != text
+
+
+def test_the_digest_of_a_packed_text_is_that_of_its_file(tmp_path):
+    path = tmp_path / "a.txt.gz"
+    path.write_bytes(gzip.compress(b"a 0.5\n"))
+    with reading_once() as kept:
+        assert read_text(path) == "a 0.5\n"
+    assert kept.digests == {path: sha256(path)}
 
 
 @pytest.fixture
