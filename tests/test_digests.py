@@ -78,17 +78,17 @@ def test_a_text_that_is_read_twice_in_a_context_is_the_one_whose_digest_is_recor
         text = read_text(path)
         first_digest = sha256(path)
         rewrite_in_place(path)
-        with reading_once() as kept:
-            assert (read_text(path), kept.digests) == (text, {path: first_digest})
+        with reading_once() as texts:
+            assert (read_text(path), texts.digests) == (text, {path: first_digest})
     assert read_text(path) != text
 
 
 def test_the_digest_of_a_packed_text_is_that_of_its_file(tmp_path):
     path = tmp_path / "a.txt.gz"
     path.write_bytes(gzip.compress(b"a 0.5\n"))
-    with reading_once() as kept:
+    with reading_once() as texts:
         assert read_text(path) == "a 0.5\n"
-    assert kept.digests == {path: sha256(path)}
+    assert texts.digests == {path: sha256(path)}
 
 
 @pytest.fixture

@@ -169,7 +169,7 @@ class Labels:
                 field or value does not occur.
         """
         definition = corpora.get(self.corpus)
-        with reading_once() as kept:
+        with reading_once() as texts:
             trials = definition.keys(self.keys)
         definition.check_phase(self.phase, trials)
         table = TrialTable(trials)
@@ -180,7 +180,7 @@ class Labels:
             check_known(excluded, [*names, *extra_fields(trials)], "`exclude`: trials have no field")
             for name, values in excluded.items():
                 check_known(values, table.column(name).values, f"`exclude`: no trial of the key has {name}")
-        key = Key(self.corpus, Path(self.keys), self.phase, table, excluded, kept.digests)
+        key = Key(self.corpus, Path(self.keys), self.phase, table, excluded, texts.digests)
         # No trial of the phase is excluded: pages and notes then mention no exclusion.
         if excluded and len(key.evaluated_trials) == key.trials.is_in_phase(self.phase).sum():
             return replace(key, excluded={})

@@ -183,7 +183,7 @@ class MinTdcf(NamedTuple):
         if corpus.asv_scores is None:
             return cls()
         try:
-            with reading_once() as kept:
+            with reading_once() as texts:
                 target, nontarget, asv_spoof = corpus.asv_scores(key.path, key.phase)
         except NotFound as error:
             return cls(note=f"no min t-DCF: {error}")
@@ -198,4 +198,4 @@ class MinTdcf(NamedTuple):
             metric(matched_trials.bonafide, matched_trials.spoof)
         except InputError as error:  # not defined for these scores
             return cls(note=f"no min t-DCF: {error}")
-        return cls(metric, (target.size, nontarget.size, asv_spoof.size), "", kept.digests)
+        return cls(metric, (target.size, nontarget.size, asv_spoof.size), "", texts.digests)

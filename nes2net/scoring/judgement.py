@@ -207,7 +207,7 @@ class ScoreFile:
             return file
         path = Path(file)
         unchanged = Unchanged(path)
-        with reading_once() as kept:
+        with reading_once() as texts:
             record = record_of(path)
         if record is not None and record.judgement is not None:
             check_installed(str(path), record.facts.get(PACKAGES_KEY), [judgements])
@@ -216,8 +216,8 @@ class ScoreFile:
             line = first_line(path)
             judgement = as_judgement(next((name for name, begins in _FIRST_LINES.items() if begins(line)), "scores"))
         if not judgement.is_score:  # its reader reads the file in blocks
-            kept.contents.pop(path, None)
-        return cls(path, judgement, record, unchanged, kept)
+            texts.contents.pop(path, None)
+        return cls(path, judgement, record, unchanged, texts)
 
     @cached_property
     def sha256(self) -> str:

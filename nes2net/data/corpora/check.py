@@ -252,7 +252,7 @@ def check_corpus(
         raise NotFound(f"keys {keys} not found; give the folder of the keys", [Path(keys)])
     lists = protocols if protocols is not None or corpus.key_files else keys
     check = CorpusCheck(corpus, root, lists, subset, is_selection=bool(splits))
-    with reading_once() as kept:
+    with reading_once() as texts:
         for split in splits or corpus.find_splits(root, lists):
             split = corpus.resolve_split(split)
             split_check = find_split(check, split, split)
@@ -265,7 +265,7 @@ def check_corpus(
     _check_shared_recordings(check)
     if not check.is_selection:
         with suppress(InputError):  # a folder cannot be listed
-            check.unread += _unused_content(check, kept.digests)
+            check.unread += _unused_content(check, texts.digests)
     return check
 
 

@@ -51,13 +51,13 @@ _kept: ContextVar[KeptTexts] = ContextVar("kept")
 
 
 @contextmanager
-def reading_once(kept: KeptTexts | None = None) -> Iterator[KeptTexts]:
+def reading_once(texts: KeptTexts | None = None) -> Iterator[KeptTexts]:
     """Keep each text that is read until the end of this context, or of the outermost one, so that it is read once.
 
     Args:
-        kept: texts of an earlier context, which are used instead of those of the outermost one.
+        texts: texts of an earlier context, which are used instead of those of the outermost one.
     """
-    token = _kept.set(kept or _kept.get(KeptTexts({}, {})))
+    token = _kept.set(texts or _kept.get(KeptTexts({}, {})))
     try:
         yield _kept.get()
     finally:
@@ -66,20 +66,20 @@ def reading_once(kept: KeptTexts | None = None) -> Iterator[KeptTexts]:
 
 def read_once(read: Callable[..., Iterable[Any]], *arguments: object) -> list[Any]:
     """List what ``read`` yields; within :func:`reading_once`, read only once."""
-    with reading_once() as kept:
+    with reading_once() as texts:
         key = (read, *arguments)
-        if key not in kept.contents:
-            kept.contents[key] = list(read(*arguments))
-        return kept.contents[key]  # type: ignore[no-any-return]
+        if key not in texts.contents:
+            texts.contents[key] = list(read(*arguments))
+        return texts.contents[key]  # type: ignore[no-any-return]
 
 
 def sha256_once(path: Path) -> str:
     """Compute the SHA-256 of a file; within :func:`reading_once`, keep its text, so that it is opened once."""
-    with reading_once() as kept:
-        if path not in kept.digests:
+    with reading_once() as texts:
+        if path not in texts.digests:
             with suppress(InputError):  # no text, or too long
                 read_text_with_line_ends(path)
-        return kept.digests.get(path) or sha256_of(path)
+        return texts.digests.get(path) or sha256_of(path)
 
 
 def read_text(path: Path) -> str:
@@ -97,11 +97,11 @@ def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
 
 def read_text_with_line_ends(path: Path) -> str:
     """Read text as :func:`read_text`, but keep line ends."""
-    kept = _kept.get(KeptTexts({}, {}))  # without a context, nothing is kept
-    if path in kept.contents:
-        return kept.contents[path]  # type: ignore[no-any-return]
+    texts = _kept.get(KeptTexts({}, {}))  # without a context, nothing is kept
+    if path in texts.contents:
+        return texts.contents[path]  # type: ignore[no-any-return]
     content = read_bounded(path, MAX_BYTES, "give the path of a text file")
-    kept.digests[path] = hashlib.sha256(content).hexdigest()
+    texts.digests[path] = hashlib.sha256(content).hexdigest()
     most_lines = MAX_LINES
     if path.suffix == ".gz":
         most_lines = min(MAX_LINES, max(100_000, len(content) // 2))  # a line of a list takes 2.6 bytes or more
@@ -109,7 +109,7 @@ def read_text_with_line_ends(path: Path) -> str:
     if max(content.count(b"\n"), content.count(b"\r")) > most_lines:
         raise InputError(f"{path}: has more than {most_lines:,} lines; split it, or unpack it")
     text = decode_text(path, content)
-    kept.contents[path] = text
+    texts.contents[path] = text
     return text
 
 
