@@ -9,6 +9,7 @@ from nes2net.scoring.decisions.along import DecisionAlong, decide_along
 from nes2net.scoring.decisions.calibration import LinearCalibration, Llrs, ScoredBy, add_resamples, fit, load
 from nes2net.scoring.decisions.decision import CANNOT_TELL, Decider, Decision, OperatingPoint
 from nes2net.scoring.decisions.evidence import Evidence, Running
+from nes2net.scoring.decisions.genuine import GenuineThreshold, genuine_threshold
 from nes2net.scoring.decisions.known import KnownThreshold, Reference, known_scores, verification_scores
 from nes2net.scoring.decisions.population import Population, Traits, Typicality
 
@@ -18,6 +19,7 @@ __all__ = [
     "Decision",
     "DecisionAlong",
     "Evidence",
+    "GenuineThreshold",
     "KnownThreshold",
     "LinearCalibration",
     "Llrs",
@@ -31,6 +33,7 @@ __all__ = [
     "add_resamples",
     "decide_along",
     "fit",
+    "genuine_threshold",
     "known_scores",
     "load",
     "verification_scores",

@@ -1,0 +1,126 @@
+"""A threshold from scores of genuine recordings alone, for a chosen share of misses.
+
+The threshold is an order statistic, so the share of genuine recordings below it has a Beta
+distribution, whatever the distribution of scores (Wilks, Annals of Mathematical Statistics 12,
+1941). A score is below it if its conformal p-value is at most the chosen share (Vovk, Gammerman and
+Shafer, "Algorithmic Learning in a Random World", 2005).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from fractions import Fraction
+from itertools import accumulate, compress
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from nes2net.lib.errors import InputError, short_repr
+from nes2net.metrics.eer import check_scores
+
+_ASSURANCE = 0.95
+
+
+@dataclass(frozen=True)
+class GenuineThreshold:
+    """A threshold below which a score is unusual among genuine ones."""
+
+    threshold: float
+    alpha: Fraction
+    """Share of genuine recordings that may be unusual."""
+    k: int
+    """Rank of the threshold among ``number`` scores in ascending order, from 1."""
+    number: int
+    """Genuine recordings; with groups, people."""
+    low: float
+    """2.5 % quantile of the true share of unusual recordings."""
+    high: float
+    """97.5 % quantile of the true share of unusual recordings."""
+    scores: NDArray
+    """Genuine scores (N,), ascending."""
+    p_values: Sequence[Fraction]
+    """The p-value of a score that is at least as high as 0, …, N genuine scores."""
+
+    def p(self, scores: ArrayLike) -> Fraction | list[Fraction]:
+        """Return the exact conformal p-value, in (0, 1], of a score, or of each of several."""
+        counts = np.searchsorted(self.scores, np.atleast_1d(scores), side="right").tolist()
+        p_values = [self.p_values[count] for count in counts]
+        return p_values if np.ndim(scores) else p_values[0]
+
+
+def genuine_threshold(
+    scores: ArrayLike,
+    alpha: str | Decimal | Fraction | float,
+    groups: Sequence[object] | None = None,
+    assured: bool = False,
+) -> GenuineThreshold:
+    """Find the threshold below which a share ``alpha`` of genuine recordings is expected.
+
+    Args:
+        scores: N scores of genuine recordings, higher for genuine.
+        alpha: share in (0, 1), taken as it is written: ``"0.05"``, ``"5%"``, 0.05.
+        groups: the person of each score; the share is then that of recordings of a new person.
+        assured: choose the highest threshold whose share is at most ``alpha`` with a probability of
+            95 %, instead of on average.
+
+    Raises:
+        InputError: if there are too few scores or people for ``alpha``, if a score is NaN, or if
+            there are not as many groups as scores.
+
+    >>> genuine_threshold(range(99), "0.29").k
+    29
+    """
+    # Imported only here, because loading SciPy takes longer than the rest.
+    from scipy.stats import beta
+
+    genuine = check_scores(scores, "genuine")
+    share = _exact_share(alpha)
+    people = np.arange(genuine.size) if groups is None else np.asarray(groups)
+    if people.shape != genuine.shape:
+        raise InputError(f"{genuine.size} scores need as many groups, not {len(people)}: give the person of each score")
+    _, person, recordings = np.unique(people, return_inverse=True, return_counts=True)
+    number = len(recordings)
+    limit = share
+    k = math.floor(share * (number + 1))
+    if assured:
+        ranks = np.arange(1, k + 1)
+        # The probability falls with the rank.
+        k = int(np.count_nonzero(beta.cdf(float(share), ranks, number + 1 - ranks) >= _ASSURANCE))
+        limit = Fraction(k, number + 1)
+    if k == 0:
+        kind = "recordings" if groups is None else "people"
+        raise InputError(
+            f"N = {number} {kind} are too few for {100 * float(share):.12g} %: at least {_needed(share, assured)} are "
+            "needed; add some, or choose a larger share"
+        )
+    order = np.argsort(genuine)
+    ascending = genuine[order]
+    # A person's recordings count as one together.
+    weights = [Fraction(1, count) for count in recordings[person[order]].tolist()]
+    p_values = [total / (number + 1) for total in accumulate(weights, initial=Fraction(1))]
+    counts = np.searchsorted(ascending, ascending, side="right")
+    is_usual = (p_values[count] > limit for count in counts)
+    threshold = next(compress(ascending.tolist(), is_usual))
+    low, high = beta.ppf([0.025, 0.975], k, number + 1 - k).tolist()
+    return GenuineThreshold(threshold, share, k, number, low, high, ascending, p_values)
+
+
+def _exact_share(alpha: str | Decimal | Fraction | float) -> Fraction:
+    text = str(alpha)
+    try:
+        share = Fraction(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except (ValueError, ZeroDivisionError):
+        share = Fraction(0)
+    if not 0 < share < 1:
+        raise InputError(f"a share of misses lies between 0 and 1, such as 0.05 or 5%, not {short_repr(text)}")
+    return share
+
+
+def _needed(share: Fraction, assured: bool) -> int:
+    """Return the fewest recordings or people whose lowest score has a share of at most ``share``."""
+    if assured:
+        return math.ceil(math.log(1 - _ASSURANCE) / math.log1p(-share))
+    return math.ceil(1 / share) - 1
