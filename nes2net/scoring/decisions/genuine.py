@@ -1,9 +1,8 @@
-"""A threshold from scores of genuine recordings alone, for a chosen share of misses.
+"""A threshold from genuine scores alone, which a chosen share of genuine recordings misses.
 
-The threshold is an order statistic, so the share of genuine recordings below it has a Beta
-distribution, whatever the distribution of scores (Wilks, Annals of Mathematical Statistics 12,
-1941). A score is below it if its conformal p-value is at most the chosen share (Vovk, Gammerman and
-Shafer, "Algorithmic Learning in a Random World", 2005).
+It is an order statistic, so the true share has a Beta distribution (Wilks, Annals of Mathematical
+Statistics 12, 1941); the p-value is conformal (Vovk, Gammerman and Shafer, "Algorithmic Learning in
+a Random World", 2005).
 """
 
 from __future__ import annotations
@@ -32,20 +31,19 @@ class GenuineThreshold:
     alpha: Fraction
     """Share of genuine recordings that may be unusual."""
     k: int
-    """Rank of the threshold among ``number`` scores in ascending order, from 1."""
+    """Rank of the threshold among ``number`` ascending scores, from 1."""
     number: int
-    """Genuine recordings; with groups, people."""
+    """Recordings, or people."""
     low: float
-    """2.5 % quantile of the true share of unusual recordings."""
     high: float
-    """97.5 % quantile of the true share of unusual recordings."""
+    """The true share lies between ``low`` and ``high`` with a probability of 95 %."""
     scores: NDArray
     """Genuine scores (N,), ascending."""
     p_values: Sequence[Fraction]
-    """The p-value of a score that is at least as high as 0, …, N genuine scores."""
+    """Of scores that are at least as high as 0, …, N genuine ones."""
 
     def p(self, scores: ArrayLike) -> Fraction | list[Fraction]:
-        """Return the exact conformal p-value, in (0, 1], of a score, or of each of several."""
+        """Return the exact p-value, in (0, 1], of a score, or of each of several."""
         counts = np.searchsorted(self.scores, np.atleast_1d(scores), side="right").tolist()
         p_values = [self.p_values[count] for count in counts]
         return p_values if np.ndim(scores) else p_values[0]
@@ -60,15 +58,13 @@ def genuine_threshold(
     """Find the threshold below which a share ``alpha`` of genuine recordings is expected.
 
     Args:
-        scores: N scores of genuine recordings, higher for genuine.
-        alpha: share in (0, 1), taken as it is written: ``"0.05"``, ``"5%"``, 0.05.
-        groups: the person of each score; the share is then that of recordings of a new person.
-        assured: choose the highest threshold whose share is at most ``alpha`` with a probability of
-            95 %, instead of on average.
+        scores: N genuine scores.
+        alpha: share in (0, 1), exactly as written: ``"0.05"``, ``"5%"``, 0.05.
+        groups: the person of each score; the share is then that of a new person's recordings.
+        assured: keep the share at most ``alpha`` with a probability of 95 %, not on average.
 
     Raises:
-        InputError: if there are too few scores or people for ``alpha``, if a score is NaN, or if
-            there are not as many groups as scores.
+        InputError: if there are too few scores or people, or a score is NaN or lacks its group.
 
     >>> genuine_threshold(range(99), "0.29").k
     29
