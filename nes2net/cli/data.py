@@ -313,12 +313,7 @@ def _fact_lines(name: str, text: str) -> list[str]:
 
 @reading_once()
 def _trials_by_split(corpus_part: Part, requested_splits: Sequence[str], keys: str | None) -> dict[str, list[Trial]]:
-    """List the labelled trials of the splits; empty ``requested_splits`` for all.
-
-    Raises:
-        InputError: if a requested split is missing, no split exists, or ``keys`` is given although
-            protocols have labels.
-    """
+    """List the labelled trials of the splits; empty ``requested_splits`` for all."""
     from nes2net.data.corpora.protocol import NotFound, canonical_phase
 
     corpus = corpus_part.definition

@@ -183,11 +183,7 @@ class OnnxDetector:
         raise InputError(f"{self.path} is an exported detector, which cannot be compiled: remove `compile=True`")
 
     def _run(self, output: str, waveform: Tensor) -> Tensor:
-        """Compute ``"logits"`` B×n or ``"scores"`` (B,).
-
-        Raises:
-            InputError: if the graph does not take N samples, fails, or gives another shape.
-        """
+        """Compute ``"logits"`` B×n or ``"scores"`` (B,)."""
         samples = waveform.shape[1]
         if samples < self.min_samples or (self.max_samples and samples > self.max_samples):
             limit = describe_lengths(self.min_samples, self.max_samples)

@@ -268,10 +268,6 @@ def _find_earlier_work(
 
     Sets ``result.already_complete`` if no row is missing. Rows whose audio was replaced are
     outdated.
-
-    Raises:
-        InputError: if a file or journal belongs to another run or was changed, unless ``overwrite``
-            allows replacing it.
     """
     out = result.path
     nothing = _EarlierWork({}, {}, set(), True)
@@ -311,11 +307,7 @@ def _find_earlier_work(
 def _stamps_of_finished(
     result: Finished, trials: Trials, output: Output[T], run: dict[str, object], processes: Processes
 ) -> Stamps:
-    """Return id → stamp of the finished file's rows; set ``result.already_complete``.
-
-    Raises:
-        InputError: if another run made the file, or the file or audio has changed.
-    """
+    """Return id → stamp of the finished file's rows; set ``result.already_complete``."""
     out = result.path
     remedy = "pass `overwrite=True` to replace it, or name another file"
     record = read_record(result.record_path, len(trials), output.what, remedy)
@@ -390,10 +382,6 @@ def _write_finished(
 
     Args:
         replaced: (id, stamp) of outdated rows, which are not written.
-
-    Raises:
-        NothingDone: if no trial has a row; the journals are removed.
-        InputError: if a file cannot be written; the journals keep the rows.
     """
     out = result.path
     with output.open_kept(out, replaced) as kept_rows:

@@ -182,11 +182,7 @@ def split_by_class(scores: NDArray, is_bonafide: NDArray, items: str) -> tuple[N
 
 
 def _rates_by_corpus(validated: Validated, eer_methods: Mapping[str, str]) -> Figures:
-    """Compute EER and minDCF of each corpus, their mean and worst, and the EER of each attack.
-
-    Raises:
-        InputError: if no corpus has usable trials of both classes.
-    """
+    """Compute EER and minDCF of each corpus, their mean and worst, and the EER of each attack."""
     # As the evaluation takes them; there are no mismatches, because validation has given every trial a score.
     corpus = np.array([trial.get("corpus") for trial in validated.trials])
     scored = {}

@@ -146,12 +146,7 @@ def plan_experiment(experiment: Experiment, out: AnyPath) -> ExperimentPlan:
 
 
 def _sets_by_left_out_corpus(experiment: Experiment, recipe: Recipe) -> dict[str | None, frozenset[str]]:
-    """Return alias → names of the evaluation sets; without `leave_one_out`, None → all sets.
-
-    Raises:
-        InputError: if fewer than two corpora are for training, if a left-out corpus has no set, or
-            if a set belongs to two left-out corpora or to no left-out corpus.
-    """
+    """Return alias → names of the evaluation sets; without `leave_one_out`, None → all sets."""
     if not experiment.leave_one_out:
         return {None: frozenset(evaluation_set.title for evaluation_set in experiment.evaluate)}
     training_corpora = [corpus for corpus in recipe.data.corpora if corpus.train_split is not None]

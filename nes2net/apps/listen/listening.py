@@ -182,11 +182,7 @@ class Listening:
             raise failure
 
     def _judge_waiting(self) -> Iterator[Line]:
-        """Judge the windows that wait, longest queue first, until the source has ended and nothing waits.
-
-        Raises:
-            Gone: if the connection is lost.
-        """
+        """Judge the windows that wait, longest queue first, until the source has ended and nothing waits."""
         while True:
             with self._changed:
                 while not (self._is_read or self._is_stopped or any(channel.queue for channel in self._channels)):

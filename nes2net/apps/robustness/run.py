@@ -133,11 +133,7 @@ def plan(part: Part, suite: Suite) -> RobustnessPlan:
 
 
 def _labelled_trials(part: Part, phase: str, keys: AnyPath | None) -> tuple[list[Trial], list[str]]:
-    """Omit trials that the corpus excludes from its published figures; also return notes on the key.
-
-    Raises:
-        InputError: if there is no such trial, or if a trial has no label.
-    """
+    """Omit trials that the corpus excludes from its published figures; also return notes on the key."""
     key = Labels(part.corpus, keys or part.root or ".", phase).read()
     listed = {trial.id: trial for trial in replace(part).trials}  # of a copy: the plan keeps only its own trials
     labelled = [trial.with_audio_of(listed[trial.id]) for trial in key.evaluated_trials if trial.id in listed]

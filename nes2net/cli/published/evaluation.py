@@ -158,10 +158,6 @@ def _match_2021(
     """Match trials and scores, after the checks of the published scripts.
 
     Columns behind ids and scores are refused without ``ignores_columns``.
-
-    Raises:
-        _Stop: if a published check fails, with its message.
-        InputError: if scores and key do not fit otherwise.
     """
     for path in (options.scores, options.keys):
         if not Path(path).exists():

@@ -370,12 +370,7 @@ def ffmpeg_blocks(audio: OpenAudio, *, strict: bool = True) -> Blocks:
 
 
 def _chosen_track(container: av.container.InputContainer, audio: OpenAudio) -> av.AudioStream:
-    """Choose one of the audio tracks; print a note if there are several.
-
-    Raises:
-        ValueError: if there is no audio.
-        InputError: if there are too few audio tracks.
-    """
+    """Choose one of the audio tracks; print a note if there are several."""
     tracks = container.streams.audio
     if not tracks:
         raise ValueError("no audio stream")
@@ -398,9 +393,6 @@ def _decoder_of(stream: av.AudioStream) -> av.AudioCodecContext:
     """Return FFmpeg's decoder, but for Opus libopus, the reference of RFC 6716.
 
     FFmpeg's own clicks where the coding changes from CELT to SILK.
-
-    Raises:
-        ValueError: if the stream is Opus, and this build of FFmpeg lacks libopus.
     """
     if stream.codec_context.name not in ("opus", _OPUS_DECODER):
         return stream.codec_context

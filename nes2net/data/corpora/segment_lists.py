@@ -53,13 +53,7 @@ class SegmentListCorpus(ListedCorpus):
             yield replace(trial, path=recording, phase=phase)
 
     def _segments_of_split(self, root: AnyPath, split: str, *, protocols: AnyPath | None = None) -> SegmentsByUtterance:
-        """Return utterance → segments that cover it from 0 to its end; ``root`` may be a list.
-
-        Raises:
-            InputError: if the split is unknown; if a list is malformed; or if segments overlap,
-                leave a gap, lie outside of their utterance, or contradict its label.
-            NotFound: if there is no list.
-        """
+        """Return utterance → segments that cover it from 0 to its end; ``root`` may be a list."""
         split = self.resolve_split(split)
         protocol = self.find_protocol(root, split, protocols or root)
         lists = self._lists_in(protocol, split) if protocol.is_dir() else [protocol]

@@ -205,11 +205,7 @@ class HttpFiles:
         return digests
 
     def _resume(self, file: RemoteFile, partial_path: Path, display: ProgressDisplay[Any]) -> None:
-        """Download what is missing from ``partial_path``, or all if the file may have changed.
-
-        Raises:
-            Busy: if the request should be repeated.
-        """
+        """Download what is missing from ``partial_path``, or all if the file may have changed."""
         validator = _saved_validator(partial_path, file.url)
         start = size_of(partial_path)
         # Without validator and digest, nothing can show whether the file on the server is still the same.
@@ -258,11 +254,7 @@ class HttpFiles:
         total_bytes: int | None,
         display: ProgressDisplay[Any],
     ) -> None:
-        """Write the body of ``answer`` to ``partial_path`` from byte ``start`` on.
-
-        Raises:
-            Busy: if the server is too slow or breaks off.
-        """
+        """Write the body of ``answer`` to ``partial_path`` from byte ``start`` on."""
         free = shutil.disk_usage(partial_path.parent).free
         if total_bytes is not None and total_bytes - start > free:
             raise InputError(

@@ -189,11 +189,7 @@ class Shelf:
         return self.path_outside_hub
 
     def _check_digest(self, path: Path, first_seen: FirstSeen | None) -> None:
-        """Compare with all known digests; record a new file, with a note if it is not pinned.
-
-        Raises:
-            InputError: if the digests differ.
-        """
+        """Compare with all known digests; record a new file, with a note if it is not pinned."""
         from nes2net.lib.web.http_files import digests_of  # start-up
 
         sha256 = revision = ""

@@ -135,12 +135,7 @@ def check_file(path: Path) -> None:
 
 
 def _read_zip(path: Path, file: BinaryIO, unpickle: _Unpickle) -> Any:
-    """Read the archive of PyTorch 1.6 and later: one member for the pickle, one for each storage.
-
-    Raises:
-        InputError: if the archive is not a checkpoint, or a checksum differs.
-        ValueError: if the archive has members that ``torch.save`` never writes.
-    """
+    """Read the archive of PyTorch 1.6 and later: one member for the pickle, one for each storage."""
     size = path.stat().st_size
     with zipfile.ZipFile(file) as archive:
         last_names = {name.rpartition("/")[2] for name in archive.namelist()}
@@ -194,12 +189,7 @@ def _read_zip(path: Path, file: BinaryIO, unpickle: _Unpickle) -> Any:
 
 
 def _read_legacy(path: Path, file: BufferedReader, unpickle: _Unpickle) -> Any:
-    """Read the format before PyTorch 1.6: five pickles, then length and bytes of each storage.
-
-    Raises:
-        ValueError: if the file does not begin like a checkpoint, or lacks storages of its tensors.
-        EOFError: if the file ends too early.
-    """
+    """Read the format before PyTorch 1.6: five pickles, then length and bytes of each storage."""
     size = path.stat().st_size
     storages: dict[str, torch.UntypedStorage] = {}
 

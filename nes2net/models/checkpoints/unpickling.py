@@ -182,11 +182,7 @@ class TensorUnpickler(GuardedUnpickler):
         return self.records[full_name]
 
     def _container(self, kind: type, position: int, *arguments: Any) -> Any:
-        """Called in place of a constructor; the argument at ``position``, if any, holds the items.
-
-        Raises:
-            TypeError: if it is not a container.
-        """
+        """Called in place of a constructor; the argument at ``position``, if any, holds the items."""
         items = arguments[position] if position < len(arguments) else ()
         if not isinstance(items, (list, tuple, dict, set, frozenset)):
             raise TypeError(f"a {kind.__name__} is made of a {type(items).__name__} instead of items")
