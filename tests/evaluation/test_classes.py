@@ -314,15 +314,20 @@ def test_the_knn_score_of_being_known_requires_embeddings_of_training_trials(eva
         evaluated(unknown="knn", reference=embeddings[1:])
 
 
+@pytest.fixture(scope="module")
+def train_logits(checkpoint, tones):
+    return score_classes(tones, checkpoint, tones.parent / "train.tsv", "--split", "train")
+
+
 @pytest.fixture
-def embedded(scored, embeddings, checkpoint, tones, tmp_path):
+def embedded(scored, train_logits, embeddings, tones, tmp_path):
     """Logits and embeddings of training and of evaluation, and a key without the training set."""
     folder = Path(shutil.copytree(embeddings[0].parent, tmp_path / "embedded"))
-    for file in (scored, scored.with_name("classes.tsv.json")):
+    for file in (scored, train_logits):
         shutil.copy(file, folder)
+        shutil.copy(f"{file}.json", folder)
     lines = tones.read_text().splitlines()
     write(folder / "key.csv", [line for line in lines if not line.startswith(("train", "dev"))])
-    score_classes(tones, checkpoint, folder / "train.tsv", "--split", "train")
     return folder
 
 

@@ -158,11 +158,6 @@ def la_key(folder, rows):
     return write(folder / "trial_metadata.txt", lines)
 
 
-def test_the_text_of_a_result_has_its_numbers_of_trials(tmp_path):
-    text = of_list(tmp_path, ["a,real", "b,fake", "c,fake"], {"a": 1, "b": 0, "c": 2}).text()
-    assert "3 trials (1 bona fide, 2 spoof)" in text
-
-
 def test_the_text_of_a_result_has_its_notices(tmp_path):
     rows = [("s1", "a", "none", "bonafide"), ("s1", "b", "gsm", "bonafide")]
     rows += [("s2", "c", "none", "A07"), ("s2", "d", "opus", "A08"), ("s2", "e", "none", "A08")]
@@ -208,14 +203,6 @@ def test_a_further_column_of_a_list_is_tabulated_only_if_it_has_several_values(t
     result = of_list(tmp_path, rows, {"a": 1, "b": 0, "c": 2}, columns="path,label,room,codec")
     assert [row.labels["room"] for row in result.rows("by room")] == ["hall", "kitchen"]
     assert result.rows("by codec") == []
-
-
-def test_trials_can_be_excluded_by_a_further_column_of_a_list(tmp_path):
-    rows = ["a,real,kitchen", "b,real,hall", "c,fake,kitchen", "d,fake,hall"]
-    scores = {"a": 2, "b": 0, "c": 1, "d": 3}
-    result = of_list(tmp_path, rows, scores, columns="path,label,room", exclude={"room": ["hall"]})
-    assert result["eer"].value == 0
-    assert result["num_spoof"].value == 1
 
 
 # Trials excluded by definition

@@ -199,13 +199,6 @@ def test_evaluating_the_trials_whose_scores_chose_the_threshold_is_warned_of(of_
     assert "240 of the 240 trials of asvspoof2021_la are development trials" in of_its_own_trials.warnings[0]
 
 
-def test_evaluating_the_trials_that_a_calibration_was_learned_on_is_warned_of(case, of_its_own_trials, tmp_path):
-    path = tmp_path / "calibration.json"
-    of_its_own_trials.decider.calibration.save(path)
-    table = transfer_of(case, "good", where=ThresholdSource(calibrations=[str(path)]))
-    assert "learned on trials of asvspoof2021_la" in table.warnings[0]
-
-
 def test_scores_inverted_by_the_calibration_are_warned_of(case, tmp_path):
     ids, scores = read_scores(case / "good.dev.txt")
     inverted = write_scores(tmp_path / "dev.txt", dict(zip(ids, -scores)))

@@ -105,20 +105,14 @@ def test_the_frames_of_up_to_30_s_are_scored_in_one_piece(spectral, recording, l
 def test_scores_of_frames_that_see_no_other_frame_do_not_depend_on_the_windows(
     several, recording, resolution, monkeypatch
 ):
-    """In windows, then all 67 s at once."""
+    """In windows, then all 67 s at once; there is one score for each whole frame."""
     long = several.frame_scores(recording, 16000, resolution_ms=resolution)
     monkeypatch.setattr("nes2net.scoring.track.MAX_PIECE_SECONDS", 100.0)
     scores_of_pieces = several.frame_scores(recording, 16000, resolution_ms=resolution)
     assert_allclose(long.scores, scores_of_pieces.scores, atol=1e-6)
-
-
-@pytest.mark.parametrize("resolution", [20, 40, 640])
-def test_frames_have_the_resolution_asked_for(several, recording, resolution):
-    """Of 67 s, there is one score for each whole frame of this length."""
-    scored = several.frame_scores(recording, 16000, resolution_ms=resolution)
-    num_whole_frames = recording.size // (16 * resolution)
-    assert scored.resolution_ms == resolution
-    assert len(scored) == num_whole_frames
+    assert long.resolution_ms == resolution
+    assert len(long) == recording.size // (16 * resolution)
+    assert long.duration == recording.size / 16000
 
 
 def test_with_pre_emphasis_a_long_recording_of_a_corpus_has_the_frame_scores_computed_alone(
@@ -160,10 +154,6 @@ def test_frames_of_a_file_have_the_same_scores_whatever_the_blocks_read(sees_its
 def test_frames_of_a_file_have_the_same_scores_at_any_batch_size(sees_its_window, long_file):
     alone, in_threes = (frame_scores(sees_its_window, long_file, batch_size=size).scores for size in (1, 3))
     assert_allclose(in_threes, alone, atol=1e-5)
-
-
-def test_the_duration_of_scores_of_frames_is_that_of_the_recording(spectral, recording):
-    assert spectral.frame_scores(recording, 16000).duration == recording.size / 16000
 
 
 @pytest.fixture

@@ -157,7 +157,7 @@ def content(path) -> set[bytes]:
 @pytest.mark.parametrize(
     "run_before, overwrite, step",
     [
-        (nothing, False, 3),
+        (nothing, False, 5),
         *slow(
             (nothing, False, 1),
             (scores_of_another_run, True, 1),
@@ -170,7 +170,7 @@ def test_a_run_that_ended_at_any_file_operation_is_finished_by_the_same_command(
 ):
     """The file equals that of an uninterrupted run, nothing else is left behind, and it is never incomplete.
 
-    The fast tests try every third operation.
+    The fast tests try every fifth operation.
     """
 
     def score(out, num_samples=2000):

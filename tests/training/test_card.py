@@ -1,6 +1,7 @@
 """The model card of a run, read back as the Hugging Face hub reads it."""
 
 import pytest
+from builders.recipes import SPECTRAL_RUN, short_run
 from builders.runs import history_of
 from huggingface_hub import ModelCard
 
@@ -22,10 +23,10 @@ def evaluate(folder, corpus, tmp_path, checkpoint):
     return evaluation
 
 
-@pytest.fixture
-def finished(recipe):
+@pytest.fixture(scope="module")
+def finished(corpus, tmp_path_factory):
     """The card of a run, and the row of its best epoch."""
-    folder = train(recipe())
+    folder = train(short_run(corpus, tmp_path_factory.mktemp("finished"), SPECTRAL_RUN, {}))
     return ModelCard.load(folder / "README.md"), min(history_of(folder), key=lambda row: row["val_loss_wo_aug"])
 
 
@@ -35,15 +36,11 @@ def test_the_metadata_of_the_card_of_a_run_have_the_eer_of_the_best_epoch(finish
     assert eer.metric_value == pytest.approx(100 * best["val_eer_wo_aug"], abs=1e-5)
 
 
-def test_the_text_of_the_card_of_a_run_has_the_eer_of_the_best_epoch_with_its_interval(finished):
+def test_the_text_of_the_card_of_a_run_has_the_eer_of_the_best_epoch_with_its_interval_and_threshold(finished):
     card, best = finished
     low = 100 * best["val_eer_wo_aug_low"]
     high = 100 * best["val_eer_wo_aug_high"]
     assert f"{100 * best['val_eer_wo_aug']:#.4g} ({low:#.3g} to {high:#.3g})" in card.text
-
-
-def test_the_text_of_the_card_of_a_run_has_the_threshold_of_the_best_epoch(finished):
-    card, best = finished
     assert f"**Threshold**: {best['eer_threshold']:.6g}" in card.text
 
 

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-import yaml
 from builders import input_error, noise_folders
 from builders.listed_parts import parts_and_files
 from builders.runs import same
@@ -169,17 +168,6 @@ def test_only_the_beginning_of_a_recording_is_decoded_for_a_head_crop_without_au
             assert_array_equal(dataset[1, index].waveform.numpy(), head)
 
 
-def test_whole_recordings_are_decoded_for_random_crops_for_no_crop_and_for_augmentation(trials, folders):
-    noise = NoiseAugmentation(**folders, probability=1)
-    for options in (
-        {"crop": "random"},
-        {"num_samples": None},
-        *({"effects": [effect]} for effect in (RawBoost(5), DrawnSpeed(0.9, 1.1), noise)),
-    ):
-        dataset = TrainingSet(Examples(trials), **{"num_samples": 4000, **options})
-        assert dataset.samples_to_read is None
-
-
 def test_the_number_of_workers_is_limited_to_the_share_of_each_process_in_the_cpus(monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
     assert [usable_workers(n) for n in (0, 3, 8, 20)] == [0, 3, 8, 8]
@@ -198,7 +186,7 @@ def test_workers_of_a_loader_ignore_sigint_and_sigterm_and_read_on(trials):
     assert len(first) + len(list(batches)) == len(trials) // 2
 
 
-@pytest.mark.parametrize("algo, accumulate", [(4, 1), (10, 1), (8, 2)])
+@pytest.mark.parametrize("algo, accumulate", [(10, 1), (8, 2)])
 def test_legacy_augmentation_draws_from_the_global_stream_in_the_order_of_reading(trials, dev_trials, algo, accumulate):
     effects = [RawBoost(algo, stream=LegacyStream(77))]
     batches = EpochBatches(len(trials), 4, 77, True, share=StepShare(accumulate=accumulate))
@@ -260,15 +248,6 @@ def test_a_finished_run_whose_folder_of_noise_was_moved_is_not_taken_for_another
     assert train(recipe(augment=moved, train={"epochs": 1})) == folder
 
 
-def test_a_finished_run_whose_stored_recipe_lacks_a_newer_key_is_not_taken_for_another_run(recipe, folders):
-    values = recipe(augment=folders, train={"epochs": 1})
-    folder = train(values)
-    stored = yaml.safe_load((folder / "recipe.yaml").read_text())
-    del stored["augment"]["noise_probability"]
-    (folder / "recipe.yaml").write_text(yaml.safe_dump(stored))
-    assert train(values) == folder
-
-
 PIECES = {"crop": "pieces", "num_samples": 8000, "min_piece": 3000}
 
 
@@ -316,11 +295,6 @@ def short(tmp_path):
     """Sixteen trials of a recording of 100 samples."""
     soundfile.write(tmp_path / "a.wav", np.full(100, 0.5), 16000)
     return [Trial(str(number), tmp_path / "a.wav", ("spoof", "bonafide")[number % 2]) for number in range(16)]
-
-
-def test_a_recording_shorter_than_min_piece_is_one_piece(recipe, short):
-    pieces = list_examples(recipe(data=PIECES).data, short)
-    assert [trial.id for trial in pieces.trials] == [f"{number}[0:100]" for number in range(16)]
 
 
 def test_pieces_of_a_batch_of_short_recordings_are_padded_with_zeros_to_min_piece(recipe, short):

@@ -1,7 +1,6 @@
 """Several processes on one machine's CPU compute what one process computes."""
 
 import shutil
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -51,21 +50,6 @@ def test_synchronised_batch_norm_of_one_process_computes_the_same_as_batch_norm(
             gradients = torch.autograd.grad((y**3).sum(), [x, *model.parameters()])
             results.append([y, *gradients, *model.buffers()])
         assert_close(*results, rtol=1e-10, atol=1e-10)
-
-
-@pytest.mark.parametrize(
-    "weights, counts, requested, save, lost, plan",
-    [
-        ([[0.5, 8.0], [0.0, 0.0], [0.25, 4.0]], [3, 0, 2], 0, True, 0, ([0, 2], [0.75, 12.0], 5, 0, 0, True, 0)),
-        ([[0.0]], [0], signal.SIGTERM, False, 2, ([], [0], 0, 0, signal.SIGTERM, False, 2)),
-    ],
-)
-def test_without_other_processes_the_plan_of_a_step_has_its_non_empty_parts_and_their_sums(
-    monkeypatch, weights, counts, requested, save, lost, plan
-):
-    """Sums of weights and counts; signal, save and the number of lost files are passed through."""
-    monkeypatch.delenv("LOCAL_RANK", raising=False)
-    assert plan_step(create_accelerator("cpu"), weights, counts, requested, save, lost) == plan
 
 
 def test_one_process_forms_no_process_group(monkeypatch):
@@ -234,33 +218,6 @@ def largest_difference(first, second, choose=weights):
     second = choose(second)
     assert first.keys() == second.keys()
     return max((first[k] - second[k]).abs().max().item() for k in first)
-
-
-@pytest.mark.slow
-def test_the_first_step_of_adam_in_two_processes_equals_that_of_one_process(pair, tmp_path):
-    """With the published eps, the loss and the gradients agree, and so do weights whose step is not rounding.
-
-    The first step moves a weight by lr·g/(|g| + eps), whatever the size of its gradient g. Where g
-    is far above eps and has the same sign in both runs, the two steps differ by less than
-    lr·eps/|g|; any other two differ by at most 2·lr. The epoch's loss is from before the step.
-    """
-    eps = 1e-8
-    lr = 1e-4
-    recipes = pair("adam", train={"epochs": 1, "batch_size": 11, "lr": lr})
-    train(recipes[0], "cpu")
-    torchrun(tmp_path, (recipes[1], ""))
-    single, double = (state_of(folder_of(recipe)) for recipe in recipes)
-    assert double["selection"][0]["loss"] == pytest.approx(single["selection"][0]["loss"], rel=1e-5)
-    moments = [state["optimizer"]["state"] for state in (single, double)]
-    assert all(moment["step"] == 1 for moment in moments[0].values())
-    g, h = (torch.cat([m["exp_avg"].flatten() for m in moment.values()]) / (1 - 0.9) for moment in moments)
-    assert (g - h).norm() < 1e-3 * g.norm()
-    after = [torch.cat([w.flatten() for w in weights(state["detector"]).values()]) for state in (single, double)]
-    difference = (after[0] - after[1]).abs()
-    certain = (g * h > 0) & (torch.minimum(g.abs(), h.abs()) > 100 * eps)
-    assert certain.float().mean() > 0.9
-    assert difference[certain].max() < lr / 100
-    assert difference.max() < 2.01 * lr
 
 
 #: Of one process: a signal in a step or in a validation, a full disk, and a file that cannot be read.

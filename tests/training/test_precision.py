@@ -102,7 +102,6 @@ def test_gradients_of_fp16_are_clipped_to_max_grad_norm_after_they_are_unscaled(
     [
         ({}, {}),
         ({}, {"loss": {"name": "cross_entropy", "normalize": False}}),
-        ({"crop": "dynamic", "chunk_samples": [3000, 5000]}, {}),
         ({"crop": "pieces", "min_piece": 2000}, {}),
     ],
 )

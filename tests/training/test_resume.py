@@ -88,7 +88,7 @@ def uninterrupted(runs, whole_run):
 #: Changes of a recipe, and the steps at which it is stopped; the fast tests try the first. The back-end gf and
 #: wav2vec 2.0 have dropout.
 RUNS = yaml.safe_load("""
-alone: {at: [[1, 1], [1, 2], [2, 2]], train: {batch_size: 5, drop_last: false}}  # the last batch is smaller
+alone: {at: [[1, 1], [2, 2]], train: {batch_size: 5, drop_last: false}}  # the last batch is smaller
 legacy: {at: [[1, 1], [2, 0]], model: &gf {backend: {name: gf, hidden_dim: 16}},
   augment: {rng: legacy, algo: 11, parameters: {LnL_ratio: 0.5, SSI_ratio: 0.5}}}
 conditions: {at: [[1, 1], [2, 0]],
@@ -144,10 +144,12 @@ def test_training_on_several_corpora_resumes_as_if_uninterrupted_after_their_fol
         dev_only = {"name": "asvspoof2021_la", "root": str(root), "train_split": None, "dev_split": "eval"}
         data = {"root": None, "corpora": [la, wild, dev_only], "balance": ["corpus", "class"], "epoch_size": 14}
         validation = {"select_on": "eer", "over": "worst"}
-        return runs(name, model={}, data={**data, "speaker_cap": 3}, validation=validation, train={"accumulate": 2})
+        return runs(
+            name, model={}, data={**data, "speaker_cap": 3}, validation=validation, train={"accumulate": 2, "epochs": 1}
+        )
 
     whole_run = train(run("whole"))
-    stop(run("torn"), 2, 0)
+    stop(run("torn"), 1, 1)
     assert_same_run(train(run("torn", shutil.copytree(corpus, tmp_path / "moved"))), whole_run)
 
 
@@ -165,13 +167,10 @@ def started(runs, whole_run):
 
 
 def test_checkpoints_and_averages_name_the_checkpoint_that_their_run_started_from(started):
+    """A saved detector names it without the names of folders."""
     folder, start = started
     for file in (folder / "epoch_1.pth", average_run(folder, last=1).path):
         assert record_of(file)["started_from"] == [start.only_training_data().to_dict()]
-
-
-def test_a_saved_detector_records_the_checkpoint_it_started_from_without_the_names_of_folders(started):
-    folder, start = started
     detector_of(folder).save(folder / "shared.pth")
     expected = start.only_training_data(folders=False).to_dict()
     assert record_of(folder / "shared.pth")["started_from"] == [expected]
@@ -398,14 +397,6 @@ def test_a_run_killed_in_a_step_resumes_and_ends_as_if_uninterrupted(runs, whole
     assert process.exitcode == -signal.SIGKILL
     assert place_of(folder) == (2, 1)
     assert_same_run(train(torn), whole_run)
-
-
-def test_a_resumed_run_removes_the_temporary_file_of_a_save_that_was_killed(recipe):
-    values = recipe()
-    leftover = stop(values, 1, 0) / ".resume.pt.12ab.tmp"
-    leftover.touch()
-    train(values)
-    assert not leftover.exists()
 
 
 @pytest.mark.slow

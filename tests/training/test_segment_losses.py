@@ -5,7 +5,7 @@ import pytest
 import torch
 from builders import input_error, tiny_corpus, zoo
 from builders.recipes import short_run
-from builders.runs import assert_same_run, history_of, state_of, stop, weights_of
+from builders.runs import history_of, state_of, weights_of
 from torch.nn.functional import cross_entropy, one_hot
 from torch.testing import assert_close
 
@@ -148,12 +148,6 @@ def test_training_on_frames_in_accumulated_parts_has_the_weights_and_losses_of_w
     assert losses == pytest.approx([row["loss"] for row in history_of(whole)])
 
 
-def test_training_on_frames_resumes_and_ends_as_if_uninterrupted(recipe):
-    uninterrupted = train(recipe(comment="whole", **BY_FRAMES), "cpu")
-    stop(recipe(comment="torn", **BY_FRAMES), 2, 0, "cpu")
-    assert_same_run(train(recipe(comment="torn", **BY_FRAMES), "cpu"), uninterrupted)
-
-
 def test_the_loss_of_frames_alone_does_not_train_the_pooling_that_only_utterance_scores_use(recipe):
     """That pooling is an attention over time."""
     model = {"frontend": FRONTEND, "backend": {"name": "mean_linear", "pool": None, "utterance": "attentive"}}
@@ -167,7 +161,6 @@ def test_the_loss_of_frames_alone_does_not_train_the_pooling_that_only_utterance
 
 P2SGRAD = {"backend": {"name": "mean_linear", "head": "p2sgrad"}}
 PIECES = {"crop": "pieces", "num_samples": 9001}
-BY_FRAMES = {"validation": {"select_on": "segment_eer"}}
 
 
 @pytest.mark.parametrize(
@@ -207,8 +200,3 @@ def test_a_piece_has_the_labels_of_its_part_of_the_recording(cut_into_pieces):
         end = -(-(start + size) // 160)
         expected = labels.of_trial[recording_of(piece)][start // 160 : end]
         assert cut.labels.of_trial[piece.id].tolist() == expected.tolist()
-
-
-def test_training_on_pieces_with_labels_of_frames_writes_a_checkpoint(cut_into_pieces):
-    values, _, _ = cut_into_pieces
-    assert (train(values, "cpu") / "epoch_1.pth").is_file()

@@ -108,14 +108,10 @@ def classes_of(logits, targets):
     return logits[targets == 1, 1].numpy(), logits[targets == 0, 1].numpy()
 
 
-def test_the_development_eer_and_its_threshold_are_those_of_compute_eer(validated):
+def test_the_development_eer_its_threshold_and_the_min_dcf_are_those_of_the_metrics(validated):
     values, logits, targets = validated
     expected = metrics.compute_eer(*classes_of(logits, targets))
     assert (values["val_eer_wo_aug"], values["eer_threshold"]) == expected
-
-
-def test_the_development_min_dcf_is_that_of_compute_min_dcf(validated):
-    values, logits, targets = validated
     assert values["val_min_dcf_wo_aug"] == metrics.compute_min_dcf(*classes_of(logits, targets))
 
 
@@ -312,7 +308,7 @@ def test_validation_in_larger_batches_gives_the_same_values_as_in_the_batches_of
     rawboost = {"algo": 4}
     in_groups = recipe_of(augment=rawboost)
     in_larger_batches = recipe_of(augment=rawboost, validation={"batch_size": size})
-    for broken in ((), (1,), (5, 6, 7, 8, 9)):
+    for broken in ((1,), (5, 6, 7, 8, 9)):
         usable = damaged(trials, tmp_path, broken)
         expected = make(detector, usable, in_groups).run(1)
         computed = make(detector, usable, in_larger_batches).run(1)

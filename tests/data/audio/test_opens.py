@@ -24,13 +24,13 @@ WAYS = {
 }
 
 
-@pytest.fixture(params=["wav", "flac", "ogg", "mp3", "opus.ogg", "m4a", "chain.au"])
+@pytest.fixture(params=["wav", "mp3", "m4a", "chain.au"])
 def path(request, tmp_path):
     path = tmp_path / f"noise.{request.param}"
     if request.param == "m4a":
         encode(path, noise(), "aac")
     else:
-        soundfile.write(path, noise(), 16000, subtype="OPUS" if request.param == "opus.ogg" else None)
+        soundfile.write(path, noise(), 16000)
     if request.param == "chain.au":
         path.write_bytes(2 * path.read_bytes())
     return path

@@ -52,7 +52,7 @@ def test_the_container_of_opus_changes_no_sample(tmp_path, ogg_opus, container):
     assert_array_equal(read_every_way(copy), read_every_way(ogg_opus))
 
 
-@pytest.mark.parametrize("rate", [0, 8000, 16000, 24000, 44100])
+@pytest.mark.parametrize("rate", [0, 8000, 44100])
 def test_the_rate_in_the_header_of_opus_changes_no_sample(ogg_opus, rate):
     """That rate only tells what was encoded (RFC 7845, Sec. 5.1)."""
     waveform = load_audio(ogg_opus)
@@ -212,9 +212,6 @@ LATIN_1_TITLE = "Gr\xfc\xdfe ".encode("latin-1")
     "kind",
     [
         "mp4 aac fltp 16000",
-        "ipod aac fltp 16000",
-        "mov aac fltp 16000",
-        "3gp aac fltp 16000",
         "avi pcm_s16le s16 16000",
         "matroska aac fltp 16000",
         "webm libopus flt 48000",

@@ -1,7 +1,6 @@
 """MUSAN and RIR noise equals a plain rendering of the ASVspoof 5 recipe; draws and folders."""
 
 import os
-import pickle
 import shutil
 import tracemalloc
 
@@ -144,14 +143,6 @@ def test_moved_folders_of_noises_and_impulse_responses_give_the_same_augmented_w
     for seed in range(8):
         x = white(5000, seed=seed)
         assert_array_equal(near(x, default_rng(seed)), moved(x, default_rng(seed)))
-
-
-def test_noise_augmentation_gives_the_same_samples_after_pickling(musan, rirs):
-    x = white(5000)
-    augmentation = NoiseAugmentation(musan, rirs, 1)
-    unpickled = pickle.loads(pickle.dumps(augmentation))
-    for seed in range(8):
-        assert_array_equal(unpickled(x, default_rng(seed)), augmentation(x, default_rng(seed)))
 
 
 def test_of_a_long_noise_file_only_the_drawn_excerpt_is_read_into_memory(tmp_path):

@@ -12,70 +12,49 @@ from nes2net.data.corpora.protocol import NotFound
 from nes2net.data.registry import corpora
 from nes2net.metrics.eer import METHODS
 
-of_every_corpus = pytest.mark.parametrize("name", corpora.names())
-PUBLISHED = [name for name in corpora.names() if not corpora.get(name).user_defined]
+EVERY_CORPUS = {name: corpora.get(name) for name in corpora.names()}
+PUBLISHED = {name: corpus for name, corpus in EVERY_CORPUS.items() if not corpus.user_defined}
 of_published_corpora = pytest.mark.parametrize("name", PUBLISHED)
 
 
-@of_every_corpus
-def test_splits_of_every_corpus_are_called_train_dev_enrolled_eval_or_after_a_track_or_round(name):
-    splits = corpora.get(name).splits
-    assert splits
-    assert set(splits) <= {"train", "dev", "enrolled", "eval", "track1", "track3_r1", "track3_r2", "round1", "round2"}
+def test_splits_of_every_corpus_are_called_train_dev_enrolled_eval_or_after_a_track_or_round():
+    names = {"train", "dev", "enrolled", "eval", "track1", "track3_r1", "track3_r2", "round1", "round2"}
+    for name, corpus in EVERY_CORPUS.items():
+        assert corpus.splits, name
+        assert set(corpus.splits) <= names, name
 
 
-@of_every_corpus
-def test_a_corpus_has_phases_if_and_only_if_it_has_key_files(name):
-    corpus = corpora.get(name)
-    assert bool(corpus.key_files) == bool(corpus.phases)
+def test_a_corpus_has_phases_with_official_key_counts_if_and_only_if_it_has_key_files():
+    for name, corpus in EVERY_CORPUS.items():
+        assert bool(corpus.key_files) == bool(corpus.phases), name
+        assert set(corpus.key_counts) == set(corpus.phases), name
 
 
-@of_every_corpus
-def test_a_corpus_states_official_key_counts_for_each_of_its_phases_and_for_no_other(name):
-    corpus = corpora.get(name)
-    assert set(corpus.key_counts) == set(corpus.phases)
+def test_a_corpus_states_official_counts_only_for_splits_that_it_has():
+    for name, corpus in EVERY_CORPUS.items():
+        for counts in (corpus.counts, *corpus.editions.values()):
+            assert set(counts) <= set(corpus.splits), name
 
 
-@of_every_corpus
-def test_a_corpus_states_official_counts_only_for_splits_that_it_has(name):
-    corpus = corpora.get(name)
-    for counts in (corpus.counts, *corpus.editions.values()):
-        assert set(counts) <= set(corpus.splits)
+def test_every_corpus_is_scored_on_64000_or_64600_samples_by_a_rule_of_nes2net_metrics():
+    for name, corpus in EVERY_CORPUS.items():
+        assert corpus.test_samples in (64000, 64600), name
+        assert corpus.eer_method in METHODS, name
 
 
-@of_every_corpus
-def test_every_corpus_is_scored_on_64000_or_64600_samples_of_each_utterance(name):
-    assert corpora.get(name).test_samples in (64000, 64600)
+def test_every_published_corpus_states_its_licence_and_where_to_get_it():
+    for name, corpus in PUBLISHED.items():
+        assert corpus.licence, name
+        assert corpus.source.startswith("https://"), name
+        assert {"audio", "protocol"} <= set(corpus.obtain), name
 
 
-@of_every_corpus
-def test_every_corpus_states_for_its_eer_one_of_the_rules_of_nes2net_metrics(name):
-    assert corpora.get(name).eer_method in METHODS
-
-
-@of_published_corpora
-def test_every_published_corpus_states_its_licence(name):
-    assert corpora.get(name).licence
-
-
-@of_published_corpora
-def test_every_published_corpus_states_where_to_get_it(name):
-    corpus = corpora.get(name)
-    assert corpus.source.startswith("https://")
-    assert {"audio", "protocol"} <= set(corpus.obtain)
-
-
-@of_published_corpora
-def test_the_address_of_each_download_of_a_corpus_is_on_https_or_the_hub(name):
-    for download in corpora.get(name).downloads:
-        assert download.url.startswith(("https://", "hub:"))
-
-
-@of_published_corpora
-def test_each_checksum_of_a_download_of_a_corpus_is_whole_or_absent(name):
-    for download in corpora.get(name).downloads:
-        assert len(download.md5) in (0, 32)
-        assert len(download.sha256) in (0, 64)
+def test_each_download_of_a_corpus_is_on_https_or_the_hub_and_has_whole_checksums_or_none():
+    for corpus in PUBLISHED.values():
+        for download in corpus.downloads:
+            assert download.url.startswith(("https://", "hub:"))
+            assert len(download.md5) in (0, 32), download
+            assert len(download.sha256) in (0, 64), download
 
 
 @pytest.mark.parametrize("name", ["asvspoof2021_la", "asvspoof2021_df"])
@@ -84,7 +63,7 @@ def test_the_official_counts_of_phases_of_asvspoof2021_add_up_to_those_of_the_ev
     assert sum(counts.trials for counts in corpus.key_counts.values()) == corpus.counts["eval"].trials
 
 
-@of_every_corpus
+@pytest.mark.parametrize("name", EVERY_CORPUS)
 def test_the_official_counts_of_labels_and_fields_add_up_to_those_of_trials(name):
     """The counts of attacks add up to that of spoofed trials."""
     corpus = corpora.get(name)

@@ -95,13 +95,6 @@ def test_packing_resumes_after_an_interruption(dev_trials, tmp_path, monkeypatch
     assert files[0] == files[1]
 
 
-def test_packing_resumes_after_it_was_killed_while_it_wrote_its_plan(dev_trials, tmp_path):
-    for name in (".pack.json.12ab34cd.tmp", ".writing.lock"):
-        (tmp_path / name).touch()
-    pack.pack({"dev": dev_trials}, tmp_path, title="dev")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "eval.yaml", "pack.json"]
-
-
 @pytest.mark.parametrize("format", ["parquet", "tar"])
 def test_a_shard_is_on_the_disk_before_it_gets_its_name(dev_trials, tmp_path, monkeypatch, format):
     written = []

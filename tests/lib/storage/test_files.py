@@ -21,7 +21,6 @@ from nes2net.lib.storage.files import (
     json_text,
     never_linked,
     read_bounded,
-    remove_leftovers,
     replacing,
     temporary_folder,
     write_output,
@@ -198,15 +197,6 @@ def test_the_next_write_of_a_file_removes_only_its_own_temporary_files_of_killed
     assert not temporary.exists()
     assert of_another_file.exists()
     assert link.is_symlink()
-
-
-@has_fork
-@each_writer
-def test_temporary_files_of_killed_processes_in_a_folder_can_all_be_removed(tmp_path, write):
-    for name in ("a", "b"):
-        killed_while_writing(write, tmp_path / name)
-    remove_leftovers(tmp_path)
-    assert list(tmp_path.iterdir()) == []
 
 
 @each_writer

@@ -7,7 +7,6 @@ import signal
 import socket
 from pathlib import Path
 
-import httpx
 import pytest
 from builders import PATIENCE, input_error
 from builders.remote_stores import http_store, s3_at, use_own_parts
@@ -295,16 +294,6 @@ def test_a_server_that_hardly_sends_is_given_up(store, address, monkeypatch):
     status_of(address)
     monkeypatch.setattr(http_files, "_PROGRESS_INTERVAL", 0.0)
     with pytest.raises(Unreachable, match="sent only 100 bytes in 0 s; tried 3 times"):
-        fetch(address, 5, 100)
-
-
-def test_a_redirection_from_https_to_http_is_not_followed(store, address, monkeypatch):
-    """The first answer cannot come over TLS here, so the address only claims to be one of HTTPS."""
-    status_of(address)
-    store.fault = lambda method, path: 302 * (path == "/a.bin")
-    store.headers = {"Location": f"{store.address}/b.bin"}
-    monkeypatch.setattr(httpx, "URL", type("Https", (httpx.URL,), {"scheme": "https"}))
-    with input_error(f"{address}: the server redirects to .*, which is not HTTPS"):
         fetch(address, 5, 100)
 
 

@@ -47,14 +47,11 @@ def test_a_fake_part_makes_the_decision_spoof_though_the_mean_ratio_is_bona_fide
     assert decided.llr > 0 > decided.stretch.llr
 
 
-def test_the_row_of_a_decision_says_that_a_recording_is_fake_in_part():
-    assert decide_along(STRONG, 3.0, track(PARTLY_FAKE)).row()["along"]["in_part"]
-
-
-def test_the_row_of_a_decision_says_where_the_fake_part_is():
-    stretch = decide_along(STRONG, 3.0, track(PARTLY_FAKE)).row()["along"]["stretch"]
-    assert stretch["start"] == 80.0
-    assert stretch["end"] == 92.0
+def test_the_row_of_a_decision_says_that_a_recording_is_fake_in_part_and_where():
+    along = decide_along(STRONG, 3.0, track(PARTLY_FAKE)).row()["along"]
+    assert along["in_part"]
+    assert along["stretch"]["start"] == 80.0
+    assert along["stretch"]["end"] == 92.0
 
 
 def test_the_row_of_a_decision_has_number_length_and_hop_of_the_windows_and_the_share_with_speech():

@@ -185,17 +185,6 @@ def test_the_name_of_a_system_that_is_no_utf_8_is_saved_with_escapes(tmp_path, f
     assert calibration.load(tmp_path / "parameters.json").systems == ("première", r"take\udcff")
 
 
-def test_a_calibration_file_without_the_keys_of_later_versions_is_read(tmp_path, fitted):
-    path = tmp_path / "parameters.json"
-    fitted.save(path)
-    later_keys = ("llrs", "scored_by", "population")
-    values = read_json(path)
-    write_json(path, {key: value for key, value in values.items() if key not in later_keys})
-    earlier = calibration.load(path)
-    assert earlier == replace(fitted, scored_by=None)
-    assert earlier.llrs is None
-
-
 def test_of_a_class_with_very_many_trials_a_calibration_holds_only_quantiles_of_the_ratios(monkeypatch):
     """Here with more than 101."""
     monkeypatch.setattr(calibration, "_MAX_SAVED_TRIALS", 101)

@@ -153,15 +153,14 @@ def test_this_file_types_published_values_for_each_recipe_in_configs_and_no_othe
     assert {path.stem for path in CONFIGS.glob("*.yaml")} == set(PUBLISHED)
 
 
-@pytest.mark.parametrize("name", PUBLISHED)
-def test_the_values_of_a_recipe_outside_its_model_are_the_published_ones_typed_here(name):
-    recipe = load_recipe(CONFIGS / f"{name}.yaml")
-    values = typed(name)
-    del values["model"]
-    written = recipe.to_readable_dict()
+def test_the_values_of_each_recipe_outside_its_model_are_the_published_ones_typed_here():
     defaults = Recipe().to_readable_dict()
-    for key, value in values.items():
-        assert written[key] == ({**defaults[key], **value} if isinstance(value, dict) else value), key
+    for name in PUBLISHED:
+        values = typed(name)
+        del values["model"]
+        written = load_recipe(CONFIGS / f"{name}.yaml").to_readable_dict()
+        for key, value in values.items():
+            assert written[key] == ({**defaults[key], **value} if isinstance(value, dict) else value), (name, key)
 
 
 def with_two_layers(config):
@@ -176,9 +175,9 @@ TYPED_MODELS = [name for name, values in PUBLISHED.items() if "backend:" in valu
 OTHER_MODELS = [name for name in PUBLISHED if name not in TYPED_MODELS and "ctrsvdd" not in name]
 
 
-@pytest.mark.parametrize("name", TYPED_MODELS)
-def test_the_model_of_a_recipe_is_the_one_typed_here(name):
-    assert load_recipe(CONFIGS / f"{name}.yaml").model == typed(name)["model"]
+def test_the_model_of_a_recipe_is_the_one_typed_here():
+    for name in TYPED_MODELS:
+        assert load_recipe(CONFIGS / f"{name}.yaml").model == typed(name)["model"], name
 
 
 def assert_same_model(config, published):
@@ -208,13 +207,12 @@ def test_a_ctrsvdd_recipe_has_its_published_model_with_the_back_end_and_aggregat
     assert_same_model(recipe.model, {**PUBLISHED_MODELS[recipe.name], "aggregation": aggregation})
 
 
-@pytest.mark.parametrize("name", PUBLISHED)
-def test_the_sources_of_a_recipe_cover_every_value_in_its_file(name):
-    values = yaml.safe_load((CONFIGS / f"{name}.yaml").read_text(encoding="utf-8"))
-    del values["about"]
-    sources = values.pop("sources")
-    unsourced = [key for key in keys_in(values) if not any(f"{key}.".startswith(f"{source}.") for source in sources)]
-    assert unsourced == []
+def test_the_sources_of_each_recipe_cover_every_value_in_its_file():
+    for path in CONFIGS.glob("*.yaml"):
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        del values["about"]
+        sources = tuple(f"{source}." for source in values.pop("sources"))
+        assert [key for key in keys_in(values) if not f"{key}.".startswith(sources)] == [], path
 
 
 def keys_in(values, prefix=""):
