@@ -255,8 +255,8 @@ def with_best(rows: Sequence[Row]) -> list[Row]:
     """Mark the lowest figure of each measure if it is certainly the lowest.
 
     Figures must be error rates or costs. Compares rows that differ only in the system, and share
-    bootstrap draws. It is certain if the 95 % interval of lowest − second
-    lowest lies below 0. Needs 40 draws, and 20 trials of each class.
+    bootstrap draws. It is certain if the 95 % interval of lowest − second lowest lies below 0.
+    Needs 40 draws, and 20 trials of each class.
     """
     groups: dict[tuple[str, ...], list[int]] = {}
     for number, row in enumerate(rows):

@@ -12,6 +12,8 @@ from _pytest.capture import CaptureResult
 
 from nes2net.cli import main as command_line
 from nes2net.data.registry import corpora
+from nes2net.lib.shell.command_line import OneLineParser
+from nes2net.lib.shell.commands import add_command
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 _build_parser = command_line.build_parser
@@ -33,6 +35,18 @@ def one_parser():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(command_line, "build_parser", _parser)
         yield
+
+
+def runner_of(function) -> Callable:
+    """A function that runs ``function`` as a command, with the words of a text."""
+    parser = OneLineParser(prog="program")
+    add_command(parser.add_subparsers(), function)
+
+    def run(words: str) -> None:
+        arguments = parser.parse_args([function.__name__, *words.split()])
+        arguments.function(arguments)
+
+    return run
 
 
 @pytest.fixture

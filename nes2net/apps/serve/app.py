@@ -164,7 +164,7 @@ class RequestAdmission(Admission):
 
     @contextmanager
     def __call__(self, method: str, path: str) -> Iterator[Admitted]:
-        """Raise :class:`Refused` for an unknown address (404), or if the desk is full or stopping (503)."""
+        """Raise :class:`RefusedRequest` for an unknown address (404), or if the desk is full or stopping (503)."""
         desk = self.desk
         is_allowed_get = method == "GET" and (path in _GET_PATHS or path.startswith(_GET_PREFIXES))
         is_allowed_get |= method == "HEAD" and path in {"/", *_API_PATHS}

@@ -32,10 +32,8 @@ class PartCheck:
 
     def shape(self, method: str, value: Any, shape: Sequence[int | None] = (), why: str = "") -> None:
         """Check the shape of a returned tensor, with None for any size; ``why`` explains it."""
-        sizes = (
-            tuple(value.shape) if hasattr(value, "isfinite") else ("none",)
-        )  # never fits; a NumPy array, for example
-        fits = len(sizes) == len(shape) and all(wanted in (None, size) for size, wanted in zip(sizes, shape))
+        fits = hasattr(value, "isfinite") and len(value.shape) == len(shape)  # a NumPy array never fits
+        fits = fits and all(expected in (None, size) for size, expected in zip(value.shape, shape))
         words = " × ".join("any" if size is None else str(size) for size in shape)
         self.that(fits, f"{method} returned", value, f"a tensor of {words or 'one number'}{why}")
 

@@ -70,7 +70,7 @@ class Admission:
         self.metrics = metrics
 
     def __call__(self, method: str, path: str) -> AbstractContextManager[Admitted]:
-        """Raise :class:`Refused`, or return a context that is open while the request lasts."""
+        """Raise :class:`RefusedRequest`, or return a context that is open while the request lasts."""
         state = self.metrics.state
         if path not in HEALTH_PATHS:
             if state in WHY_NOT:
@@ -174,7 +174,7 @@ class _Body:
         self.too_large = RefusedRequest(413, f"too large: send at most {readable_size(room)} at once")
 
     async def __call__(self) -> Message:
-        """Raise :class:`Refused` if a limit is broken."""
+        """Raise :class:`RefusedRequest` if a limit is broken."""
         try:
             message = await self.receive_message()
         except asyncio.TimeoutError:

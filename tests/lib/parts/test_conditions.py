@@ -1,15 +1,13 @@
 """Conditions of flags are declared beside them, checked before the command runs, and worded alike."""
 
-import argparse
 from dataclasses import dataclass
 from typing import Annotated
 
 import pytest
 from builders import input_error
+from builders.command_fixtures import runner_of
 
 from nes2net.lib.parts.conditions import NotWith, UsedWith
-from nes2net.lib.shell.command_line import OneLineParser
-from nes2net.lib.shell.commands import add_command
 
 
 @dataclass(frozen=True)
@@ -32,14 +30,7 @@ def draw(
 
 @pytest.fixture
 def run():
-    parser = OneLineParser(prog="program")
-    add_command(parser.add_subparsers(), draw)
-
-    def run(words: str) -> None:
-        args: argparse.Namespace = parser.parse_args(["draw", *words.split()])
-        args.function(args)
-
-    return run
+    return runner_of(draw)
 
 
 @pytest.mark.parametrize("words", ["", "--plot a", "--table", "--plot a --width 5 --style solid --colour red"])

@@ -1,14 +1,12 @@
 """Flags made from signatures: each number of a command line has a range, and infinity and NaN are in none."""
 
-import argparse
-
 import pytest
 from builders import input_error
+from builders.command_fixtures import runner_of
 
 from nes2net.apps.explanation.settings import How
 from nes2net.cli.main import build_parser
-from nes2net.lib.shell.command_line import OneLineParser
-from nes2net.lib.shell.commands import Count, Milliseconds, Seconds, add_command
+from nes2net.lib.shell.commands import Count, Milliseconds, Seconds
 
 
 def measure(
@@ -19,14 +17,7 @@ def measure(
 
 @pytest.fixture
 def run():
-    parser = OneLineParser(prog="program")
-    add_command(parser.add_subparsers(), measure)
-
-    def run(words: str) -> None:
-        args: argparse.Namespace = parser.parse_args(["measure", *words.split()])
-        args.function(args)
-
-    return run
+    return runner_of(measure)
 
 
 @pytest.mark.parametrize(
