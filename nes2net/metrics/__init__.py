@@ -31,7 +31,7 @@ from nes2net.metrics.intervals import (
     wilson_interval,
 )
 from nes2net.metrics.rates import Rates, compute_rates
-from nes2net.metrics.sasv import compute_a_dcf, compute_t_eer
+from nes2net.metrics.sasv import SasvWeights, compute_a_dcf, compute_sasv_eers, compute_t_eer
 from nes2net.metrics.tables import CtrSvddRow, ctrsvdd_rows
 from nes2net.metrics.tdcf import (
     ASVSPOOF5_WEIGHTS,
@@ -50,6 +50,7 @@ __all__ = [
     "Comparison",
     "CtrSvddRow",
     "Rates",
+    "SasvWeights",
     "TandemWeights",
     "accuracy",
     "asv_error_rates",
@@ -67,6 +68,7 @@ __all__ = [
     "compute_min_dcf",
     "compute_min_tdcf",
     "compute_rates",
+    "compute_sasv_eers",
     "compute_t_eer",
     "confusion_matrix",
     "ctrsvdd_rows",

@@ -1,4 +1,4 @@
-"""Metrics of spoofing-robust speaker verification: track 2 of ASVspoof 5.
+"""Metrics of spoofing-robust speaker verification: SASV 2022, and track 2 of ASVspoof 5.
 
 a-DCF: Shim et al., "a-DCF: an architecture agnostic metric with application to spoofing-robust
 speaker verification", Odyssey 2024. t-EER: Kinnunen et al., "t-EER: Parameter-Free Tandem
@@ -8,44 +8,102 @@ track is ``tdcf_curve(bonafide, spoof, ASVSPOOF5_WEIGHTS).min()``.
 
 from __future__ import annotations
 
+import math
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nes2net.lib.errors import InputError
-from nes2net.metrics.eer import check_scores, det_curve
+from nes2net.lib.errors import InputError, check_setting, refuse
+from nes2net.metrics.eer import check_scores, compute_eer, det_curve
 from nes2net.metrics.tdcf import C_FALSE_ALARM, C_FALSE_ALARM_SPOOF, C_MISS, P_NONTARGET, P_SPOOF, P_TARGET
 
+SASV_CLASSES = ("target", "nontarget", "spoof")
 
-def compute_a_dcf(target: ArrayLike, nontarget: ArrayLike, spoof: ArrayLike) -> tuple[float, float]:
+
+class SasvWeights(NamedTuple):
+    """Cost times prior of the error on each class: w_t, w_n, w_s."""
+
+    target: float
+    nontarget: float
+    spoof: float
+
+    @property
+    def threshold(self) -> float:
+        """Log-likelihood ratio from which accepting costs less."""
+        return math.log((self.nontarget + self.spoof) / self.target)
+
+
+ASVSPOOF5_SASV_WEIGHTS = SasvWeights(P_TARGET * C_MISS, P_NONTARGET * C_FALSE_ALARM, P_SPOOF * C_FALSE_ALARM_SPOOF)
+
+
+def check_weights(weights: SasvWeights) -> SasvWeights:
+    target, nontarget, spoof = weights
+    fits = min(nontarget, spoof) >= 0 < min(target, nontarget + spoof)
+    check_setting("weights", weights, fits, "at least 0, and above 0 for targets and another class")
+    return SasvWeights(target, nontarget, spoof)
+
+
+def compute_sasv_eers(target: ArrayLike, nontarget: ArrayLike, spoof: ArrayLike) -> tuple[float, ...]:
+    """Compute SASV-EER, SV-EER and SPF-EER of SASV 2022, by the rule ``"roc"``.
+
+    Targets against all others, nontargets, and spoofed trials. See :func:`compute_a_dcf`.
+
+    >>> compute_sasv_eers([2.0, 3.0], [0.0, 1.0], [2.5, 1.0])
+    (0.25, 0.0, 0.5)
+    """
+    targets, *others = _finite_classes(target, nontarget, spoof)
+    return tuple(compute_eer(targets, scores, "roc")[0] for scores in (np.concatenate(others), *others))
+
+
+def compute_a_dcf(
+    target: ArrayLike,
+    nontarget: ArrayLike,
+    spoof: ArrayLike,
+    weights: SasvWeights = ASVSPOOF5_SASV_WEIGHTS,
+    threshold: float | None = None,
+) -> tuple[float, float]:
     """Compute the normalised minimum over thresholds of the architecture-agnostic DCF (a-DCF).
 
-    The system should accept only bona fide trials of the target speaker; it accepts scores above
-    the threshold. The cost π_target · C_miss · P_miss + π_nontarget · C_fa · P_fa,nontarget +
-    π_spoof · C_fa,spoof · P_fa,spoof, with priors π and costs C of ASVspoof 5, is divided by the
-    cost of accepting all or rejecting all trials, whichever is smaller. As in ASVspoof 5's package,
-    the first threshold accepts all trials, and each further one rejects one more: among equal
-    scores targets, then nontargets, then spoofed trials.
+    The cost w_t · P_miss + w_n · P_fa,nontarget + w_s · P_fa,spoof is divided by the cost of
+    accepting all or rejecting all trials, whichever is smaller. As in ASVspoof 5's package, the
+    first threshold accepts all trials, each further one rejects one more: among equal scores
+    targets, then nontargets.
 
     Args:
         target, nontarget, spoof: Scores of the whole system, (T,), (N,) and (S,); higher is more
             likely bona fide and the claimed speaker.
+        weights: Defaults to those of ASVspoof 5.
+        threshold: If given, compute the actual cost of accepting scores from it on.
 
     Returns:
-        ``(a_dcf, threshold)``; among equal costs, the lowest threshold.
+        ``(a_dcf, threshold)``; of equal minima, the lowest threshold, above which is accepted.
 
     Raises:
-        InputError: if a class has no scores or a score is NaN.
+        InputError: if a class has no scores, or a score is not finite.
 
     >>> compute_a_dcf([2.0, 3.0], [0.0], [1.0, -1.0])
     (0.0, 1.0)
     """
-    thresholds, miss, nontarget_alarm, spoof_alarm = _rates_at_thresholds(
-        check_scores(target, "target"), check_scores(nontarget, "nontarget"), check_scores(spoof, "spoof")
-    )
-    weights = P_TARGET * C_MISS, P_NONTARGET * C_FALSE_ALARM, P_SPOOF * C_FALSE_ALARM_SPOOF
-    cost = weights[0] * miss + weights[1] * nontarget_alarm + weights[2] * spoof_alarm
-    best = np.argmin(cost)
-    return float(cost[best] / min(weights[0], weights[1] + weights[2])), float(thresholds[best])
+    thresholds, miss, nontarget_alarm, spoof_alarm = _rates_at_thresholds(*_finite_classes(target, nontarget, spoof))
+    w_target, w_nontarget, w_spoof = check_weights(weights)
+    cost = w_target * miss + w_nontarget * nontarget_alarm + w_spoof * spoof_alarm
+    if threshold is None:
+        best = np.argmin(cost)
+        threshold = thresholds[best]
+    else:
+        best = np.searchsorted(thresholds[1:], threshold)  # the number of rejected trials
+    return float(cost[best] / min(w_target, w_nontarget + w_spoof)), float(threshold)
+
+
+def check_finite(scores: ArrayLike, name: str) -> NDArray:
+    scores = check_scores(scores, name)
+    refuse((np.isinf(scores).any(), f"{name} scores are infinite; remove these trials or score them again"))
+    return scores
+
+
+def _finite_classes(*classes: ArrayLike) -> list[NDArray]:
+    return [check_finite(scores, name) for scores, name in zip(classes, SASV_CLASSES)]
 
 
 def compute_t_eer(
@@ -57,13 +115,13 @@ def compute_t_eer(
 ) -> float:
     """Compute the concurrent tandem EER (t-EER) of a countermeasure and an ASV system.
 
-    At the t-EER, the tandem misses targets, accepts nontargets and accepts spoofed trials at equal
-    rates. Each ASV threshold is paired with the countermeasure threshold at which the tandem's miss
-    rate is nearest to the mean of its two false alarm rates.
+    The tandem then misses targets and accepts nontargets and spoofed trials at equal rates. Each
+    ASV threshold is paired with the countermeasure threshold at which the tandem's miss rate is
+    nearest to the mean of its false alarm rates.
 
-    ASVspoof 5's package chooses the pair: only ASV thresholds count, one for each ASV trial, at
-    which the ASV miss rate is below the mean of the ASV false alarm rates. It takes the first pair
-    at which P_fa,nontarget / P_fa,spoof of the ASV system is nearest to P_fa / (1 − P_miss) of the
+    As in ASVspoof 5's package, only ASV thresholds count, one for each ASV trial, at which the ASV
+    miss rate is below the mean of the ASV false alarm rates; of these, the first pair at which
+    P_fa,nontarget / P_fa,spoof of the ASV system is nearest to P_fa / (1 − P_miss) of the
     countermeasure.
 
     Args:
@@ -72,11 +130,11 @@ def compute_t_eer(
         asv_target, asv_nontarget, asv_spoof: ASV scores; trials above the threshold are accepted.
 
     Returns:
-        The rate at which the tandem accepts spoofed trials at the chosen pair, in [0, 1].
+        The tandem's rate of accepted spoofed trials at the pair, in [0, 1].
 
     Raises:
         InputError: if a class has no scores, a score is NaN, or there is no pair, for example if
-            both systems give higher scores to what they should reject.
+            both systems are inverted.
 
     >>> compute_t_eer([1.0, 2.0], [-1.0, 0.0], [2.0, 3.0], [0.0, 1.0], [2.5, 0.5])
     0.0

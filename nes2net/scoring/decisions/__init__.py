@@ -11,10 +11,12 @@ from nes2net.scoring.decisions.decision import CANNOT_TELL, Decider, Decision, O
 from nes2net.scoring.decisions.evidence import Evidence, Running
 from nes2net.scoring.decisions.genuine import GenuineThreshold, genuine_threshold
 from nes2net.scoring.decisions.known import KnownThreshold, Reference, known_scores, verification_scores
+from nes2net.scoring.decisions.person import PERSON_OUTCOMES, fit_person, fit_sasv, judge_person, sasv_ratio
 from nes2net.scoring.decisions.population import Population, Traits, Typicality
 
 __all__ = [
     "CANNOT_TELL",
+    "PERSON_OUTCOMES",
     "Decider",
     "Decision",
     "DecisionAlong",
@@ -33,8 +35,12 @@ __all__ = [
     "add_resamples",
     "decide_along",
     "fit",
+    "fit_person",
+    "fit_sasv",
     "genuine_threshold",
+    "judge_person",
     "known_scores",
     "load",
+    "sasv_ratio",
     "verification_scores",
 ]

@@ -99,14 +99,14 @@ class LinearCalibration:
 
     A ratio is ``scores · weights + offset``. :func:`fit` learns it for K systems: calibration for
     K = 1, fusion for K > 1. A single system with a positive weight keeps its EER and minimum costs.
-    ``systems`` are the names in the order of the weights; ``trained_on`` are further facts, such as
-    corpus and date, as plain data.
+    ``systems`` names them in order; ``trained_on`` has further facts, such as corpus and date, as
+    plain data.
 
     ``llrs`` are the ratios of the trials. ``scored_by`` identifies the detector; None for a fusion,
-    or for scores without a record. ``population`` has the traits of the recordings, if measured.
-    ``resamples`` (R, 2) has a slope and a shift for each bootstrap resample of the trials, whose
-    calibration gives the ratio slope · llr + shift; None for a fusion, and without
-    :func:`add_resamples`. ``sha256`` is the digest of the loaded file.
+    or scores without a record. ``population`` has the recordings' traits, if measured.
+    ``resamples`` (R, 2) has a slope and a shift for each bootstrap resample, whose calibration
+    gives the ratio slope · llr + shift; None for a fusion, and without :func:`add_resamples`.
+    ``sha256`` is the digest of the loaded file.
     """
 
     weights: Annotated[tuple[_Weight, ...], Field(min_length=1, max_length=_MAX_SYSTEMS)]
@@ -131,8 +131,8 @@ class LinearCalibration:
     def largest_llr(self) -> float:
         """Largest ratio that the trials support: ln(1 + number of trials of the smaller class).
 
-        An assumption: after n trials without an error, the expected error rate is 1/(n + 2)
-        (Laplace), that is odds of n + 1 to 1. Infinite if the trials' ratios are unknown.
+        An assumption: after n trials without an error, their expected rate is 1/(n + 2) (Laplace),
+        odds of n + 1 to 1. Infinite if the ratios are unknown.
         """
         if self.llrs is None:
             return math.inf
@@ -148,11 +148,11 @@ class LinearCalibration:
         return float(value) if isinstance(value, (int, float)) and 0 < value < 1e6 else None
 
     def __call__(self, scores: ArrayLike) -> NDArray:
-        """Compute log-likelihood ratios, shape (N,), from scores, shape (N, K), or (N,) if K = 1.
+        """Compute log-likelihood ratios (N,) from scores (N, K), or (N,) if K = 1.
 
         Raises:
-            InputError: if the number of systems is not K, if a score is NaN or infinite, or if the
-                absolute value of a ratio is above 1,000,000.
+            InputError: if the number of systems is not K, a score is not finite, or the absolute
+                value of a ratio is above 1,000,000.
         """
         scores = _score_matrix(scores, "")
         if scores.shape[1] != len(self.weights):
@@ -325,26 +325,26 @@ def fit(
 ) -> LinearCalibration:
     """Learn weights and offset that turn scores of K systems into log-likelihood ratios.
 
-    They minimise the prior-weighted logistic loss
+    They minimise the logistic loss
     ``P · mean ln(1 + e^−(b + logit P)) + (1 − P) · mean ln(1 + e^(s + logit P))`` of calibrated
     bona fide scores b and spoofed scores s (for P = ½ proportional to Cllr), plus ``l2 / 2`` times
-    the sum of squared weights, divided by the number of trials, where scores are in units of their
-    standard deviation. The sum is convex; Newton steps with a trust region find its minimum.
+    the sum of squared weights of standardised scores, divided by the number of trials. The sum is
+    convex; Newton steps with a trust region find its minimum.
 
     Args:
         bonafide, spoof: scores, shapes (B, K) and (S, K), or (B,) and (S,) of one system.
         prior: P, the prior of bona fide, costs included: 0.5 for Cllr, 0.655 for the DCF of
             ASVspoof 5 (0.95 · 1 against 0.05 · 10).
         l2: weight of the penalty. It keeps weights finite if the classes can be separated, and
-            splits the weight equally between systems with equal scores. Otherwise the default
-            hardly changes weights: by 0.003 % for 24,844 trials and an EER of 0.43 %, by 0.4 % for
-            24,500 trials and two errors.
-        systems: names of the systems.
+            splits the weight equally between equal systems. Otherwise the default hardly changes
+            weights: by 0.003 % for 24,844 trials and an EER of 0.43 %, by 0.4 % for 24,500 trials
+            and two errors.
+        systems: their names.
 
     Raises:
-        InputError: if a class is empty, a score is NaN or infinite, a system gives all trials the
-            same score, the numbers of systems differ, or a setting is out of range; if ``l2`` is 0
-            although the classes can be separated; or if no minimum was found.
+        InputError: if a class is empty, a score is not finite, a system gives all trials the same
+            score, the numbers of systems differ, a setting is out of range, ``l2`` is 0 although
+            the classes can be separated, or no minimum was found.
 
     >>> calibration = fit([2.0, 1.0, 0.5, -0.5], [-2.0, -1.0, 0.0, 0.7])
     >>> calibration([0.0, 1.0]).round(2)
@@ -472,10 +472,10 @@ def separates(calibration: LinearCalibration, bonafide: ArrayLike, spoof: ArrayL
 
 
 def how_sure(num_bonafide: int, num_spoof: int) -> str:
-    """Say how certain error rates on so many trials are, and how many trials would make them more certain.
+    """Say how certain error rates on so many trials are, and how many would bound them better.
 
-    Only the smaller class is considered. Without an error in n trials, Wilson's 95 % interval ends
-    at z² / (n + z²), z = 1.96.
+    It considers the smaller class. Without an error in n trials, Wilson's 95 % interval ends at
+    z² / (n + z²), z = 1.96.
 
     >>> how_sure(40, 400)
     '40 bona fide trials: if none of them is wrong, up to 9 % of others may still be (95 % interval); 73 of each class \
