@@ -81,17 +81,20 @@ def test_only_the_t_dcf_of_equal_scores_is_refused(golden_sets):
         tdcf_curve(columns["cm"][0], columns["cm"][2], ASVSPOOF5_WEIGHTS)
 
 
-@pytest.mark.parametrize("metric", [compute_sasv_eers, compute_a_dcf])
+BAD_SCORES = {"missing": [], "nan": [1.0, np.nan], "infinite": [np.inf, 1.0]}
+MESSAGES = {"missing": "no {} scores", "nan": "1 of 2 {} scores are NaN", "infinite": "{} scores are infinite"}
+
+
 @pytest.mark.parametrize("name", CLASSES)
-@pytest.mark.parametrize(
-    ("scores", "message"),
-    [([], "no {} scores"), ([1.0, np.nan], "1 of 2 {} scores are NaN"), ([np.inf, 1.0], "{} scores are infinite")],
-    ids=["missing", "nan", "infinite"],
-)
-def test_the_class_of_missing_or_unusable_scores_is_named(metric, name, scores, message):
-    classes = {**{key: [0.0, 1.0] for key in CLASSES}, name: scores}
-    with input_error(message.format(name)):
-        metric(*classes.values())
+@pytest.mark.parametrize("fault", BAD_SCORES)
+def test_the_class_of_missing_or_unusable_scores_is_named(name, fault):
+    scores = {class_name: [0.0, 1.0] for class_name in CLASSES}
+    scores[name] = BAD_SCORES[fault]
+    message = MESSAGES[fault].format(name)
+    with input_error(message):
+        compute_sasv_eers(**scores)
+    with input_error(message):
+        compute_a_dcf(**scores)
 
 
 def test_golden_sets_with_missing_or_unusable_scores_are_refused(golden_sets):
@@ -111,11 +114,18 @@ def test_the_actual_a_dcf_accepts_scores_at_the_threshold():
 
 def test_the_a_dcf_is_the_lowest_actual_a_dcf():
     rng = np.random.default_rng(0)
-    classes = rng.normal(1, 1, 40), rng.normal(-1, 1, 30), rng.normal(0, 1, 20)
-    best, highest_rejected = compute_a_dcf(*classes)
-    actual = [compute_a_dcf(*classes, threshold=threshold)[0] for threshold in np.concatenate(classes)]
+    target = rng.normal(1, 1, 40)
+    nontarget = rng.normal(-1, 1, 30)
+    spoof = rng.normal(0, 1, 20)
+    actual = []
+    for threshold in np.concatenate((target, nontarget, spoof)):
+        cost, _ = compute_a_dcf(target, nontarget, spoof, threshold=threshold)
+        actual.append(cost)
+    best, highest_rejected = compute_a_dcf(target, nontarget, spoof)
     assert min(actual) == best
-    assert compute_a_dcf(*classes, threshold=np.nextafter(highest_rejected, np.inf))[0] == best
+    lowest_accepted = np.nextafter(highest_rejected, np.inf)
+    cost, _ = compute_a_dcf(target, nontarget, spoof, threshold=lowest_accepted)
+    assert cost == best
 
 
 def test_rejecting_all_trials_is_the_dearest_actual_a_dcf_if_misses_weigh_most():
@@ -124,8 +134,9 @@ def test_rejecting_all_trials_is_the_dearest_actual_a_dcf_if_misses_weigh_most()
 
 @pytest.mark.parametrize("weights", [(0, 1, 1), (1, 0, 0), (1, -1, 2), (1, np.nan, 1)], ids=str)
 def test_weights_without_meaning_are_refused(weights):
+    scores = [0.0]
     with input_error("`weights` must be at least 0"):
-        compute_a_dcf([1.0], [0.0], [0.0], weights)
+        compute_a_dcf(scores, scores, scores, weights)
 
 
 def test_the_threshold_of_asvspoof_5_is_that_of_its_costs():

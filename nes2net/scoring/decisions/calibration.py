@@ -180,8 +180,8 @@ class LinearCalibration:
             A note if the detector could not be checked, or its precision differs; else empty.
 
         Raises:
-            InputError: if another detector made the scores, or they are of recordings instead of
-                frames, the reverse, or of frames of another length.
+            InputError: if another detector made the scores, or their unit or length of frames
+                differs.
         """
         if not math.isclose(self.resolution_ms or 0, scored_by.resolution_ms or 0):
             unit_remedy = "remove `resolution_ms`"
@@ -222,10 +222,10 @@ class LinearCalibration:
         return []
 
     def warning_on_length(self, num_samples: int | None) -> str:
-        """Return a warning if another part of recordings is scored now than for the calibration; else empty.
+        """Warn if another part of recordings is scored than for the calibration; else empty.
 
         Args:
-            num_samples: leading samples that are scored now; None for all, 0 for windows.
+            num_samples: leading samples scored now; None for all, 0 for windows.
         """
         if self.scored_by is None or self.scored_by.num_samples == num_samples:
             return ""
@@ -286,7 +286,7 @@ def _json_lines(value: Any, indent: str = "") -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class _SavedCalibration(LinearCalibration):
-    """The fields of a calibration's file: those of a calibration, and the format."""
+    """A calibration, and the format of its file."""
 
     format: Literal["nes2net linear calibration"]
 
@@ -424,9 +424,9 @@ def add_resamples(calibration: LinearCalibration) -> LinearCalibration:
 
 
 def _refit(draws: Sequence[Sequence[NDArray]], prior: float, l2: float) -> list[tuple[float, float]]:
-    """Weight and offset of :func:`fit` for each draw of the ratios of both classes, by Newton's steps for all at once.
+    """Fit each draw of both classes' ratios, by Newton's steps for all at once.
 
-    A draw has none if its trials are all alike, or separated although there is no penalty.
+    A draw of equal trials, or of separated ones without penalty, has no weight and offset.
     """
     from scipy.special import expit  # for a fast start-up: scoring needs no SciPy
 

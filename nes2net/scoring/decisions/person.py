@@ -32,7 +32,7 @@ PERSON_OUTCOMES = {
 def sasv_ratio(llr_asv: ArrayLike, llr_cm: ArrayLike, weights: SasvWeights) -> NDArray:
     """Compute −ln((1 − ρ) · e^−llr_asv + ρ · e^−llr_cm), ρ = w_s / (w_n + w_s), of ratios (N,).
 
-    Nontargets are taken as live, spoofed trials as the person. Accept from
+    Nontargets are taken as live, spoofed trials as the person. Accept natural-log ratios from
     ``SasvWeights.threshold`` on.
 
     >>> sasv_ratio([2.0], [-1.0], (1, 1, 1)).round(3)

@@ -1,19 +1,19 @@
 """Fusion of speaker and countermeasure scores, and outcomes: reference values, real scores, properties, bad input."""
 
-import csv
 import json
 
 import numpy as np
 import pytest
 from builders import input_error
 
-from nes2net.metrics import SasvWeights, compute_a_dcf, compute_eer, compute_sasv_eers
+from nes2net.metrics import SasvWeights, compute_a_dcf, compute_eer, compute_sasv_eers, compute_t_eer
 from nes2net.scoring.decisions import fit, fit_person, fit_sasv, judge_person, sasv_ratio
 from nes2net.scoring.decisions.person import FUSION_RULES, PERSON_OUTCOMES
 
 ASVSPOOF5 = SasvWeights(0.9405, 0.095, 0.5)
 EQUAL = SasvWeights(1.0, 1.0, 1.0)
 NAMES = ("target", "nontarget", "spoof")
+OUTCOMES = ("this person, live", "another person", "this person, but not live", "cannot tell")
 
 
 def read_json(shared, name):
@@ -27,14 +27,30 @@ def formulas(shared):
 
 @pytest.fixture(scope="module")
 def sasv2022(shared):
-    """Speaker scores, countermeasure scores, classes and attacks of the trials of development and evaluation."""
+    """The arrays of the trials of development and evaluation."""
     with np.load(shared / "golden" / "person" / "sasv2022.npz", allow_pickle=False) as arrays:
-        trials = {}
-        for part in ("dev", "eval"):
-            scores = [arrays[f"{part}_{system}"].astype(np.float64) for system in ("asv", "cm")]
-            trials[part] = *scores, arrays[f"{part}_key"].astype(np.int64), arrays[f"{part}_attack"]
-        trials["attacks"] = arrays["eval_attacks"].tolist()
-    return trials
+        return dict(arrays)
+
+
+@pytest.fixture(scope="module")
+def development(sasv2022):
+    """Speaker scores, countermeasure scores, and classes."""
+    return sasv2022["dev_asv"], sasv2022["dev_cm"], sasv2022["dev_key"]
+
+
+@pytest.fixture(scope="module")
+def asv(sasv2022):
+    return sasv2022["eval_asv"].astype(np.float64)
+
+
+@pytest.fixture(scope="module")
+def cm(sasv2022):
+    return sasv2022["eval_cm"].astype(np.float64)
+
+
+@pytest.fixture(scope="module")
+def classes(sasv2022):
+    return sasv2022["eval_key"]
 
 
 @pytest.fixture(scope="module")
@@ -43,17 +59,26 @@ def expected(shared):
 
 
 @pytest.fixture(scope="module")
-def joint_fit(sasv2022):
-    return fit_sasv(*sasv2022["dev"][:3], ASVSPOOF5)
+def joint_fit(development):
+    return fit_sasv(*development, ASVSPOOF5)
+
+
+@pytest.fixture(scope="module")
+def separate_fit(development):
+    return fit_sasv(*development, ASVSPOOF5, joint=False)
 
 
 @pytest.fixture(scope="module")
 def small(shared):
     """Speaker scores of GE2E, countermeasure scores, and classes of recordings about one person."""
-    with (shared / "golden" / "person" / "small.tsv").open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file, delimiter="\t"))
-    scores = [np.array([float(row[column]) for row in rows]) for column in ("ge2e", "aasist")]
-    return *scores, np.array([row["key"] for row in rows])
+    path = shared / "golden" / "person" / "small.tsv"
+    table = np.genfromtxt(path, dtype=None, names=True, delimiter="\t", encoding="utf-8", comments=None)
+    return table["ge2e"], table["aasist"], table["key"]
+
+
+@pytest.fixture(scope="module")
+def small_figures(shared):
+    return read_json(shared, "small.json")["ge2e"]
 
 
 @pytest.fixture
@@ -66,26 +91,44 @@ def made_up():
     return asv, cm, classes
 
 
-def split(values, classes):
-    return [values[(classes == number) | (classes == name)] for number, name in enumerate(NAMES)]
+def split(values, labels):
+    groups = []
+    for number, name in enumerate(NAMES):
+        groups.append(values[(labels == number) | (labels == name)])
+    return groups
 
 
-def outcome_counts(codes, classes):
-    """Count accepted, other person, not live and cannot tell of each class."""
+def outcome_counts(codes, labels):
+    """Count accepted, another person, not live and cannot tell of each class."""
     words = np.array([PERSON_OUTCOMES[code] for code in codes.tolist()])
-    order = ("this person, live", "another person", "this person, but not live", "cannot tell")
-    return [[int((of_class == word).sum()) for word in order] for of_class in split(words, classes)]
+    counts = []
+    for of_class in split(words, labels):
+        counts.append([np.count_nonzero(of_class == word) for word in OUTCOMES])
+    return counts
+
+
+def assert_figures(groups, reference, tolerance):
+    """The EERs in percent and the minimum a-DCF of three classes of scores are those of the reference."""
+    sasv, sv, spf = compute_sasv_eers(*groups)
+    a_dcf, _ = compute_a_dcf(*groups)
+    assert 100 * sasv == pytest.approx(reference["sasv_eer"], abs=tolerance)
+    assert 100 * sv == pytest.approx(reference["sv_eer"], abs=tolerance)
+    assert 100 * spf == pytest.approx(reference["spf_eer"], abs=tolerance)
+    assert a_dcf == pytest.approx(reference["min_a_dcf"], abs=tolerance)
 
 
 # Reference values of the formulas.
 
 
-@pytest.mark.parametrize("name", ["asvspoof5", "a_dcf_package_default", "equal", "no_nontarget_cost", "no_spoof_cost"])
-def test_ratios_and_thresholds_are_those_of_the_reference(formulas, name):
-    weights = SasvWeights(*formulas["weights"][name].values())
-    ratios = sasv_ratio(formulas["llr_asv"], formulas["llr_cm"], weights)
-    np.testing.assert_allclose(ratios, formulas["rules"][f"ratio_{name}"], rtol=0, atol=1e-12)
-    assert weights.threshold == pytest.approx(formulas["bayes_threshold"][name], abs=1e-15)
+def test_ratios_and_thresholds_are_those_of_the_reference(formulas):
+    assert len(formulas["weights"]) == 5
+    for name, of_classes in formulas["weights"].items():
+        weights = SasvWeights(*of_classes.values())
+        ratios = sasv_ratio(formulas["llr_asv"], formulas["llr_cm"], weights)
+        reference = formulas["rules"][f"ratio_{name}"]
+        np.testing.assert_allclose(ratios, reference, rtol=0, atol=1e-12)
+        threshold = formulas["bayes_threshold"][name]
+        assert weights.threshold == pytest.approx(threshold, abs=1e-15)
 
 
 def test_ratios_of_extreme_and_infinite_values_are_those_of_the_reference(formulas):
@@ -94,151 +137,227 @@ def test_ratios_of_extreme_and_infinite_values_are_those_of_the_reference(formul
         assert ratio == float(case["ratio"])
 
 
-def test_sums_and_products_are_those_of_the_reference(formulas):
-    llrs = np.array(formulas["llr_asv"]), np.array(formulas["llr_cm"])
-    for rule, name in (("sum", "sum"), ("product_sigmoid", "log_product_of_sigmoids")):
-        fused = FUSION_RULES[rule](*llrs, EQUAL)
-        np.testing.assert_allclose(fused, formulas["rules"][name], rtol=0, atol=1e-12)
+@pytest.mark.parametrize(("rule", "name"), [("sum", "sum"), ("product_sigmoid", "log_product_of_sigmoids")])
+def test_sums_and_products_are_those_of_the_reference(formulas, rule, name):
+    llr_asv = np.array(formulas["llr_asv"])
+    llr_cm = np.array(formulas["llr_cm"])
+    fused = FUSION_RULES[rule](llr_asv, llr_cm, EQUAL)
+    np.testing.assert_allclose(fused, formulas["rules"][name], rtol=0, atol=1e-12)
 
 
 def test_outcomes_around_the_boundaries_are_those_of_the_reference(formulas):
     cases = formulas["outcomes"]["cases"]
-    codes, _ = judge_person([case["llr_asv"] for case in cases], [case["llr_cm"] for case in cases], ASVSPOOF5)
-    assert [PERSON_OUTCOMES[code] for code in codes.tolist()] == [case["outcome"] for case in cases]
+    assert len(cases) == 14
+    for case in cases:
+        code, _ = judge_person(case["llr_asv"], case["llr_cm"], ASVSPOOF5)
+        words = PERSON_OUTCOMES[str(code)]
+        assert words == case["outcome"]
 
 
-@pytest.mark.parametrize("name", ["asvspoof5", "equal"])
-def test_joint_and_separate_fits_are_those_of_the_reference(formulas, name):
+@pytest.fixture(params=["asvspoof5", "equal"])
+def overlapping(request, formulas):
+    """Overlapping scores, their classes and weights; and the fits of the reference."""
     fits = formulas["fits"]
-    classes = ["tns".index(letter) for letter in fits["class"]]
-    reference = fits["expected"][name]
-    weights = SasvWeights(*formulas["weights"][name].values())
-    joint = fit_sasv(fits["asv"], fits["cm"], classes, weights)
-    assert joint.loss == pytest.approx(reference["joint"]["loss_nats"], abs=1e-9)
-    separate = fit_sasv(fits["asv"], fits["cm"], classes, weights, joint=False)
-    assert separate.loss == pytest.approx(reference["joint"]["loss_at_separate_fits"], abs=1e-4)
-    for system in ("asv", "cm"):
-        for number in ("scale", "offset"):
-            field = f"{system}_{number}"
-            assert getattr(joint, field) == pytest.approx(reference["joint"][field], rel=1e-4)
-            # The reference has no penalty, which keeps separate maps finite here.
-            assert getattr(separate, field) == pytest.approx(reference["separate"][system][number], rel=1e-3)
+    numbers = ["tns".index(letter) for letter in fits["class"]]
+    weights = SasvWeights(*formulas["weights"][request.param].values())
+    arguments = fits["asv"], fits["cm"], numbers, weights
+    return arguments, fits["expected"][request.param]
+
+
+def test_the_joint_fit_is_that_of_the_reference(overlapping):
+    arguments, reference = overlapping
+    fusion = fit_sasv(*arguments)
+    expected_fit = reference["joint"]
+    assert fusion.loss == pytest.approx(expected_fit["loss_nats"], abs=1e-9)
+    assert fusion.asv_scale == pytest.approx(expected_fit["asv_scale"], rel=1e-4)
+    assert fusion.asv_offset == pytest.approx(expected_fit["asv_offset"], rel=1e-4)
+    assert fusion.cm_scale == pytest.approx(expected_fit["cm_scale"], rel=1e-4)
+    assert fusion.cm_offset == pytest.approx(expected_fit["cm_offset"], rel=1e-4)
+
+
+def test_separate_fits_are_those_of_the_reference_but_for_the_penalty(overlapping):
+    arguments, reference = overlapping
+    fusion = fit_sasv(*arguments, joint=False)
+    speaker = reference["separate"]["asv"]
+    assert fusion.asv_scale == pytest.approx(speaker["scale"], rel=1e-3)
+    assert fusion.asv_offset == pytest.approx(speaker["offset"], rel=1e-3)
+    countermeasure = reference["separate"]["cm"]
+    assert fusion.cm_scale == pytest.approx(countermeasure["scale"], rel=1e-3)
+    assert fusion.cm_offset == pytest.approx(countermeasure["offset"], rel=1e-3)
+    loss = reference["joint"]["loss_at_separate_fits"]
+    assert fusion.loss == pytest.approx(loss, abs=1e-4)
 
 
 # Real scores of SASV 2022.
 
 
-@pytest.mark.parametrize(
-    ("rule", "name"),
-    [
-        ("sum", "sum"),
-        ("product_linear", "product (a+1)/2*sigmoid(c)"),
-        ("product_sigmoid", "product sigmoid(a)*sigmoid(c)"),
-    ],
-)
-def test_baselines_of_sasv_2022_have_their_reference_figures(sasv2022, expected, rule, name):
-    asv, cm, classes, _ = sasv2022["eval"]
-    fused = split(FUSION_RULES[rule](asv, cm, EQUAL), classes)
-    assert_figures(fused, expected["eval"][name], 1e-6)
+def test_the_sum_on_sasv_2022_has_its_reference_figures(asv, cm, classes, expected):
+    fused = FUSION_RULES["sum"](asv, cm, EQUAL)
+    groups = split(fused, classes)
+    assert_figures(groups, expected["eval"]["sum"], 1e-6)
 
 
-def assert_figures(classes, reference, tolerance):
-    eers = [reference[name] for name in ("sasv_eer", "sv_eer", "spf_eer")]
-    np.testing.assert_allclose(100 * np.array(compute_sasv_eers(*classes)), eers, rtol=0, atol=tolerance)
-    assert compute_a_dcf(*classes)[0] == pytest.approx(reference["min_a_dcf"], abs=tolerance)
+def test_the_product_with_a_cosine_on_sasv_2022_has_its_reference_figures(asv, cm, classes, expected):
+    fused = FUSION_RULES["product_linear"](asv, cm, EQUAL)
+    groups = split(fused, classes)
+    reference = expected["eval"]["product (a+1)/2*sigmoid(c)"]
+    assert_figures(groups, reference, 1e-6)
 
 
-def test_the_speaker_score_of_sasv_2022_alone_has_its_reference_figures(sasv2022, expected):
-    asv, _, classes, _ = sasv2022["eval"]
-    assert_figures(split(asv, classes), expected["eval"]["asv alone"], 1e-6)
+def test_the_product_of_sigmoids_on_sasv_2022_has_its_reference_figures(asv, cm, classes, expected):
+    fused = FUSION_RULES["product_sigmoid"](asv, cm, EQUAL)
+    groups = split(fused, classes)
+    reference = expected["eval"]["product sigmoid(a)*sigmoid(c)"]
+    assert_figures(groups, reference, 1e-6)
+
+
+def test_the_speaker_score_of_sasv_2022_alone_has_its_reference_figures(asv, classes, expected):
+    groups = split(asv, classes)
+    assert_figures(groups, expected["eval"]["asv alone"], 1e-6)
 
 
 def test_the_joint_fit_of_sasv_2022_has_its_reference_loss_and_maps(joint_fit, expected):
     reference = expected["fit_on_dev"]["joint"]
     assert joint_fit.loss == pytest.approx(reference["loss_nats"], abs=1e-6)
-    maps = [reference[name] for name in ("asv_scale", "asv_offset", "cm_scale", "cm_offset")]
-    np.testing.assert_allclose(joint_fit[:4], maps, rtol=1e-4)
+    assert joint_fit.asv_scale == pytest.approx(reference["asv_scale"], rel=1e-4)
+    assert joint_fit.asv_offset == pytest.approx(reference["asv_offset"], rel=1e-4)
+    assert joint_fit.cm_scale == pytest.approx(reference["cm_scale"], rel=1e-4)
+    assert joint_fit.cm_offset == pytest.approx(reference["cm_offset"], rel=1e-4)
     assert joint_fit.counts == [1484, 5768, 22296]
 
 
-def test_the_joint_fit_has_its_reference_figures_on_other_trials_and_attacks(sasv2022, expected, joint_fit):
-    asv, cm, classes, attacks = sasv2022["eval"]
-    ratios = sasv_ratio(*joint_fit.llrs(asv, cm), ASVSPOOF5)
-    of_classes = split(ratios, classes)
+@pytest.fixture(scope="module")
+def joint_ratios(joint_fit, asv, cm):
+    llr_asv, llr_cm = joint_fit.llrs(asv, cm)
+    return sasv_ratio(llr_asv, llr_cm, ASVSPOOF5)
+
+
+def test_the_joint_fit_has_its_reference_figures_on_other_trials(joint_ratios, classes, expected):
+    groups = split(joint_ratios, classes)
     reference = expected["eval"]["ratio, joint fit"]
-    assert_figures(of_classes, reference, 0.003)
-    actual, _ = compute_a_dcf(*of_classes, threshold=ASVSPOOF5.threshold)
+    assert_figures(groups, reference, 0.003)
+    actual, _ = compute_a_dcf(*groups, threshold=ASVSPOOF5.threshold)
     assert actual == pytest.approx(reference["actual_a_dcf"], abs=0.003)
+
+
+def test_the_joint_fit_has_its_reference_figures_for_each_attack(joint_ratios, sasv2022, classes, expected):
+    target = joint_ratios[classes == 0]
     by_attack = expected["eval"]["spf_eer per attack, ratio joint"]
+    names = sasv2022["eval_attacks"].tolist()
     assert len(by_attack) == 13
     for name, (number, eer) in by_attack.items():
-        spoof = ratios[attacks == sasv2022["attacks"].index(name)]
+        spoof = joint_ratios[sasv2022["eval_attack"] == names.index(name)]
         assert spoof.size == number
-        assert 100 * compute_eer(of_classes[0], spoof, "roc")[0] == pytest.approx(eer, abs=0.005)
+        eer_of_attack, _ = compute_eer(target, spoof, "roc")
+        assert 100 * eer_of_attack == pytest.approx(eer, abs=0.005)
 
 
-@pytest.mark.parametrize(
-    ("rule", "name"),
-    [
-        ("ratio", "ratio, separate fits"),
-        ("sum_llr", "sum of calibrated llrs"),
-        ("product_posterior", "product of calibrated posteriors"),
-    ],
-)
-def test_rules_of_separately_calibrated_scores_have_their_reference_figures(sasv2022, expected, rule, name):
-    separate = fit_sasv(*sasv2022["dev"][:3], ASVSPOOF5, joint=False)
-    asv, cm, classes, _ = sasv2022["eval"]
-    fused = split(FUSION_RULES[rule](*separate.llrs(asv, cm), ASVSPOOF5), classes)
-    assert_figures(fused, expected["eval"][name], 0.003)
+SEPARATE = {
+    "ratio": "ratio, separate fits",
+    "sum_llr": "sum of calibrated llrs",
+    "product_posterior": "product of calibrated posteriors",
+}
 
 
-def test_outcomes_of_sasv_2022_with_equal_weights_are_those_of_the_reference(sasv2022, expected):
-    fusion = fit_sasv(*sasv2022["dev"][:3])
-    asv, cm, classes, _ = sasv2022["eval"]
-    codes, _ = judge_person(*fusion.llrs(asv, cm))
+@pytest.mark.parametrize("rule", SEPARATE)
+def test_rules_of_separately_calibrated_scores_have_their_reference_figures(
+    separate_fit, asv, cm, classes, expected, rule
+):
+    llr_asv, llr_cm = separate_fit.llrs(asv, cm)
+    fused = FUSION_RULES[rule](llr_asv, llr_cm, ASVSPOOF5)
+    groups = split(fused, classes)
+    reference = expected["eval"][SEPARATE[rule]]
+    assert_figures(groups, reference, 0.003)
+
+
+def test_the_actual_a_dcf_of_a_cascade_is_that_of_the_reference(asv, cm, classes, expected):
+    thresholds = expected["cascade_from_dev"]
+    passes_both = (asv >= thresholds["asv_threshold"]) & (cm >= thresholds["cm_threshold"])
+    groups = split(passes_both, classes)
+    actual, _ = compute_a_dcf(*groups, threshold=1.0)
+    assert actual == pytest.approx(expected["eval"]["cascade"]["actual_a_dcf"], abs=1e-6)
+
+
+def test_outcomes_of_sasv_2022_with_equal_weights_are_those_of_the_reference(development, asv, cm, classes, expected):
+    fusion = fit_sasv(*development)
+    llr_asv, llr_cm = fusion.llrs(asv, cm)
+    codes, _ = judge_person(llr_asv, llr_cm)
+    counts = outcome_counts(codes, classes)
     reference = expected["equal weights (1,1,1), joint fit on dev"]["eval_outcomes"]
-    counts = [list(of_class.values()) for of_class in reference.values()]
-    np.testing.assert_allclose(outcome_counts(codes, classes), counts, rtol=0, atol=5)
+    assert len(reference) == 3
+    for of_class, counts_of_class in zip(reference.values(), counts):
+        reference_counts = list(of_class.values())
+        np.testing.assert_allclose(counts_of_class, reference_counts, rtol=0, atol=5)
 
 
 # One person, and a countermeasure at chance.
 
 
-def test_scores_about_one_person_have_their_reference_figures(shared, small):
-    asv, cm, classes = small
-    reference = read_json(shared, "small.json")["ge2e"]
-    for name, scores in (("asv alone", asv), ("cm alone", cm), ("sum", asv + cm)):
-        assert_figures(split(scores, classes), reference[name], 1e-3)
+def test_scores_about_one_person_have_their_reference_figures(small, small_figures):
+    speaker, countermeasure, labels = small
+    assert_figures(split(speaker, labels), small_figures["asv alone"], 1e-3)
+    assert_figures(split(countermeasure, labels), small_figures["cm alone"], 1e-3)
+    assert_figures(split(speaker + countermeasure, labels), small_figures["sum"], 1e-3)
+    is_spoof = labels == "spoof"
+    t_eer = compute_t_eer(countermeasure[~is_spoof], countermeasure[is_spoof], *split(speaker, labels))
+    assert 100 * t_eer == pytest.approx(small_figures["t_eer_percent"], abs=1e-3)
 
 
-def test_five_folds_about_one_person_have_their_reference_figures_and_outcomes(shared, small):
-    asv, cm, classes = small
-    folds = np.concatenate([np.arange(scores.size) % 5 for scores in split(asv, classes)])
-    llrs = np.zeros((2, folds.size))
+@pytest.fixture(scope="module")
+def held_out_llrs(small):
+    """Log-likelihood ratios (2, N) about one person, of five folds within each class."""
+    speaker, countermeasure, labels = small
+    folds = np.zeros(labels.size, dtype=np.int64)
+    for name in NAMES:
+        is_class = labels == name
+        folds[is_class] = np.arange(is_class.sum()) % 5
+    llrs = np.zeros((2, labels.size))
     for fold in range(5):
         is_tested = folds == fold
-        fusion = fit_sasv(asv[~is_tested], cm[~is_tested], classes[~is_tested], ASVSPOOF5, joint=False)
-        llrs[:, is_tested] = fusion.llrs(asv[is_tested], cm[is_tested])
-    reference = read_json(shared, "small.json")["ge2e"]
-    ratios = split(sasv_ratio(*llrs, ASVSPOOF5), classes)
-    assert_figures(ratios, reference["ratio, five folds (index mod 5 in class), l2 1e-4"], 1e-3)
-    actual, _ = compute_a_dcf(*ratios, threshold=ASVSPOOF5.threshold)
-    assert actual == pytest.approx(reference["ratio at the Bayes threshold"]["actual_a_dcf"], abs=1e-3)
-    codes, _ = judge_person(*llrs, ASVSPOOF5)
-    assert outcome_counts(codes, classes) == [list(counts.values()) for counts in reference["outcomes"].values()]
+        is_training = ~is_tested
+        training = speaker[is_training], countermeasure[is_training], labels[is_training]
+        fusion = fit_sasv(*training, ASVSPOOF5, joint=False)
+        llrs[:, is_tested] = fusion.llrs(speaker[is_tested], countermeasure[is_tested])
+    return llrs
+
+
+def test_five_folds_about_one_person_have_their_reference_figures(held_out_llrs, small, small_figures):
+    ratios = sasv_ratio(held_out_llrs[0], held_out_llrs[1], ASVSPOOF5)
+    _, _, labels = small
+    groups = split(ratios, labels)
+    reference = small_figures["ratio, five folds (index mod 5 in class), l2 1e-4"]
+    assert_figures(groups, reference, 1e-3)
+    actual, _ = compute_a_dcf(*groups, threshold=ASVSPOOF5.threshold)
+    reference_actual = small_figures["ratio at the Bayes threshold"]["actual_a_dcf"]
+    assert actual == pytest.approx(reference_actual, abs=1e-3)
+
+
+def test_five_folds_about_one_person_have_their_reference_outcomes(held_out_llrs, small, small_figures):
+    codes, _ = judge_person(held_out_llrs[0], held_out_llrs[1], ASVSPOOF5)
+    _, _, labels = small
+    counts = outcome_counts(codes, labels)
+    reference = small_figures["outcomes"]
+    assert counts == [list(of_class.values()) for of_class in reference.values()]
 
 
 def test_liveness_is_refused_where_the_countermeasure_is_at_chance(small):
-    asv, cm, classes = small
-    fusion, refusal = fit_person(asv, cm, classes, ASVSPOOF5)
+    speaker, countermeasure, labels = small
+    fusion, refusal = fit_person(speaker, countermeasure, labels, ASVSPOOF5)
     assert "countermeasure" in refusal
-    codes, _ = judge_person(*fusion.llrs(asv, cm), fusion.weights)
+    llr_asv, llr_cm = fusion.llrs(speaker, countermeasure)
+    codes, _ = judge_person(llr_asv, llr_cm, fusion.weights)
     assert set(codes.tolist()) == {"accept_speaker_only", "other_person"}
 
 
+def test_the_interval_around_chance_is_told(small):
+    speaker, countermeasure, labels = small
+    _, refusal = fit_person(speaker, countermeasure, labels, ASVSPOOF5, joint=False)
+    assert "the 95 % interval of its EER is" in refusal
+
+
 @pytest.mark.slow
-def test_liveness_is_not_refused_on_sasv_2022(sasv2022):
-    fusion, refusal = fit_person(*sasv2022["dev"][:3], ASVSPOOF5)
+def test_liveness_is_not_refused_on_sasv_2022(development):
+    fusion, refusal = fit_person(*development, ASVSPOOF5)
     assert refusal == ""
     assert fusion.weights == ASVSPOOF5
 
@@ -253,41 +372,84 @@ def test_a_joint_fit_costs_less_than_separate_fits(made_up):
 @pytest.mark.parametrize("rule", FUSION_RULES)
 def test_fused_scores_rise_with_both_scores(rule):
     grid = np.linspace(-0.9, 0.9, 7)
-    asv, cm = np.meshgrid(grid, grid)
-    fused = FUSION_RULES[rule](asv.ravel(), cm.ravel(), ASVSPOOF5).reshape(7, 7)
-    assert (np.diff(fused, axis=0) > 0).all()
-    assert (np.diff(fused, axis=1) > 0).all()
+    speaker, countermeasure = np.meshgrid(grid, grid)
+    fused = FUSION_RULES[rule](speaker, countermeasure, ASVSPOOF5)
+    rises_by_row = np.diff(fused, axis=0)
+    rises_by_column = np.diff(fused, axis=1)
+    assert rises_by_row.min() > 0
+    assert rises_by_column.min() > 0
 
 
-def test_a_fit_depends_on_neither_the_order_of_trials_nor_constants_added_to_scores(made_up):
-    asv, cm, classes = made_up
-    ratios = sasv_ratio(*fit_sasv(asv, cm, classes).llrs(asv, cm), EQUAL)
-    order = np.random.default_rng(2).permutation(classes.size)
-    permuted = fit_sasv(asv[order], cm[order], np.array(NAMES)[classes[order]])
-    np.testing.assert_allclose(sasv_ratio(*permuted.llrs(asv, cm), EQUAL), ratios, rtol=0, atol=1e-6)
-    shifted = fit_sasv(asv + 100, cm - 30, classes)
-    np.testing.assert_allclose(sasv_ratio(*shifted.llrs(asv + 100, cm - 30), EQUAL), ratios, rtol=0, atol=1e-6)
+@pytest.fixture
+def fused(made_up):
+    """The ratios of made-up scores by their own fit."""
+    return fitted_ratios(*made_up)
 
 
-@pytest.mark.parametrize(
-    ("weights", "system"), [((1.0, 1.0, 0.0), 0), ((1.0, 0.0, 1.0), 1)], ids=["no spoof", "no other"]
-)
-def test_without_a_class_the_ratio_is_that_of_the_other_system(made_up, weights, system):
-    asv, cm, classes = made_up
-    has_weight = np.array(weights)[classes] > 0
-    fusion = fit_sasv(asv[has_weight], cm[has_weight], classes[has_weight], weights)
-    llrs = fusion.llrs(asv, cm)
-    np.testing.assert_array_equal(sasv_ratio(*llrs, weights), llrs[system])
-    positive, negative = (made_up[system][classes == number] for number in (0, system + 1))
-    alone = fit(positive, negative)
-    np.testing.assert_allclose(llrs[system], alone(made_up[system]), rtol=0, atol=1e-9)
+def fitted_ratios(speaker, countermeasure, labels):
+    fusion = fit_sasv(speaker, countermeasure, labels)
+    llr_asv, llr_cm = fusion.llrs(speaker, countermeasure)
+    return sasv_ratio(llr_asv, llr_cm, EQUAL)
 
 
-def test_outcomes_abstain_near_the_threshold_and_on_unusable_recordings():
-    llrs = [9.0, 9.0, 0.1, -5.0], [9.0, 9.0, 9.0, -5.0]
-    codes, may_not_be_live = judge_person(*llrs, abstain_within=0.5, usable=[True, False, True, True])
-    assert codes.tolist() == ["accept", "unusable", "borderline", "other_person"]
-    assert may_not_be_live.tolist() == [False, False, False, True]
+def test_a_fit_does_not_depend_on_the_order_of_trials(made_up, fused):
+    speaker, countermeasure, labels = made_up
+    order = np.random.default_rng(2).permutation(labels.size)
+    permuted = fitted_ratios(speaker[order], countermeasure[order], labels[order])
+    np.testing.assert_allclose(permuted, fused[order], rtol=0, atol=1e-6)
+
+
+def test_constants_added_to_scores_do_not_change_ratios_of_a_fit(made_up, fused):
+    speaker, countermeasure, labels = made_up
+    shifted = fitted_ratios(speaker + 100, countermeasure - 30, labels)
+    np.testing.assert_allclose(shifted, fused, rtol=0, atol=1e-6)
+
+
+def test_classes_are_numbers_or_names(made_up, fused):
+    speaker, countermeasure, labels = made_up
+    names = np.array(NAMES)[labels]
+    named = fitted_ratios(speaker, countermeasure, names)
+    np.testing.assert_array_equal(named, fused)
+
+
+def test_without_spoofed_trials_the_ratio_is_that_of_the_speaker_score(made_up):
+    speaker, countermeasure, labels = made_up
+    is_bonafide = labels < 2
+    weights = SasvWeights(1.0, 1.0, 0.0)
+    fusion = fit_sasv(speaker[is_bonafide], countermeasure[is_bonafide], labels[is_bonafide], weights)
+    llr_asv, llr_cm = fusion.llrs(speaker, countermeasure)
+    ratios = sasv_ratio(llr_asv, llr_cm, weights)
+    alone = fit(speaker[labels == 0], speaker[labels == 1])
+    np.testing.assert_array_equal(ratios, llr_asv)
+    np.testing.assert_allclose(ratios, alone(speaker), rtol=0, atol=1e-9)
+
+
+def test_without_nontargets_the_ratio_is_that_of_the_countermeasure(made_up):
+    speaker, countermeasure, labels = made_up
+    is_used = labels != 1
+    weights = SasvWeights(1.0, 0.0, 1.0)
+    fusion = fit_sasv(speaker[is_used], countermeasure[is_used], labels[is_used], weights)
+    llr_asv, llr_cm = fusion.llrs(speaker, countermeasure)
+    ratios = sasv_ratio(llr_asv, llr_cm, weights)
+    alone = fit(countermeasure[labels == 0], countermeasure[labels == 2])
+    np.testing.assert_array_equal(ratios, llr_cm)
+    np.testing.assert_allclose(ratios, alone(countermeasure), rtol=0, atol=1e-9)
+
+
+def test_ratios_near_the_threshold_abstain_if_asked():
+    codes, _ = judge_person([9.0, 0.1], [9.0, 9.0], abstain_within=0.5)
+    assert codes.tolist() == ["accept", "borderline"]
+
+
+def test_an_unusable_recording_comes_before_its_ratios():
+    codes, _ = judge_person([9.0, 9.0], [9.0, 9.0], usable=[True, False])
+    assert codes.tolist() == ["accept", "unusable"]
+
+
+def test_another_person_may_not_be_live_either():
+    codes, may_not_be_live = judge_person([-5.0, -5.0, 5.0], [-5.0, 5.0, -5.0])
+    assert codes.tolist() == ["other_person", "other_person", "not_live"]
+    assert may_not_be_live.tolist() == [True, False, False]
 
 
 def test_a_speaker_only_model_never_says_live():
@@ -299,51 +461,60 @@ def test_a_speaker_only_model_never_says_live():
 # Bad input.
 
 
-@pytest.mark.parametrize(
-    ("name", "system"), [("target", "speaker"), ("nontarget", "speaker"), ("spoof", "countermeasure")]
-)
-def test_a_fit_without_a_class_names_the_class_and_the_score_that_needs_it(made_up, name, system):
-    is_used = made_up[2] != NAMES.index(name)
-    with input_error(f"no {name} trials: the {system} score cannot be calibrated"):
-        fit_sasv(*[values[is_used] for values in made_up])
+SYSTEMS = {"target": "speaker", "nontarget": "speaker", "spoof": "countermeasure"}
 
 
-@pytest.mark.parametrize("system", ["speaker", "countermeasure"])
-def test_scores_the_wrong_way_round_are_refused(made_up, system):
-    asv, cm, classes = made_up
-    scores = (-asv, cm) if system == "speaker" else (asv, -cm)
-    with input_error(f"these {system} scores are the wrong way round or say nothing here"):
-        fit_sasv(*scores, classes)
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_a_fit_without_a_class_names_the_class_and_the_score_that_needs_it(made_up, name):
+    speaker, countermeasure, labels = made_up
+    is_used = labels != NAMES.index(name)
+    with input_error(f"no {name} trials: the {SYSTEMS[name]} score cannot be calibrated"):
+        fit_sasv(speaker[is_used], countermeasure[is_used], labels[is_used])
 
 
-def test_an_inverted_countermeasure_or_no_spoofed_trials_leave_only_the_speaker(made_up):
-    asv, cm, classes = made_up
-    fusion, refusal = fit_person(asv, -cm, classes)
+def test_a_speaker_score_the_wrong_way_round_is_refused(made_up):
+    speaker, countermeasure, labels = made_up
+    with input_error("these speaker scores are the wrong way round or say nothing here"):
+        fit_sasv(-speaker, countermeasure, labels)
+
+
+def test_a_countermeasure_score_the_wrong_way_round_is_refused(made_up):
+    speaker, countermeasure, labels = made_up
+    with input_error("these countermeasure scores are the wrong way round or say nothing here"):
+        fit_sasv(speaker, -countermeasure, labels)
+
+
+def test_an_inverted_countermeasure_leaves_only_the_speaker(made_up):
+    speaker, countermeasure, labels = made_up
+    fusion, refusal = fit_person(speaker, -countermeasure, labels)
     assert "wrong way round" in refusal
     assert fusion.weights == (1.0, 1.0, 0.0)
-    is_bonafide = classes < 2
-    fusion, refusal = fit_person(asv[is_bonafide], cm[is_bonafide], classes[is_bonafide])
+
+
+def test_without_spoofed_trials_only_the_speaker_is_checked(made_up):
+    speaker, countermeasure, labels = made_up
+    is_bonafide = labels < 2
+    fusion, refusal = fit_person(speaker[is_bonafide], countermeasure[is_bonafide], labels[is_bonafide])
     assert "no spoof trials" in refusal
     assert fusion.weights == (1.0, 1.0, 0.0)
 
 
 def test_a_person_fit_without_nontargets_is_refused(made_up):
-    is_used = made_up[2] != 1
+    speaker, countermeasure, labels = made_up
+    is_used = labels != 1
     with input_error("no nontarget trials: the speaker score cannot be calibrated"):
-        fit_person(*[values[is_used] for values in made_up])
+        fit_person(speaker[is_used], countermeasure[is_used], labels[is_used])
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"asv": [np.nan, 0.0]}, "1 of 2 speaker scores are NaN"),
-        ({"cm": [np.inf, 0.0]}, "countermeasure scores are infinite"),
-        ({"classes": ["target", "bonafide"]}, "classes must be target, nontarget or spoof"),
-        ({"weights": (1.0, 0.0, 0.0)}, "`weights` must be at least 0"),
-    ],
-    ids=["nan", "infinite", "class", "weights"],
-)
-def test_scores_classes_and_weights_without_meaning_are_refused(change, message):
-    arguments = {"asv": [1.0, 0.0], "cm": [1.0, 0.0], "classes": ["target", "spoof"], "weights": EQUAL}
-    with input_error(message):
-        fit_sasv(**{**arguments, **change})
+def test_scores_that_are_not_finite_are_refused():
+    with input_error("1 of 2 speaker scores are NaN"):
+        fit_sasv([np.nan, 0.0], [1.0, 0.0], [0, 2])
+    with input_error("countermeasure scores are infinite"):
+        fit_sasv([1.0, 0.0], [np.inf, 0.0], [0, 2])
+
+
+def test_unknown_classes_and_weights_without_meaning_are_refused():
+    with input_error("classes must be target, nontarget or spoof"):
+        fit_sasv([1.0, 0.0], [1.0, 0.0], ["target", "bonafide"])
+    with input_error("`weights` must be at least 0"):
+        fit_sasv([1.0, 0.0], [1.0, 0.0], ["target", "spoof"], (1.0, 0.0, 0.0))
