@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -21,7 +20,7 @@ from nes2net.data.corpora.trial import BONAFIDE, Trial, class_name, class_names
 from nes2net.evaluation.class_reference import label_lines, reference_scores
 from nes2net.evaluation.evaluation import Evaluation, S
 from nes2net.evaluation.key import Key
-from nes2net.evaluation.matching import Matched, match
+from nes2net.evaluation.matching import match
 from nes2net.evaluation.result import Result
 from nes2net.evaluation.trial_table import TrialTable
 from nes2net.lib.errors import InputError, concerning, join_names
@@ -201,7 +200,10 @@ def class_trials(
     path = file.path
     record = file.record
     labels = ClassLabels.read(file, class_field)
-    matched_trials = _match_rows(key, path, table, allow_partial)
+    # The scores are indices of rows; a row with a logit that is not finite counts as a missing score.
+    row_numbers = np.where(np.isfinite(table.logits).all(1), np.arange(len(table.ids)), np.nan)
+    with concerning(f"{path}:"):
+        matched_trials = match(key.trials, table.ids, row_numbers, key.phase, allow_partial=allow_partial)
     rows = matched_trials.scores.astype(np.int64)  # (N,), the row of ``table`` of each trial
     trials = matched_trials.table
     names = classes_of(trials, labels)
@@ -274,13 +276,3 @@ def classes_of(trials: Sequence[Trial], labels: ClassLabels) -> list[str]:
     """
     remedy = "name the field of the classes with `class_field`, or use a key that has it"
     return class_names(trials, labels.field, labels.aliases, "the key", remedy)
-
-
-def _match_rows(key: Key, path: Path, table: ClassTable, allow_partial: bool) -> Matched:
-    """Match the rows of ``table`` with the key; the result's scores are indices of rows.
-
-    A row with a logit that is not finite counts as a missing score.
-    """
-    row_numbers = np.where(np.isfinite(table.logits).all(1), np.arange(len(table.ids)), np.nan)
-    with concerning(f"{path}:"):
-        return match(key.trials, table.ids, row_numbers, key.phase, allow_partial=allow_partial)

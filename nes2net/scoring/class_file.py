@@ -63,12 +63,23 @@ def read_class_table(path: Path, expected: Sequence[str] = ()) -> ClassTable:
         InputError: if the file cannot be read or has no rows, if its classes are not the expected
             classes, or if a line is malformed.
     """
-    names: tuple[str, ...] = ()
+    names: list[str] = []
     ids: list[str] = []
     logits = np.empty((0, 0), np.float32)
     for number, lines in text_blocks(path):
         if not names:
-            names = _class_names(path, lines.pop(0), expected)
+            header = lines.pop(0)
+            first, *names = map(str.strip, header.split("\t"))
+            if not expected and (first != _ID or len(set(names)) != len(names) or len(names) < 2):
+                raise InputError(
+                    f"{path}, line 1: expected '{_ID}' and the names of at least two classes, each once, with tabs between "
+                    f"them, found {short_repr(header)}"
+                )
+            if expected and [first, *names] != [_ID, *map(str.strip, expected)]:
+                raise InputError(
+                    f"{path}: has the columns {join_names(names)}, but its record states {join_names(expected)}: restore the scored file, "
+                    "or score again"
+                )
             number += 1
         if not lines:
             continue
@@ -79,22 +90,7 @@ def read_class_table(path: Path, expected: Sequence[str] = ()) -> ClassTable:
         logits[-len(lines) :] = _parse_logits(path, number, lines, len(names))
     if not ids:
         raise InputError(f"{path}: has no rows; expected a row of logits for each utterance: score again")
-    return ClassTable(names, ids, logits)
-
-
-def _class_names(path: Path, header: str, expected: Sequence[str]) -> tuple[str, ...]:
-    first, *names = map(str.strip, header.split("\t"))
-    if not expected and (first != _ID or len(set(names)) != len(names) or len(names) < 2):
-        raise InputError(
-            f"{path}, line 1: expected '{_ID}' and the names of at least two classes, each once, with tabs between "
-            f"them, found {short_repr(header)}"
-        )
-    if expected and [first, *names] != [_ID, *map(str.strip, expected)]:
-        raise InputError(
-            f"{path}: has the columns {join_names(names)}, but its record states {join_names(expected)}: restore the scored file, "
-            "or score again"
-        )
-    return tuple(names)
+    return ClassTable(tuple(names), ids, logits)
 
 
 def _parse_logits(path: Path, first_number: int, lines: Sequence[str], num_classes: int) -> NDArray:

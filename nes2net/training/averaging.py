@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.swa_utils import update_bn
 
@@ -195,20 +194,16 @@ def _with_new_batch_statistics(state_dict: Tensors, record: Options, folder: Pat
     check_setting("batch_norm_batches", num_batches, 0 < num_batches <= len(batches), expected)
     progress = ProgressDisplay(islice(batches, num_batches), title="batch statistics", unit="batch", total=num_batches)
     seed_everything(recipe.seed)  # for dropout
-    # a batch without targets is one whose files could not be read
-    _set_batch_statistics(detector, (batch.part.inputs for batch in progress if len(batch.part.targets)))
-    detector = detector.cpu()
-    return detector.state_dict() if detector.base is None else trained_tensors(detector)
-
-
-def _set_batch_statistics(detector: Detector, batches: Iterable[Tensor]) -> None:
     # update_bn resets the statistics of all layers, but a teacher, which is in eval mode, must keep its statistics:
     # restore them.
     teacher_norms = [norm for norm in detector.train().modules() if isinstance(norm, _BatchNorm) and not norm.training]
     teacher_statistics = [copy.deepcopy(norm.state_dict()) for norm in teacher_norms]
-    update_bn(batches, detector, detector.device)
+    # a batch without targets is one whose files could not be read
+    update_bn((batch.part.inputs for batch in progress if len(batch.part.targets)), detector, detector.device)
     for norm, statistics in zip(teacher_norms, teacher_statistics):
         norm.load_state_dict(statistics)
+    detector = detector.cpu()
+    return detector.state_dict() if detector.base is None else trained_tensors(detector)
 
 
 def measures_of(folder: AnyPath) -> Sequence[Measure]:

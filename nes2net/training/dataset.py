@@ -240,22 +240,18 @@ class TrainingSet(Dataset):
             if labels is not None:
                 labels = pad(labels + 1, num_samples) - 1  # samples after the end of the piece get the label −1
         elif num_samples is not None:
-            waveform, labels = self._crop(waveform, labels, num_samples, rng, trial.id)
+            if labels is not None and self.examples.labels is not None:
+                sample_indices = self.examples.labels.crop(labels, self.crop, num_samples, rng, trial.id)
+                waveform = waveform[sample_indices]
+                labels = labels[sample_indices]
+            elif self.crop == "head":
+                waveform = head_crop(waveform, num_samples, trial.id)
+            else:
+                waveform = _RANDOM_CROPS[self.crop](waveform, num_samples, rng, trial.id)
         waveform = np.ascontiguousarray(waveform, dtype=np.float32)
         if labels is None:
             return waveform, None, is_silent
         return waveform, labels_of_frames(labels), is_silent
-
-    def _crop(
-        self, waveform: NDArray, labels: NDArray | None, num_samples: int, rng: np.random.Generator, id: str
-    ) -> tuple[NDArray, NDArray | None]:
-        """Crop ``waveform`` and any ``labels`` of its samples, both (N,), to ``num_samples``, or repeat them."""
-        if labels is not None and self.examples.labels is not None:
-            sample_indices = self.examples.labels.crop(labels, self.crop, num_samples, rng, id)
-            return waveform[sample_indices], labels[sample_indices]
-        if self.crop == "head":
-            return head_crop(waveform, num_samples, id), None
-        return _RANDOM_CROPS[self.crop](waveform, num_samples, rng, id), None
 
     def _read(self, path: AnyRecording, excerpt: tuple[int, int] | None) -> NDArray:
         """Decode ``excerpt`` or all to (N,) at 16 kHz; try again if the first failure may have been temporary."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -138,7 +138,18 @@ def _build_saved_detector(recipe: Recipe, path: Path, saved_state: ResumeContent
         detector = Detector.from_config(model)
     except InputError as error:
         raise InputError(f"{path} does not fit this version ({error}): {REMEDY}") from error
-    _check_saved_model(path, detector.config, recipe, task)
+    # Compare it with the detector of the recipe, without the options of a front-end whose checkpoint is missing.
+    try:
+        frontend = _frontend_without_weights(recipe)
+    except InputError as error:
+        print_note(f"the options of the front-end are those in {path}, because its checkpoint is not there: {error}")
+        frontend = _without_adapter(detector.config["frontend"])
+    expected_model = {**_model_of_recipe(recipe, task), "frontend": dict(frontend)}
+    with without_memory():
+        expected = Detector.from_config(expected_model).config
+    if detector.config != expected:
+        difference = differences_in_words(detector.config, expected)
+        raise InputError(f"{path} does not hold the detector of the recipe{difference}: {REMEDY}")
     detector.provenance = Provenance.read({"started_from": saved_state["started_from"]})
     if not detector.frontend.adapted:
         return detector
@@ -169,24 +180,6 @@ def _read_start(path: str) -> Checkpoint:
 def _model_of_recipe(recipe: Recipe, task: Task) -> Model:
     check_one_line(recipe.model.get("backend", {}).get("classes") or (), "`model.backend.classes`")
     return with_head(with_classes(recipe.model, task.classes), recipe.train.loss, len(task.classes))
-
-
-def _check_saved_model(path: Path, saved: Mapping[str, Options], recipe: Recipe, task: Task) -> None:
-    """Raise InputError if the resume file ``path`` holds another detector than ``recipe`` describes.
-
-    Options of a front-end without its checkpoint are not compared.
-    """
-    try:
-        frontend = _frontend_without_weights(recipe)
-    except InputError as error:
-        print_note(f"the options of the front-end are those in {path}, because its checkpoint is not there: {error}")
-        frontend = _without_adapter(saved["frontend"])
-    model = {**_model_of_recipe(recipe, task), "frontend": dict(frontend)}
-    with without_memory():
-        expected = Detector.from_config(with_adaptation(model, recipe.train.adapt)).config
-    if saved != expected:
-        difference = differences_in_words(saved, expected)
-        raise InputError(f"{path} does not hold the detector of the recipe{difference}: {REMEDY}")
 
 
 def _frontend_without_weights(recipe: Recipe) -> Options:

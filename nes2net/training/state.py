@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from hashlib import sha256
@@ -185,7 +185,14 @@ class RunState:
         Raises:
             InputError: if the trials have changed, or if the content belongs to another run.
         """
-        self._check_data(content["data"])
+        for name, data_set in self.data.items():
+            saved = content["data"][name]
+            if data_set != saved:
+                counts = f"{saved['trials']} then and {data_set['trials']} now"
+                raise InputError(
+                    f"{self.selection.folder} holds a run on another {name} set ({counts}, or other trials or another "
+                    "order): name its corpus and protocols, or give this run a `comment` of its own"
+                )
         for address, status in content["shards"].items():
             status_now = self.shards.get(address, status)  # the shards may have moved
             if status_now != status:
@@ -202,15 +209,6 @@ class RunState:
                 ) from error
         self.selection.history = content["selection"]
         self.progress = Progress.model_validate(content["progress"])  # its clock starts now
-
-    def _check_data(self, saved: Mapping[str, Fingerprint]) -> None:
-        for name, data_set in self.data.items():
-            if data_set != saved[name]:
-                counts = f"{saved[name]['trials']} then and {data_set['trials']} now"
-                raise InputError(
-                    f"{self.selection.folder} holds a run on another {name} set ({counts}, or other trials or another "
-                    "order): name its corpus and protocols, or give this run a `comment` of its own"
-                )
 
     def _check_progress(self, content: ResumeContent) -> None:
         progress = Progress.model_validate(content["progress"])

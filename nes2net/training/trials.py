@@ -51,7 +51,12 @@ def read_trials(data: DataConfig, part: SetName, labels: tuple[str, ...] = (SPOO
                 f"{len(missing)} of {len(corpus_trials)} audio files of the {name} set are missing, the first of them "
                 f"{missing[0].path}: complete the corpus or name its folder with `{data.key_of(corpus_config, 'root')}`"
             )
-        trials += _with_alias(corpus_trials, corpus_config.called, data.prefix_of(corpus_config, part))
+        prefix = data.prefix_of(corpus_config, part)
+        for trial in corpus_trials:
+            extra = trial.extra
+            if prefix or trial.get("corpus") is None:
+                extra = (("corpus", corpus_config.called), *(pair for pair in extra if pair[0] != "corpus"))
+            trials.append(replace(trial, id=f"{prefix}{trial.id}", extra=extra))
     if {trial.label for trial in trials} != set(labels):
         needed = " and ".join(sorted(labels))
         found = ", ".join(sorted({str(trial.label) for trial in trials})) or "none"
@@ -95,20 +100,6 @@ def _trials_of(config: CorpusConfig, data: DataConfig, part: SetName) -> list[Tr
             error.concern(f"corpus {config.called} of `data.corpora`:")
         raise
     return trials
-
-
-def _with_alias(trials: Trials, alias: str, prefix: str) -> list[Trial]:
-    """Begin the ids with ``prefix``, and set the column ``corpus`` to ``alias``.
-
-    Without ``prefix``, a trial that has this column keeps it.
-    """
-    renamed = []
-    for trial in trials:
-        extra = trial.extra
-        if prefix or trial.get("corpus") is None:
-            extra = (("corpus", alias), *(pair for pair in extra if pair[0] != "corpus"))
-        renamed.append(replace(trial, id=f"{prefix}{trial.id}", extra=extra))
-    return renamed
 
 
 def check_unseen(data: DataConfig, train_trials: Trials, dev_trials: Trials) -> None:

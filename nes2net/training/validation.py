@@ -218,26 +218,6 @@ class Validator:
         extra_tensors = self.objective.prepare_extra_tensors(batch_part.extra_tensors, batch_part.inputs.shape[1])
         return batch_part._replace(extra_tensors=extra_tensors).to(self.accelerator.device)
 
-    def _check_finite(self, loss: float, results: list[_BatchResult], dataset: TrainingSet, epoch: int) -> None:
-        """Raise InputError if the loss or an output is not finite.
-
-        The first such batch is read again, to name a part of another package that is to blame.
-        """
-        faulty_results = [
-            result
-            for result in results
-            if not all(np.isfinite(numbers).all() for numbers in tree_leaves(result.outcome))
-        ]
-        if not faulty_results:
-            return
-        batch = collate([dataset[epoch, index] for index in faulty_results[0].trial_indices])
-        if len(batch.part.targets):
-            check_parts_finite(self.task, self.objective, [self._on_device(batch.part)])
-        raise InputError(
-            f"the development loss is {loss} after epoch {epoch}, or a score is not finite: lower the learning "
-            "rate, `train.lr`"
-        )
-
     def _loss_and_figures(self, name: str, results: list[_BatchResult], dataset: TrainingSet, epoch: int) -> Figures:
         trials = dataset.trials
         if not results:
@@ -247,7 +227,17 @@ class Validator:
         outputs = {name: np.concatenate([result.outcome.outputs[name] for result in results]) for name in names}
         size_of = self.objective.criterion.size_of
         loss = math.fsum(result.outcome.loss * size_of(result.targets) for result in results) / max(size_of(targets), 1)
-        self._check_finite(loss, results, dataset, epoch)
+        for result in results:
+            if all(np.isfinite(numbers).all() for numbers in tree_leaves(result.outcome)):
+                continue
+            # Read the batch again, to name a part of another package that is to blame.
+            batch = collate([dataset[epoch, index] for index in result.trial_indices])
+            if len(batch.part.targets):
+                check_parts_finite(self.task, self.objective, [self._on_device(batch.part)])
+            raise InputError(
+                f"the development loss is {loss} after epoch {epoch}, or a score is not finite: lower the learning "
+                "rate, `train.lr`"
+            )
         used_trials = [trials[index] for index in chain.from_iterable(result.trial_indices for result in results)]
         validated = Validated(name, used_trials, targets, outputs, len(trials) - len(targets))
         figures = self.objective.figures(validated)

@@ -77,14 +77,34 @@ def measure(
         The speed of each stage, and the speed of a matrix product in FLOP/s.
     """
     check_takes_audio_alone(detector)
-    flops = _count_flops_of_utterance(detector, num_samples)
+    # Count the operations of an utterance, on the meta device if the detector can be built there.
+    copy = Detector.on_meta(detector.config) or detector
+    silence = torch.zeros(1, num_samples, device=copy.device, dtype=copy.dtype)
+    frontend_flops = count_flops(copy.frontend, silence)
+    flops = {"front-end": frontend_flops, "back-end": count_flops(copy, silence) - frontend_flops}
     seconds_of_files = sum(len(load_audio(file)) for file in files) / SAMPLE_RATE
     stages = [
         TimedStage("decode, one thread", lambda: [load_audio(file) for file in files], len(files), seconds_of_files)
     ]
     for size in batch_sizes:
         stages += _network_stages(detector, num_samples, size, flops)
-    stages.append(_files_stage(detector, files, num_samples, max(batch_sizes), sum(flops.values()), num_workers))
+    # The whole way from files to scores; the files are repeated to fill at least one batch.
+    largest = max(batch_sizes)
+    batch_files = [*files] * -(-largest // len(files))
+    count = len(batch_files)
+    trials = [Trial(str(number), path) for number, path in enumerate(batch_files)]
+    plan = BatchPlan(largest)
+    read = waveforms_for(detector.device, WaveformReader.of(detector, num_samples), plan, num_workers)
+    score = Compute(detector, plan, Scores())
+    stages.append(
+        TimedStage(
+            f"files to scores, batch {largest}",
+            lambda: _wait_for_scores(score(read(trials, (), ALONE))),
+            count,
+            count * num_samples / SAMPLE_RATE,
+            count * sum(flops.values()),
+        )
+    )
     width = _PRODUCT_SIZE.get(detector.device.type, 2048)
     matrix = torch.randn(width, width).to(detector.device, detector.dtype)
     linear = nn.Linear(width, width, bias=False, device="meta")
@@ -97,14 +117,7 @@ def measure(
     return measured, 2 * width**3 / seconds_of_product
 
 
-def _count_flops_of_utterance(detector: Detector, num_samples: int) -> dict[str, float]:
-    copy = Detector.on_meta(detector.config) or detector  # on the meta device if it can be built there
-    silence = torch.zeros(1, num_samples, device=copy.device, dtype=copy.dtype)
-    frontend_flops = count_flops(copy.frontend, silence)
-    return {"front-end": frontend_flops, "back-end": count_flops(copy, silence) - frontend_flops}
-
-
-def _network_stages(detector: Detector, num_samples: int, size: int, flops: dict[str, float]) -> list[TimedStage]:
+def _network_stages(detector: Detector, num_samples: int, size: int, flops: dict[str, int]) -> list[TimedStage]:
     waveform = 0.1 * torch.randn(size, num_samples).to(detector.device)
     with torch.inference_mode():
         states = detector.hidden_states(waveform)
@@ -117,29 +130,6 @@ def _network_stages(detector: Detector, num_samples: int, size: int, flops: dict
     for name, compute in computations.items():
         stages.append(TimedStage(f"{name}, batch {size}", compute, size, seconds, size * flops[name]))
     return stages
-
-
-def _files_stage(
-    detector: Detector,
-    files: Sequence[Path],
-    num_samples: int,
-    size: int,
-    flops_of_utterance: float,
-    num_workers: int | None,
-) -> TimedStage:
-    batch_files = [*files] * -(-size // len(files))  # repeat the files to fill at least one batch
-    count = len(batch_files)
-    trials = [Trial(str(number), path) for number, path in enumerate(batch_files)]
-    plan = BatchPlan(size)
-    read = waveforms_for(detector.device, WaveformReader.of(detector, num_samples), plan, num_workers)
-    score = Compute(detector, plan, Scores())
-    return TimedStage(
-        f"files to scores, batch {size}",
-        lambda: _wait_for_scores(score(read(trials, (), ALONE))),
-        count,
-        count * num_samples / SAMPLE_RATE,
-        count * flops_of_utterance,
-    )
 
 
 def _median_seconds_in_turns(stages: Sequence[TimedStage], rounds: int, device: torch.device) -> list[float]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from shlex import quote
@@ -37,7 +37,7 @@ from nes2net.scoring.record import read_whole_record, record_path
 from nes2net.training.recipes.reading import load_recipe
 from nes2net.training.recipes.recipe import Recipe, recipe_from_dict
 from nes2net.training.resume_file import RESUME_FILE
-from nes2net.training.selection import HISTORY_FILE, RECIPE_FILE, Row, read_history, saved_epochs
+from nes2net.training.selection import HISTORY_FILE, RECIPE_FILE, read_history, saved_epochs
 
 _OTHER_FILE = "info reads checkpoints, folders, scores, calibrations and recipes"
 _RECIPE_KEYS = "keys of the recipe that differ from the defaults"
@@ -224,7 +224,13 @@ def _run_sheet(folder: Path) -> Sheet:
         facts["model"] = architecture(recipe.model)
         facts["epochs"] = f"{len(rows)} of {recipe.train.epochs} are done"
         keys = changed_keys(recipe, {})
-    tables = {"epochs": _epoch_rows(rows, checkpoint_names), _RECIPE_KEYS: keys}
+    epochs = []
+    for row in rows:
+        checkpoint = f"epoch_{row['epoch']}.pth"
+        figures = {heading: _history_value(name, row.get(name)) for name, heading in _HEADINGS.items()}
+        kept = checkpoint if checkpoint in checkpoint_names else ""
+        epochs.append({"epoch": row["epoch"], **figures, "kept": kept})
+    tables = {"epochs": epochs, _RECIPE_KEYS: keys}
     facts["checkpoints"] = ", ".join(checkpoint_names) or "none"
     facts["to resume from"] = RESUME_FILE if (folder / RESUME_FILE).is_file() else ""
     commands = []
@@ -233,16 +239,6 @@ def _run_sheet(folder: Path) -> Sheet:
     if checkpoints:
         commands.append(f"nes2net info {quote(str(checkpoints[-1]))}")
     return Sheet(f"{folder}: run folder", facts, tables=tables, commands=commands)
-
-
-def _epoch_rows(rows: Sequence[Row], checkpoints: Collection[str]) -> Sequence[Facts]:
-    """``checkpoints`` are the file names in the run folder."""
-    cells = []
-    for row in rows:
-        checkpoint = f"epoch_{row['epoch']}.pth"
-        figures = {heading: _history_value(name, row.get(name)) for name, heading in _HEADINGS.items()}
-        cells.append({"epoch": row["epoch"], **figures, "kept": checkpoint if checkpoint in checkpoints else ""})
-    return cells
 
 
 def _calibration_sheet(path: Path) -> Sheet:

@@ -166,7 +166,15 @@ def _condition_rows(
     for name in ProgressDisplay(conditions, title="evaluating", unit="condition"):
         measured = measure(values[name][is_bonafide], values[name][~is_bonafide])
         changed = float(np.mean((values[name] >= threshold) != (values[CLEAN] >= threshold)))
-        rows.append(Row({"condition": name}, _error_rates(measured) | _compare_with_clean(measured, clean, changed)))
+        # Compare EERs on the same draws.
+        differences = measured.draws["eer"] - clean.draws["eer"]
+        difference = Figure(measured.values["eer"] - clean.values["eer"], metrics.percentiles(differences, 0.95))
+        comparison = {
+            "difference": difference,
+            "p_value": Figure(two_sided_p(differences)),
+            "changed": Figure(changed),  # share of the decisions
+        }
+        rows.append(Row({"condition": name}, _error_rates(measured) | comparison))
     rows.sort(key=lambda row: (-row.value("difference"), -row.value("hter"), row.labels["condition"]))
     return [Row({"condition": CLEAN}, _error_rates(clean)), *rows]
 
@@ -200,13 +208,6 @@ def _error_rates(measured: Measured) -> dict[str, Figure]:
         "miss": Figure(measured.values["miss"]),
         "false_alarm": Figure(measured.values["false_alarm"]),
     }
-
-
-def _compare_with_clean(measured: Measured, clean: Measured, changed: float) -> dict[str, Figure]:
-    """Compare EERs on the same draws; ``changed`` is a fraction of the decisions."""
-    differences = measured.draws["eer"] - clean.draws["eer"]
-    difference = Figure(measured.values["eer"] - clean.values["eer"], metrics.percentiles(differences, 0.95))
-    return {"difference": difference, "p_value": Figure(two_sided_p(differences)), "changed": Figure(changed)}
 
 
 def summary_sentences(clean: Row, rows: Sequence[Row]) -> list[str]:

@@ -110,7 +110,15 @@ def plan(part: Part, suite: Suite) -> RobustnessPlan:
     """
     seed = suite.seed
     phase = part.split if suite.phase is None else suite.phase
-    labelled, notes = _labelled_trials(part, phase, suite.keys)
+    key = Labels(part.corpus, suite.keys or part.root or ".", phase).read()
+    listed = {trial.id: trial for trial in replace(part).trials}  # of a copy: the plan keeps only its own trials
+    labelled = [trial.with_audio_of(listed[trial.id]) for trial in key.evaluated_trials if trial.id in listed]
+    if not labelled or any(trial.label is None for trial in labelled):
+        subject = "not every trial" if labelled else "no trial"
+        raise InputError(
+            f"{subject} of {part.definition.title}, {part.split}, has a label of phase '{phase}': name the folder of the labels with "
+            "`keys`, or another `phase`"
+        )
     trials = labelled if suite.num_trials is None else stratified_subset(labelled, suite.num_trials, seed)
     speech = [trial.recording() for trial in labelled if trial.label == BONAFIDE]
     if len(speech) > _MAX_TALKERS:
@@ -129,21 +137,7 @@ def plan(part: Part, suite: Suite) -> RobustnessPlan:
             names.append(name)
     if named_twice := find_repeated(names):
         raise InputError(f"condition '{named_twice[0]}' is named twice: name each condition once")
-    return RobustnessPlan(part, phase, trials, len(labelled), names, sources, notes, left_out, seed)
-
-
-def _labelled_trials(part: Part, phase: str, keys: AnyPath | None) -> tuple[list[Trial], list[str]]:
-    """Omit trials that the corpus excludes from its published figures; also return notes on the key."""
-    key = Labels(part.corpus, keys or part.root or ".", phase).read()
-    listed = {trial.id: trial for trial in replace(part).trials}  # of a copy: the plan keeps only its own trials
-    labelled = [trial.with_audio_of(listed[trial.id]) for trial in key.evaluated_trials if trial.id in listed]
-    if not labelled or any(trial.label is None for trial in labelled):
-        subject = "not every trial" if labelled else "no trial"
-        raise InputError(
-            f"{subject} of {part.definition.title}, {part.split}, has a label of phase '{phase}': name the folder of the labels with "
-            "`keys`, or another `phase`"
-        )
-    return labelled, key.notes()
+    return RobustnessPlan(part, phase, trials, len(labelled), names, sources, key.notes(), left_out, seed)
 
 
 def _expand_strengths(text: str) -> list[str]:

@@ -216,7 +216,16 @@ def fetch_all(
             record = read_json_as(
                 _DownloadRecord, folder / RECORD, _MAX_RECORD_BYTES, "the record of a download", remedy
             )
-        needed = _needed_bytes(plan, folder, record, unpacking)
+        needed = 0  # bytes; recordings are assumed to take as much room as their archive
+        for file in plan.files:
+            received = record.files.get(file.name)
+            if received is not None and received.unpacked:
+                continue
+            size = file.remote.size or 0
+            fetched = size_of(folder / file.name) + size_of(folder / f"{file.name}.part")
+            needed += max(0, size - fetched)
+            if unpacking and is_archive(file.name):
+                needed += size
         free = shutil.disk_usage(folder).free
         if needed > free:
             raise InputError(
@@ -264,21 +273,6 @@ def _fetch_small_files(
             return dict(ProgressDisplay(fetched, title="downloading small files", unit="file", total=len(missing)))
         finally:
             threads.shutdown(cancel_futures=True)
-
-
-def _needed_bytes(plan: DownloadPlan, folder: Path, record: _DownloadRecord, unpacking: bool) -> int:
-    """Bytes that are still to be written. Recordings are assumed to take as much room as their archive."""
-    needed = 0
-    for file in plan.files:
-        received = record.files.get(file.name)
-        if received is not None and received.unpacked:
-            continue
-        size = file.remote.size or 0
-        fetched = size_of(folder / file.name) + size_of(folder / f"{file.name}.part")
-        needed += max(0, size - fetched)
-        if unpacking and is_archive(file.name):
-            needed += size
-    return needed
 
 
 def _fetch_one(

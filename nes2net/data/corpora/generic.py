@@ -230,7 +230,14 @@ def segments(
         )
     labelled = [trial for trial in trials if trial.label is not None or trial.id in listed_segments]
     folder = path if path.is_dir() else path.parent
-    durations = _find_durations(labelled, folder / "reco2dur")
+    reco2dur = folder / "reco2dur"
+    durations: dict[str, float] = {}
+    if not is_absent(reco2dur):
+        stated = read_reco2dur(reco2dur)
+        durations = {trial.id: stated[trial.id] for trial in labelled if trial.id in stated}
+    unstated = [trial for trial in labelled if trial.id not in durations]
+    for trial in ProgressDisplay(unstated, title="durations", unit="file"):
+        durations[trial.id] = count_samples(trial.recording()) / SAMPLE_RATE
     segments = covering_segments(listed_segments, path, durations, LABELS, uncovered)
     check_labels(any_spoof(segments), labelled, path)
     for trial in labelled:
@@ -282,17 +289,6 @@ def _find_rttm(root: AnyPath, split: str, protocols: AnyPath | None) -> Path:
     return files.first_file(
         candidates, what="RTTM of the segments", remedy="write the segments of these recordings into one of them"
     )
-
-
-def _find_durations(trials: Trials, reco2dur: Path) -> dict[str, float]:
-    durations: dict[str, float] = {}
-    if not is_absent(reco2dur):
-        stated = read_reco2dur(reco2dur)
-        durations = {trial.id: stated[trial.id] for trial in trials if trial.id in stated}
-    unstated = [trial for trial in trials if trial.id not in durations]
-    for trial in ProgressDisplay(unstated, title="durations", unit="file"):
-        durations[trial.id] = count_samples(trial.recording()) / SAMPLE_RATE
-    return durations
 
 
 def segment_labels(

@@ -111,7 +111,17 @@ def pack(
     check_setting("shard_size", shard_bytes, shard_bytes >= 1, "at least 1 byte")
     # Decide which recording belongs to which shard.
     recordings = _check_and_size_recordings(parts, format)
-    shards = _plan_shards(recordings, out, format, shard_bytes)
+    shards: dict[Path, list[_Packed]] = {}
+    for split, split_recordings in recordings.items():
+        name = f"test-{split}"  # the notes state the phase of a further evaluation part, such as `track1`
+        if split in (*_NAMES, WHOLE):
+            name = _NAMES.get(split, WHOLE)
+        groups = list(_group_by_size(split_recordings, shard_bytes))
+        for number, group in enumerate(groups):
+            path = path_below(out, "data") / f"{name}-{number:05d}-of-{len(groups):05d}.parquet"
+            if format == "tar":
+                path = out / f"{name}-{number:05d}.tar"
+            shards[path] = group
     trials = list(chain.from_iterable(parts.values()))
     size = sum(packed.size for packed in chain.from_iterable(recordings.values()))
     with writing(out, "make room or name another folder; the same command resumes"), writing_folder(out):
@@ -212,23 +222,6 @@ def _check_and_size_recordings(parts: Mapping[str, Trials], format: Format) -> d
                 "`format=parquet`"
             )
     return recordings
-
-
-def _plan_shards(
-    recordings: Mapping[str, Sequence[_Packed]], out: Path, format: Format, shard_bytes: int
-) -> dict[Path, list[_Packed]]:
-    planned: dict[Path, list[_Packed]] = {}
-    for split, split_recordings in recordings.items():
-        name = f"test-{split}"  # the notes state the phase of a further evaluation part, such as `track1`
-        if split in (*_NAMES, WHOLE):
-            name = _NAMES.get(split, WHOLE)
-        shards = list(_group_by_size(split_recordings, shard_bytes))
-        for number, shard in enumerate(shards):
-            path = path_below(out, "data") / f"{name}-{number:05d}-of-{len(shards):05d}.parquet"
-            if format == "tar":
-                path = out / f"{name}-{number:05d}.tar"
-            planned[path] = shard
-    return planned
 
 
 def _notes_json(trial: Trial) -> str:

@@ -6,14 +6,14 @@ import json
 import os
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePath, PurePosixPath
 from sys import getsizeof
-from typing import Any, BinaryIO
+from typing import Any
 
 from nes2net.data.audio.files import is_recording, note_once, walk
 from nes2net.data.audio.packed import SHARD_SUFFIXES, Member, audio_column, open_shard, status_of, tar_members
@@ -102,7 +102,16 @@ def shards_below(root: Path) -> list[ShardFile]:
             f"{address} holds shards of several kinds ({', '.join(sorted(kinds))}): name the folder of one"
         )
     if paths != [root]:
-        _check_complete(address, {path.relative_to(folder).as_posix() for path in paths})
+        names = {path.relative_to(folder).as_posix() for path in paths}
+        matches = filter(None, map(_COUNTED.fullmatch, names))
+        for before, count, suffix in sorted({match.group(1, 3, 4) for match in matches}):
+            series = [f"{before}{shard:05d}-of-{count}{suffix}" for shard in range(int(count))]
+            missing = [shard for shard in series if shard not in names]
+            if missing:
+                raise InputError(
+                    f"{address}: {len(missing):,} of {pluralise(len(series), 'shard is', 'shards are')} missing: "
+                    f"{join_names(missing, 3)}; copy or download them"
+                )
     return [ShardFile(path, _split_of(path.relative_to(folder))) for path in sorted(paths)]
 
 
@@ -148,18 +157,6 @@ def shard_addresses(address: str) -> list[str]:
 
 def _name_in(address: str) -> str:
     return PurePosixPath(address.partition("?")[0]).name
-
-
-def _check_complete(root: str, names: Collection[str]) -> None:
-    matches = filter(None, map(_COUNTED.fullmatch, names))
-    for before, count, suffix in sorted({match.group(1, 3, 4) for match in matches}):
-        series = [f"{before}{shard:05d}-of-{count}{suffix}" for shard in range(int(count))]
-        missing = [shard for shard in series if shard not in names]
-        if missing:
-            raise InputError(
-                f"{root}: {len(missing):,} of {pluralise(len(series), 'shard is', 'shards are')} missing: "
-                f"{join_names(missing, 3)}; copy or download them"
-            )
 
 
 def is_shard(name: str) -> bool:
@@ -343,7 +340,14 @@ def _read_tar(shard: ShardFile, root: Path, unread: list[str]) -> Iterator[Trial
             for member in sample:
                 suffix = os.path.splitext(member.name)[1].lower()
                 if recordings and suffix in _TEXTS and suffix not in texts:
-                    texts[suffix] = _read_text(file, member, shard.path)
+                    if member.size > _MAX_NOTES_LENGTH:
+                        raise InputError(
+                            f"shard {shard.path}, {member.name} has {readable_size(member.size)}; "
+                            f"at most {readable_size(_MAX_NOTES_LENGTH)} are read; shorten it"
+                        )
+                    file.seek(member.offset)
+                    content = file.read(member.size)
+                    texts[suffix] = decode_text(shard.path / member.name, content, "shard {}: not a text file ({})")
                 elif not _is_audio(member):
                     unread.append(member.name)
             if not recordings:
@@ -374,17 +378,6 @@ def _samples_of(members: Iterable[Member]) -> dict[str, list[Member]]:
 
 def _is_audio(member: Member) -> bool:
     return is_recording(os.path.basename(member.name))
-
-
-def _read_text(file: BinaryIO, member: Member, path: Path) -> str:
-    """Raise InputError if a member is larger than 1 MiB, or not UTF-8."""
-    if member.size > _MAX_NOTES_LENGTH:
-        raise InputError(
-            f"shard {path}, {member.name} has {readable_size(member.size)}; "
-            f"at most {readable_size(_MAX_NOTES_LENGTH)} are read; shorten it"
-        )
-    file.seek(member.offset)
-    return decode_text(path / member.name, file.read(member.size), "shard {}: not a text file ({})")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
 from nes2net.lib.errors import InputError, join_names, readable_size, short_repr
@@ -59,7 +58,7 @@ def download(name: str) -> Path:
         raise InputError(
             f"checkpoint {name} not found: name a file, a folder, a published model, or OWNER/NAME on the Hugging Face hub"
         )
-    from huggingface_hub import hf_hub_download, snapshot_download  # start-up
+    from huggingface_hub import HfApi, hf_hub_download, snapshot_download  # start-up
 
     repository = hub["repository"]
     revision = hub["revision"]
@@ -71,32 +70,21 @@ def download(name: str) -> Path:
             folder = Path(snapshot_download(repository, revision=revision, allow_patterns=_MODEL_FOLDER))
             if any(any(folder.glob(pattern)) for pattern in (DETECTOR_FILE, ADAPTER_FILE, *WEIGHT_PATTERNS)):
                 return check_fetched(folder)
-            sizes = _checkpoint_sizes(repository, revision)
+            files = HfApi().model_info(repository, revision=revision, files_metadata=True).siblings or []
+        sizes = {}
+        for sibling in sorted(files, key=lambda sibling: sibling.rfilename):
+            path = PurePosixPath(sibling.rfilename)
+            if path.suffix in _CHECKPOINT_SUFFIXES and path.name not in _NOT_DETECTORS:
+                sizes[sibling.rfilename] = sibling.size or 0  # 0 if unknown
         if not sizes:
             return folder  # reading it says what is missing
-        file = _only_checkpoint(published.url, sizes)
+        if len(sizes) > 1:
+            listed_files = [f"{short_repr(file)} ({readable_size(size)})" for file, size in sizes.items()]
+            raise InputError(
+                f"{published.url} has {len(sizes)} checkpoints: {join_names(listed_files, _MAX_LISTED)}: name one of them, such as "
+                f"{published.url}/{min(sizes)}"
+            )
+        (file,) = sizes
         print_note(f"{published.url}/{file} is the only checkpoint of {repository}")
     with hub_errors(failed, page):
         return check_fetched(Path(hf_hub_download(repository, file, revision=revision)))
-
-
-def _only_checkpoint(name: str, sizes: Mapping[str, int]) -> str:
-    if len(sizes) > 1:
-        listed_files = [f"{short_repr(file)} ({readable_size(size)})" for file, size in sizes.items()]
-        raise InputError(
-            f"{name} has {len(sizes)} checkpoints: {join_names(listed_files, _MAX_LISTED)}: name one of them, such as "
-            f"{name}/{min(sizes)}"
-        )
-    return next(iter(sizes))
-
-
-def _checkpoint_sizes(repository: str, revision: str | None) -> dict[str, int]:
-    from huggingface_hub import HfApi  # start-up
-
-    files = HfApi().model_info(repository, revision=revision, files_metadata=True).siblings or []
-    sizes = {}
-    for file in sorted(files, key=lambda file: file.rfilename):
-        path = PurePosixPath(file.rfilename)
-        if path.suffix in _CHECKPOINT_SUFFIXES and path.name not in _NOT_DETECTORS:
-            sizes[file.rfilename] = file.size or 0  # 0 if unknown
-    return sizes

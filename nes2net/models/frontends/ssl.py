@@ -208,7 +208,11 @@ class SSLFrontend(Frontend):
                 checkpoint, types_of(name), wanted_options=options
             )
             if Path(checkpoint).is_dir():
-                normalize = self._choose_normalize(Path(checkpoint), normalize)
+                normalize_by_folder, reason = normalize_of_folder(Path(checkpoint))
+                if normalize is None:
+                    normalize = normalize_by_folder
+                    treatment = "normalised" if normalize else "not normalised"
+                    self.note = f"{checkpoint}: waveforms are {treatment}, because {reason}"
         options = self.adopt_options(options, checkpoint_options, checkpoint)
         options["conv_feature_layers"] = [list(layer) for layer in options["conv_feature_layers"]]
         _check_combination(options)
@@ -235,14 +239,6 @@ class SSLFrontend(Frontend):
         # gradient checkpointing.
         self.model.feature_extractor._requires_grad = False
         self.requires_grad_()
-
-    def _choose_normalize(self, folder: Path, normalize: Normalize) -> Normalize:
-        normalize_by_folder, reason = normalize_of_folder(folder)
-        if normalize is None:
-            normalize = normalize_by_folder
-            treatment = "normalised" if normalize else "not normalised"
-            self.note = f"{folder}: waveforms are {treatment}, because {reason}"
-        return normalize
 
     def _set_sizes(self, options: Options) -> None:
         self.uses_all_weights = not self.encoder_layerdrop

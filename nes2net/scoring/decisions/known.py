@@ -173,7 +173,14 @@ class Reference:
                 "both from the same detector, as embeddings `of` its backend"
             )
         if kind == "knn":
-            return self._nearest_cosines(x, k)
+            size = len(self.embeddings)
+            check_setting("k", k, 1 <= k <= size, f"a number from 1 to {size}, the number of training trials")
+            training = _unit_rows(self.embeddings)
+            blocks = []
+            for start in range(0, len(x), _ROWS_AT_ONCE):
+                cosines = _unit_rows(x[start : start + _ROWS_AT_ONCE]) @ training.T
+                blocks.append(np.partition(cosines, size - k, axis=1)[:, size - k])
+            return np.concatenate(blocks)
         if kind == "mahalanobis":
             return -self._squared_distances(x)
         if self.logits is None or logits is None:
@@ -184,17 +191,6 @@ class Reference:
         # The direction is the mean over j of logsumexp(z_j)·x_j/|x_j|.
         direction = (weights[:, None] * _unit_rows(self.embeddings)).mean(0)
         return logsumexp(check_logits(logits).astype(np.float64)) * (_unit_rows(x) @ direction)
-
-    def _nearest_cosines(self, x: NDArray, k: int) -> NDArray:
-        """Find the cosine (N,) of each of ``x`` N×E to its ``k``-th nearest training embedding."""
-        size = len(self.embeddings)
-        check_setting("k", k, 1 <= k <= size, f"a number from 1 to {size}, the number of training trials")
-        training = _unit_rows(self.embeddings)
-        blocks = []
-        for start in range(0, len(x), _ROWS_AT_ONCE):
-            cosines = _unit_rows(x[start : start + _ROWS_AT_ONCE]) @ training.T
-            blocks.append(np.partition(cosines, size - k, axis=1)[:, size - k])
-        return np.concatenate(blocks)
 
     def _squared_distances(self, x: NDArray) -> NDArray:
         """Compute the squared Mahalanobis distance (N,) of each of ``x`` N×E to the nearest mean of a class."""
