@@ -5,8 +5,11 @@ import os
 import re
 import subprocess
 import sys
+from functools import partial
 
+import numpy as np
 import pytest
+import soundfile
 from builders import PATIENCE
 from builders.files import write
 from builders.report_case import make_case, report_of
@@ -19,6 +22,7 @@ from nes2net.apps.experiments.description import Experiment
 from nes2net.apps.experiments.result import SetResult, SystemOnSet, experiment_result
 from nes2net.evaluation.page import html_page
 from nes2net.metrics.registry import metrics
+from nes2net.scoring.judging import JudgingSettings, judge_recording
 from nes2net.training.run import train
 
 TEXT = repository_text("docs/extending.md")
@@ -78,6 +82,17 @@ def test_an_experiment_has_a_table_of_a_metric(installed):
     experiment = Experiment.model_construct(title="Tones", metrics=["zero_fa"], seeds=[1], leave_one_out=False)
     result = experiment_result(experiment, [SystemOnSet("system", "set", [detector])], [])
     assert result["zero_fa"].value == 0.25
+
+
+def test_evidence_reads_the_file_and_its_errors_are_findings(installed, tmp_path, detector):
+    soundfile.write(tmp_path / "a.wav", np.zeros(4800), 16000)
+    ask = partial(judge_recording, detector, settings=JudgingSettings(evidence=["contains:RIFF"]))
+    assert ask(tmp_path / "a.wav").to_row()["evidence"] == [{"finding": "RIFF: 1 times in the file", "number": 1}]
+    answer = ask(np.full(4800, 0.1, np.float32), sample_rate=16000)
+    assert answer.value == detector.score(np.full(4800, 0.1, np.float32), 16000)
+    (row,) = answer.facts["evidence"]
+    blamed = "contains: evidence 'contains' (package my-parts 0.1): its reader raised FileNotFoundError"
+    assert row["finding"].startswith(blamed)
 
 
 @pytest.mark.slow

@@ -6,6 +6,7 @@ A dataclass here is a group of flags: its fields are flags, and its ``Args`` are
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from os.path import isfile
 from pathlib import Path
@@ -45,6 +46,10 @@ class CorpusNames(Listed):
 CorpusName = Annotated[str, Flag(choices=CorpusNames, meaning="a corpus (nes2net info corpora), or hub:OWNER/NAME")]
 ModelName = Annotated[str, Flag("MODEL", meaning="file, folder, name (nes2net models) or OWNER/NAME")]
 OnError = Literal["skip", "raise"]
+EvidenceNames = Annotated[
+    Sequence[str],
+    Flag("NAME:ARGUMENT", repeated=True, meaning="print below an answer what NAME finds: neighbours:FILE"),
+]
 Precision = Literal["auto", "fastest", "float32", "tf32", "bfloat16", "float16", "int8"]
 
 

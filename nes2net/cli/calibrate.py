@@ -391,7 +391,27 @@ def drift(
     return INCOMPLETE if outcome.failures or outcome.too_few else 0
 
 
-@command_facts(subcommands=(recordings, fit, apply, drift, classes))
+def neighbours(genuine: Folder, fake: Folder | None = None, *, model: ModelName, save: File, loading: Loading) -> None:
+    """Keep embeddings of recordings, to name the nearest of them beside an answer.
+
+    Example:
+        nes2net calibrate neighbours REAL FAKE --model AASIST --save n.json
+        nes2net predict recording.wav --model AASIST --evidence neighbours:n.json
+
+    Args:
+        genuine: folder of genuine recordings
+        fake: folder of fakes
+        save: file to write
+    """
+    from nes2net.lib.storage.files import check_writable
+    from nes2net.scoring.neighbours import learn_neighbours
+
+    check_writable(save, stream=True)
+    learn_neighbours(loading.load(model), filter(None, (genuine, fake)), save)
+    say_written(save)
+
+
+@command_facts(subcommands=(recordings, fit, apply, drift, classes, neighbours))
 def calibrate() -> None:
     """Turn scores into log-likelihood ratios; the scores of several systems are fused.
 

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from nes2net.actions.flags import Deciding, Loading, ModelName, Reading
+from nes2net.actions.flags import Deciding, EvidenceNames, Loading, ModelName, Reading
 from nes2net.cli.next_commands import command_line
 from nes2net.cli.predict_files import FilesBeside
 from nes2net.lib.errors import InputError, pluralise, readable_size, with_flag_names
@@ -79,6 +79,7 @@ def predict(
     plot: Annotated[str | None, Flag("FILE|DIR"), _ONE_RESULT_A_FILE] = None,
     threshold: Annotated[float | None, NotWith("calibration")] = None,
     deciding: Deciding,
+    evidence: Annotated[EvidenceNames, NotWith("csv")] = (),
     judgement: Annotated[str, Flag("NAME|OPTIONS")] = "scores",
     detector: Annotated[ModelName | None, UsedWith("judgement")] = None,
     channel: Annotated[str, Flag("N|mix|each")] = "mix",
@@ -138,7 +139,7 @@ def predict(
     scorer = loading.scorer(model)
     shows_windows = along.track or (bool(plot) and not chosen_judgement.has_frames)
     settings = JudgingSettings(
-        along.requested_samples_of_files(), Along(along.window, along.hop), shows_windows, batch_size, workers
+        along.requested_samples_of_files(), Along(along.window, along.hop), shows_windows, batch_size, workers, evidence
     )
     predictions = ask(
         scorer,
@@ -247,11 +248,6 @@ def _channel_suffix(channel: int) -> str:
     return f" [{channel}]"
 
 
-def _name_in_table(row: Facts) -> str:
-    name = printable_name(row["file"])
-    return name + _channel_suffix(row["channel"]) if "channel" in row else name
-
-
 def _how_to_get_a_probability(model: str) -> list[str]:
     command = command_line(["calibrate", "recordings", "REAL", "FAKE", "--model", model, "--save", "c.json"])
     return [
@@ -284,7 +280,10 @@ class _Table:
         from nes2net.scoring.judged import Failed, names_of
 
         align = "l" + "r" * len(self.columns) + "l"  # left or right
-        name = _name_in_table(names_of(answer.recording))
+        names = names_of(answer.recording)
+        name = printable_name(names["file"])
+        if "channel" in names:
+            name += _channel_suffix(names["channel"])
         if isinstance(answer, Failed):
             yield table_line([name, *self._cells({}), answer.words], self.widths, align)
             return
@@ -293,6 +292,8 @@ class _Table:
             times = f"{segment['start']:.2f} to {segment['end']:.2f} s"
             cells = self._cells({**segment, "duration": segment["end"] - segment["start"]})
             yield table_line([times, *cells], self.widths, "r")
+        for finding in answer.facts.get("evidence", ()):
+            yield f"  - {printable_name(finding['finding'])}"
         if not self.shows_windows or answer.track is None or len(answer.track) == 1:
             return
         windows = answer.windows

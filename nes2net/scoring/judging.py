@@ -6,7 +6,7 @@ for many.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from copy import copy
 from dataclasses import dataclass, field, replace
@@ -28,6 +28,7 @@ from nes2net.scoring.judged import AnyAnswer, Failed, Judged
 from nes2net.scoring.judgement import AnyJudgement, Judgement, as_judgement
 from nes2net.scoring.kernel import Scorer, check_takes_audio_alone, scores_segments, scoring_mode, values_or_raise
 from nes2net.scoring.measuring import Measurer
+from nes2net.scoring.registry import evidence
 from nes2net.scoring.score_length import RequestedSamples, ScoreLength
 from nes2net.scoring.stream import Along, SecondsDone, window_samples
 from nes2net.scoring.track import LONG_RECORDING, Track, WindowGrid, frame_scores, score_track
@@ -55,6 +56,8 @@ class JudgingSettings:
     """Recordings or windows computed at once; None to suit the device."""
     workers: int | None = None
     """Threads that read files; None to suit the device."""
+    evidence: Sequence[str] = ()
+    """Evidence beside the answers: ``NAME`` or ``NAME:ARGUMENT`` of :data:`nes2net.scoring.registry.evidence`."""
 
 
 class Judge(Generic[T]):
@@ -107,6 +110,11 @@ class Judge(Generic[T]):
         #: Sentences that say how much of each recording is judged.
         self.notes = [score_length.words] if score_length.words else []
         self._explain_answers()
+        self._evidence = []  # names and readers
+        for request in self.settings.evidence:
+            name, _, argument = request.partition(":")
+            with evidence.guard(name):
+                self._evidence.append((name, evidence.get(name)(detector, argument)))
 
     def _explain_answers(self) -> None:
         # Part of the constructor: sets the attributes that explain answers.
@@ -165,9 +173,20 @@ class Judge(Generic[T]):
                 else:
                     yield judged
                     continue
-                yield replace(answer, decider=self._calibrated, facts=self.facts)
+                yield replace(answer, decider=self._calibrated, facts={**self.facts, **self._read_evidence(source)})
             except InputError as error:
                 yield Failed(judged.recording, error)
+
+    def _read_evidence(self, source: RecordingToJudge) -> dict[str, Any]:
+        rows: dict[str, Any] = {}
+        for name, read in self._evidence:
+            findings = rows.setdefault("evidence", [])
+            try:
+                with evidence.guard(name, "its reader"):
+                    findings += [{"finding": str(finding), **finding.facts} for finding in read(source)]
+            except InputError as error:  # the answer stays
+                findings.append({"finding": f"{name}: {error.reason}"})
+        return rows
 
     def answer(self, source: RecordingToJudge) -> AnyAnswer[T]:
         """Judge one recording."""

@@ -1,4 +1,4 @@
-"""The names of judgements."""
+"""The names of judgements and of evidence."""
 
 import dataclasses
 from typing import Any
@@ -32,4 +32,15 @@ judgements = JudgementRegistry(
         }
     ),
     "nes2net.scoring.judgement:Judgement",
+)
+#: Evidence stands beside an answer and never changes it. A name stands for a function or class that is called with the
+#: detector and the text after the colon of ``NAME:TEXT``, and returns a function of a
+#: :class:`nes2net.scoring.waveforms.RecordingToJudge` that returns a list of findings.
+evidence: Registry[Any] = Registry(
+    "evidence",
+    "evidence",
+    {"neighbours": "nes2net.scoring.neighbours:Neighbours"},
+    "builtins:object",
+    registers="factory",
+    given=("detector", "argument"),
 )

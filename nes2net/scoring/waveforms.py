@@ -72,6 +72,8 @@ class RecordingToJudge:
     """What is read: the recording, a file of its mean at 16 kHz, or samples (N,) float32."""
     channels: tuple[Channels, Channels] | None = None
     """Channels of the scored part and of the whole, if ``decoded`` is their mean."""
+    upload: Path | None = None
+    """The original file, if ``recording`` is only its name."""
 
     def __str__(self) -> str:
         return str(self.recording)

@@ -11,13 +11,13 @@ from nes2net.apps.registry import commands
 from nes2net.data.registry import corpora, effects
 from nes2net.metrics.registry import metrics
 from nes2net.models.registry import PARTS, heads
-from nes2net.scoring.registry import judgements
+from nes2net.scoring.registry import evidence, judgements
 from nes2net.training.registry import losses, tasks
 
 #: Group of entry points, such as ``"nes2net.tasks"`` → registry.
 REGISTRIES = {
     registry.group: registry
-    for registry in (*PARTS, heads, losses, tasks, judgements, metrics, corpora, effects, commands)
+    for registry in (*PARTS, heads, losses, tasks, judgements, evidence, metrics, corpora, effects, commands)
 }
 
 

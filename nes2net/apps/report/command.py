@@ -7,7 +7,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Annotated
 
-from nes2net.actions.flags import Deciding, Loading, ModelName
+from nes2net.actions.flags import Deciding, EvidenceNames, Loading, ModelName
 from nes2net.lib.errors import InputError
 from nes2net.lib.output.terminal import printable_name, say_written
 from nes2net.lib.shell.commands import Count, File, Flag, FromZero, command_facts, flags_of
@@ -29,6 +29,7 @@ def report(
     json_: File | None = None,
     channel: FromZero | None = None,
     deciding: Deciding,
+    evidence: EvidenceNames = (),
     batch_size: Count | None = None,
 ) -> int:
     """Report on one recording in plain words.
@@ -64,7 +65,7 @@ def report(
     recording = Unchanged(file)  # check() below raises InputError if the file changes meanwhile
     audio = ExaminedFile.of(Path(file), channel)
     detector = loading.load(model)
-    examination = examine(audio, detector, decider, batch_size)
+    examination = examine(audio, detector, decider, batch_size, evidence)
     # Compose the command for the report, without the folders of its files.
     channel_words = [] if channel is None else ["--channel", str(channel)]
     words = [
@@ -75,6 +76,9 @@ def report(
         *channel_words,
         *map(_without_folders, [*flags_of(loading), *flags_of(deciding)]),
     ]
+    for request in evidence:
+        name, _, argument = request.partition(":")
+        words += ["--evidence", f"{name}:{_without_folders(argument)}"]
     for flag, path in paths.items():
         words += [flag, _without_folders(path)]
     provenance = ReportProvenance(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -122,18 +123,25 @@ class Examination:
         return [*facts, ("Remarks", self.judged.remarks or "nothing remarkable")]
 
 
-def examine(file: ExaminedFile, detector: Detector, decider: Decider | None, batch_size: int | None) -> Examination:
+def examine(
+    file: ExaminedFile,
+    detector: Detector,
+    decider: Decider | None,
+    batch_size: int | None,
+    evidence: Sequence[str],
+) -> Examination:
     """Score the windows of a recording, and collect the facts for its report.
 
     Args:
         decider: the rule that decides by a calibration, if there is one.
         batch_size: windows to score at once; None for the default.
+        evidence: as for :class:`nes2net.scoring.judging.JudgingSettings`.
 
     Raises:
         InputError: if the detector cannot score the recording, or the calibration belongs to
             another detector.
     """
-    settings = JudgingSettings(track=True, batch_size=batch_size)
+    settings = JudgingSettings(track=True, batch_size=batch_size, evidence=evidence)
     judge: Judge[float] = Judge(
         detector,
         "scores",

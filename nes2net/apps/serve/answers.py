@@ -146,6 +146,8 @@ class JudgedRecording(TypedDict):
     lowest: NotRequired[Lowest]
     remark: NotRequired[str]
     """What is remarkable about the recording, such as silence."""
+    evidence: NotRequired[list[dict[str, Any]]]
+    """What the server was asked to find beside the answer; `finding` is its text."""
     trained_on_segments: bool
     """Whether the detector was trained to score segments."""
     segments: NotRequired[list[FakeStretch]]

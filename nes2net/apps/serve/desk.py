@@ -7,7 +7,7 @@ import re
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -100,6 +100,7 @@ class Desk(PresentWork):
         folder: folder for temporary files. After scoring, it keeps only :attr:`player_files`, until
             :meth:`tidy`.
         decider: decides by a calibration; None for raw scores.
+        evidence: as for :class:`JudgingSettings`.
 
     Raises:
         InputError: if the calibration belongs to another detector, or if the usual windows are too
@@ -113,13 +114,14 @@ class Desk(PresentWork):
         limits: Limits | None = None,
         decider: Decider | None = None,
         observer: Observer | None = None,
+        evidence: Sequence[str] = (),
     ) -> None:
         self.detector = detector
         self.folder = folder
         self.decider = decider
         # Name of a judgement → its judge; others are made when they are first asked for.
         self._judges: dict[str, Judge[Any]] = {
-            "scores": Judge(detector, "scores", decider, JudgingSettings(track=True))
+            "scores": Judge(detector, "scores", decider, JudgingSettings(track=True, evidence=evidence))
         }
         #: Notes for the user: what makes decisions uncertain, and which part of a recording is scored if that is
         #: unusual.
@@ -195,7 +197,7 @@ class Desk(PresentWork):
             times.duration = duration
             origin = choose(name, channel)
             # The decoded file is judged, but the answer names the uploaded one.
-            recording = RecordingToJudge(origin, full_wav, (channels.beginning, channels))
+            recording = RecordingToJudge(origin, full_wav, (channels.beginning, channels), source)
             finds_segments = judge.judgement.is_score and self.detector.trained_on_segments
             num_parts = 2 if finds_segments else 1
 

@@ -53,6 +53,7 @@ def serve(
     decider: Decider | None = None,
     address: Address = Address(),
     loading: Loading | None = None,
+    evidence: Sequence[str] = (),
     *,
     limits: Limits | None = None,
     log: LogKind = "text",
@@ -67,6 +68,7 @@ def serve(
     Args:
         model: as for :meth:`nes2net.Detector.from_pretrained`, or an exported detector, FILE.onnx.
         decider: decides by a calibration of this detector; None for raw scores.
+        evidence: as for :class:`nes2net.scoring.judging.JudgingSettings`.
         stop: notes signals while the server starts.
 
     Raises:
@@ -86,7 +88,7 @@ def serve(
             check_takes_audio_alone(detector)
             detector.check_score()
             stop.check()
-            desk = Desk(detector, Path(folder), limits, decider, observer)
+            desk = Desk(detector, Path(folder), limits, decider, observer, evidence)
             # Divide the processors among the workers, because every worker starts as many torch threads as are set
             # here.
             torch.set_num_threads(max(1, torch.get_num_threads() // desk.limits.workers))

@@ -1,16 +1,17 @@
-"""Findings of a check: missing or wrong files and settings, and what to do about them."""
+"""Findings about a file or setting: what is missing or wrong, or evidence about a recording."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from nes2net.lib.output.sheet import Facts
 from nes2net.lib.output.terminal import wrap_text
 
 
 @dataclass(frozen=True)
 class Finding:
-    """A file or setting that is missing or wrong.
+    """A file or setting that is missing or wrong, or what evidence says.
 
     >>> print(Finding("keys", "not there", "get them from the organisers"))
     keys: not there; get them from the organisers
@@ -22,6 +23,8 @@ class Finding:
     """Empty if the problem says what to do, or nothing is known."""
     spares_some: bool = False
     """Whether only some needed files are missing, so that a partial result is possible."""
+    facts: Facts = field(default_factory=dict)
+    """Plain data for JSON beside the text."""
 
     def __str__(self) -> str:
         text = f"{self.subject}: {self.problem}"

@@ -1,6 +1,7 @@
 """`nes2net report`: what it says of a recording, that nothing of it is run or fetched, and that it is the same twice."""
 
 import html
+import json
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 from builders import loud_is_fake
+from builders.known_voices import write_neighbours
 from builders.recordings import encode
 from builders.two_calibrations import write_detector_and_calibrations
 from builders.unfit import write_unfit
@@ -210,3 +212,11 @@ def test_a_report_on_a_recording_that_cannot_be_read_is_refused_and_not_written(
     Path("bad.wav").write_bytes(b"RIFF")
     refused("report bad.wav --model missing.pth --html r.html", "bad.wav")
     assert not Path("r.html").exists()
+
+
+def test_evidence_stands_beside_the_answer_and_in_the_command(report, report_folder, tmp_path):
+    path = write_neighbours(tmp_path, load_detector(report_folder / "small.pth"))
+    with_evidence = text_of(report(f"--evidence neighbours:{path} --json r.json"))
+    assert with_evidence.count("cosine distance") == 5
+    assert "--evidence neighbours:n.json" in with_evidence
+    assert len(json.loads(Path("r.json").read_text())["evidence"]) == 5

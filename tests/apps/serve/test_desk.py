@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 from builders import PATIENCE, loud_is_fake, wait
+from builders.known_voices import write_neighbours
 from builders.voices import voice
 from PIL import Image
 
@@ -15,6 +16,7 @@ from nes2net.apps.serve.decoding import NotDecoded, TooSlow
 from nes2net.apps.serve.desk import Busy, Closed, Desk, Limits, draw
 from nes2net.scoring.decisions import Decider, Population
 from nes2net.scoring.decisions.population import measure
+from nes2net.scoring.neighbours import Neighbours
 
 
 @pytest.fixture
@@ -118,3 +120,20 @@ def test_a_tone_is_a_dark_line_of_the_spectrogram(tmp_path):
     assert (during[256 - 64] == during.min(0)).all()  # bin 64 of 256 is 2 kHz; 8 kHz is at the top
     assert during.min() < 10
     assert (pixels[:, 156:] == 255).all()
+
+
+def test_evidence_reads_the_upload_and_leaves_the_answer(small, speech, folder, tmp_path, monkeypatch):
+    """The desk hands on the uploaded file beside its decoded audio."""
+    read = []
+
+    def compared(self, recording):
+        read.append(recording)
+        return find(self, recording)
+
+    find = Neighbours.__call__
+    monkeypatch.setattr(Neighbours, "__call__", compared)
+    path = write_neighbours(tmp_path, small)
+    row = Desk(small, folder, evidence=[f"neighbours:{path}"]).score(speech / "talk.mp3", "talk.mp3").row()
+    assert len(row.pop("evidence")) >= 5
+    assert row == Desk(small, folder).score(speech / "talk.mp3", "talk.mp3").row()
+    assert read[0].upload == speech / "talk.mp3"

@@ -180,6 +180,7 @@ function show(answer) {
   card.hidden = false;
   card.dataset.decision = answer.row.decision ?? "";
   draw(data);
+  find("#evidence").replaceChildren(...(answer.row.evidence ?? []).map(({ finding }) => textElement("li", finding)));
   find("#basis").replaceChildren(...answer.basis.map((text) => textElement("li", text)));
   find("#fakes").replaceChildren(...data.fakes.slice(0, MAX_LISTED).map(({ start, end, score }) => {
     const line = fromTemplate("#fake", { place: `${clock(start, 2)} – ${clock(end, 2)}`, score });
