@@ -101,11 +101,11 @@ def _trial_by_trial(evaluate: Callable[[NDArray], Any], cells: Cells) -> Resampl
 
 
 class Blocks:
-    """Sorted trials of two classes in K blocks; equal scores share a block.
+    """Sorted trials of M classes in K blocks; equal scores share a block.
 
     Args:
         scores: (N,), ascending.
-        amounts: two vectors (N,): how much of the first and of the second class each trial is.
+        amounts: a vector (N,) for each class: how much of it each trial is.
         cells: of the sorted trials.
         near: the trial near which blocks are small, because it decides; by default all have one size.
 
@@ -132,20 +132,20 @@ class Blocks:
         wished_ends = np.interp(positions, (-1, 0, 1), (0, middle, scores.size)).astype(np.int64) - 1
         # (K + 1,): the first sorted trial of each block, and their number.
         self._bounds = np.append(0, np.unique(ends[np.searchsorted(ends, wished_ends)]) + 1)
-        self._tables: NDArray | None = None  # the amount of each class in each cell and block, 2×C×K
+        self._tables: NDArray | None = None  # the amount of each class in each cell and block, M×C×K
         if has_tables:
-            self._tables = np.empty((2, cells.size, self._bounds.size - 1))
+            self._tables = np.empty((len(amounts), cells.size, self._bounds.size - 1))
             for table, of_class in zip(self._tables, amounts):
                 for number in range(table.shape[1]):
                     trials = self.block(number)
                     table[:, number] = np.bincount(cells.numbers[trials], of_class[trials], cells.size)
 
     def count_rejected(self, weights: NDArray) -> NDArray:
-        """Sum the amounts of each class before each block in R resamples, and in all: R×2×(K+1).
+        """Sum the amounts of each class before each block in R resamples, and in all: R×M×(K+1).
 
         ``weights`` (R, C) says how often each cell was drawn. Sums of counts are exact.
         """
-        rejected = np.zeros((len(weights), 2, self._bounds.size))
+        rejected = np.zeros((len(weights), len(self._amounts), self._bounds.size))
         in_blocks = rejected[:, :, 1:]
         if self._tables is not None:
             # In float64, in which products are fast and numbers of trials exact.
@@ -160,25 +160,25 @@ class Blocks:
         return slice(self._bounds[number], self._bounds[number + 1])
 
     def drawn(self, weights: NDArray, trials: slice) -> NDArray:
-        """Compute the drawn amounts of T sorted ``trials``, 2×T, from draws of cells, (C,)."""
+        """Compute the drawn amounts of T sorted ``trials``, M×T, from draws of cells, (C,)."""
         counts = weights[self.cells.numbers[trials]]
         return np.stack([counts * of_class[trials] for of_class in self._amounts])
 
 
-def _blocks_of_trials(bonafide: NDArray, spoof: NDArray, cells: Cells, order: Any = None) -> Blocks:
-    """Sort trials; ``order`` as for :func:`compute_eer`."""
-    index = sorting_index(bonafide, spoof, order)
-    is_bonafide = index < bonafide.size
-    scores = np.concatenate((bonafide, spoof))[index]
-    return Blocks(scores, (is_bonafide, ~is_bonafide), cells._replace(numbers=cells.numbers[index]))
+def _blocks_of_trials(classes: Sequence[NDArray], cells: Cells, order: Any = None) -> Blocks:
+    """Sort the scores of M ``classes``; ``order`` as for :func:`compute_eer`."""
+    index = sorting_index(classes[0], np.concatenate(classes[1:]), order)
+    class_numbers = np.repeat(np.arange(len(classes)), [of_class.size for of_class in classes])[index]
+    amounts = [class_numbers == number for number in range(len(classes))]
+    return Blocks(np.concatenate(classes)[index], amounts, cells._replace(numbers=cells.numbers[index]))
 
 
 def quick_eer(bonafide: NDArray, spoof: NDArray, method: str, order: Any, cells: Cells) -> Resampled:
-    if method not in ("asvspoof", "interpolated"):
+    if method not in ("asvspoof", "interpolated", "roc"):
         return any_metric(functools.partial(compute_eer, method=method), bonafide, spoof, cells)
-    if method == "asvspoof":
+    if method != "interpolated":
         order = None
-    return eer_of_blocks(_blocks_of_trials(bonafide, spoof, cells, order), method)
+    return eer_of_blocks(_blocks_of_trials((bonafide, spoof), cells, order), method)
 
 
 def eer_of_blocks(blocks: Blocks, method: str = "asvspoof") -> Resampled:
@@ -197,6 +197,13 @@ def eer_of_blocks(blocks: Blocks, method: str = "asvspoof") -> Resampled:
         risen = rises @ rejected[:, block] + (rises @ copies).cumsum()  # (T,)
         crossing = int(np.searchsorted(risen, target_rise))  # index of the trial whose copies make FRR reach FAR
         before = rejected[:, block] + copies[:, :crossing].sum(axis=1)
+        if method == "roc":  # all trials with the score of this trial are one step
+            ends = np.flatnonzero(blocks.is_last[blocks.block(block)])
+            tie = int(np.searchsorted(ends, crossing))
+            start = ends[tie - 1] + 1 if tie else 0
+            before = rejected[:, block] + copies[:, :start].sum(axis=1)
+            after = before + copies[:, start : ends[tie] + 1].sum(axis=1)
+            return interpolate_crossing(*np.column_stack((before, after)), num_bonafide, num_spoof)[0]
         steps = count_rejected_in_tie(before, copies[:, crossing])
         if method == "interpolated":
             return interpolate_crossing(steps[0], steps[1], num_bonafide, num_spoof)[0]
@@ -208,43 +215,46 @@ def eer_of_blocks(blocks: Blocks, method: str = "asvspoof") -> Resampled:
 def quick_min_tdcf(bonafide, spoof, asv_target, asv_nontarget, asv_spoof, version, cells) -> Resampled:
     # The arguments are those of compute_min_tdcf(); the ASV scores are not resampled.
     weights = tandem_weights(asv_error_rates(asv_target, asv_nontarget, asv_spoof), version)
-    return _quick_minimum(bonafide, spoof, cells, lambda frr, far: tdcf(frr, far, weights), ties_are_one_step=False)
+    return _quick_minimum((bonafide, spoof), cells, lambda frr, far: tdcf(frr, far, weights), ties_are_one_step=False)
 
 
-def _quick_minimum(
-    bonafide: NDArray, spoof: NDArray, cells: Cells, cost: Callable, *, ties_are_one_step: bool
-) -> Resampled:
-    """Make the function for the smallest ``cost(frr, far)`` over all thresholds.
+def _quick_minimum(classes: Sequence[NDArray], cells: Cells, cost: Callable, *, ties_are_one_step: bool) -> Resampled:
+    """Make the function for the smallest ``cost(miss, *alarms)`` over all thresholds.
 
-    The cost is linear in FRR and FAR and rises with both, so the FRR before a block and the FAR
-    after it give a lower bound. A block is read trial by trial only if its bound is below all costs
-    between blocks. Copies of a trial lie on a straight piece of the ROC curve, where a linear cost
-    is smallest at an end; thresholds between copies are skipped.
+    The rate of errors of the first class is that of rejected trials, the rates of others those of
+    accepted trials. The cost is linear in them and rises with each, so the misses before a block
+    and the alarms after it give a lower bound. A block is read trial by trial only if its bound is
+    below all costs between blocks. Copies of a trial lie on a straight piece of the ROC curve,
+    where a linear cost is smallest at an end; thresholds between copies are skipped.
     """
-    blocks = _blocks_of_trials(bonafide, spoof, cells)
+    blocks = _blocks_of_trials(classes, cells)
 
     def evaluate(weights: NDArray) -> NDArray:
         """Compute the smallest cost (R,) of R resamples from their counts (R, C)."""
-        rejected = blocks.count_rejected(weights)  # R×2×(K+1)
-        sizes = rejected[:, :, -1]  # R×2: bona fide and spoofed trials of each resample
-        frr = rejected[:, 0] / sizes[:, :1]
-        far = (sizes[:, 1:] - rejected[:, 1]) / sizes[:, 1:]
-        lowest = cost(frr, far).min(axis=1)  # the first column is the threshold that accepts all trials
-        bounds = cost(frr[:, :-1], far[:, 1:])  # R×K
+        rejected = blocks.count_rejected(weights)  # R×M×(K+1)
+        sizes = rejected[:, :, -1]  # R×M: trials of each class and resample
+        rates = _error_rates(rejected, sizes).swapaxes(0, 1)  # M×R×(K+1)
+        lowest = cost(*rates).min(axis=1)  # the first column is the threshold that accepts all trials
+        bounds = cost(rates[0, :, :-1], *rates[1:, :, 1:])  # R×K
         for row, block in np.argwhere(bounds < lowest[:, None]).tolist():
             if bounds[row, block] >= lowest[row]:  # an earlier block already has a lower cost
                 continue
             trials = blocks.block(block)
-            after = rejected[row, :, block, None] + blocks.drawn(weights[row], trials).cumsum(axis=1)  # 2×T
+            after = rejected[row, :, block, None] + blocks.drawn(weights[row], trials).cumsum(axis=1)  # M×T
             if ties_are_one_step:
                 after = after[:, blocks.is_last[trials]]
-            num_bonafide, num_spoof = sizes[row].tolist()
-            frr_of_block = after[0] / num_bonafide
-            far_of_block = (num_spoof - after[1]) / num_spoof
-            lowest[row] = min(lowest[row], cost(frr_of_block, far_of_block).min())
+            lowest[row] = min(lowest[row], cost(*_error_rates(after, sizes[row])).min())
         return lowest
 
     return evaluate
+
+
+def _error_rates(rejected: NDArray, sizes: NDArray) -> NDArray:
+    """Compute rates (…, M, P) from counts (…, M, P) of rejected trials, and of all trials (…, M)."""
+    sizes = sizes[..., None]
+    errors = sizes - rejected
+    errors[..., 0, :] = rejected[..., 0, :]
+    return errors / sizes
 
 
 def quick_min_cllr(bonafide: NDArray, spoof: NDArray, cells: Cells) -> Resampled:
@@ -288,7 +298,7 @@ def _quick_sums(
 
 def quick_min_dcf(bonafide: NDArray, spoof: NDArray, method: str, cells: Cells, **costs: Any) -> Resampled:
     cost = functools.partial(dcf, **costs)
-    return _quick_minimum(bonafide, spoof, cells, cost, ties_are_one_step=method == "sklearn")
+    return _quick_minimum((bonafide, spoof), cells, cost, ties_are_one_step=method == "sklearn")
 
 
 def quick_act_dcf(bonafide: NDArray, spoof: NDArray, cells: Cells, **costs: Any) -> Resampled:

@@ -21,8 +21,8 @@ from nes2net.lib.storage.text_files import are_floats, has_control, parse_float,
 
 #: Names of a column of scores in which higher means bona fide. DeepFense's class 1 is bona fide.
 SCORE_COLUMNS = ("score", "scores", "cm_score", "score_class1")
-# Words for a missing number, in lower case.
-_MISSING = ("", "-", "na", "n/a", "<na>", "none", "null")
+#: Words for a missing number, in lower case.
+MISSING = ("", "-", "na", "n/a", "<na>", "none", "null")
 # Words in a column of labels beside the scores, in lower case.
 _LABEL_WORDS = {*LABELS, "0", "1", "label_0", "label_1"}
 #: The reason, for messages, why an id with control characters is refused.
@@ -89,7 +89,7 @@ def read_score_table(path: AnyPath) -> ScoreTable:
             control characters, or a score that is not a number; the message states file and line.
     """
     path = Path(path)
-    rows, id_column, score_column = read_id_table(path, "score", SCORE_COLUMNS, _is_number, LABELS, _advise_column)
+    rows, id_column, score_column = read_id_table(path, "score", SCORE_COLUMNS, is_number, LABELS, _advise_column)
     ids: list[str] = []
     numbers: list[str] = []
     lines: list[int] = []
@@ -106,7 +106,7 @@ def read_score_table(path: AnyPath) -> ScoreTable:
             labels.append(row[label_columns[-1]].lower())
     # Check all ids and all numbers at once. If a check fails, find the first wrong line.
     if has_control("".join(ids)) or not are_floats(numbers):
-        numbers = ["nan" if number.lower() in _MISSING else number for number in numbers]
+        numbers = ["nan" if number.lower() in MISSING else number for number in numbers]
         for line, id, number in zip(lines, ids, numbers):
             if has_control(id):
                 raise InputError(f"{path}, line {line}: the id {short_repr(id)} cannot be used: {CONTROL}")
@@ -127,11 +127,11 @@ def _advise_column(header: Sequence[str]) -> str:
     return f"{' or '.join(of_bonafide or header)}, higher for bona fide"
 
 
-def _is_number(field: str) -> bool:
+def is_number(field: str) -> bool:
     try:
         float(field.replace(",", "."))
     except ValueError:
-        return field.lower() in _MISSING
+        return field.lower() in MISSING
     return True
 
 

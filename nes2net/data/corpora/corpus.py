@@ -30,6 +30,7 @@ from nes2net.lib.errors import InputError, check_known
 from nes2net.lib.storage.files import AnyPath
 from nes2net.metrics.dcf import ASVSPOOF5_COSTS
 from nes2net.metrics.localisation.segments import SegmentsByUtterance
+from nes2net.metrics.tdcf import TandemWeights
 
 #: Fields of a trial by whose values :func:`count` counts the trials; a field that is always empty is left out.
 COUNTED = ("attack", "codec", "transmission", "source", "vocoder", "quality")
@@ -204,6 +205,8 @@ class Corpus(ABC):
     """Name of these costs, for tables."""
     tdcf_version: int = 2021
     """Version of the published min t-DCF, see :func:`nes2net.metrics.compute_min_tdcf`."""
+    tandem_weights: TandemWeights | None = None
+    """Weights of the published min t-DCF of claims; None for the rates of the evaluated ASV scores."""
     excluded: Mapping[str, Collection[str]] = field(default_factory=dict)
     """Field → values whose trials the published figures omit."""
 

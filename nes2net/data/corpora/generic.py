@@ -14,6 +14,7 @@ from nes2net.data.audio.files import list_recordings
 from nes2net.data.audio.read import count_samples
 from nes2net.data.audio.waveform import SAMPLE_RATE
 from nes2net.data.corpora import protocol as files
+from nes2net.data.corpora.claims import as_claim
 from nes2net.data.corpora.corpus import Corpus
 from nes2net.data.corpora.id_tables import (
     LABELS,
@@ -159,7 +160,11 @@ def _read_list(path: Path, audio: Path) -> Iterator[Trial]:
         fields = {name: files.or_none(values.pop(name)) for name in FIELDS if name in values}
         stated_pairs = [pair for pair in values.items() if all(pair) and pair[0] not in TIMES]
         extra = tuple(pairs.setdefault(pair, pair) for pair in stated_pairs)
-        yield Trial(id, audio / recording, label, phase=phase, extra=extra, part=part, **fields)  # type: ignore[arg-type]  # only text
+        trial = Trial(id, audio / recording, label, phase=phase, extra=extra, part=part, **fields)  # type: ignore[arg-type]  # only text
+        if trial.claim:
+            with concerning(f"{path}, line {line}:"):
+                trial = as_claim(trial)
+        yield trial
 
 
 def _usual_header(names: Sequence[str]) -> list[str]:
@@ -169,6 +174,8 @@ def _usual_header(names: Sequence[str]) -> list[str]:
         column = column_of(header, possible_names)
         if column is not None:
             header[column] = usual_name
+    if "key" in header and not {"label", "claim"}.intersection(header):
+        header[header.index("key")] = "claim"
     refuse(
         (
             "path" not in header,

@@ -122,7 +122,7 @@ def read_id_table(
             fields.
     """
     line = first_line(path)
-    fields, rows, separator = _open_rows(path, line, value, is_value)
+    fields, rows, separator = open_rows(path, line, value, is_value)
     # A line of two fields with a value is a row, not a header, even if its id is "score".
     header = list(map(column_name, fields))
     id_column = column_of(header, ID_COLUMNS)
@@ -161,10 +161,10 @@ def read_id_table(
     return IdTable(rows, id_column, value_column)
 
 
-def _open_rows(
+def open_rows(
     path: Path, line: str, value: str, is_value: Callable[[str], bool]
 ) -> tuple[list[str], NumberedRows, str]:
-    # Return the fields of the first ``line``, all rows, and what separates fields, in words.
+    """Return the fields of the first ``line``, all rows, and what separates fields, in words."""
     words = line.split()
     delimiter = delimiter_of(line)
     # Delimiters may be part of an id or a value such as "0,5": a value behind white space decides.
@@ -255,7 +255,7 @@ def label_of(word: Any) -> str:
 
 def holds_only_labels(path: Path) -> bool:
     """Whether the first line suggests only ids and labels."""
-    fields, _, _ = _open_rows(path, first_line(path), "label", _is_label)
+    fields, _, _ = open_rows(path, first_line(path), "label", _is_label)
     names = {column_name(field) for field in fields} - {""}
     # Without a header, there are two fields; a header may also have nameless columns.
     return len(names) == 2 and (len(fields) == 2 or not names.isdisjoint(LABEL_COLUMNS))

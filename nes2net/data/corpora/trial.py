@@ -47,6 +47,7 @@ class Trial:
     attack_type  family of the attack, ``AC3`` (ASVspoof 5)
     language     of the utterance in the Voice Conversion Challenge (ASVspoof 2021 DF)
     task, team   task and team of the Voice Conversion Challenge (ASVspoof 2021 DF)
+    claim        ``target``, ``nontarget`` or ``spoof``, if ``speaker`` is a claimed person
     extra        further columns of a generic corpus, as (name, value) pairs
     ============ =========================================================================
 
@@ -76,6 +77,7 @@ class Trial:
     language: str | None = None
     task: str | None = None
     team: str | None = None
+    claim: str | None = None
     extra: tuple[tuple[str, str], ...] = ()
     system_scores: tuple[float, ...] = ()
     part: RecordingPart | None = None
