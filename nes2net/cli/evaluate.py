@@ -83,6 +83,8 @@ class JudgementFlags:
     draw: Annotated[Literal["auto", "trials", "speakers", "attacks", "both"], Flag("UNIT")] = "auto"
     threshold: float | None = None
     resolution_ms: Milliseconds | None = None
+    costs: Annotated[str | None, Flag("COSTS"), UsedWith("priors")] = None
+    priors: Annotated[str | None, Flag("PRIORS"), UsedWith("costs")] = None
     unknown: Literal["log_odds", "max_logit", "energy", "sme", "knn", "mahalanobis", "nsd"] | None = None
     class_field: Annotated[str | None, Flag("FIELD")] = None
     bonafide_unknown: bool = False
@@ -92,9 +94,16 @@ class JudgementFlags:
         """Collect the settings that were given: name → value.
 
         Raises:
-            InputError: if a value of ``exclude`` is not of the form FIELD=VALUE.
+            InputError: if a value of ``exclude`` is not of the form FIELD=VALUE, or costs or priors
+                are malformed.
         """
         settings = non_defaults(self)
+        if self.costs is not None and self.priors is not None:
+            from nes2net.metrics.sasv import SasvWeights
+
+            settings.pop("costs")
+            settings.pop("priors")
+            settings["weights"] = SasvWeights.parse(self.costs, self.priors)
         if self.exclude is not None:
             values_by_field: dict[str, list[str]] = {}
             for pair in self.exclude:
@@ -137,7 +146,7 @@ def evaluate(
     Args:
         scores: score files, compared on their common trials
         keys: folder or file of the keys
-        phase: eval, progress, hidden, dev, or 'all' of a corpus without parts
+        phase: eval, progress, hidden, dev or all
         allow_partial: omit trials without a usable score
         exclude: omit trials, e.g. attack=A14; if not given, those that the published figures omit
         num_resamples: bootstrap draws for each interval
@@ -154,12 +163,14 @@ def evaluate(
         plot: draw DET curves and scores: .svg, .pdf or .png
         card: add the EERs to the model card of this run folder
 
-    Scores of frames, from nes2net score --segments:
-        threshold: frames of at most this score are spoof
+    Scores of frames, from nes2net score --segments, or of claimed people:
+        threshold: frames up to it are spoof, claims from it on accepted
         resolution_ms: length of a frame, if no record states it
+        costs: a-DCF of claims, e.g. miss:1,other:10,fake:10
+        priors: e.g. target:0.9,other:0.05,fake:0.05
 
     Logits of classes, from nes2net score --judgement classes:
-        unknown: score of being known that tells unknown classes from known ones
+        unknown: score that tells unknown classes from known ones
         class_field: the field of the classes, if not as recorded
         bonafide_unknown: count bona fide as an unknown class
         reference: embeddings of training or enrolled trials

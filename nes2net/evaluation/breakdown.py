@@ -54,7 +54,7 @@ CROSSED = (
     ("codec", "quality"),
 )
 # Fields that say nothing about how an utterance was made or recorded.
-_NOT_TABULATED = ("id", "path", "label", "speaker", "phase", "seed", "extra", "system_scores", "part")
+_NOT_TABULATED = ("id", "path", "label", "speaker", "phase", "seed", "claim", "extra", "system_scores", "part")
 # A field with more values, such as the number of a segment, does not group the trials.
 _MAX_VALUES = 400
 # Largest number of rows with an interval, which takes most of an evaluation's time. Published corpora have fewer rows.

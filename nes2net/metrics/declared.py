@@ -5,6 +5,7 @@ from nes2net.metrics.eer import compute_eer
 from nes2net.metrics.rates import compute_rates
 from nes2net.metrics.registry import Metric, Term
 from nes2net.metrics.resampling import (
+    quick_a_dcf,
     quick_act_dcf,
     quick_cllr,
     quick_eer,
@@ -12,6 +13,15 @@ from nes2net.metrics.resampling import (
     quick_min_dcf,
     quick_min_tdcf,
     quick_rates,
+    quick_sasv_eer,
+    quick_spf_eer,
+    quick_sv_eer,
+)
+from nes2net.metrics.sasv import (
+    compute_a_dcf,
+    compute_sasv_eer,
+    compute_spf_eer,
+    compute_sv_eer,
 )
 from nes2net.metrics.tdcf import compute_min_tdcf
 
@@ -91,3 +101,63 @@ CLLR = Metric(
 )
 MIN_CLLR = Metric("min_cllr", "min Cllr", compute_min_cllr, "bits", 4, "ratios", quick_min_cllr)
 RATES = Metric("rates", "error rates", compute_rates, of="decisions", quick=quick_rates)
+_SASV_2022 = "Jung et al., “SASV 2022”, Interspeech 2022"
+SASV_EER = Metric(
+    "sasv_eer",
+    "SASV-EER %",
+    compute_sasv_eer,
+    of="claims",
+    quick=quick_sasv_eer,
+    term=Term(
+        "SASV-EER",
+        "EER of targets (the claimed person, bona fide) against nontargets (other people) and spoofed trials together.",
+        _SASV_2022,
+    ),
+    has_interval=True,
+)
+SV_EER = Metric(
+    "sv_eer",
+    "SV-EER %",
+    compute_sv_eer,
+    of="claims",
+    quick=quick_sv_eer,
+    term=Term("SV-EER", "EER of targets against nontargets, without spoofed trials.", _SASV_2022),
+    has_interval=True,
+)
+SPF_EER = Metric(
+    "spf_eer",
+    "SPF-EER %",
+    compute_spf_eer,
+    of="claims",
+    quick=quick_spf_eer,
+    term=Term("SPF-EER", "EER of targets against spoofed trials, without nontargets.", _SASV_2022),
+    has_interval=True,
+)
+_A_DCF = "Shim et al., “a-DCF”, Odyssey 2024"
+MIN_A_DCF = Metric(
+    "min_a_dcf",
+    "min a-DCF",
+    compute_a_dcf,
+    "cost",
+    4,
+    "claims",
+    quick_a_dcf,
+    Term(
+        "min a-DCF",
+        "Cost of rejected targets, accepted nontargets and accepted spoofed trials at the best threshold. Figures of "
+        "other weights cannot be compared.",
+        _A_DCF,
+    ),
+    has_interval=True,
+)
+ACT_A_DCF = Metric(
+    "act_a_dcf",
+    "actual a-DCF",
+    compute_a_dcf,
+    "cost",
+    4,
+    "claims",
+    quick_a_dcf,
+    Term("actual a-DCF", "The a-DCF at a threshold chosen before.", _A_DCF),
+    has_interval=True,
+)

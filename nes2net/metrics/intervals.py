@@ -316,7 +316,7 @@ def _resample(
     drawings = _drawings(seed, bonafide.size, spoof.size, **groups)
     results = [metric(*scores) for metric, *scores in systems]
     values: Iterable[NDArray] = itertools.chain.from_iterable(
-        _values_of_resamples(systems, drawing, num_resamples, num_threads) for drawing in drawings
+        values_of_resamples(systems, drawing, num_resamples, num_threads) for drawing in drawings
     )
     if progress:
         values = progress(values, num_resamples * len(drawings))
@@ -333,13 +333,18 @@ def _resample(
     return results, np.clip(sample + distances, lowest, highest)
 
 
-def _values_of_resamples(
-    systems: list[tuple[Callable, NDArray, NDArray]], drawing: Drawing, num_resamples: int, num_threads: int | None
+def values_of_resamples(
+    systems: Sequence[tuple], drawing: Drawing, num_resamples: int, num_threads: int | None
 ) -> Iterator[NDArray]:
-    quick = [quick_metric(*system, drawing.cells) for system in systems]  # None for a metric without a fast function
-    evaluators = [fast or any_metric(*system, drawing.cells) for fast, system in zip(quick, systems)]
+    """Evaluate each resample of ``systems``, (metric, scores of each class): yields (columns,)."""
+    evaluators = []
+    is_quick = True
+    for metric, *classes in systems:
+        quick = quick_metric(metric, classes, drawing.cells)
+        is_quick = is_quick and quick is not None
+        evaluators.append(quick or any_metric(metric, classes, drawing.cells))
     # With fewer trials, starting a thread takes longer than the resamples.
-    if None in quick or drawing.cells.numbers.size < 20_000:
+    if not is_quick or drawing.cells.numbers.size < 20_000:
         num_threads = 0
     return values_of_draws(evaluators, drawing, num_resamples, num_threads)
 
@@ -437,16 +442,18 @@ def _drawings(
         drawings.append(drawing_of_groups(seed, cells, cells_of_classes, num_attacks))
     if attacks is not None:
         drawings.append(_drawing_of_attacks(seed, attacks, num_bonafide, has_groups=groups is not None))
-    return drawings or [_drawing_of_trials(seed, num_bonafide, num_spoof)]
+    return drawings or [drawing_of_trials(seed, num_bonafide, num_spoof)]
 
 
-def _drawing_of_trials(seed: int, num_bonafide: int, num_spoof: int) -> Drawing:
+def drawing_of_trials(seed: int, *sizes: int) -> Drawing:
+    """Draw single trials of classes of ``sizes``, so many of each class."""
+
     def draw(index: int) -> NDArray:
         # Another order of draws would change every published interval.
         rng = np.random.default_rng([seed, index])
-        return np.concatenate([draw_counts(rng, size) for size in (num_bonafide, num_spoof)])
+        return np.concatenate([draw_counts(rng, size) for size in sizes])
 
-    return Drawing(single_trials(num_bonafide + num_spoof), draw, num_bonafide + num_spoof)
+    return Drawing(single_trials(sum(sizes)), draw, sum(sizes))
 
 
 def drawing_of_groups(seed: int, cells: Cells, cells_of_classes: Sequence[NDArray], num_attacks: int = 0) -> Drawing:

@@ -10,6 +10,7 @@ from nes2net.lib.parts.contracts import PartCheck
 from nes2net.lib.parts.registry import Registry
 
 _BUILT_IN = ("eer", "min_dcf", "min_tdcf", "act_dcf", "cllr", "min_cllr", "rates")
+_OF_CLAIMS = ("sasv_eer", "sv_eer", "spf_eer", "min_a_dcf", "act_a_dcf")
 
 
 class Term(NamedTuple):
@@ -34,7 +35,7 @@ class Metric:
     - ``function`` maps scores (B,) and (S,) to the figure, or to a tuple that begins with it.
     - ``unit``: ``"rate"`` is a fraction, written in percent.
     - ``of``: ``"ratios"`` are log-likelihood ratios; ``"tandem"`` and ``"decisions"`` need further
-      arguments.
+      arguments; ``"claims"`` have scores of targets (T,), nontargets (N,) and spoofed trials (S,).
     - ``quick`` makes a fast ``function`` of bootstrap draws, see :mod:`nes2net.metrics.resampling`.
     - ``term`` explains the metric on pages; ``has_interval``: whether tables have its 95 % interval.
     """
@@ -44,7 +45,7 @@ class Metric:
     function: Callable[..., Any]
     unit: Literal["rate", "cost", "bits"] = "rate"
     digits: int = 2
-    of: Literal["scores", "ratios", "tandem", "decisions"] = "scores"
+    of: Literal["scores", "ratios", "tandem", "decisions", "claims"] = "scores"
     quick: Callable[..., Any] | None = None
     term: Term = _NO_TERM
     has_interval: bool = False
@@ -60,6 +61,10 @@ class MetricRegistry(Registry[Metric]):
         own_name = registered.name
         check.that(own_name == name, "its 'name' is", own_name, f"the name of its entry point, '{name}'")
 
+    def of_kind(self, kind: str) -> list[Metric]:
+        """Import all metrics that are ``of`` a kind."""
+        return [metric for metric in map(self.get, self.names()) if metric.of == kind]
+
     def added(self, *kinds: str) -> list[Metric]:
         """Import the metrics of other packages that are ``of`` one of ``kinds``."""
         names = [name for name in self.names() if not self.is_built_in(name)]
@@ -69,7 +74,7 @@ class MetricRegistry(Registry[Metric]):
 metrics = MetricRegistry(
     "metric",
     "metrics",
-    {name: f"nes2net.metrics.declared:{name.upper()}" for name in _BUILT_IN},
+    {name: f"nes2net.metrics.declared:{name.upper()}" for name in (*_BUILT_IN, *_OF_CLAIMS)},
     "nes2net.metrics.registry:Metric",
     registers="instance",
 )

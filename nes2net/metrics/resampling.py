@@ -29,6 +29,7 @@ from nes2net.metrics.eer import (
 )
 from nes2net.metrics.rates import Rates, rates_of_counts
 from nes2net.metrics.registry import metrics
+from nes2net.metrics.sasv import SasvWeights, a_dcf
 from nes2net.metrics.tdcf import asv_error_rates, tandem_weights, tdcf
 
 # Few trials have fewer blocks, of about _MIN_BLOCK_SIZE trials.
@@ -56,7 +57,7 @@ def single_trials(num_trials: int) -> Cells:
     return Cells(np.arange(num_trials), num_trials)
 
 
-def quick_metric(metric: Callable[..., Any], bonafide: NDArray, spoof: NDArray, cells: Cells) -> Resampled | None:
+def quick_metric(metric: Callable[..., Any], classes: Sequence[NDArray], cells: Cells) -> Resampled | None:
     """Make a function that computes ``metric`` fast from counts of cells; None if none is known.
 
     Inputs are not checked: the caller has already computed the metric on all trials.
@@ -67,22 +68,23 @@ def quick_metric(metric: Callable[..., Any], bonafide: NDArray, spoof: NDArray, 
         metric = metric.func
     for declared in map(metrics.get, metrics.names()):
         if declared.function is metric and declared.quick is not None:
-            settings = inspect.signature(metric).bind(bonafide, spoof, **options)
+            settings = inspect.signature(metric).bind(*classes, **options)
             settings.apply_defaults()
             return declared.quick(**settings.arguments, cells=cells)
     return None
 
 
-def any_metric(metric: Callable[..., Any], bonafide: NDArray, spoof: NDArray, cells: Cells) -> Resampled:
+def any_metric(metric: Callable[..., Any], classes: Sequence[NDArray], cells: Cells) -> Resampled:
     """Make a function of counts of cells that repeats scores, ascending, for a fast sort; see :func:`figures_of`."""
-    order = np.append(np.argsort(bonafide, kind="stable"), bonafide.size + np.argsort(spoof, kind="stable"))
-    sorted_bonafide = np.sort(bonafide)
-    sorted_spoof = np.sort(spoof)
+    ends = np.cumsum([of_class.size for of_class in classes])
+    order = np.concatenate(
+        [end - of_class.size + np.argsort(of_class, kind="stable") for end, of_class in zip(ends, classes)]
+    )
+    sorted_classes = list(map(np.sort, classes))
 
     def evaluate(counts: NDArray) -> Any:
-        """``counts`` (B + S,) of the trials in ``order``."""
-        repeated_bonafide = np.repeat(sorted_bonafide, counts[: bonafide.size])
-        return figures_of(metric(repeated_bonafide, np.repeat(sorted_spoof, counts[bonafide.size :])))
+        """``counts`` (N,) of the trials in ``order``."""
+        return figures_of(metric(*map(np.repeat, sorted_classes, np.split(counts, ends[:-1]))))
 
     return _trial_by_trial(evaluate, cells._replace(numbers=cells.numbers[order]))
 
@@ -175,7 +177,7 @@ def _blocks_of_trials(classes: Sequence[NDArray], cells: Cells, order: Any = Non
 
 def quick_eer(bonafide: NDArray, spoof: NDArray, method: str, order: Any, cells: Cells) -> Resampled:
     if method not in ("asvspoof", "interpolated", "roc"):
-        return any_metric(functools.partial(compute_eer, method=method), bonafide, spoof, cells)
+        return any_metric(functools.partial(compute_eer, method=method), (bonafide, spoof), cells)
     if method != "interpolated":
         order = None
     return eer_of_blocks(_blocks_of_trials((bonafide, spoof), cells, order), method)
@@ -203,7 +205,8 @@ def eer_of_blocks(blocks: Blocks, method: str = "asvspoof") -> Resampled:
             start = ends[tie - 1] + 1 if tie else 0
             before = rejected[:, block] + copies[:, :start].sum(axis=1)
             after = before + copies[:, start : ends[tie] + 1].sum(axis=1)
-            return interpolate_crossing(*np.column_stack((before, after)), num_bonafide, num_spoof)[0]
+            steps = np.column_stack((before, after))
+            return interpolate_crossing(steps[0], steps[1], num_bonafide, num_spoof)[0]
         steps = count_rejected_in_tie(before, copies[:, crossing])
         if method == "interpolated":
             return interpolate_crossing(steps[0], steps[1], num_bonafide, num_spoof)[0]
@@ -282,14 +285,13 @@ def quick_min_cllr(bonafide: NDArray, spoof: NDArray, cells: Cells) -> Resampled
     return _trial_by_trial(evaluate, cells)
 
 
-def _quick_sums(
-    bonafide_terms: NDArray, spoof_terms: NDArray, cells: Cells, combine: Callable[..., float | Rates]
-) -> Resampled:
-    """Make the function for ``combine(sum of bona fide terms, sum of spoof terms, num_bonafide, num_spoof)``."""
-    is_bonafide = np.arange(cells.numbers.size) < bonafide_terms.size
-    terms = np.concatenate((bonafide_terms, spoof_terms))
-    columns = np.where(is_bonafide, terms, 0), np.where(is_bonafide, 0, terms), is_bonafide, ~is_bonafide
-    sums = np.stack([np.bincount(cells.numbers, column, cells.size) for column in columns], axis=1)  # C×4
+def _quick_sums(terms: Sequence[NDArray], cells: Cells, combine: Callable[..., float | Rates]) -> Resampled:
+    """Make the function for ``combine(*sums of the terms of M classes, *numbers of their trials)``."""
+    class_numbers = np.repeat(np.arange(len(terms)), [of_class.size for of_class in terms])
+    is_of_class = [class_numbers == number for number in range(len(terms))]
+    all_terms = np.concatenate(terms)
+    columns = [*(np.where(mask, all_terms, 0) for mask in is_of_class), *is_of_class]
+    sums = np.stack([np.bincount(cells.numbers, column, cells.size) for column in columns], axis=1)  # C×2M
     return lambda weights: np.array([combine(*row) for row in (weights @ sums).tolist()])
 
 
@@ -307,12 +309,44 @@ def quick_act_dcf(bonafide: NDArray, spoof: NDArray, cells: Cells, **costs: Any)
     def combine(missed: float, accepted: float, num_bonafide: float, num_spoof: float) -> float:
         return act_dcf(missed / num_bonafide, accepted / num_spoof, **costs)
 
-    return _quick_sums(bonafide < threshold, spoof >= threshold, cells, combine)
+    return _quick_sums((bonafide < threshold, spoof >= threshold), cells, combine)
 
 
 def quick_cllr(bonafide: NDArray, spoof: NDArray, cells: Cells) -> Resampled:
-    return _quick_sums(*cllr_terms(bonafide, spoof), cells, lambda b, s, *sizes: (b / sizes[0] + s / sizes[1]) / 2)
+    return _quick_sums(cllr_terms(bonafide, spoof), cells, lambda b, s, *sizes: (b / sizes[0] + s / sizes[1]) / 2)
 
 
 def quick_rates(bonafide: NDArray, spoof: NDArray, threshold: float, cells: Cells) -> Resampled:
-    return _quick_sums(bonafide < threshold, spoof >= threshold, cells, rates_of_counts)
+    return _quick_sums((bonafide < threshold, spoof >= threshold), cells, rates_of_counts)
+
+
+def quick_sasv_eer(target: NDArray, nontarget: NDArray, spoof: NDArray, cells: Cells) -> Resampled:
+    return eer_of_blocks(_blocks_of_trials((target, np.concatenate((nontarget, spoof))), cells), "roc")
+
+
+def quick_sv_eer(target: NDArray, nontarget: NDArray, spoof: NDArray, cells: Cells) -> Resampled:
+    is_used = slice(target.size + nontarget.size)
+    return eer_of_blocks(_blocks_of_trials((target, nontarget), cells._replace(numbers=cells.numbers[is_used])), "roc")
+
+
+def quick_spf_eer(target: NDArray, nontarget: NDArray, spoof: NDArray, cells: Cells) -> Resampled:
+    numbers = np.delete(cells.numbers, slice(target.size, target.size + nontarget.size))
+    return eer_of_blocks(_blocks_of_trials((target, spoof), cells._replace(numbers=numbers)), "roc")
+
+
+def quick_a_dcf(
+    target: NDArray,
+    nontarget: NDArray,
+    spoof: NDArray,
+    weights: SasvWeights,
+    threshold: float | None,
+    cells: Cells,
+) -> Resampled:
+    def combine(*numbers: float) -> float:
+        """Compute the cost from numbers of errors, then of trials, of each class."""
+        return float(a_dcf(np.divide(numbers[:3], numbers[3:]), weights))
+
+    if threshold is None:
+        classes = (target, nontarget, spoof)
+        return _quick_minimum(classes, cells, lambda *rates: a_dcf(rates, weights), ties_are_one_step=False)
+    return _quick_sums((target < threshold, nontarget >= threshold, spoof >= threshold), cells, combine)

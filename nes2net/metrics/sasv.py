@@ -9,12 +9,13 @@ track is ``tdcf_curve(bonafide, spoof, ASVSPOOF5_WEIGHTS).min()``.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nes2net.lib.errors import InputError, check_setting, refuse
+from nes2net.lib.errors import InputError, as_input_error, check_setting, refuse
 from nes2net.metrics.eer import check_scores, compute_eer, det_curve
 from nes2net.metrics.tdcf import C_FALSE_ALARM, C_FALSE_ALARM_SPOOF, C_MISS, P_NONTARGET, P_SPOOF, P_TARGET
 
@@ -28,13 +29,40 @@ class SasvWeights(NamedTuple):
     nontarget: float
     spoof: float
 
+    @classmethod
+    def parse(cls, costs: str, priors: str) -> SasvWeights:
+        """Read costs and priors of the command line.
+
+        Raises:
+            InputError: if a text has another form, or priors do not add up to 1.
+
+        >>> SasvWeights.parse("miss:1,other:10,fake:20", "target:0.5,other:0.3,fake:0.2")
+        SasvWeights(target=0.5, nontarget=3.0, spoof=4.0)
+        """
+        prior = _numbers(priors, ("target", "other", "fake"))
+        adds_up = abs(math.fsum(prior) - 1) <= _PRIOR_TOLERANCE
+        check_setting("priors", priors, adds_up, "numbers that add up to 1")
+        cost = _numbers(costs, ("miss", "other", "fake"))
+        return check_weights(cls(*np.multiply(cost, prior).tolist()))
+
     @property
     def threshold(self) -> float:
         """Log-likelihood ratio from which accepting costs less."""
         return math.log((self.nontarget + self.spoof) / self.target)
 
 
+_PRIOR_TOLERANCE = 1e-9
 ASVSPOOF5_SASV_WEIGHTS = SasvWeights(P_TARGET * C_MISS, P_NONTARGET * C_FALSE_ALARM, P_SPOOF * C_FALSE_ALARM_SPOOF)
+
+
+def _numbers(text: str, names: Sequence[str]) -> list[float]:
+    """Read the numbers of a text such as ``miss:1,other:10,fake:10``, in the order of ``names``."""
+    pairs = dict(part.partition(":")[::2] for part in text.split(","))
+    with as_input_error(f"expected {', '.join(f'{name}:NUMBER' for name in names)}, not '{text}'", ValueError, KeyError):
+        numbers = [float(pairs.pop(name)) for name in names]
+        if pairs:
+            raise ValueError(f"more than {len(names)} numbers")
+    return numbers
 
 
 def check_weights(weights: SasvWeights) -> SasvWeights:
@@ -52,8 +80,8 @@ def compute_sasv_eers(target: ArrayLike, nontarget: ArrayLike, spoof: ArrayLike)
     >>> compute_sasv_eers([2.0, 3.0], [0.0, 1.0], [2.5, 1.0])
     (0.25, 0.0, 0.5)
     """
-    targets, *others = _finite_classes(target, nontarget, spoof)
-    return tuple(compute_eer(targets, scores, "roc")[0] for scores in (np.concatenate(others), *others))
+    classes = _finite_classes(target, nontarget, spoof)
+    return compute_sasv_eer(*classes), compute_sv_eer(*classes), compute_spf_eer(*classes)
 
 
 def compute_a_dcf(
@@ -86,14 +114,34 @@ def compute_a_dcf(
     (0.0, 1.0)
     """
     thresholds, miss, nontarget_alarm, spoof_alarm = _rates_at_thresholds(*_finite_classes(target, nontarget, spoof))
-    w_target, w_nontarget, w_spoof = check_weights(weights)
-    cost = w_target * miss + w_nontarget * nontarget_alarm + w_spoof * spoof_alarm
+    cost = a_dcf((miss, nontarget_alarm, spoof_alarm), check_weights(weights))
     if threshold is None:
         best = np.argmin(cost)
         threshold = thresholds[best]
     else:
         best = np.searchsorted(thresholds[1:], threshold)  # the number of rejected trials
-    return float(cost[best] / min(w_target, w_nontarget + w_spoof)), float(threshold)
+    return float(cost[best]), float(threshold)
+
+
+def a_dcf(rates: Sequence | NDArray, weights: SasvWeights):
+    """Compute the normalised a-DCF from misses, and false alarms of nontargets and spoofs: numbers, or arrays."""
+    cost = sum(weight * rate for weight, rate in zip(weights, rates))
+    return cost / min(weights.target, weights.nontarget + weights.spoof)
+
+
+def compute_sasv_eer(target: ArrayLike, nontarget: ArrayLike, spoof: ArrayLike) -> float:
+    """Compute the SASV-EER alone, as :func:`compute_sasv_eers`."""
+    return compute_eer(target, np.concatenate((nontarget, spoof)), "roc")[0]
+
+
+def compute_sv_eer(target: ArrayLike, nontarget: ArrayLike, spoof: ArrayLike) -> float:
+    """Compute the SV-EER alone; ``spoof`` may be empty."""
+    return compute_eer(target, nontarget, "roc")[0]
+
+
+def compute_spf_eer(target: ArrayLike, nontarget: ArrayLike, spoof: ArrayLike) -> float:
+    """Compute the SPF-EER alone; ``nontarget`` may be empty."""
+    return compute_eer(target, spoof, "roc")[0]
 
 
 def check_finite(scores: ArrayLike, name: str) -> NDArray:

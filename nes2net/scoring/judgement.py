@@ -27,6 +27,7 @@ from nes2net.lib.parts.options import name_and_options
 from nes2net.lib.parts.registry import PACKAGES_KEY, check_installed
 from nes2net.lib.storage.files import AnyPath, Unchanged
 from nes2net.lib.storage.text_files import KeptTexts, reading_once
+from nes2net.scoring.claim_file import begins_claims
 from nes2net.scoring.class_file import begins_classes
 from nes2net.scoring.output import Output
 from nes2net.scoring.record import Record, record_of
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 #: Judgement → whether the first line of a file without a record is one of the judgement's.
-_FIRST_LINES = {"classes": begins_classes, "frames": begins_frames}
+_FIRST_LINES = {"classes": begins_classes, "frames": begins_frames, "claims": begins_claims}
 
 
 class Judgement(Output[T]):

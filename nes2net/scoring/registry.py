@@ -29,6 +29,7 @@ judgements = JudgementRegistry(
             "frames": "nes2net.evaluation.judgements:Frames",
             "embeddings": "nes2net.evaluation.verification:ComparedEmbeddings",
             "classes": "nes2net.evaluation.classes:Classes",
+            "claims": "nes2net.evaluation.claims:Claims",
         }
     ),
     "nes2net.scoring.judgement:Judgement",

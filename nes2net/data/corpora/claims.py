@@ -98,6 +98,19 @@ ASVSPOOF2019_LA = ListedCorpus(
     },
 )
 
+
+def _text_of_track_2(a_dcf: float, t_eer: float | None = None, min_tdcf: float | None = None) -> str:
+    """Write what the evaluation package of ASVspoof 5 prints, without t-EER and min t-DCF in the mode ``t2_single``."""
+    result = f"\nSASV RESULT\n\ta-DCF\t\t= {a_dcf:8.9f}\n"
+    summary = f"-eval_adcf: {a_dcf:.5f}\n"
+    title = "Track 2 (Single) Result"
+    if t_eer is not None and min_tdcf is not None:
+        result += f"\tt-EER\t\t= {100 * t_eer:8.9f}\n\tmin-tDCF\t\t= {min_tdcf:8.9f}\n"
+        summary += f"-eval_tdcf: {min_tdcf:.5f}\n-eval_teer (%): {100 * t_eer:.3f}\n"
+        title = "Track 2 Result"
+    return f"{result}# {title}: \n\n{summary}\n"
+
+
 ASVSPOOF5 = ListedCorpus(
     title="ASVspoof 5, track 2",
     notes="""
@@ -118,6 +131,7 @@ ASVSPOOF5 = ListedCorpus(
         for split, folders in {"dev": ("flac_D",), "eval": ("flac_E_eval", "flac_E")}.items()
     },
     tandem_weights=ASVSPOOF5_WEIGHTS,
+    official_text=_text_of_track_2,
     counts={"dev": Counts(282456), "eval": Counts(834536)},
     licence="see LICENSE.txt beside the archives",
     source="https://arxiv.org/abs/2408.08739",

@@ -207,6 +207,10 @@ class Corpus(ABC):
     """Version of the published min t-DCF, see :func:`nes2net.metrics.compute_min_tdcf`."""
     tandem_weights: TandemWeights | None = None
     """Weights of the published min t-DCF of claims; None for the rates of the evaluated ASV scores."""
+    official_text: Callable[..., str] | None = None
+    """``official_text(a_dcf, t_eer, min_tdcf)`` writes figures of claims as the organisers' program;
+        the last two may be missing.
+    """
     excluded: Mapping[str, Collection[str]] = field(default_factory=dict)
     """Field → values whose trials the published figures omit."""
 
