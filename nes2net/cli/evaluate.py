@@ -164,13 +164,13 @@ def evaluate(
         card: add the EERs to the model card of this run folder
 
     Scores of frames, from nes2net score --segments, or of claimed people:
-        threshold: frames up to it are spoof, claims from it on accepted
+        threshold: frames up to X are spoof; claims from X accepted
         resolution_ms: length of a frame, if no record states it
         costs: a-DCF of claims, e.g. miss:1,other:10,fake:10
         priors: e.g. target:0.9,other:0.05,fake:0.05
 
     Logits of classes, from nes2net score --judgement classes:
-        unknown: score that tells unknown classes from known ones
+        unknown: score for unknown ones
         class_field: the field of the classes, if not as recorded
         bonafide_unknown: count bona fide as an unknown class
         reference: embeddings of training or enrolled trials

@@ -170,7 +170,7 @@ class Labels:
         """
         definition = corpora.get(self.corpus)
         with reading_once() as texts:
-            trials = definition.keys(self.keys)
+            trials = definition.keys(self.keys, self.phase if definition.parts_overlap else None)
         definition.check_phase(self.phase, trials)
         table = TrialTable(trials)
         if excluded is None:

@@ -7,8 +7,8 @@ person) or ``spoof``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from nes2net.data.audio.files import AUDIO_SUFFIXES
@@ -58,6 +58,8 @@ def as_claim(trial: Trial, enrolment: str = "") -> Trial:
 class ClaimColumns(Columns):
     """The columns of a list of claims, with ``speaker`` and ``claim``."""
 
+    labels: Mapping[str, str | None] = field(default_factory=lambda: CLAIMS)
+
     def __call__(self, path: Path, phase: str | None, audio: Path | None) -> Iterator[Trial]:
         for trial in super().__call__(path, phase, audio):
             with concerning(f"{path}:"):
@@ -66,7 +68,7 @@ class ClaimColumns(Columns):
 
 
 ASVSPOOF2019_LA = ListedCorpus(
-    title="ASVspoof 2019 LA, claims (SASV 2022)",
+    title="ASVspoof 2019 LA, claims of SASV 2022",
     notes="""
     Jung et al., "SASV 2022: The First Spoofing-Aware Speaker Verification Challenge", Interspeech
     2022.
@@ -76,7 +78,7 @@ ASVSPOOF2019_LA = ListedCorpus(
     dev has 1,484 targets, 5,768 nontargets and 22,296 spoofed trials of 10 speakers; eval has
     5,370, 33,327 and 63,882 of 48.
     """,
-    rows=ClaimColumns("speaker, utterance, attack, claim", words={"attack": {"bonafide": None}}),
+    rows=ClaimColumns("speaker, utterance, attack, claim", {"label": "claim"}, words={"attack": {"bonafide": None}}),
     below=(".", "LA"),
     parts={
         split: Files(
@@ -121,7 +123,9 @@ ASVSPOOF5 = ListedCorpus(
     spaces despite the suffix .tsv: claimed speaker, utterance, gender, bonafide or attack, and
     target, nontarget or spoof. dev has 282,456 trials, eval 834,536.
     """,
-    rows=ClaimColumns("speaker, utterance, gender, attack, claim", words={"attack": {"bonafide": None}}),
+    rows=ClaimColumns(
+        "speaker, utterance, gender, attack, claim", {"label": "claim"}, words={"attack": {"bonafide": None}}
+    ),
     parts={
         split: Files(
             (f"ASVspoof5.{split}.track_2.trial.tsv",),
@@ -240,6 +244,7 @@ JSPAW2 = ListedCorpus(
     VALL-E X (L5), as a file's name says. eval has 37,600 trials without fakes, each other list 53,600.
     """,
     rows=_rows_of_jspaw2,
+    parts_overlap=True,
     parts={
         "eval": _jspaw2_files("ASV_eval.txt"),
         **{f"l{number}": _jspaw2_files(f"ASV_eval_L{number}.txt") for number in (3, 4, 5)},

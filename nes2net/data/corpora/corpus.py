@@ -186,6 +186,8 @@ class Corpus(ABC):
     """The phases in the labels, by default the ``splits``."""
     key_files: Sequence[str] = ()
     """Possible paths of the key (labels); empty if the protocols hold the labels."""
+    parts_overlap: bool = False
+    """Whether a trial may be in several parts; evaluations then read the labels of one part."""
     user_defined: bool = False
     """Whether these are a user's own files: ``root`` may be a list, and ``"all"`` a part."""
     about: str = ""

@@ -256,6 +256,8 @@ class ListedCorpus(Corpus):
                 failures.append(error)
         if not trials:
             raise failures[-1]
+        if self.parts_overlap:
+            trials = list({trial.id: trial for trial in trials}.values())
         return files.check_trials(trials, path)
 
     def holds_only_labels(self, path: Path) -> bool:

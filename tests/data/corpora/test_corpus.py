@@ -18,7 +18,20 @@ of_published_corpora = pytest.mark.parametrize("name", PUBLISHED)
 
 
 def test_splits_of_every_corpus_are_called_train_dev_enrolled_eval_or_after_a_track_or_round():
-    names = {"train", "dev", "enrolled", "eval", "track1", "track3_r1", "track3_r2", "round1", "round2"}
+    names = {
+        "train",
+        "dev",
+        "enrolled",
+        "eval",
+        "track1",
+        "track3_r1",
+        "track3_r2",
+        "round1",
+        "round2",
+        "l3",
+        "l4",
+        "l5",
+    }
     for name, corpus in EVERY_CORPUS.items():
         assert corpus.splits, name
         assert set(corpus.splits) <= names, name

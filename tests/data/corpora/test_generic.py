@@ -31,6 +31,28 @@ def test_a_list_of_paths_gives_all_its_trials_or_those_of_a_split(tmp_path, name
         assert CORPUS.trials(root, "eval") == [second, third]
 
 
+def test_a_list_of_claims_has_a_trial_for_each_person_and_recording(tmp_path):
+    file = write(tmp_path / "list.csv", "file,speaker,key\na.wav,Ann,target\na.wav,Ben,nontarget\nb.wav,Ann,spoof\n")
+    assert CORPUS.trials(file) == [
+        Trial("Ann:a", tmp_path / "a.wav", "bonafide", "Ann", claim="target"),
+        Trial("Ben:a", tmp_path / "a.wav", "bonafide", "Ben", claim="nontarget"),
+        Trial("Ann:b", tmp_path / "b.wav", "spoof", "Ann", claim="spoof"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "row, message",
+    [
+        ("a.wav,Ann,maybe,real", "line 2: 'a' has the claim 'maybe': expected target, nontarget, spoof"),
+        ("a.wav,,target,real", "line 2: 'a' is a claim without a speaker"),
+        ("a.wav,Ann,target,fake", "line 2: 'a' is target and spoof at once"),
+    ],
+)
+def test_a_claim_that_contradicts_its_row_is_refused(tmp_path, row, message):
+    with input_error(message):
+        CORPUS.trials(write(tmp_path / "list.csv", f"file,speaker,claim,label\n{row}\n"))
+
+
 def test_a_list_may_lie_beside_the_folder_of_its_recordings(tmp_path):
     file = write(tmp_path / "list.csv", "path,label\na/1.wav,real\n")
     (trial,) = CORPUS.trials(folder(tmp_path / "audio"), protocols=file)
