@@ -133,92 +133,96 @@ def _lists(name, text, splits):
     """Name → text of the list of each split."""
     return {name.format(*words, split=split): text.format(*words, split=split) for split, words in splits.items()}
 
-    # fmt: off
-    _SASV_2022 = Miniature(
-        _trials(
-            """\
+
+_SASV_2022 = Miniature(
+    _trials(
+        """\
 {split} ASVspoof2019_LA_{0}/flac/{1}_1.flac bonafide id=LA_1:{1}_1 speaker=LA_1 claim=target
 {split} ASVspoof2019_LA_{0}/flac/{1}_2.flac bonafide id=LA_1:{1}_2 speaker=LA_1 claim=nontarget
 {split} ASVspoof2019_LA_{0}/flac/{1}_3.flac spoof id=LA_2:{1}_3 speaker=LA_2 claim=spoof attack=A07
 """,
-            _CLAIM_SPLITS,
-        ),
-        _lists(
-            "ASVspoof2019_LA_asv_protocols/ASVspoof2019.LA.asv.{0}.gi.trl.txt",
-            "LA_1 {1}_1 bonafide target\nLA_1 {1}_2 bonafide nontarget\nLA_2 {1}_3 A07 spoof\n",
-            _CLAIM_SPLITS,
-        ),
-        malformed=[
-            ("ASVspoof2019_LA_asv_protocols/ASVspoof2019.LA.asv.eval.gi.trl.txt", f"LA_2 E_1 {line}\n", message)
-            for line, message in (
-                ("bonafide other", "line 4: unknown label 'other'; expected one of target, nontarget, spoof"),
-                ("A07 target", "'E_1' is target and A07 at once"),
-                ("A07 spoof\nLA_2 E_1 A07 spoof", "lists 1 utterance more than once: LA_2:E_1"),
-            )
-        ],
+        _CLAIM_SPLITS,
     ),
-    _TRACK_2 = Miniature(
-        _trials(
-            """\
+    _lists(
+        "ASVspoof2019_LA_asv_protocols/ASVspoof2019.LA.asv.{0}.gi.trl.txt",
+        "LA_1 {1}_1 bonafide target\nLA_1 {1}_2 bonafide nontarget\nLA_2 {1}_3 A07 spoof\n",
+        _CLAIM_SPLITS,
+    ),
+    malformed=[
+        ("ASVspoof2019_LA_asv_protocols/ASVspoof2019.LA.asv.eval.gi.trl.txt", f"LA_2 E_1 {line}\n", message)
+        for line, message in (
+            ("bonafide other", "line 4: unknown label 'other'; expected one of target, nontarget, spoof"),
+            ("A07 target", "'E_1' is target and A07 at once"),
+            ("A07 spoof\nLA_2 E_1 A07 spoof", "lists 1 utterance more than once: LA_2:E_1"),
+        )
+    ],
+)
+
+
+_TRACK_2 = Miniature(
+    _trials(
+        """\
 {split} {2}/{1}_1.flac bonafide id={1}_A:{1}_1 speaker={1}_A gender=F claim=target
 {split} {2}/{1}_2.flac spoof id={1}_A:{1}_2 speaker={1}_A gender=F claim=spoof attack=A17
 """,
-            _CLAIM_SPLITS,
-        ),
-        _lists(
-            "ASVspoof5.{0}.track_2.trial.tsv",
-            "{1}_A {1}_1 F bonafide target\n{1}_A {1}_2 F A17 spoof\n",
-            _CLAIM_SPLITS,
-        ),
+        _CLAIM_SPLITS,
     ),
-    _SPOOFCELEB_SASV = Miniature(
-        _trials(
-            """\
+    _lists(
+        "ASVspoof5.{0}.track_2.trial.tsv",
+        "{1}_A {1}_1 F bonafide target\n{1}_A {1}_2 F A17 spoof\n",
+        _CLAIM_SPLITS,
+    ),
+)
+_SPOOFCELEB_SASV = Miniature(
+    _trials(
+        """\
 {split} flac/{0}/a00/{1}1/v-1.flac bonafide id=a00/{1}1/e:a00/{1}1/v-1 speaker=a00/{1}1/e claim=target
 {split} flac/{0}/a07/{1}1/v-2.flac spoof id={1}1:a07/{1}1/v-2 speaker={1}1 claim=spoof attack=a07
 """,
-            _SPOOFCELEB_CLAIM_SPLITS,
-        ),
-        _lists(
-            "protocol/sasv_{0}_evaluation_protocol.csv",
-            "enrol,test,label\na00/{1}1/e.flac,a00/{1}1/v-1.flac,target\n{1}1,a07/{1}1/v-2.flac,spoof\n",
-            _SPOOFCELEB_CLAIM_SPLITS,
-        ),
-        malformed=[
-            ("protocol/sasv_evaluation_evaluation_protocol.csv", "e1,a00/e1/v-3.flac,maybe\n", "line 4: .* the claim 'maybe'"),
-        ],
+        _SPOOFCELEB_CLAIM_SPLITS,
     ),
-    _JSPAW2 = Miniature(
-        {
-            **_trials(
-                """\
+    _lists(
+        "protocol/sasv_{0}_evaluation_protocol.csv",
+        "enrol,test,label\na00/{1}1/e.flac,a00/{1}1/v-1.flac,target\n{1}1,a07/{1}1/v-2.flac,spoof\n",
+        _SPOOFCELEB_CLAIM_SPLITS,
+    ),
+    malformed=[
+        (
+            "protocol/sasv_evaluation_evaluation_protocol.csv",
+            "e1,a00/e1/v-3.flac,maybe\n",
+            "line 4: .* the claim 'maybe'",
+        ),
+    ],
+)
+_JSPAW2 = Miniature(
+    {
+        **_trials(
+            """\
 eval jspaw2/ASV/F001_R1_E2_M2_BU.wav bonafide id=F001_R1_E2_M2_BT:F001_R1_E2_M2_BU speaker=F001 claim=target
 eval jspaw2/ASV/F002_R1_E2_M2_BU.wav bonafide id=F001_R1_E2_M2_BT:F002_R1_E2_M2_BU speaker=F001 claim=nontarget
 """
-            ),
-            **_trials(
-                """\
+        ),
+        **_trials(
+            """\
 {split} jspaw2/ASV/F001_R1_E2_M2_BU.wav bonafide id=F001_R1_E2_M2_BT:F001_R1_E2_M2_BU speaker=F001 claim=target
 {split} jspaw2/LA/{0}/M021_R4_E4_{0}_BW.wav spoof id=M021_R4_E4_{0}_BW:M021_R3_E2_M2_BW speaker=M021 claim=spoof attack={0}
 """,
-                {f"l{number}": (f"L{number}",) for number in (3, 4, 5)},
-            ),
+            {f"l{number}": (f"L{number}",) for number in (3, 4, 5)},
+        ),
+    },
+    {
+        "protocols/ASV_eval.txt": "1 F001_R1_E2_M2_BT.wav F001_R1_E2_M2_BU.wav\n0 F001_R1_E2_M2_BT.wav F002_R1_E2_M2_BU.wav\n",
+        **{
+            f"protocols/ASV_LA/ASV_eval_L{number}.txt": (
+                f"1 F001_R1_E2_M2_BT.wav F001_R1_E2_M2_BU.wav\n0 M021_R4_E4_L{number}_BW.wav M021_R3_E2_M2_BW.wav\n"
+            )
+            for number in (3, 4, 5)
         },
-        {
-            "protocols/ASV_eval.txt": "1 F001_R1_E2_M2_BT.wav F001_R1_E2_M2_BU.wav\n0 F001_R1_E2_M2_BT.wav F002_R1_E2_M2_BU.wav\n",
-            **{
-                f"protocols/ASV_LA/ASV_eval_L{number}.txt": (
-                    "1 F001_R1_E2_M2_BT.wav F001_R1_E2_M2_BU.wav\n"
-                    f"0 M021_R4_E4_L{number}_BW.wav M021_R3_E2_M2_BW.wav\n"
-                )
-                for number in (3, 4, 5)
-            },
-        },
-        malformed=[("protocols/ASV_eval.txt", "2 a.wav b.wav\n", "line 3: unknown claim '2'; expected one of 1, 0")],
-    ),
+    },
+    malformed=[("protocols/ASV_eval.txt", "2 a.wav b.wav\n", "line 3: unknown claim '2'; expected one of 1, 0")],
+)
 
 
-# fmt: on
 CORPORA = {
     "asvspoof5": Miniature(
         _trials(
