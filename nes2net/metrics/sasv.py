@@ -58,7 +58,9 @@ ASVSPOOF5_SASV_WEIGHTS = SasvWeights(P_TARGET * C_MISS, P_NONTARGET * C_FALSE_AL
 def _numbers(text: str, names: Sequence[str]) -> list[float]:
     """Read the numbers of a text such as ``miss:1,other:10,fake:10``, in the order of ``names``."""
     pairs = dict(part.partition(":")[::2] for part in text.split(","))
-    with as_input_error(f"expected {', '.join(f'{name}:NUMBER' for name in names)}, not '{text}'", ValueError, KeyError):
+    with as_input_error(
+        f"expected {', '.join(f'{name}:NUMBER' for name in names)}, not '{text}'", ValueError, KeyError
+    ):
         numbers = [float(pairs.pop(name)) for name in names]
         if pairs:
             raise ValueError(f"more than {len(names)} numbers")

@@ -115,6 +115,19 @@ def test_without_spoofed_trials_only_the_sv_eer_is_defined(evaluated):
 
 
 @pytest.mark.parametrize(
+    ("costs", "priors", "message"),
+    [
+        ("miss:1,other:1", "target:0.5,other:0.25,fake:0.25", "expected miss:NUMBER, other:NUMBER, fake:NUMBER"),
+        ("miss:1,other:1,fake:1", "target:0.5,other:0.25,fake:0.2", "numbers that add up to 1"),
+        ("miss:0,other:1,fake:1", "target:0.5,other:0.25,fake:0.25", "weights"),
+    ],
+)
+def test_costs_and_priors_of_another_form_are_refused(costs, priors, message):
+    with input_error(message):
+        SasvWeights.parse(costs, priors)
+
+
+@pytest.mark.parametrize(
     ("present", "wrong", "message"),
     [
         ("P1\tR1\t1.0", "P1\tR1\t-", "line 2: no cm score, but other lines have one"),
@@ -190,14 +203,17 @@ def test_figures_of_sasv_2022_are_those_of_the_reference(shared, sasv2022):
     llr_cm = joint["cm_scale"] * sasv2022["cm"] + joint["cm_offset"]
     ratio = -np.logaddexp(np.log(1 - rho) - llr_asv, np.log(rho) - llr_cm)
     scores = {"asv alone": sasv2022["asv"], "ratio, joint fit": ratio}
-    options = {"act_a_dcf": {"weights": weights, "threshold": weights.threshold}, "min_a_dcf": {"weights": weights}}
+    dcf = {"weights": weights}
+    options = {"min_a_dcf": dcf, "act_a_dcf": {**dcf, "threshold": weights.threshold}}
     for name, values in scores.items():
         claim_numbers = sasv2022["key"].astype(int)
         claims = ClaimScores(values, claim_numbers, sasv2022["speaker"])
         figures = claims.figures(options, {"num_resamples": 300, "seed": 0})
         for metric in ("sasv_eer", "sv_eer", "spf_eer"):
-            assert 100 * figures[metric].value == pytest.approx(golden["eval"][name][metric], abs=1e-6), (name, metric)
-        assert figures["min_a_dcf"].value == pytest.approx(golden["eval"][name]["min_a_dcf"], abs=1e-6)
+            expected = golden["eval"][name][metric]
+            assert 100 * figures[metric].value == pytest.approx(expected, abs=1e-6), (name, metric)
+        expected = golden["eval"][name]["min_a_dcf"]
+        assert figures["min_a_dcf"].value == pytest.approx(expected, abs=1e-6)
     bootstrap = golden["bootstrap over the 48 claimed speakers, eval, ratio joint fit"]["percentile_2_5_97_5"]
     for metric, (low, high) in bootstrap.items():
         width = np.diff(figures[metric].interval)[0]
