@@ -161,7 +161,8 @@ def test_two_equal_systems_do_not_differ(evaluated):
 def test_draws_of_people_keep_all_their_trials_and_few_people_are_not_drawn():
     people = np.repeat(np.arange(12), 5)
     claims = np.tile([0, 0, 1, 2, 2], 12)
-    scores = ClaimScores(np.arange(60.0), claims, people)
+    values = np.arange(60.0)
+    scores = ClaimScores(values, claims, people)
     drawing = scores.drawing(seed=0)
     assert drawing.cells.size == 12
     # Trials are listed by class, and the cell of each is its person.
@@ -183,7 +184,9 @@ def test_printed_lines_of_the_organisers_package_are_the_same_character_by_chara
             scores = [case[kind][number] for kind in ("cm", "asv", "sasv")]
             if is_single:
                 scores[:2] = "--"
-            rows.append(" ".join(map(str, [f"P{number}", f"R{number}", attacks[claim], claim, *scores])))
+            words = [f"P{number}", f"R{number}", attacks[claim], claim]
+            words += map(str, scores)
+            rows.append(" ".join(words))
         text = evaluated(rows="\n".join(rows)).text()
         assert printed["stdout"] in f"{text}\n", printed["case"]
 
@@ -202,7 +205,8 @@ def test_figures_of_sasv_2022_are_those_of_the_reference(shared, sasv2022):
     llr_asv = joint["asv_scale"] * sasv2022["asv"] + joint["asv_offset"]
     llr_cm = joint["cm_scale"] * sasv2022["cm"] + joint["cm_offset"]
     ratio = -np.logaddexp(np.log(1 - rho) - llr_asv, np.log(rho) - llr_cm)
-    scores = {"asv alone": sasv2022["asv"], "ratio, joint fit": ratio}
+    scores = {"asv alone": sasv2022["asv"]}
+    scores["ratio, joint fit"] = ratio
     dcf = {"weights": weights}
     options = {"min_a_dcf": dcf, "act_a_dcf": {**dcf, "threshold": weights.threshold}}
     for name, values in scores.items():
@@ -214,8 +218,8 @@ def test_figures_of_sasv_2022_are_those_of_the_reference(shared, sasv2022):
             assert 100 * figures[metric].value == pytest.approx(expected, abs=1e-6), (name, metric)
         expected = golden["eval"][name]["min_a_dcf"]
         assert figures["min_a_dcf"].value == pytest.approx(expected, abs=1e-6)
-    bootstrap = golden["bootstrap over the 48 claimed speakers, eval, ratio joint fit"]["percentile_2_5_97_5"]
-    for metric, (low, high) in bootstrap.items():
+    bootstrap = golden["bootstrap over the 48 claimed speakers, eval, ratio joint fit"]
+    for metric, (low, high) in bootstrap["percentile_2_5_97_5"].items():
         width = np.diff(figures[metric].interval)[0]
         unit = 1 if metric == "min_a_dcf" else 100  # rates are in percent there
         assert unit * width == pytest.approx(high - low, rel=0.1), metric
