@@ -1,9 +1,9 @@
-"""Open and run ONNX files of detectors by onnxruntime. An ONNX file cannot run code."""
+"""Run ONNX files by onnxruntime. They cannot run code."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -47,26 +47,24 @@ class OnnxDetector:
     """A detector in an ONNX file of :func:`nes2net.apps.export.onnx.export_onnx`, opened by onnxruntime.
 
     It is a :class:`nes2net.scoring.kernel.Scorer` in eval mode, with as many threads as PyTorch.
-    Before onnxruntime loads the file, :func:`nes2net.models.checkpoints.onnx_format.read_onnx`
-    checks that this toolkit could have written it. The weights may be in another file of the
-    folder, which the description names.
+    :func:`nes2net.models.checkpoints.onnx_format.read_onnx` checks the file; its description may
+    name another file with the weights.
 
     A quantised file computes one waveform at a time: onnxruntime quantises activations with one
-    range for the whole batch, so that a score would depend on the other utterances.
+    range for a batch, so that scores would depend on other utterances.
 
     Args:
         device: ``"cpu"``, ``"cuda"`` or ``"cuda:N"``. ``"auto"`` uses CUDA if onnxruntime supports
             it (the package onnxruntime-gpu) and the file is not quantised.
-        runs: whether the graph will run; only then does onnxruntime optimise it, which may compute
-            parts.
+        runs: whether the graph will run and be optimised.
 
     Attributes:
-        device: the CPU. Waveforms must be on the CPU even if onnxruntime computes on CUDA.
+        device: the CPU, where waveforms must be.
         computes_on: where the session computes.
-        min_samples, max_samples: lengths in samples of the shortest and longest waveform;
-            ``max_samples`` is None for no limit.
-        pre_emphasis: coefficient of the pre-emphasis of recordings; 0 for none.
-        provenance: facts about training data (:meth:`nes2net.models.provenance.Provenance.only_training_data`).
+        min_samples, max_samples: shortest and longest waveform, in samples; ``max_samples`` is None
+            for no limit.
+        pre_emphasis: coefficient; 0 for none.
+        provenance: facts about training data.
 
     Raises:
         InputError: if the file is missing, damaged or not written by this toolkit; if onnxruntime
@@ -79,7 +77,6 @@ class OnnxDetector:
     trained_on_segments = False
 
     def __init__(self, path: AnyPath, device: str = "auto", runs: bool = True) -> None:
-        require("onnxruntime")
         self.path = Path(path)
         described_file = Unchanged(self.path)
         description = _read_description(self.path)
@@ -104,8 +101,6 @@ class OnnxDetector:
         self.used_samples = UsedSamples(most=description.used_samples)
 
     def _start_session(self, device: str, runs: bool) -> InferenceSession:
-        import onnxruntime  # optional
-
         if self.precision == "int8":
             # On a GPU, onnxruntime needs TensorRT for quantised graphs.
             if device != "auto" and parse_device(device).type == "cuda":
@@ -115,24 +110,7 @@ class OnnxDetector:
                 )
             if device == "auto":
                 device = "cpu"
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = torch.get_num_threads()
-        options.log_severity_level = 4  # log only fatal errors, because all errors are also raised as exceptions
-        if not runs:
-            options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-        options.add_session_config_entry(
-            "optimization.constant_folding_max_output_size_in_bytes",
-            str(max(_MAX_CONSTANT_BYTES, sum(file.stat().st_size for file in self._files))),
-        )
-        used_providers = providers(device, onnxruntime.get_available_providers())
-        with expecting("an ONNX file", self.path, "copy or export it again"):
-            session: InferenceSession = onnxruntime.InferenceSession(str(self.path), options, providers=used_providers)
-        if device.startswith("cuda") and _CUDA not in session.get_providers():
-            raise InputError(
-                "onnxruntime could not start CUDA, because onnxruntime-gpu does not fit the CUDA libraries of this machine: "
-                "use `device=cpu`, or install the onnxruntime-gpu for your CUDA"
-            )
-        return session
+        return start_session(self._files, device, runs)
 
     def _check_interface(self) -> None:
         try:
@@ -146,28 +124,24 @@ class OnnxDetector:
             raise foreign_error(self.path, f"inputs and outputs are {short_repr(interface)}, expected {_INTERFACE}")
 
     def fingerprint(self) -> str:
-        """Compute one SHA-256 over the ONNX file and any file of its weights.
-
-        Raises:
-            InputError: if a file has changed since it was opened.
-        """
+        """Compute one SHA-256 over the files; raise :class:`InputError` if one has changed since it was opened."""
         digest = sha256_of(*self._files)
         self._unchanged.check()
         return digest
 
     def __call__(self, waveform: Tensor) -> Tensor:
-        """Compute logits B×n of ``waveform`` B×N, on the CPU."""
+        """Compute logits B×n of ``waveform`` B×N."""
         return self._run("logits", waveform)
 
     def check_score(self) -> None:
-        """Do nothing: only detectors that have a score are exported."""
+        """Do nothing: exported detectors have a score."""
 
     def scores(self, waveform: Tensor, system_scores: Tensor | None = None) -> Tensor:
-        """Compute scores (B,) of ``waveform`` B×N, on the CPU; ``system_scores`` are ignored."""
+        """Compute scores (B,) of ``waveform`` B×N."""
         return self._run("scores", waveform)
 
     def modules(self) -> Iterable[nn.Module]:
-        """Return no modules, because callers look for some in train mode."""
+        """Return no modules; callers look for some in train mode."""
         return ()
 
     def train(self, mode: bool = True) -> OnnxDetector:
@@ -179,7 +153,7 @@ class OnnxDetector:
         return self
 
     def compile(self, **_: Any) -> None:
-        """Raise :class:`InputError`: onnxruntime optimises the graph."""
+        """Raise :class:`InputError`."""
         raise InputError(f"{self.path} is an exported detector, which cannot be compiled: remove `compile=True`")
 
     def _run(self, output: str, waveform: Tensor) -> Tensor:
@@ -213,6 +187,32 @@ class OnnxDetector:
         return torch.from_numpy(np.concatenate(computed))
 
 
+def start_session(files: Sequence[Path], device: str, runs: bool = True) -> InferenceSession:
+    """Load the first of ``files``, which is checked; others hold its weights."""
+    require("onnxruntime")
+    import onnxruntime  # optional
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    options.log_severity_level = 4  # log only fatal errors, because all errors are also raised as exceptions
+    if not runs:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.add_session_config_entry(
+        "optimization.constant_folding_max_output_size_in_bytes",
+        str(max(_MAX_CONSTANT_BYTES, sum(file.stat().st_size for file in files))),
+    )
+    used_providers = providers(device, onnxruntime.get_available_providers())
+    path = files[0]
+    with expecting("an ONNX file", path, "copy or export it again"):
+        session: InferenceSession = onnxruntime.InferenceSession(str(path), options, providers=used_providers)
+    if device.startswith("cuda") and _CUDA not in session.get_providers():
+        raise InputError(
+            "onnxruntime could not start CUDA, because onnxruntime-gpu does not fit the CUDA libraries of this machine: "
+            "use `device=cpu`, or install the onnxruntime-gpu for your CUDA"
+        )
+    return session
+
+
 def require(*modules: str) -> None:
     """Import the ``modules``; raise :class:`MissingLibrary`, which says how to install a missing one."""
     for name in modules:
@@ -223,7 +223,7 @@ def require(*modules: str) -> None:
 
 
 def describe_lengths(shortest: int, longest: int | None) -> str:
-    """Say which lengths in samples a detector takes; ``longest`` is None for no limit.
+    """Say which lengths in samples a detector takes.
 
     >>> describe_lengths(400, None), describe_lengths(400, 64_000), describe_lengths(64_000, 64_000)
     ('at least 400', '400 to 64000', 'only 64000')
@@ -236,11 +236,10 @@ def describe_lengths(shortest: int, longest: int | None) -> str:
 
 
 def providers(device: str, available: Collection[str]) -> list[str | tuple[str, dict[str, Any]]]:
-    """List the execution providers that onnxruntime should use for ``device``: names, or pairs of name and options.
+    """List onnxruntime's execution providers for ``device``: names, or pairs of name and options.
 
-    On CUDA, TF32 is off, because with 10 bits of mantissa scores would differ from PyTorch's.
-    cuDNN's algorithms are chosen by a heuristic; onnxruntime would search anew for each length of
-    waveforms.
+    On CUDA, TF32 is off, because with 10 bits of mantissa scores would differ from PyTorch's, and
+    cuDNN chooses algorithms by a heuristic, because onnxruntime would search for each length.
 
     Raises:
         InputError: if the device is unknown or onnxruntime does not support it.
@@ -271,10 +270,9 @@ def device_in_use(options: Mapping[str, Mapping[str, str]]) -> torch.device:
 
 
 class _Description(BaseModel):
-    """The description of a detector in the metadata of its file. Further keys are allowed.
+    """Describes a detector in the metadata of its file, which may have further keys.
 
-    ``external_data`` names the file of the weights; None if they are in the ONNX file. Scores
-    depend on at most ``used_samples`` samples.
+    ``external_data`` names the file of the weights; None if they are in the ONNX file.
     """
 
     model_config = ConfigDict(strict=True, extra="allow")

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from nes2net.lib.parts.options import FeatureDim, Logits, PartOption, UpTo64, UpTo1024
 from nes2net.models.backends.aasist import Aasist
+from nes2net.models.backends.mpif_res2net import ChannelGates
 from nes2net.models.registry import create_head
 
 
@@ -19,12 +20,11 @@ class EncoderBlock(nn.Module):
     """A Res2Net block of 3×3 convolutions with squeeze-excitation and a skip: B×C×F×T → B×C'×F×T.
 
     Args:
-        in_channels, out_channels: C and C'.
         width: channels of a group.
         scale: number of groups. The first is not convolved; from the third on, the previous output
             is added before the convolution.
-        se_ratio: the squeeze-excitation's hidden layer has C'/``se_ratio`` channels.
-        first: whether to omit the normalisation of the input, as in the encoder's first block.
+        se_ratio: C' divided by the hidden size of the squeeze-excitation.
+        first: omit the normalisation of the input.
     """
 
     def __init__(
@@ -41,10 +41,7 @@ class EncoderBlock(nn.Module):
         self.bns = nn.ModuleList(nn.BatchNorm2d(width) for _ in range(scale - 1))
         self.conv3 = nn.Conv2d(width * scale, out_channels, 1)
         self.bn3 = nn.BatchNorm2d(out_channels)
-        narrow = max(out_channels // se_ratio, 1)
-        self.se = nn.Sequential(
-            nn.Linear(out_channels, narrow), nn.ReLU(), nn.Linear(narrow, out_channels), nn.Sigmoid()
-        )
+        self.se = ChannelGates(out_channels, max(out_channels // se_ratio, 1))
         self.skip: nn.Module = nn.Identity()
         if in_channels != out_channels:
             self.skip = nn.Conv2d(in_channels, out_channels, 1)
@@ -57,16 +54,15 @@ class EncoderBlock(nn.Module):
                 split = split + outputs[-1]
             outputs.append(F.selu(bn(conv(split))))
         y = self.bn3(self.conv3(torch.cat(outputs, dim=1)))
-        gates = self.se(y.mean(dim=(2, 3)))  # B×C'
-        return y * gates[:, :, None, None] + self.skip(x)
+        return self.se(y) + self.skip(x)
 
 
 class Aasist2(Aasist):
     """AASIST2: AASIST with Res2Net blocks in its encoder and a cosine head.
 
-    Features B×T×``feature_dim`` → cosines B×2, trained with additive-margin softmax. No code is
-    published to compare with. Assumptions: the order of operations in a block, and, from the code
-    of other authors, width, scale and squeeze-excitation.
+    Features B×T×D → cosines B×2, trained with additive-margin softmax. No code is published.
+    Assumptions: the order of operations in a block, and, from other authors' code, width, scale and
+    squeeze-excitation.
 
     Args:
         feature_dim: D, the front-end's ``out_dim``.

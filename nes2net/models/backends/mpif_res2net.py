@@ -36,15 +36,11 @@ Stages = Field(min_length=1, max_length=8)
 
 
 class PerspectiveFusion(nn.Module):
-    """Fuse a group's own split x and the previous group's output p, both B×C×T×F: g ⊙ x + (1 − g) ⊙ p.
+    """Fuse a group's split x and the previous output p, both B×C×T×F: g ⊙ x + (1 − g) ⊙ p.
 
-    g is the mean of the gates of all perspectives. For a gate, x + p is averaged over the axes in
-    ``_POOLED``; a bottleneck of 1×1 convolutions and a sigmoid follow (attentional feature fusion,
-    Dai et al., WACV 2021). The bottleneck has SiLU, because its few units could all die with ReLU.
-
-    Args:
-        channels: C.
-        reduction: C divided by the number of units of the bottleneck.
+    g is the mean of the perspectives' gates: x + p averaged over the axes in ``_POOLED``, a
+    bottleneck of C / ``reduction``, at least 4, units and a sigmoid (Dai et al., WACV 2021). The
+    bottleneck has SiLU, because its few units could all die with ReLU.
     """
 
     def __init__(self, channels: int, perspectives: Sequence[str], reduction: int) -> None:
@@ -66,10 +62,7 @@ class PerspectiveFusion(nn.Module):
 
 
 class LocalChannelAttention(nn.Module):
-    """ECA (Wang et al., CVPR 2020), B×C×T×F → B×C×T×F: multiply each channel by a gate.
-
-    A convolution computes the gate from the means of the channel and its neighbours.
-    """
+    """ECA (Wang et al., CVPR 2020): gates from the means of a channel and its neighbours."""
 
     def __init__(self, kernel_size: int) -> None:
         super().__init__()
@@ -80,19 +73,28 @@ class LocalChannelAttention(nn.Module):
         return x * gate[:, :, None, None]
 
 
+class ChannelGates(nn.Sequential):
+    """Squeeze-excitation: multiply B×C×T×F by gates from the means of all channels."""
+
+    def __init__(self, channels: int, hidden: int, bias: bool = True) -> None:
+        narrow = nn.Linear(channels, hidden, bias)
+        super().__init__(narrow, nn.ReLU(), nn.Linear(hidden, channels, bias), nn.Sigmoid())
+
+    def forward(self, x: Tensor) -> Tensor:
+        gates = super().forward(x.mean((2, 3)))  # B×C
+        return x * gates[:, :, None, None]
+
+
 class Res2NetBottleneck(nn.Module):
     """A Res2Net bottleneck, B×C×T×F → B×C'×T'×F' (Gao et al., TPAMI 2021).
 
-    The first block of a stage has a ``stride`` and independent groups (type "stage"), because the
-    previous output has a lower resolution than a split; its last group is average-pooled, and its
-    shortcut is average pooling and a 1×1 convolution. In other blocks, a split is joined with the
-    previous output.
+    The first block of a stage has a ``stride`` (others None) and independent groups (type "stage"),
+    because the previous output has a lower resolution than a split; its last group and shortcut are
+    average-pooled. Other blocks join a split with the previous output.
 
     Args:
-        in_channels, out_channels: C and C'.
-        stride: stride of the first block of a stage; None for other blocks.
-        joins: one module for each group from the second to the last but one, which joins its split
-            with the previous output; None to add them.
+        joins: modules that join split and previous output, from the second group to the last but
+            one; None to add them.
         attention_kernel: channels that the local channel attention reads; 0 for none.
     """
 
@@ -145,7 +147,7 @@ class Res2NetBottleneck(nn.Module):
         return F.relu(self.attention(y) + self.shortcut(x))
 
 
-def _stem(channels: int, num_convolutions: int) -> nn.Sequential:
+def convolution_stem(channels: int, num_convolutions: int) -> nn.Sequential:
     stem = nn.Sequential()
     for number in range(num_convolutions):
         convolution = nn.Conv2d(channels if number else 1, channels, 3, padding=1, bias=False)
@@ -156,22 +158,19 @@ def _stem(channels: int, num_convolutions: int) -> nn.Sequential:
 class MpifRes2Net(Backend):
     """MPIF-Res2Net: a Res2Net on spectrograms that fuses its groups by gates over channel, time and frequency.
 
-    Features B×T×``feature_dim`` → logits B×``num_logits``. The paper reports an EER of 3.29 % and a
-    min t-DCF of 0.2557 on ASVspoof 2021 LA; its abstract gives no details. This module could not be
-    compared with the authors' results. The following points are assumptions, mostly from the same
-    group's code of SR-LA Res2Net with F0 sub-band (Neural Networks 2024).
+    Features B×T×D → logits B×n. The paper reports 3.29 % EER and 0.2557 min t-DCF on ASVspoof 2021
+    LA, without details; nothing could be compared. Assumptions, mostly from the same group's code of
+    SR-LA Res2Net with F0 sub-band (Neural Networks 2024):
 
-    1. Input: log-magnitude spectrum of the F0 sub-band (``lps`` with ``num_bins=45``).
-    2. Stem: 3×3 convolutions, each with BatchNorm and ReLU. Each block has ``scale`` groups of
+    1. Input: the F0 sub-band of ``lps``, ``num_bins=45``.
+    2. Stem: 3×3 convolutions with BatchNorm and ReLU. Blocks have ``scale`` groups of
        ⌊planes·``base_width``/64⌋ channels. Global average pooling. Kaiming initialisation (fan out)
        outside the gates.
-    3. The first block of a stage has independent groups (Res2Net's type "stage"); all others have
-       the fusion.
-    4. Fusion: :class:`PerspectiveFusion`, with a bottleneck of at least 4 channels; without it,
-       groups are added as in Res2Net.
-    5. Each block ends with local channel attention.
-    6. ``head``: ``"angular"`` for angular softmax, scored by the difference of the cosine logits;
-       ``"linear"`` for cross-entropy, scored by the logit of bona fide.
+    3. The first block of a stage has independent groups (Res2Net's type "stage"), others
+       :class:`PerspectiveFusion`, or as in Res2Net addition.
+    4. Blocks end with local channel attention.
+    5. ``head``: ``"angular"`` is scored by the difference of the cosine logits, ``"linear"`` (for
+       cross-entropy) by the logit of bona fide.
 
     Args:
         feature_dim: D, the front-end's ``out_dim``.
@@ -188,7 +187,7 @@ class MpifRes2Net(Backend):
         perspectives: the axes along which the values of gates differ.
         fusion_reduction: the bottleneck of a gate is this many times narrower than the group.
         attention_kernel: number of channels that the local channel attention reads; 0 for none.
-        head: last layer, see point 6; ``"linear"`` or any head of
+        head: last layer, see point 5; ``"linear"`` or any head of
             :mod:`nes2net.models.backends.heads`.
         num_logits: n.
 
@@ -244,7 +243,7 @@ class MpifRes2Net(Backend):
         check_at_most("num_frames · feature_dim · the channels of a block", numbers, _MAX_NUMBERS)
         self.num_frames = num_frames
 
-        self.stem = _stem(stem_channels, stem_convolutions)
+        self.stem = convolution_stem(stem_channels, stem_convolutions)
         channels = stem_channels
         # The first block of a stage has the stride; all other blocks have the fusion.
         self.blocks = nn.ModuleList()

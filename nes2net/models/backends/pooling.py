@@ -35,9 +35,7 @@ class AttentivePooling(Pooling):
 
     Frame t has one weight for all channels: the softmax over time of vᵀ tanh(W x_t + b).
 
-    W. Cai, J. Chen, M. Li, "Exploring the encoding layer and loss function in end-to-end speaker
-    and language recognition system", Odyssey 2018, Sec. 3.2; Okabe et al., Interspeech 2018, eqs.
-    1–3.
+    Cai et al., Odyssey 2018, Sec. 3.2; Okabe et al., Interspeech 2018, eqs. 1–3.
 
     >>> AttentivePooling(16)(torch.ones(2, 16, 5)).shape
     torch.Size([2, 16])
@@ -58,10 +56,9 @@ class AttentivePooling(Pooling):
 class AttentiveStatisticsPooling(Pooling):
     """Attention-weighted mean and standard deviation over time: B×D×T → B×2D.
 
-    Okabe et al., "Attentive statistics pooling for deep speaker embedding", Interspeech 2018, eqs.
-    3–6. Each channel has its own weights over time, as in ECAPA-TDNN (Sec. 2.1), without global
-    context. ``linear1`` and ``linear2`` are convolutions of kernel size 1, as published. The
-    statistics are at least float32, because the variance is a difference of nearly equal numbers.
+    Okabe et al., Interspeech 2018, eqs. 3–6. Each channel has its own weights over time, as in
+    ECAPA-TDNN (Sec. 2.1), without global context. Statistics are at least float32, because the
+    variance is a difference of nearly equal numbers.
 
     >>> AttentiveStatisticsPooling(16)(torch.randn(2, 16, 5)).shape
     torch.Size([2, 32])
@@ -73,15 +70,20 @@ class AttentiveStatisticsPooling(Pooling):
         super().__init__()
         self.out_dim = 2 * feature_dim
         self.linear1 = nn.Conv1d(feature_dim, bottleneck_dim, 1)
+        self.activation: nn.Module = nn.Tanh()
         self.linear2 = nn.Conv1d(bottleneck_dim, feature_dim, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         """Pool ``x`` B×D×T to B×2D: the means, then the standard deviations."""
-        weights = torch.softmax(at_least_float32(self.linear2(torch.tanh(self.linear1(x)))), dim=2)
-        wide = at_least_float32(x)
-        mean = (weights * wide).sum(dim=2)
-        variance = (weights * wide.square()).sum(dim=2) - mean.square()
-        return torch.cat([mean, variance.clamp(min=self.min_variance).sqrt()], dim=1).to(x.dtype)
+        weights = torch.softmax(at_least_float32(self.linear2(self.activation(self.linear1(x)))), dim=2)
+        return weighted_statistics(at_least_float32(x), weights, self.min_variance).to(x.dtype)
+
+
+def weighted_statistics(x: Tensor, weights: Tensor, min_variance: float) -> Tensor:
+    """Compute weighted means and standard deviations over time: B×D×T → B×2D."""
+    mean = (weights * x).sum(dim=2)
+    variance = (weights * x.square()).sum(dim=2) - mean.square()
+    return torch.cat([mean, variance.clamp(min=min_variance).sqrt()], dim=1)
 
 
 #: Name of a pooling in the options of back-ends → its class, which is built from D.

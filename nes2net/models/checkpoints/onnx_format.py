@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import mmap
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
@@ -58,8 +58,8 @@ class _Damaged(Exception):
     """The bytes are not protobuf messages of ONNX; :func:`read_onnx` catches it."""
 
 
-def read_onnx(path: Path) -> OnnxContent:
-    """Check an ONNX file without reading its tensors; return metadata and other files with tensors.
+def read_onnx(path: Path, *expected: str) -> OnnxContent:
+    """Check an ONNX file without reading its tensors; ``expected`` are words of :func:`foreign_error`.
 
     Raises:
         InputError: if the file is damaged, or contains parts that this toolkit never exports.
@@ -69,7 +69,7 @@ def read_onnx(path: Path) -> OnnxContent:
         raise InputError(f"{path} has {readable_size(size)}, but an ONNX file has at most 2 GB: export it again")
     try:
         with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-            reader = _OnnxReader(path, content)
+            reader = _OnnxReader(path, content, expected)
             reader.check_message("ModelProto", (0, len(content)), 0)
             return reader.summary
     except OSError as error:
@@ -79,20 +79,22 @@ def read_onnx(path: Path) -> OnnxContent:
         raise InputError(f"{path} is not an ONNX file or is damaged ({error}): copy or export it again") from None
 
 
-def foreign_error(path: Path, why: str) -> InputError:
-    """Make the error for an ONNX file that this toolkit did not write; ``why`` says how that is known."""
-    return InputError(f"{path} is not a detector of this toolkit ({why}): `nes2net export --to onnx` writes one")
+def foreign_error(
+    path: Path,
+    why: str,
+    expected: str = "a detector of this toolkit",
+    remedy: str = "`nes2net export --to onnx` writes one",
+) -> InputError:
+    """Make the error for an ONNX file that is not ``expected``."""
+    return InputError(f"{path} is not {expected} ({why}): {remedy}")
 
 
 class _OnnxReader:
-    """Reads an ONNX file as protobuf messages, which are slices of the file, into :attr:`summary`.
+    """Reads protobuf messages, slices of the file, into :attr:`summary`; may raise :class:`_Damaged`."""
 
-    A damaged file raises :class:`_Damaged`, a part that this toolkit never exports
-    :class:`InputError`.
-    """
-
-    def __init__(self, path: Path, content: mmap.mmap) -> None:
+    def __init__(self, path: Path, content: mmap.mmap, expected: Sequence[str]) -> None:
         self.path = path
+        self.expected = expected
         self.content = content
         self.budget = Budget(str(path), most_bytes=_MAX_METADATA_BYTES, most_steps=_MAX_NUMBERS)
         self.summary = OnnxContent({}, {})
@@ -106,7 +108,7 @@ class _OnnxReader:
             if kind_of_field is None or isinstance(value, int):
                 continue
             if kind_of_field in _REFUSED:
-                raise foreign_error(self.path, f"it holds {kind_of_field}")
+                raise foreign_error(self.path, f"it holds {kind_of_field}", *self.expected)
             if kind_of_field == "metadata":
                 key, text = self.read_entry(value)
                 self.summary.metadata[key] = text
@@ -114,7 +116,9 @@ class _OnnxReader:
                 domain = self.content[value[0] : min(value[1], value[0] + _MAX_DOMAIN_BYTES)]
                 if domain not in (b"", b"ai.onnx"):
                     raise foreign_error(
-                        self.path, f"it holds operators of {short_repr(domain.decode(errors='replace'))}"
+                        self.path,
+                        f"it holds operators of {short_repr(domain.decode(errors='replace'))}",
+                        *self.expected,
                     )
             elif kind_of_field == "TensorProto":
                 self.check_tensor(value)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any
+from typing import Annotated
 
 import torch
 from pydantic import Field
@@ -19,16 +19,16 @@ Filters = UpTo1024
 class LinearFrequencyCepstrum(SpectralFrontend):
     """LFCC with first and second differences, as in the ASVspoof baselines: B×N → B×T×D.
 
-    For each frame: pre-emphasis, a symmetric Hamming window, |FFT|², triangular filters equally
-    spaced from 0 Hz to ``max_frequency``, log10(· + 2.2e-16) and an orthonormal DCT-II, whose
-    lowest coefficients are kept, with the 0th. Δc[t] = ``delta_scale``·(c[t+1] − c[t−1]), end
-    frames repeated; ΔΔ from Δ likewise.
+    Each frame: pre-emphasis, symmetric Hamming window, |FFT|², triangular filters equally spaced
+    from 0 Hz to ``max_frequency``, log10(· + 2.2e-16), the lowest coefficients of an orthonormal
+    DCT-II, with the 0th. Δc[t] = ``delta_scale``·(c[t+1] − c[t−1]), end frames repeated; ΔΔ from Δ
+    likewise.
 
-    The defaults are those of the LFCC-GMM baseline of ASVspoof 2019. The MATLAB baseline of 2021 LA
-    has ``window_length=480, hop_length=240, n_fft=1024, num_filters=70, max_frequency=4000,
-    pre_emphasis=0, delta_scale=0.5``; that of 2021 PA ``max_frequency=8000``. The Python baseline
-    of 2021 (spafe 0.3.3) differs from 2021 LA in ``delta_scale=1`` and ``max_frequency=8000``. The
-    baselines pad the last frame; here it is dropped.
+    Defaults: LFCC-GMM baseline of ASVspoof 2019. MATLAB baseline of 2021 LA: ``window_length=480,
+    hop_length=240, n_fft=1024, num_filters=70, max_frequency=4000, pre_emphasis=0,
+    delta_scale=0.5``; of 2021 PA, ``max_frequency=8000``. Python baseline of 2021 (spafe 0.3.3): as
+    2021 LA, with ``delta_scale=1, max_frequency=8000``. The baselines pad the last frame; here it is
+    dropped.
 
     Args:
         window_length, hop_length, n_fft: lengths in samples; the default window is 20 ms, the hop
@@ -103,20 +103,27 @@ class LinearFrequencyCepstrum(SpectralFrontend):
 
         # Triangular filters of height 1, bins×filters. Each filter extends from the centre of the filter below to the
         # centre of the filter above.
-        float64: dict[str, Any] = {"dtype": torch.float64, "device": x.device}
-        bins = torch.linspace(0, SAMPLE_RATE / 2, self.n_fft // 2 + 1, **float64).unsqueeze(1)
-        edges = torch.linspace(0, self.max_frequency, self.num_filters + 2, **float64)
-        spacing = self.max_frequency / (self.num_filters + 1)
-        filters = (1 - (bins - edges[1:-1]).abs() / spacing).clamp(min=0).to(x.dtype)
-        log_bands = torch.log10(power @ filters + torch.finfo(torch.float64).eps)  # B×T×filters
+        edges = torch.linspace(0, self.max_frequency, self.num_filters + 2, dtype=torch.float64, device=x.device)
+        filters = symmetric_filters(self.n_fft // 2 + 1, edges)
+        log_bands = torch.log10(power @ filters.to(x.dtype) + torch.finfo(torch.float64).eps)  # B×T×filters
 
-        # The first columns of the orthonormal DCT-II, filters×coefficients.
-        n = torch.arange(self.num_filters, **float64).unsqueeze(1)
-        k = torch.arange(self.num_coefficients, **float64)
-        cosines = torch.cos(math.pi * k * (2 * n + 1) / (2 * self.num_filters)) * math.sqrt(2 / self.num_filters)
-        features = [log_bands @ torch.where(k == 0, cosines / math.sqrt(2), cosines).to(x.dtype)]
+        features = [log_bands @ cosine_transform(self.num_filters, self.num_coefficients, x)]
         for _ in range(self.deltas):
             last = features[-1]
             padded = torch.cat([last[:, :1], last, last[:, -1:]], dim=1)
             features.append(self.delta_scale * (padded[:, 2:] - padded[:, :-2]))
         return torch.cat(features, dim=2)
+
+
+def symmetric_filters(num_bins: int, edges: Tensor) -> Tensor:
+    """Compute triangles, bins×filters, symmetric to their lower sides; ``edges`` in Hz."""
+    bins = torch.linspace(0, SAMPLE_RATE / 2, num_bins, dtype=edges.dtype, device=edges.device).unsqueeze(1)
+    return (1 - (bins - edges[1:-1]).abs() / edges.diff()[:-1]).clamp(min=0)
+
+
+def cosine_transform(num_filters: int, num_coefficients: int, like: Tensor) -> Tensor:
+    """Compute the first columns of the orthonormal DCT-II, filters×coefficients."""
+    n = torch.arange(num_filters, dtype=torch.float64, device=like.device).unsqueeze(1)
+    k = torch.arange(num_coefficients, dtype=torch.float64, device=like.device)
+    cosines = torch.cos(math.pi * k * (2 * n + 1) / (2 * num_filters)) * math.sqrt(2 / num_filters)
+    return torch.where(k == 0, cosines / math.sqrt(2), cosines).to(like.dtype)

@@ -1,7 +1,7 @@
-"""Log-mel features for w2v-BERT 2.0 and Whisper, computed on the waveform's device.
+"""Log-mel features, computed on the waveform's device.
 
-They equal those of the transformers library's extractors, which use NumPy on one utterance at a
-time, but are differentiable and batched, without an effect of other utterances.
+Those for w2v-BERT 2.0 and Whisper equal those of the transformers library's extractors, but are
+differentiable and batched, without an effect of other utterances.
 """
 
 from __future__ import annotations
@@ -21,47 +21,55 @@ HOP = 160
 def kaldi_log_mel(waveform: Tensor) -> Tensor:
     """Compute Kaldi's log-mel filter bank as ``SeamlessM4TFeatureExtractor`` does: B×N → B×T×80.
 
-    Samples are scaled to 16 bits. For each frame: subtract the mean, pre-emphasis 0.97, a Povey
-    window, an FFT of length 512, powers, triangular filters on the mel scale from 20 Hz to 8 kHz, a
-    logarithm. Each bin is normalised to mean 0 and variance 1 over the utterance.
-
-    In float64 (float32 on Apple's GPUs), because in float32 a quiet band beside a loud one is
-    mostly rounding error: up to 0.011 on 40 recordings, 0.12 for a pure tone.
+    Bins of :func:`kaldi_bands`, with a Povey window, are normalised to mean 0 and variance 1 over
+    the utterance. In float64 (float32 on Apple's GPUs), because in float32 a quiet band beside a
+    loud one is mostly rounding error: up to 0.011 on 40 recordings, 0.12 for a pure tone.
 
     Args:
         waveform: in [−1, 1], at least 560 samples (two frames).
-
-    Returns:
-        The features B×T×80 in the type of ``waveform``; T = 1 + (N − 400) // 160.
     """
     x = waveform
     if x.device.type != "mps":
         x = x.double()
+    window = torch.hann_window(WINDOW, periodic=False, dtype=x.dtype, device=x.device) ** 0.85  # Povey
+    log_mel = kaldi_bands(x, window).to(waveform.dtype)
+    variance, mean = torch.var_mean(log_mel, dim=1, keepdim=True)
+    return (log_mel - mean) / (variance + 1e-7).sqrt()
+
+
+def kaldi_bands(x: Tensor, window: Tensor) -> Tensor:
+    """Compute Kaldi's log-mel filter bank of ``x`` B×N in [−1, 1]: B×T×80; T = 1 + (N − 400) // 160.
+
+    Samples are scaled to 16 bits. Each frame: subtract the mean, pre-emphasis 0.97, ``window``
+    (400,), FFT of length 512, powers, triangular filters on the mel scale from 20 Hz to 8 kHz,
+    logarithm.
+    """
     frames = (x * 2**15).unfold(1, WINDOW, HOP)  # B×T×400
     frames = frames - frames.mean(2, keepdim=True)
     previous_samples = torch.cat([frames[..., :1], frames[..., :-1]], dim=2)
-    window = torch.hann_window(WINDOW, periodic=False, dtype=x.dtype, device=x.device) ** 0.85  # Povey
-    spectrum = torch.view_as_real(torch.fft.rfft((frames - 0.97 * previous_samples) * window, 512))
-    power = spectrum.square().sum(-1)  # B×T×257
-    log_mel = (power @ kaldi_filters(x)).clamp_min(torch.finfo(torch.float32).eps).log()
-    log_mel = log_mel.to(waveform.dtype)
-    variance, mean = torch.var_mean(log_mel, dim=1, keepdim=True)
-    return (log_mel - mean) / (variance + 1e-7).sqrt()
+    windowed = (frames - 0.97 * previous_samples) * window
+    power = torch.view_as_real(torch.fft.rfft(windowed, 512)).square().sum(-1)  # B×T×257
+    return (power @ kaldi_filters(x)).clamp_min(torch.finfo(torch.float32).eps).log()
 
 
 def whisper_log_mel(waveform: Tensor, num_bins: int) -> Tensor:
     """Compute Whisper's log-mel spectrogram of a padded waveform: B×N → B×bins×T, T = N // 160.
 
-    Frames centred every 160 samples, a periodic Hann window, an FFT of length 400, powers, Slaney's
-    mel triangles up to 8 kHz, log10; values are raised to at least the utterance's largest minus 8,
-    and x becomes x/4 + 1. In float32, as published, or float64 for a float64 waveform.
+    Frames centred every 160 samples, periodic Hann window, FFT of length 400, powers, Slaney's mel
+    triangles up to 8 kHz, log10; values are raised to at least the largest minus 8, and x becomes
+    x/4 + 1. In float32, as published, or float64.
     """
     window = torch.hann_window(WINDOW, dtype=waveform.dtype, device=waveform.device)
-    spectrum = torch.stft(waveform, WINDOW, HOP, window=window, return_complex=True)[..., :-1]  # B×201×T
-    power = torch.view_as_real(spectrum).square().sum(-1)
+    power = power_spectrogram(waveform, window, "reflect")[:, :-1].mT  # B×201×T
     log_mel = (slaney_filters(num_bins, waveform).T @ power).clamp_min(1e-10).log10()
     log_mel = torch.maximum(log_mel, log_mel.amax((1, 2), keepdim=True) - 8)
     return (log_mel + 4) / 4
+
+
+def power_spectrogram(waveform: Tensor, window: Tensor, pad_mode: str = "constant") -> Tensor:
+    """Compute powers …×T×201 of ``waveform`` …×N; T = 1 + N // 160."""
+    spectrum = torch.stft(waveform, WINDOW, HOP, window=window, pad_mode=pad_mode, return_complex=True)
+    return torch.view_as_real(spectrum).square().sum(-1).mT
 
 
 def kaldi_filters(like: Tensor) -> Tensor:
@@ -74,7 +82,7 @@ def kaldi_filters(like: Tensor) -> Tensor:
 def slaney_filters(num_bins: int, like: Tensor) -> Tensor:
     """Compute Slaney's filters for an FFT of length 400, 201×bins: triangles of equal area, straight in Hz.
 
-    Slaney's mel scale is linear below 1000 Hz (15 mel), and logarithmic above.
+    The scale is linear below 1000 Hz (15 mel).
     """
     step = math.log(6.4) / 27  # the range from 1000 to 6400 Hz is 27 mel wide
     highest = 15 + math.log(SAMPLE_RATE / 2000) / step
