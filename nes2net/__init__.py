@@ -38,6 +38,7 @@ __all__ = [
     "localisation",
     "losses",
     "metrics",
+    "speakers",
 ]
 
 if TYPE_CHECKING:  # editors and type checkers do not see names that are imported late
@@ -46,6 +47,7 @@ if TYPE_CHECKING:  # editors and type checkers do not see names that are importe
     from nes2net.detector import Detector
     from nes2net.lib.errors import InputError
     from nes2net.metrics import localisation
+    from nes2net.models import speakers
     from nes2net.models.catalogue import list_models
     from nes2net.models.checkpoints.averaging import average_checkpoints
     from nes2net.models.checkpoints.state_dict import load_state_dict
@@ -54,7 +56,7 @@ if TYPE_CHECKING:  # editors and type checkers do not see names that are importe
     from nes2net.training import losses
 
 #: The public names that stand for modules.
-_MODULES = {"augment", "decisions", "localisation", "losses", "metrics"}
+_MODULES = {"augment", "decisions", "localisation", "losses", "metrics", "speakers"}
 #: Public name → module that contains the name.
 _MODULE_OF = {
     "Detector": "nes2net.detector",
@@ -70,6 +72,7 @@ _MODULE_OF = {
     "localisation": "nes2net.metrics",
     "losses": "nes2net.training",
     "metrics": "nes2net",
+    "speakers": "nes2net.models",
 }
 
 

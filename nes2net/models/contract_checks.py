@@ -86,6 +86,20 @@ def _logits(num_logits: int | None, check: PartCheck, backend: Any, *states: Ten
     return [*outputs, logits]
 
 
+def check_speaker_encoder(check: PartCheck, encoder: Any, num_frames: int) -> TinyBatch:
+    """Return noise of ``num_frames`` hops more than the shortest recording."""
+    noise = 0.1 * torch.randn(encoder.min_samples + num_frames * SAMPLE_RATE // 100)
+    return TinyBatch("embed", [noise], _embedding, join=None)
+
+
+def _embedding(check: PartCheck, encoder: Any, waveform: Tensor) -> list[Tensor]:
+    vector = check.call(encoder, "embed", waveform, SAMPLE_RATE)
+    embedding = check.call(torch, "as_tensor", vector)
+    check.tensor("embed", embedding, (encoder.dimension,), " (its attribute 'dimension')")
+    check.agree("1 and the length of an embedding", [torch.ones(())], [embedding.norm()], 1e-3)
+    return [embedding]
+
+
 def check_computing(judgement: Any, scorer: Any) -> None:
     """Let ``judgement`` judge two short recordings with a copy of ``scorer``, if that is a small detector.
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from nes2net.models.aggregations.base import Aggregation
     from nes2net.models.backends.base import Backend
     from nes2net.models.frontends.base import Frontend
+    from nes2net.models.speakers.base import SpeakerEncoder
 
 frontends: Registry[Frontend] = Registry(
     "front-end",
@@ -104,6 +105,19 @@ heads: Registry[Any] = Registry(
     "torch.nn:Module",
     given=("in_features", "out_features"),
 )
+speakers: Registry[SpeakerEncoder] = Registry(
+    "speaker encoder",
+    "speakers",
+    {
+        "resnet34_lm": "nes2net.models.speakers.resnet34_lm:ResNet34LM",
+        "ge2e": "nes2net.models.speakers.ge2e:Ge2e",
+        "x_vector": "nes2net.models.speakers.x_vector:XVector",
+        "se_res2net50": "nes2net.models.speakers.se_res2net50:SeRes2Net50",
+    },
+    "nes2net.models.speakers.base:SpeakerEncoder",
+    registers="factory",
+    given=("checkpoint",),
+)
 
 
 #: The registries of a detector's parts, in the order of its configuration.
@@ -111,7 +125,7 @@ PARTS: tuple[Registry, ...] = (frontends, aggregations, backends)
 
 
 def named_parts(model: Options) -> list[tuple[Registry, str]]:
-    """List registry and name of each part of a detector's configuration, whose keys have the order of :data:`PARTS`."""
+    """List registry and name of each part of a detector's configuration, in the order of :data:`PARTS`."""
     return [(registry, part["name"]) for registry, part in zip(PARTS, model.values())]
 
 
@@ -130,10 +144,10 @@ def create_frontend(name: str, checkpoint: AnyPath | None = None, **options: Any
     Args:
         name: one of ``nes2net.models.registry.frontends.names()``.
         checkpoint: a pre-training file, or a published size
-            (:data:`nes2net.models.frontends.sizes.SIZES`), which is downloaded once. None for
-            random weights. If ``name`` is a size, the file must have it.
-        options: keyword arguments of the front-end. ``adapt`` is None, or a mapping of the options
-            of :class:`nes2net.models.frontends.adaptation.Adaptation`.
+            (:data:`nes2net.models.frontends.sizes.SIZES`), downloaded once. None for random
+            weights. If ``name`` is a size, the file must have it.
+        options: of the front-end. ``adapt`` is None, or a mapping of the options of
+            :class:`nes2net.models.frontends.adaptation.Adaptation`.
 
     Raises:
         InputError: if a name or option is unknown, or the checkpoint cannot be used.
@@ -186,7 +200,7 @@ def create_backend(name: str, **options: Any) -> Backend:
 
     Args:
         name: one of ``nes2net.models.registry.backends.names()``.
-        options: keyword arguments of the back-end, such as ``feature_dim``, and of
+        options: of the back-end, such as ``feature_dim``, and of
             :class:`nes2net.models.backends.heads.GeneralOptions`.
 
     Raises:
@@ -216,6 +230,23 @@ def create_backend(name: str, **options: Any) -> Backend:
     return backend  # type: ignore[no-any-return]
 
 
+def create_speaker_encoder(name: str, **options: Any) -> SpeakerEncoder:
+    """Build a speaker encoder, whose ``embed`` maps a recording to a unit-length vector.
+
+    Args:
+        name: one of ``nes2net.models.registry.speakers.names()``.
+        options: ``checkpoint`` is a file, a folder or ``hub:OWNER/NAME[@REVISION][/FILE]``.
+
+    Raises:
+        InputError: if a name or option is unknown, or weights are missing or do not fit.
+    """
+    from nes2net.models.contract_checks import check_speaker_encoder  # imported late, for a fast start-up
+
+    create = partial(speakers.create, name, **options)
+    encoder = _check_and_configure(speakers, name, create(), options)
+    return speakers.check_part(name, encoder, check_speaker_encoder, create)
+
+
 def create_head(head: str | Options, in_features: int, num_logits: int) -> Any:
     """Build a head, the last layer of a back-end: embeddings B×``in_features`` → logits B×``num_logits``.
 
@@ -240,7 +271,7 @@ def create_head(head: str | Options, in_features: int, num_logits: int) -> Any:
 
 
 def _check_and_configure(registry: Registry, name: str, part: Any, options: dict[str, Any]) -> Any:
-    """Set the configuration of ``part``: its name and all options, with the defaults of those that are not stated."""
+    """Set the configuration of ``part``: its name and all options, with defaults."""
     from nes2net.lib.parts.options import options_of  # imported late, so that listing names needs no pydantic
 
     fits = isinstance(part, resolve_name(registry.base))

@@ -10,14 +10,26 @@ from builders.files import write
 from nes2net.apps.registry import commands
 from nes2net.data.registry import corpora, effects
 from nes2net.metrics.registry import metrics
-from nes2net.models.registry import PARTS, heads
+from nes2net.models.registry import PARTS, heads, speakers
 from nes2net.scoring.registry import evidence, judgements
 from nes2net.training.registry import losses, tasks
 
 #: Group of entry points, such as ``"nes2net.tasks"`` → registry.
 REGISTRIES = {
     registry.group: registry
-    for registry in (*PARTS, heads, losses, tasks, judgements, evidence, metrics, corpora, effects, commands)
+    for registry in (
+        *PARTS,
+        heads,
+        speakers,
+        losses,
+        tasks,
+        judgements,
+        evidence,
+        metrics,
+        corpora,
+        effects,
+        commands,
+    )
 }
 
 
