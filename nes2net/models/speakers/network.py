@@ -14,7 +14,7 @@ from nes2net.models.speakers.files import EncoderFile
 
 
 class NetworkEncoder(SpeakerEncoder):
-    """Computes embeddings by a ``network``: waveform (N,) → vector (D,)."""
+    """Computes embeddings by a ``network``: waveform (N,) → vector (D,); its tensors come from ``file``."""
 
     def __init__(self, network: nn.Module, state_dict: StateDict, file: EncoderFile, device: str) -> None:
         check_fit(state_dict, network.state_dict(), str(file.path))

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from builders import input_error
+from builders.hub_server import COMMIT, make_cache, use_cache
 from torch import nn
 
 from nes2net.models.speakers import create_speaker_encoder
@@ -63,6 +64,15 @@ def test_the_embedding_is_the_networks_of_the_features(wespeaker, onnx_file, noi
         expected = onnx_file[1](torch.from_numpy(wespeaker.features(noise)))[0].numpy()
     np.testing.assert_allclose(wespeaker.embed(noise, 16000), expected / np.linalg.norm(expected), rtol=0, atol=1e-6)
     assert wespeaker.identity.dimension == 256
+
+
+def test_a_file_of_the_hub_is_named_by_its_repository_and_known_by_its_commit(
+    onnx_file, wespeaker, tmp_path, monkeypatch
+):
+    make_cache(tmp_path, "owner/name", onnx_file[0].parent, "model")
+    use_cache(monkeypatch, tmp_path, offline=True)
+    encoder = create_speaker_encoder("resnet34_lm", checkpoint="hub:owner/name/random.onnx")
+    assert encoder.identity == wespeaker.identity.model_copy(update={"revision": COMMIT})
 
 
 def test_features_equal_kaldis_of_the_transformers_library_minus_their_mean(wespeaker, noise):
