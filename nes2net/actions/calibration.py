@@ -274,7 +274,7 @@ def _write_generic_list(path: Path, bonafide: AnyPath, spoof: AnyPath, audio_tra
     shared_paths = {*map(os.path.realpath, recordings[BONAFIDE])} & {*map(os.path.realpath, recordings[SPOOF])}
     # A recording in both folders would have two labels.
     if shared_paths:
-        recordings_are = pluralise(len(shared_paths), "recording is", "recordings are")
+        recordings_are = pluralise(shared_paths, "recording is", "recordings are")
         names = join_names(sorted(map(str, shared_paths)))
         raise InputError(f"{recordings_are} in both {bonafide} and {spoof}: {names}; keep each in only one folder")
     text = io.StringIO()
@@ -325,7 +325,7 @@ def _find_recordings(labels: Labels, root: AnyPath, ids: Sequence[str]) -> list[
     with_audio = {trial.id: trial for trial in trials if trial.path is not None}
     if missing := [id for id in ids if id not in with_audio]:
         raise InputError(
-            f"{root}: has no recordings of {len(missing):,} of the {pluralise(len(ids), 'trial')} of these "
+            f"{root}: has no recordings of {len(missing):,} of the {pluralise(ids, 'trial')} of these "
             f"scores: {join_names(missing)}; name the folder of {labels.corpus} with `root`"
         )
     return [with_audio[id] for id in ids]
@@ -403,8 +403,8 @@ def apply_calibration(
     """
     if len(scores) != len(calibration.weights):
         raise InputError(
-            f"the calibration needs scores of {pluralise(len(calibration.weights), 'system')} "
-            f"({', '.join(calibration.systems)}), but {pluralise(len(scores), 'score file')} came: use one file for "
+            f"the calibration needs scores of {pluralise(calibration.weights, 'system')} "
+            f"({', '.join(calibration.systems)}), but {pluralise(scores, 'score file')} came: use one file for "
             "each system, in this order"
         )
     key = labels.read(excluded={}) if labels else None

@@ -169,7 +169,7 @@ class Drift:
         cannot_tell = sum(recording.decision == CANNOT_TELL for recording in self.recordings)
         lines = [
             *(verdict or ["too few to tell" if self.too_few else "no drift was found"]),
-            f"{pluralise(number, 'recording')}, compared by {pluralise(len(self.comparisons), 'test')}, which find drift in at "
+            f"{pluralise(number, 'recording')}, compared by {pluralise(self.comparisons, 'test')}, which find drift in at "
             f"most {100 * self.alpha:g} % of cases without any",
             f"cannot tell: {cannot_tell} of them ({100 * cannot_tell / number:.1f} %)",
             *self.basis,
@@ -273,7 +273,7 @@ def measure_drift(
             recordings.append(recording)
     if not recordings:
         raise InputError(
-            f"none of {pluralise(len(paths), 'file')} could be compared: name other recordings; {paths[0]}: {failures[str(paths[0])]}"
+            f"none of {pluralise(paths, 'file')} could be compared: name other recordings; {paths[0]}: {failures[str(paths[0])]}"
         )
     values = {usual.name: values_of(recordings, usual.name) for usual in all_usual}
     comparisons = compare(all_usual, values, alpha)

@@ -5,16 +5,15 @@ A dataclass here is a group of flags: its fields are flags, and its ``Args`` are
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from os.path import isfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from nes2net.data.registry import corpora
 from nes2net.lib.errors import InputError, check_setting, join_names, pluralise
-from nes2net.lib.output.terminal import print_note, say
+from nes2net.lib.output.terminal import print_note, say, say_aside
 from nes2net.lib.parts.conditions import UsedWith
 from nes2net.lib.process.this_process import is_first
 from nes2net.lib.shell.command_line import INCOMPLETE, Listed
@@ -269,11 +268,11 @@ class Deciding:
         return Decider(**settings | {"calibration": load(self.calibration)})
 
 
-def report_finished(result: Finished, file: TextIO | None = None) -> int:
+def report_finished(result: Finished, tell: Callable[[str], None] = say) -> int:
     """Print how many rows were written, in the first process, and failures on standard error.
 
     Args:
-        file: None for standard output.
+        tell: prints a line.
 
     Returns:
         The exit status: 0, or that of incomplete work if a recording failed.
@@ -282,14 +281,11 @@ def report_finished(result: Finished, file: TextIO | None = None) -> int:
         return 0
     # If an earlier run has written all rows, say so, and print nothing else.
     if result.already_complete:
-        say(f"{result.path} is complete already: {result.done:,} {result.what} of this same detector", file=file)
+        tell(f"{result.path} is complete already: {result.done:,} {result.what} of this same detector")
         return 0
-    say(f"{result.done:,} of {result.total:,} {result.what} written to {result.path}", file=file)
+    tell(f"{result.done:,} of {result.total:,} {result.what} written to {result.path}")
     if not result.failures:
         return 0
     names = join_names(list(result.failures))
-    say(
-        f"{pluralise(len(result.failures), 'file')} failed: {names}; {result.record_path} says why for each",
-        file=sys.stderr,
-    )
+    say_aside(f"{pluralise(result.failures, 'file')} failed: {names}; {result.record_path} says why for each")
     return INCOMPLETE

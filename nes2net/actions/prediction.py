@@ -5,7 +5,6 @@ For Python programs, as `nes2net predict`.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -19,10 +18,10 @@ from nes2net.data.audio.parts import choose
 from nes2net.data.audio.read import AudioFile, count_samples
 from nes2net.data.audio.waveform import SAMPLE_RATE
 from nes2net.evaluation.origin import training_in_words
-from nes2net.lib.errors import InputError, with_flag_names
+from nes2net.lib.errors import InputError
 from nes2net.lib.output.progress import ProgressDisplay
 from nes2net.lib.output.sheet import Facts
-from nes2net.lib.output.terminal import printable_name, say
+from nes2net.lib.output.terminal import printable_name, say_aside
 from nes2net.lib.output.times import readable_duration
 from nes2net.lib.storage.files import AnyPath
 from nes2net.scoring.decisions.along import Cutoff
@@ -168,16 +167,12 @@ def _print_if_partial(judge: Judge[Any], answer: AnyAnswer[Any]) -> AnyAnswer[An
     name = _display_name(answer.recording)
     if answer.samples is not None and answer.samples != judge.num_samples:
         seconds = answer.samples / SAMPLE_RATE
-        say(
-            f"{name}: the detector reads only the first {seconds:g} s; {with_flag_names('`score_track`')} scores all of it",
-            file=sys.stderr,
-        )
+        say_aside(f"{name}: the detector reads only the first {seconds:g} s; `score_track` scores all of it")
     elif answer.is_mean and answer.track is not None:
-        say(
+        say_aside(
             f"{name} lasts {readable_duration(answer.duration, exact=True)}: its score is the mean over windows of "
             f"{answer.track.window:.3g} s, one every {answer.hop:.3g} s; "
-            + with_flag_names("`num_samples=N` scores only the beginning, `num_samples=None` all of it in one piece"),
-            file=sys.stderr,
+            "`num_samples=N` scores only the beginning, `num_samples=None` all of it in one piece"
         )
     return answer
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from nes2net.lib.errors import InputError, as_input_error
-from nes2net.lib.output.terminal import printable_name, say_written
+from nes2net.lib.output.terminal import printable_name, say, say_written
 from nes2net.lib.shell.commands import Count, Flag, Folder, FromZero, command_facts
 from nes2net.lib.storage.files import replacing
 
@@ -131,7 +131,7 @@ def augment(
             with replacing(to, durable=True) as temporary:
                 write(temporary)
     if np.array_equal(before, after):
-        print("nothing was changed: this seed and epoch draw no augmentation for this utterance")
+        say("nothing was changed: this seed and epoch draw no augmentation for this utterance")
     for to in writers:
         say_written(to)
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
 from nes2net.cli.next_commands import after_averaging, print_next
 from nes2net.lib.errors import InputError
-from nes2net.lib.output.terminal import say
+from nes2net.lib.output.terminal import say, say_aside
 from nes2net.lib.parts.conditions import NotWith, UsedWith
 from nes2net.lib.shell.command_line import WRONG_INPUT
 from nes2net.lib.shell.commands import File, Flag, command_facts
@@ -67,7 +66,7 @@ def average(
         say(f"saved in {folder}, epochs counted from 1; best means the lowest val_loss_wo_aug (--by):")
         say(*table)
         print_next([["average", folder, f"--{choice.which}", choice.number] for choice in offered_choices])
-        say("nothing was averaged: choose with --best K, --last K or --ids N …", file=sys.stderr)
+        say_aside("nothing was averaged: choose with --best K, --last K or --ids N …")
         return WRONG_INPUT
     else:
         if not out:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,15 @@ from nes2net.actions.flags import (
 )
 from nes2net.cli.next_commands import print_next
 from nes2net.lib.errors import InputError, join_names, pluralise, with_flag_names
-from nes2net.lib.output.terminal import print_note, print_warnings, printable, say, say_written, table_line
+from nes2net.lib.output.terminal import (
+    print_note,
+    print_output,
+    print_warnings,
+    say,
+    say_aside,
+    say_written,
+    table_line,
+)
 from nes2net.lib.parts.conditions import UsedWith
 from nes2net.lib.shell.command_line import FOUND, INCOMPLETE
 from nes2net.lib.shell.commands import Count, File, Flag, Folder, FromZero, Milliseconds, command_facts
@@ -306,12 +313,12 @@ def classes(
     print_note(trials.labels.in_words(trials.system))
     print_warnings(trials.doubts)
     write_output(save, known.model_dump_json(exclude_none=True) + "\n")
-    num_known = pluralise(len(trials.known.numbers), "trial")
+    num_known = pluralise(trials.known.numbers, "trial")
     reached = f"at or above which lie 95 % of {num_known}"  # the threshold, in words
     if equal_errors:
         reached = f"where the errors are equal on {num_known} of known classes and {len(trials.unknown.numbers)} of unknown ones"
     say(
-        f"none of the {pluralise(len(known.classes), 'class', 'classes')} is named below a {score} of "
+        f"none of the {pluralise(known.classes, 'class', 'classes')} is named below a {score} of "
         f"{known.threshold:.4g}, {reached}"
     )
     say_written(save)
@@ -373,11 +380,11 @@ def drift(
     )
     result = outcome.result
     report = json_text(result.to_dict(), indent=1, ensure_ascii=False)
-    print(report if json_ else printable(with_flag_names(result.text())))
-    print_warnings(map(with_flag_names, result.warnings))
+    print_output(report if json_ else with_flag_names(result.text()))
+    print_warnings(result.warnings)
     if outcome.failures:
         failures = [f"{path}: {reason}" for path, reason in outcome.failures.items()]
-        say(f"{pluralise(len(failures), 'file')} failed: {with_flag_names(join_names(failures))}", file=sys.stderr)
+        say_aside(f"{pluralise(failures, 'file')} failed: {join_names(failures)}")
     if save:
         write_output(save, report + "\n")
         say_written(save, beside_data=True)
@@ -427,8 +434,8 @@ def _print_notes(calibrated: Calibrated, saved: Sequence[str]) -> None:
     if calibrated.separated:
         say("note: the classes are separated without error here; only --l2 limits the size of the weights")
     if calibrated.failed:
-        recordings = pluralise(len(calibrated.failed), "recording")
-        say(f"{recordings} failed: {join_names(calibrated.failed)}", file=sys.stderr)
+        recordings = pluralise(calibrated.failed, "recording")
+        say_aside(f"{recordings} failed: {join_names(calibrated.failed)}")
     if len(saved) != 1:
         return
     scored_by = calibrated.calibration.scored_by

@@ -12,7 +12,7 @@ from nes2net.actions.flags import CorpusName, locate_part
 from nes2net.data.registry import corpora
 from nes2net.lib.errors import InputError, join_names, pluralise, readable_size, with_flag_names
 from nes2net.lib.output.findings import listing
-from nes2net.lib.output.terminal import printable, say, text_table, wrap_text
+from nes2net.lib.output.terminal import print_output, say, text_table, wrap_text
 from nes2net.lib.shell.command_line import INCOMPLETE, Listed
 from nes2net.lib.shell.commands import Flag, Folder, FromZero, command_facts
 from nes2net.lib.storage.text_files import reading_once
@@ -64,7 +64,7 @@ def download(
     definition: Corpus = corpora.get(corpus)
     with HttpFiles(most_tries=1 if dry_run else MAX_TRIES) as client:
         plan = plan_downloads(definition, client, list(only))
-        print(printable("\n".join(_plan_lines(definition, plan))))
+        print_output("\n".join(_plan_lines(definition, plan)))
         if dry_run:
             return 0
         if not plan.files:
@@ -77,7 +77,7 @@ def download(
                 raise InputError("nothing was fetched: add `accept_licence=True` if you accept the licence above")
         fetch_all(plan, Path(folder), client, unpacking=not no_unpack, keep_archives=not remove_archives)
     check = check_corpus(definition, folder)
-    print(printable(f"\n{with_flag_names(_check_text(check))}"))
+    print_output(f"\n{with_flag_names(_check_text(check))}")
     return 0 if check.complete else INCOMPLETE
 
 
@@ -118,7 +118,7 @@ def check(
         decode=audio,
         workers=num_workers,
     )
-    print(printable(with_flag_names(_check_text(check))))
+    print_output(with_flag_names(_check_text(check)))
     return 0 if check.complete else INCOMPLETE
 
 
@@ -168,9 +168,9 @@ def pack(
     for name, trials in trials_of_splits.items():
         unlabelled = sum(trial.label is None for trial in trials)
         without = f", {unlabelled:,} without a label" if unlabelled else ""
-        say(f"{name}: {pluralise(len(trials), 'recording')}{without}")
+        say(f"{name}: {pluralise(trials, 'recording')}{without}")
     before = f", {result.there_before} of which were there" if result.there_before else ""
-    shards = pluralise(len(result.shards), "shard")
+    shards = pluralise(result.shards, "shard")
     say(f"{readable_size(result.size)} of audio in {shards}{before}, in {out}")
 
 
@@ -271,10 +271,10 @@ def _decoding_lines(decoding: Decoding) -> list[str]:
             text = ", ".join(f"{number:,} with {n}" for n, number in sorted(decoding.channels.items()))
             lines += _fact_lines("channels", f"{text} (read as their mean)")
     if names := decoding.second_decoder:
-        text = f"{pluralise(len(names), 'file is', 'files are')} read by FFmpeg, not by libsndfile: {join_names(names)}"
+        text = f"{pluralise(names, 'file is', 'files are')} read by FFmpeg, not by libsndfile: {join_names(names)}"
         lines += _fact_lines("FFmpeg", text)
     if names := list(decoding.unreadable):
-        lines += _fact_lines("unreadable", f"{pluralise(len(names), 'file')}: {join_names(names)}")
+        lines += _fact_lines("unreadable", f"{pluralise(names, 'file')}: {join_names(names)}")
     return lines
 
 
@@ -291,9 +291,7 @@ def _counts_lines(counts: Counts, official: Counts | None) -> list[str]:
     for name, values in counts.by.items():
         text = ", ".join(f"{value} {number:,}" for value, number in values.items())
         if len(values) > _MAX_VALUES:
-            text = (
-                f"{pluralise(len(values), 'value')}, {min(values.values()):,} to {max(values.values()):,} trials each"
-            )
+            text = f"{pluralise(values, 'value')}, {min(values.values()):,} to {max(values.values()):,} trials each"
         lines += _fact_lines(name, text)
     return lines
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from nes2net.actions.flags import CorpusName
 from nes2net.data.registry import corpora
 from nes2net.lib.errors import InputError
-from nes2net.lib.output.terminal import print_warnings, printable, say_written
+from nes2net.lib.output.terminal import print_output, print_warnings, say_written
 from nes2net.lib.parts.conditions import NotWith, UsedWith
 from nes2net.lib.shell.commands import Count, File, Flag, Folder, FromZero, Milliseconds, command_facts, non_defaults
 
@@ -190,7 +190,7 @@ def evaluate(
     result = evaluated(Labels(corpus, keys, phase), scores, metrics=metric, **settings)
     shown = result.only(metric) if metric else result
     try:
-        print(printable(shown.text()), flush=True)
+        print_output(shown.text())
         print_warnings(shown.warnings)
     finally:  # write the files even if printing fails, such as on a full disk
         pages.write(shown, write_output)

@@ -15,6 +15,7 @@ from typing import Any
 from nes2net.apps.registry import COMMANDS, commands
 from nes2net.cli.completion import SHELLS, PrintCompletion
 from nes2net.lib.errors import InputError
+from nes2net.lib.output.terminal import reserved_output
 from nes2net.lib.parts.docstrings import read_docstring
 from nes2net.lib.parts.source_text import docstring_in_source
 from nes2net.lib.shell.command_line import WRONG_INPUT, OneLineParser, run
@@ -111,7 +112,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not words:
         parser.print_help(sys.stderr)
         return WRONG_INPUT
-    return run(lambda args: args.function(args), parser, argv)
+    return run(_run_command, parser, argv)
+
+
+def _run_command(args: argparse.Namespace) -> int | None:
+    if not commands.is_built_in(args.command):  # it may print as it likes
+        return args.function(args)  # type: ignore[no-any-return]
+    with reserved_output():
+        return args.function(args)  # type: ignore[no-any-return]
 
 
 if __name__ == "__main__":

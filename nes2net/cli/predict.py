@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from csv import DictWriter
 from dataclasses import dataclass, replace
@@ -18,7 +17,7 @@ from nes2net.cli.predict_files import FilesBeside
 from nes2net.lib.errors import InputError, pluralise, readable_size, with_flag_names
 from nes2net.lib.output.progress import ProgressDisplay
 from nes2net.lib.output.sheet import Facts
-from nes2net.lib.output.terminal import printable_name, say, table_line
+from nes2net.lib.output.terminal import print_output, printable_name, say, say_aside, standard_output, table_line
 from nes2net.lib.parts.conditions import NotWith, UsedWith
 from nes2net.lib.shell.command_line import INCOMPLETE
 from nes2net.lib.shell.commands import Count, Flag, Folder, Seconds, command_facts, non_defaults
@@ -159,10 +158,7 @@ def predict(
     with beside.writer(scorer, decider) as write:
         failed = _print_answers(predictions, write, table, advice, json_, csv)
     if failed:
-        say(
-            f"{failed:,} of {pluralise(predictions.count, 'file')} could not be scored: see their errors",
-            file=sys.stderr,
-        )
+        say_aside(f"{failed:,} of {pluralise(predictions.count, 'file')} could not be scored: see their errors")
     return INCOMPLETE if failed else 0
 
 
@@ -183,7 +179,7 @@ def _print_answers(
     # Print the rows and write the files. A terminal gets no progress display, because the rows show the progress there.
     failed = 0
     for answer in ProgressDisplay(
-        predictions.rows, title="scoring", unit="file", total=predictions.count, shown=not sys.stdout.isatty()
+        predictions.rows, title="scoring", unit="file", total=predictions.count, shown=not standard_output().isatty()
     ):
         failed += isinstance(answer, Failed)
         write(answer)
@@ -209,15 +205,15 @@ def _printer(table: _Table, json_: bool, csv: bool) -> Callable[[AnyAnswer[Any]]
     from nes2net.actions.prediction import COLUMNS, as_columns
 
     if json_:
-        return lambda answer: print(json.dumps(answer.to_row()), flush=True)
+        return lambda answer: print_output(json.dumps(answer.to_row()))
     if not csv:
-        return lambda answer: print(*table.lines(answer), sep="\n", flush=True)
-    writer = DictWriter(sys.stdout, COLUMNS, restval="", lineterminator="\n")
+        return lambda answer: print_output("\n".join(table.lines(answer)))
+    writer = DictWriter(standard_output(), COLUMNS, restval="", lineterminator="\n")
     writer.writeheader()
 
     def print_row(answer: AnyAnswer[Any]) -> None:
         writer.writerow({name: as_cell(value) for name, value in as_columns(answer.to_row()).items()})
-        sys.stdout.flush()
+        standard_output().flush()
 
     return print_row
 

@@ -6,7 +6,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from nes2net.lib.errors import short_repr
 from nes2net.lib.parts.contracts import PartCheck, blame_part
+from nes2net.lib.parts.process_state import same_process_state
 from nes2net.lib.parts.registry import Registry
 
 if TYPE_CHECKING:
@@ -35,12 +37,19 @@ class CorpusRegistry(Registry["Corpus"]):
 
 
 def _check_trials(subject: str, method: str, listing: Callable[..., Any], *args: Any, **options: Any) -> Any:
-    with blame_part(subject, method):
+    from nes2net.data.corpora.trial import Trial  # imported late, so that listing names needs no NumPy
+    from nes2net.lib.parts.options import attributes_of  # imported late, so that listing names needs no pydantic
+
+    check = PartCheck(subject)
+    with same_process_state(subject), blame_part(subject, method):
         trials = list(listing(*args, **options))
-        labels = {trial.label: trial.id for trial in trials}
-    for label, id in labels.items():
-        fits = label in ("bonafide", "spoof", None)
-        PartCheck(subject).that(fits, f"{method} gave trial '{id}' the label", label, "'bonafide', 'spoof' or None")
+        is_same = trials == list(listing(*args, **options))
+    check.that(is_same, f"a second call of {method} gave", "other trials", "the same, in the same order")
+    for name, field in attributes_of(Trial).items():
+        trial_of = {repr(getattr(trial, name)): trial for trial in trials}
+        for trial in trial_of.values():
+            value = getattr(trial, name)
+            check.that(field.fits(value), f"{method} gave trial {short_repr(trial.id)} the {name}", value, field.takes)
     return trials
 
 

@@ -167,7 +167,7 @@ class ClaimEvaluation(Evaluation[ClaimSystem]):
         drawn = DrawnGroups.of(systems[0].trials, "speakers")
         facts = {"weights": self.weights._asdict(), **self.options["act_a_dcf"], **drawn._asdict()}
         lines = [
-            f"{self.part}: {pluralise(len(systems[0].trials), 'claim')}; 95 % intervals: bootstrap over {drawn.num_groups:,} "
+            f"{self.part}: {pluralise(systems[0].trials, 'claim')}; 95 % intervals: bootstrap over {drawn.num_groups:,} "
             f"{drawn.interval_over}, {self.num_resamples:,} draws, {self._row_draws['num_resamples']:,} in the breakdowns",
             *printed,
         ]
@@ -236,9 +236,7 @@ class ClaimEvaluation(Evaluation[ClaimSystem]):
 def _check_finite(table: ClaimTable) -> None:
     is_infinite = np.isinf(table.scores) | (np.isnan(table.scores) & ~np.isnan(table.scores).all(0))
     if ids := [table.ids[row] for row in np.flatnonzero(is_infinite.any(1)).tolist()]:
-        raise InputError(
-            f"{pluralise(len(ids), 'claim')} with a score that is not finite: {join_names(ids)}; score again"
-        )
+        raise InputError(f"{pluralise(ids, 'claim')} with a score that is not finite: {join_names(ids)}; score again")
     if np.isnan(table.scores).all():
         raise InputError("the file has no scores: score again")
 

@@ -85,7 +85,7 @@ def embeddings_of(rows: Mapping[str, NDArray], trials: Sequence[Trial]) -> NDArr
     missing = [trial.id for trial in trials if trial.id not in rows]
     if missing:
         raise InputError(
-            f"no embedding of {pluralise(len(missing), 'evaluated trial')} ({join_names(missing)}): embed these trials too, "
+            f"no embedding of {pluralise(missing, 'evaluated trial')} ({join_names(missing)}): embed these trials too, "
             "and use embeddings of all evaluated trials"
         )
     return np.stack([rows[trial.id] for trial in trials])

@@ -214,7 +214,7 @@ class SystemEvaluation(Evaluation[SystemFigures]):
             both_scores = both_scores[:, rows]
             common = self.key.trials.take(rows)
             is_bonafide = common.column("label").where(BONAFIDE)
-            num_common = pluralise(len(common), "common trial")
+            num_common = pluralise(common, "common trial")
             check_classes(is_bonafide, f"{first.name} and {second.name} cannot be compared: they have {num_common}")
             compared = metrics.compare_systems(
                 functools.partial(metrics.compute_eer, method=self.key.definition.eer_method),

@@ -115,7 +115,7 @@ def labelled_frames(
     segments_by_id = _read_segments(key)
     utterances, left_out = _join_segments(key, ids, scores, resolution, segments_by_id, allow_partial)
     frames = measure_joined_frames(utterances, resolution, resolution)
-    check_classes(frames.labels == 1, f"{file.path}: {pluralise(len(frames.labels), 'frame')} of {resolution} ms")
+    check_classes(frames.labels == 1, f"{file.path}: {pluralise(frames.labels, 'frame')} of {resolution} ms")
     num_expected = matched_trials.num_expected
     mismatch = "; ".join(filter(None, (matched_trials.mismatch.describe(num_expected), left_out)))
     truth = f"labels of {LABELS_MS} ms" if segments_by_id is None else RTTM

@@ -194,7 +194,7 @@ def match(
         )
     unlabelled = [evaluated[row].id for row in np.flatnonzero(evaluated.column("label").numbers < 0).tolist()]
     if unlabelled:
-        without_label = f"{pluralise(len(unlabelled), 'trial has', 'trials have')} no label in the key"
+        without_label = f"{pluralise(unlabelled, 'trial has', 'trials have')} no label in the key"
         raise InputError(f"{without_label}: {join_names(unlabelled)}; use a key with labels")
     finite = joined.scores[positions_to_evaluate]
     largest = int(np.abs(finite).argmax())
@@ -300,7 +300,7 @@ def _contradiction(trials: Sequence[Trial], table: ScoreTable) -> str:
         return ""
     return (
         f"the score file's own labels contradict the key for {len(contradicted_ids):,} of "
-        f"{pluralise(len(trials), 'trial')}, and the key decides: {join_names(contradicted_ids)}"
+        f"{pluralise(trials, 'trial')}, and the key decides: {join_names(contradicted_ids)}"
     )
 
 
@@ -354,7 +354,7 @@ def labelled_trials(
     # in the order of the key, so that columns agree
     common = [trial for trial in key if all(trial.id in scores for scores in by_file)]
     is_bonafide = np.array([trial.label == BONAFIDE for trial in common], dtype=bool)
-    check_classes(is_bonafide, f"phase {phase} has {pluralise(len(common), 'trial')} with scores", "use another phase")
+    check_classes(is_bonafide, f"phase {phase} has {pluralise(common, 'trial')} with scores", "use another phase")
     scores = _stack_scores(by_file, [trial.id for trial in common])
     return common, scores[is_bonafide], scores[~is_bonafide]
 

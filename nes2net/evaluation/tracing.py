@@ -170,11 +170,11 @@ def _readers(table: Table, num_systems: int) -> Literal["all", "paper"]:
 
 def _first_line(part: str, trials: ClassTrials, num_resamples: int) -> str:
     line = (
-        f"{part}: {pluralise(len(trials.known.numbers), 'trial')} of "
-        f"{pluralise(len(np.unique(trials.known.numbers)), 'known class', 'known classes')} of {len(trials.known.names)}"
+        f"{part}: {pluralise(trials.known.numbers, 'trial')} of "
+        f"{pluralise(np.unique(trials.known.numbers), 'known class', 'known classes')} of {len(trials.known.names)}"
     )
     if trials.unknown.names:
-        line += f", {len(trials.unknown.numbers):,} of {pluralise(len(trials.unknown.names), 'unknown one')}"
+        line += f", {len(trials.unknown.numbers):,} of {pluralise(trials.unknown.names, 'unknown one')}"
     if trials.num_left_out:
         line += f"; {trials.num_left_out:,} bona fide trials omitted, because the detector has no class bona fide"
     return (

@@ -214,7 +214,7 @@ def choose_thresholds(
     for path in source.dev_scores:
         dev_files = SetFiles(source.dev_corpus or corpus, path, source.dev_keys, source.dev_phase)
         development = read_set(dev_files, "development", {}, allow_partial=allow_partial)
-        check_classes(development.matched.is_bonafide, f"{path}: {pluralise(len(development.matched.trials), 'trial')}")
+        check_classes(development.matched.is_bonafide, f"{path}: {pluralise(development.matched.trials, 'trial')}")
         bonafide = development.matched.bonafide
         spoof = development.matched.spoof
         calibration = replace(
@@ -405,7 +405,7 @@ def _warnings(
     facts = calibration.trained_on
     if development is not None and development.corpus == scored.corpus:
         num_shared = len(development.matched.by_id.keys() & scored.matched.by_id.keys())
-        shared = f"{num_shared:,} of the {pluralise(len(scored.matched.trials), 'trial')} of {scored.name}"
+        shared = f"{num_shared:,} of the {pluralise(scored.matched.trials, 'trial')} of {scored.name}"
         is_own_list = corpora.get(scored.corpus).user_defined
         if num_shared and is_own_list and development.key_sha256 != scored.key_sha256:
             yield (

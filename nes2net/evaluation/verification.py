@@ -132,8 +132,8 @@ class EmbeddingEvaluation(OfClasses[Pairs]):
             if doubt := pairs.labels.doubt(self.key.evaluated_trials):
                 doubts.append(f"{pairs.system}: {doubt}")
         extent = (
-            f"{self.part}: {pluralise(len(systems[-1].scores), 'spoofed trial')} against "
-            f"{pluralise(len(systems[-1].models), 'enrolled model')}; 95 % intervals: bootstrap of trials, "
+            f"{self.part}: {pluralise(systems[-1].scores, 'spoofed trial')} against "
+            f"{pluralise(systems[-1].models, 'enrolled model')}; 95 % intervals: bootstrap of trials, "
             f"{self.num_resamples} draws"
         )
         result = Result(_TITLE, {}, [extent], join_tables(tables), notes, doubts)

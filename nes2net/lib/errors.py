@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from datetime import date, time
@@ -279,12 +279,14 @@ def join_names(names: Sequence[str], limit: int = 10) -> str:
     return f"{', '.join(names[:limit])}, … ({len(names)} in all)"
 
 
-def pluralise(number: int, singular: str, plural: str | None = None) -> str:
-    """Write ``number`` and a noun, in the plural unless ``number`` is 1.
+def pluralise(number: int | Sized, singular: str, plural: str | None = None) -> str:
+    """Write ``number``, or the length of a collection, and a noun, in the plural unless ``number`` is 1.
 
     >>> pluralise(1, "epoch"), pluralise(2, "epoch"), pluralise(4000, "process is", "processes are")
     ('1 epoch', '2 epochs', '4,000 processes are')
     """
+    if isinstance(number, Sized):
+        number = len(number)
     return f"{number:,} {singular if number == 1 else plural or f'{singular}s'}"
 
 

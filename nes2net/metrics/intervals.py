@@ -432,7 +432,7 @@ def _drawings(
         if len(attacks) != num_spoof or len(names) < 2:
             raise InputError(
                 f"attacks are drawn from at least two, one for each spoof score: {num_spoof} spoof scores, but "
-                f"{pluralise(len(attacks), 'name')} of {pluralise(len(names), 'attack')}: name each, or remove spoof_attacks"
+                f"{pluralise(attacks, 'name')} of {pluralise(names, 'attack')}: name each, or remove spoof_attacks"
             )
         num_attacks = len(names)
     drawings = []

@@ -28,6 +28,7 @@ from nes2net.lib.computing.devices import (
     parse_precision,
     without_autocast,
 )
+from nes2net.lib.computing.module_size import count_numbers
 from nes2net.lib.errors import InputError, check_setting, join_names
 from nes2net.lib.output.terminal import printable_name
 from nes2net.lib.parts.options import FrontendSizes, ModelConfig, Options, fit_options, name_and_options
@@ -145,7 +146,7 @@ class Network(nn.Module):
             _part_line("front-end", self.frontend, f"{states} of {self.frontend.out_dim}"),
             _part_line("aggregation", self.aggregation, unused),
             _part_line("back-end", self.backend, ", ".join(texts)),
-            f"{_num_parameters(self):,} parameters, {self.precision} on {self.device}, {mode} mode",
+            f"{count_numbers(self.parameters()):,} parameters, {self.precision} on {self.device}, {mode} mode",
         ]
         if self.source:
             lines.append(f"from {printable_name(self.source)}")
@@ -456,7 +457,7 @@ class Network(nn.Module):
 
 def _part_line(role: str, module: Frontend | Aggregation | Backend, description: str) -> str:
     facts = [description] if description else []
-    if num_parameters := _num_parameters(module):
+    if num_parameters := count_numbers(module.parameters()):
         facts.insert(0, f"{num_parameters:,} parameters")
     line = f"{role}: {module.config['name']}"
     if facts:
@@ -466,10 +467,6 @@ def _part_line(role: str, module: Frontend | Aggregation | Backend, description:
 
 def _are_finite(tensors: Iterable[Tensor]) -> bool:
     return all(bool(tensor.isfinite().all()) for tensor in tensors)
-
-
-def _num_parameters(module: nn.Module) -> int:
-    return sum(parameter.numel() for parameter in module.parameters())
 
 
 def _prefixes_in_files(network: Network) -> dict[str, str]:

@@ -182,7 +182,7 @@ class OnnxDetector:
                 expected_shape = (len(batch),)
             if shape != expected_shape:
                 raise InputError(
-                    f"{self.path} computed {output} of shape {shape} for {pluralise(len(batch), 'waveform')}: export it again"
+                    f"{self.path} computed {output} of shape {shape} for {pluralise(batch, 'waveform')}: export it again"
                 )
         return torch.from_numpy(np.concatenate(computed))
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass, replace
 from typing import Any
-
-from tqdm import tqdm
 
 from nes2net.data.audio.waveform import Padding
 from nes2net.data.corpora.trial import Trials
 from nes2net.lib.errors import pluralise, refuse
+from nes2net.lib.output.progress import print_above
 from nes2net.lib.output.sheet import Facts
 from nes2net.lib.parts.registry import PACKAGES_KEY, packages_of
 from nes2net.lib.process.this_process import is_first
@@ -127,10 +125,9 @@ def judge_trials(
     if scorer.num_scores:
         system_scores = {trial.id: trial.system_scores for trial in trials}
     if batch_matters and is_first():
-        tqdm.write(
+        print_above(
             f"the front-end normalises the batch as a whole, so a score depends on the {pluralise(batch_size, 'utterance')} "
-            "of its batch: a front-end without `normalize: batch` avoids this",
-            file=sys.stderr,
+            "of its batch: a front-end without `normalize: batch` avoids this"
         )
     if settings.compile:
         scorer.compile(dynamic=False)

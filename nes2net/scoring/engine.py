@@ -9,7 +9,6 @@ name and renamed. Its record ``{out}.json`` states the run, and the trials witho
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Container, Generator, Iterable, Iterator
 from contextlib import ExitStack, closing, nullcontext
@@ -19,15 +18,13 @@ from itertools import islice
 from pathlib import Path
 from typing import Generic, Literal, TypeAlias, TypeVar
 
-from tqdm import tqdm
 from typing_extensions import NamedTuple  # in Python 3.10, NamedTuple of typing cannot be generic
 
 from nes2net.data.audio.waveform import SAMPLE_RATE
 from nes2net.data.corpora.trial import Trial, Trials
-from nes2net.lib.errors import InputError, check_setting, pluralise, refuse, with_flag_names
-from nes2net.lib.output.progress import ProgressDisplay
+from nes2net.lib.errors import InputError, check_setting, pluralise, refuse
+from nes2net.lib.output.progress import ProgressDisplay, print_above
 from nes2net.lib.output.sheet import Facts
-from nes2net.lib.output.terminal import printable
 from nes2net.lib.process.processes import ALONE, Processes, join_processes
 from nes2net.lib.storage.claims import Claim
 from nes2net.lib.storage.files import AnyPath, check_no_device, exclusive_lock, json_text, replacing, sha256_of, writing
@@ -294,10 +291,9 @@ def _find_earlier_work(
     kept = {id: kept_rows.stamps[id] for id in now}
     replaced = {(id, audio) for id, audio in kept.items() if audio != now[id]}
     if replaced and processes.rank == 0:
-        tqdm.write(
-            f"{len(replaced):,} of {pluralise(len(kept), 'file')} {output.done} earlier were replaced since (another size "
-            f"or time of change): they are {output.done} again",
-            file=sys.stderr,
+        print_above(
+            f"{len(replaced):,} of {pluralise(kept, 'file')} {output.done} earlier were replaced since (another size "
+            f"or time of change): they are {output.done} again"
         )
     in_journals = {id: audio for id, audio in kept.items() if (id, audio) not in replaced}
     audio = {**(stamps or {}), **in_journals}
@@ -354,7 +350,7 @@ def _keep_results(
             if on_error == "raise":
                 raise InputError(f"{id}: {reason}")
             if report_failures:
-                tqdm.write(printable(with_flag_names(f"failed: {id}: {reason}")), file=sys.stderr)
+                print_above(f"failed: {id}: {reason}")
         failures |= result.failures
         count = count + len(result.rows)
         num_samples = num_samples + result.num_samples
@@ -394,7 +390,7 @@ def _write_finished(
             output.forget(out)  # the journals hold only failures, and the next run must try these trials again
             some = "; ".join(f"{name}: {reason}" for name, reason in list(result.failures.items())[:3])
             raise NothingDone(
-                f"not one of {pluralise(len(trials), output.unit)} could be {output.done}: {some}", result.failures
+                f"not one of {pluralise(trials, output.unit)} could be {output.done}: {some}", result.failures
             )
         audio = audio_digest(used, kept_rows.stamps)
         remedy = (

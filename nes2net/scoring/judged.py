@@ -183,7 +183,7 @@ class Judged(Generic[T]):
         if not decision_words and self.judged < _NEARLY_ALL:
             words.append(f"{100 * self.judged:.2g} % of it was judged")
         if self.track is not None and len(self.track) > 1:
-            windows = f"{pluralise(len(self.track), 'window')} of {self.track.window:.3g} s"
+            windows = f"{pluralise(self.track, 'window')} of {self.track.window:.3g} s"
             words.append(
                 f"the score is the mean of {windows}" if self.is_mean else f"{windows} were scored along it, too"
             )

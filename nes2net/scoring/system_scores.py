@@ -108,7 +108,7 @@ def _normalise_column(trials: Trials, file: ScoreFile, low: float, high: float) 
     score_of_id = without_contradictions(zip(ids, scores.tolist()), path)
     if missing := [trial.id for trial in trials if trial.id not in score_of_id]:
         raise InputError(
-            f"{path}: {len(missing):,} of {pluralise(len(trials), 'trial has', 'trials have')} no score in it: {join_names(missing)}; the "
+            f"{path}: {len(missing):,} of {pluralise(trials, 'trial has', 'trials have')} no score in it: {join_names(missing)}; the "
             "detector needs a score of every system for each trial: score these, too"
         )
     if unusable := [trial.id for trial in trials if not np.isfinite(score_of_id[trial.id])]:
@@ -132,7 +132,7 @@ def check_fusion(num_scores: int, paths: Sequence[AnyPath]) -> None:
         (
             len(paths) != num_scores,
             f"this detector fuses the scores of {pluralise(num_scores, 'other system')}, but "
-            f"{pluralise(len(paths), 'score file is', 'score files are')} given: name one for each, in the order "
+            f"{pluralise(paths, 'score file is', 'score files are')} given: name one for each, in the order "
             "of training, with `system_scores`",
         ),
     )

@@ -89,7 +89,7 @@ def average_run(
         (ids is not None and last is not None, "`ids` and `last` both choose the epochs to average: give one of them"),
         (
             last is not None and not 0 < last <= len(saved),
-            f"{folder} has {pluralise(len(saved), 'epoch')} saved ({saved_ids}): `last` must be from 1 to that number, not {last}",
+            f"{folder} has {pluralise(saved, 'epoch')} saved ({saved_ids}): `last` must be from 1 to that number, not {last}",
         ),
         (not epochs, "no checkpoints to average: name epochs with `ids`, or how many of the last ones with `last`"),
     )
@@ -163,7 +163,7 @@ def average_path(
     name += "_bn.pth" if batch_norm_batches is not None else ".pth"
     if len(name) > 230:  # a file name has at most 255 bytes, and the temporary file has a longer name
         raise InputError(
-            f"the file name of an average of {pluralise(len(ids), 'checkpoint')} is too long: choose one with "
+            f"the file name of an average of {pluralise(ids, 'checkpoint')} is too long: choose one with "
             "`nes2net average … --out FILE`"
         )
     return folder / name

@@ -24,6 +24,7 @@ from nes2net.detector import Detector
 from nes2net.evaluation.breakdown import DrawnGroups
 from nes2net.evaluation.origin import read_origin
 from nes2net.evaluation.result import Result
+from nes2net.lib.computing.module_size import count_numbers
 from nes2net.lib.errors import InputError, refuse
 from nes2net.lib.output.sheet import Facts
 from nes2net.lib.storage.files import write_text
@@ -114,7 +115,7 @@ def describe_training(
     return {
         "devices": list(dict.fromkeys([*earlier, device])),
         "software": f"nes2net {__version__}, torch {torch.__version__}",
-        "parameters": f"{sum(parameter.numel() for parameter in detector.parameters()):,}",
+        "parameters": f"{count_numbers(detector.parameters()):,}",
         "settings": dict(_settings(recipe)),
     }
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import textwrap
 from collections.abc import Collection, Sequence
 from itertools import chain, cycle
@@ -17,7 +16,7 @@ from nes2net.lib.output.pictures import (
     LogLocator,
     MaxNLocator,
 )
-from nes2net.lib.output.terminal import say
+from nes2net.lib.output.terminal import say_aside
 from nes2net.lib.storage.files import AnyPath, replacing
 from nes2net.training.measures import ERROR_RATES, Measure
 from nes2net.training.selection import Row
@@ -51,7 +50,7 @@ def plot_curves(
         with replacing(path) as temporary:
             _draw(history, temporary, title, saved, task_measures)
     except Exception as error:
-        say(f"warning: {path} was not drawn ({error})", file=sys.stderr)
+        say_aside(f"warning: {path} was not drawn ({error})")
 
 
 def _draw(

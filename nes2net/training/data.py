@@ -105,7 +105,7 @@ def list_examples(
                 labels_of_pieces[piece.id] = frames[start // LABEL_SAMPLES : end]
     if {piece.target for piece in cut_pieces} != {trial.target for trial in trials}:
         raise InputError(
-            f"the {part} set needs pieces of each class of recordings, but {len(errors):,} of {pluralise(len(trials), 'file')} cannot "
+            f"the {part} set needs pieces of each class of recordings, but {len(errors):,} of {pluralise(trials, 'file')} cannot "
             f"be cut: correct or replace them; the first: {errors[0]}"
         )
     if labels is not None:

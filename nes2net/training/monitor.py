@@ -23,7 +23,8 @@ from tqdm import tqdm
 
 from nes2net.detector import Detector
 from nes2net.lib.errors import InputError, first_line, one_line, pluralise, with_flag_names
-from nes2net.lib.output.progress import ProgressDisplay
+from nes2net.lib.output.progress import ProgressDisplay, print_above
+from nes2net.lib.output.terminal import standard_output
 from nes2net.training.dataset import BatchLoader
 from nes2net.training.measures import Figures
 from nes2net.training.progress import Meter, advice
@@ -148,17 +149,18 @@ class Monitor:
     def say(self, text: str, *, remark: bool = False) -> None:
         """Print ``text`` in the main process, and add it to ``train.log``; remarks go to standard error."""
         if self.shown:
-            stream = sys.stderr if remark or self.reporter is not None else sys.stdout
-            tqdm.write(with_flag_names(text), file=stream)
+            stream = sys.stderr if remark or self.reporter is not None else standard_output()
+            text = with_flag_names(text)
+            tqdm.write(text, file=stream)
             stream.flush()  # without this, the text could stay in a buffer for hours
-            self.run_log.write(with_flag_names(text))
+            self.run_log.write(text)
 
     def report_failed_files(self, errors: Sequence[str]) -> None:
         """Print each message about a failed or silent file of this process once in a run."""
         for error in errors:
             if error not in self._bad_files:
                 self._bad_files.add(error)
-                tqdm.write(error, file=sys.stderr)
+                print_above(error)
                 self.run_log.write(error)
 
     def after_training(self, meter: Meter, loader: BatchLoader) -> None:

@@ -13,6 +13,7 @@ from accelerate.utils import gather_object
 
 from nes2net.data.corpora.trial import BONAFIDE, Trial, Trials
 from nes2net.detector import Detector
+from nes2net.lib.computing.module_size import count_numbers
 from nes2net.lib.errors import InputError, join_names, pluralise, with_flag_names
 from nes2net.lib.parts.options import PARTS
 from nes2net.lib.parts.registry import PACKAGES_KEY, packages_of
@@ -262,8 +263,8 @@ class Run:
         detector = trainer.state.detector
         accelerator = self.accelerator
         names = " + ".join(detector.config[kind]["name"] for kind in PARTS)
-        num_trained = sum(p.numel() for p in trainer.objective.trained_parameters())
-        num_parameters = sum(p.numel() for p in trainer.objective.parameters())
+        num_trained = count_numbers(trainer.objective.trained_parameters())
+        num_parameters = count_numbers(trainer.objective.parameters())
         line = f"detector: {names}, {num_parameters:,} parameters"
         if own_tensors := trainer.objective.own_tensors():
             line += f" with {join_names([*own_tensors], 3)} of the objective"

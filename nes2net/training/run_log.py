@@ -16,7 +16,7 @@ import torch
 
 from nes2net.lib.errors import InputError, one_line
 from nes2net.lib.output.progress import LOGGER
-from nes2net.lib.output.terminal import printable_name, say
+from nes2net.lib.output.terminal import printable_name, say_aside
 from nes2net.lib.process.this_process import processor_name, usable_processors
 from nes2net.lib.storage.files import never_linked
 from nes2net.version import __version__
@@ -68,7 +68,7 @@ class RunLog(logging.FileHandler):
             self._failed = True
             error = sys.exc_info()[1]
             problem = error if isinstance(error, InputError) else f"{self.baseFilename} cannot be written ({error})"
-            say(f"warning: {problem}", file=sys.stderr)
+            say_aside(f"warning: {problem}")
 
 
 def device_name(device: torch.device) -> str:

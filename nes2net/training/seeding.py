@@ -72,8 +72,7 @@ def cuda_algorithms(deterministic: bool) -> Iterator[None]:
     cudnn = torch.backends.cudnn
     settings = torch.utils.deterministic
     cudnn_and_fill = cudnn.deterministic, settings.fill_uninitialized_memory  # type: ignore[attr-defined]
-    strict = torch.are_deterministic_algorithms_enabled()
-    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+    mode = torch.get_deterministic_debug_mode()
     workspace = os.environ.get(_CUBLAS)
     if deterministic and workspace not in (None, *_REPEATABLE_WORKSPACES):
         raise InputError(
@@ -96,7 +95,7 @@ def cuda_algorithms(deterministic: bool) -> Iterator[None]:
             remedy = f"start Python with {_CUBLAS}={_REPEATABLE_WORKSPACES[0]} in the environment, or {remedy}"
         raise InputError(f"training cannot repeat itself bit for bit here ({first_line(error)}): {remedy}") from error
     finally:
-        torch.use_deterministic_algorithms(strict, warn_only=warn_only)
+        torch.set_deterministic_debug_mode(mode)
         cudnn.deterministic, settings.fill_uninitialized_memory = cudnn_and_fill  # type: ignore[attr-defined]
         if deterministic and workspace is None:
             del os.environ[_CUBLAS]

@@ -16,10 +16,9 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, FailFast, Field, RootModel, model_validator
 
-from nes2net.data.audio.files import note_once
 from nes2net.evaluation.breakdown import corpora_table
 from nes2net.lib.errors import InputError, check_known, pluralise, short_repr
-from nes2net.lib.output.terminal import text_table
+from nes2net.lib.output.terminal import note_once, text_table
 from nes2net.lib.storage.files import AnyPath, is_absent, json_text, write_text
 from nes2net.lib.storage.plain_data import Seconds, Value, read_json_as
 from nes2net.training.measures import ERROR_RATES, Figures, Measure
@@ -278,7 +277,7 @@ def best_epochs(folder: AnyPath, count: int, by: str) -> list[int]:
         ids = ", ".join(str(row["epoch"]) for row in saved) or "none"
         remedy = f"choose 1 to {len(saved)}" if saved else "rank by another value with `by`"
         raise InputError(
-            f"{folder} has checkpoints of {pluralise(len(saved), 'epoch')} with {by} ({ids}), not of {count}: {remedy}"
+            f"{folder} has checkpoints of {pluralise(saved, 'epoch')} with {by} ({ids}), not of {count}: {remedy}"
         )
     missing = [str(epoch) for epoch in _best_of_run(folder, measured, count, by) if epoch not in epochs]
     if missing:

@@ -61,7 +61,7 @@ def read_trials(data: DataConfig, part: SetName, labels: tuple[str, ...] = (SPOO
         needed = " and ".join(sorted(labels))
         found = ", ".join(sorted({str(trial.label) for trial in trials})) or "none"
         raise InputError(
-            f"the {name} set needs trials labelled {needed}, but the labels of its {pluralise(len(trials), 'trial')} are: {found}; "
+            f"the {name} set needs trials labelled {needed}, but the labels of its {pluralise(trials, 'trial')} are: {found}; "
             "add or label trials, or name another corpus or split"
         )
     return trials

@@ -17,6 +17,7 @@ from builders.voices import voice
 from conftest import load_detector, seeded_detector
 
 from nes2net import Detector
+from nes2net.models.backends.asp_mlp import AspMlp
 from nes2net.scoring.decisions import CANNOT_TELL, Decider, OperatingPoint, Population, ScoredBy, Traits, fit, load
 
 FILES = ["speech/a.wav", "speech/b.flac", "speech/more/c.WAV"]
@@ -56,6 +57,19 @@ def rows(predict):
         return [json.loads(line) for line in out.splitlines()], err
 
     return run
+
+
+def test_what_a_part_prints_while_it_computes_is_no_json(rows, monkeypatch):
+    embed = AspMlp.embed
+
+    def prints(*arguments):
+        print("embedding")
+        return embed(*arguments)
+
+    monkeypatch.setattr(AspMlp, "embed", prints)
+    (row,), err = rows("speech/b.flac")
+    assert row["file"] == "speech/b.flac"
+    assert "embedding\n" in err
 
 
 def table(out):

@@ -21,6 +21,7 @@ from nes2net.data.corpora.trial import Trial
 from nes2net.detector import Detector
 from nes2net.evaluation.judgements import Scores
 from nes2net.lib.computing.flops import count_flops
+from nes2net.lib.computing.module_size import count_numbers
 from nes2net.lib.errors import InputError, pluralise
 from nes2net.lib.output.progress import ProgressDisplay
 from nes2net.lib.output.terminal import markdown_table
@@ -185,7 +186,7 @@ def environment(detector: Detector) -> list[str]:
             f"{torch.cuda.get_device_name(detector.device)}, CUDA {torch.version.cuda}, cuDNN {torch.backends.cudnn.version()}"
         )
     names = " + ".join(detector.config[role]["name"] for role in ("frontend", "aggregation", "backend"))
-    size = sum(p.numel() for p in detector.parameters())
+    size = count_numbers(detector.parameters())
     lines.append(f"{names}, {size:,} parameters, {detector.precision} on {detector.device}")
     peak = peak_bytes()  # None or 0 if the operating system does not report peak memory
     memory = [f"peak memory {peak / 2**30:.2f} GiB"] if peak else []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -61,7 +60,7 @@ def bench(
     from nes2net.data.audio.waveform import SAMPLE_RATE
     from nes2net.detector import Detector
     from nes2net.lib.computing.devices import choose_device
-    from nes2net.lib.output.terminal import print_note
+    from nes2net.lib.output.terminal import print_note, say, say_aside
     from nes2net.models.loading import read_architecture
     from nes2net.models.quantisation import emulation_note
     from nes2net.scoring.kernel import default_batch_size
@@ -74,7 +73,7 @@ def bench(
         config = dict(read_architecture(described) if isinstance(described, str) else described)
         if frontend:
             config["frontend"] = frontend
-        print("building a detector of random weights; at full size this takes a while", file=sys.stderr)
+        say_aside("building a detector of random weights; at full size this takes a while")
         precision = "float32" if dtype == "auto" else dtype
         detector = Detector.from_config(config).to(torch_device).set_precision(precision).eval()
     print_note(emulation_note(detector.precision, detector.device))
@@ -100,4 +99,4 @@ def bench(
     kind = "files" if files else "generated FLAC files"
     utterances = f"{len(paths)} {kind}, utterances of {num_samples:,} samples"
     lines = [*environment(detector), f"- {utterances}, medians of {pluralise(rounds, 'round')} by turns", ""]
-    print("\n".join([*lines, *speed_table(measured, product, detector)]))
+    say(*lines, *speed_table(measured, product, detector))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from nes2net.apps.experiments.settings import Machine
 from nes2net.lib.errors import InputError, with_flag_names
 from nes2net.lib.output.findings import listing
-from nes2net.lib.output.terminal import printable, say_written, text_table
+from nes2net.lib.output.terminal import print_output, say, say_aside, say_written, text_table
 from nes2net.lib.parts.conditions import NotWith
 from nes2net.lib.process.this_process import process_count
 from nes2net.lib.shell.command_line import INCOMPLETE, WRONG_INPUT
@@ -89,10 +88,10 @@ def run(
         lines = [f"missing, {len(missing)} in all:", *listing(missing)]
     if dry_run:
         lines += [*downloads_of(unfinished_jobs), "", *work_table(plan, unfinished_jobs)]
-        print(printable(with_flag_names("\n".join(lines))))
+        print_output(with_flag_names("\n".join(lines)))
         return INCOMPLETE if missing else 0
     if missing:
-        print(printable(with_flag_names("\n".join(lines))), file=sys.stderr)
+        say_aside(*lines)
         if not allow_missing:
             return WRONG_INPUT
     # Do the work: on a cluster, in this process, or in several processes. Each process repeats this command with --task.
@@ -112,10 +111,10 @@ def run(
             settings = described.slurm
             if tasks:
                 names = submit(tasks, command, path_below(plan.out, "slurm"), settings, described.name)
-                print("\n".join(text_table([["task", "job"], *map(list, names.items())], "l")))
+                say(*text_table([["task", "job"], *map(list, names.items())], "l"))
             if not tasks or settings.cluster == "local":
                 return _write_and_print_tables(plan, [])
-            print(f"submitted; the last job writes {plan.out / 'table.html'}, and the same command says what is left")
+            say(f"submitted; the last job writes {plan.out / 'table.html'}, and the same command says what is left")
             return 0
         if jobs == 1:
             # do_here() selects the unfinished jobs itself; if there are none, nothing is checked again.
@@ -175,7 +174,7 @@ def reproduce(
     all_rows = published_rows(rows)
     if row is None:
         marked = [(each.id, "the paper's own" if each.by_authors else "", each.describe()) for each in all_rows]
-        print("\n".join(text_table(marked, "l")))
+        say(*text_table(marked, "l"))
         return 0
     from nes2net.apps.experiments.missing import Paths, find_missing
 
@@ -186,20 +185,20 @@ def reproduce(
         )
     out = out or Path("reproduce") / published.id
     paths = Paths(data, out, keys, protocols, checkpoint, ssl_checkpoint, recipe)
-    print(published.describe())
+    print_output(published.describe())
     missing = find_missing(published, paths)
     if missing:
         can_continue = allow_partial and all(finding.spares_some for finding in missing)
         heading = f"missing, {len(missing)} in all:"
         if can_continue:
             heading = "warning: the result will be partial, missing are"
-        print(with_flag_names("\n".join([heading, *listing(missing)])), file=sys.stderr)
+        say_aside(heading, *listing(missing))
         if not can_continue:
             return WRONG_INPUT
     from nes2net.apps.experiments.reproduce import reproduce as reproduced
 
     result = reproduced(published, paths, machine, allow_partial=allow_partial, num_resamples=num_resamples)
-    print(result.text())
+    print_output(result.text())
     for name in ("scores.txt", "scores.txt.json", "report.html", "report.json"):
         say_written(out / name, beside_data=True)
     return INCOMPLETE if result.conditions.differences else 0
@@ -252,7 +251,7 @@ def _do_task(name: str, plan: ExperimentPlan, machine: Machine) -> int:
 
 def _print_failures(failures: list[Failure]) -> int:
     for failure in failures:
-        print(printable(with_flag_names(str(failure))), file=sys.stderr)
+        say_aside(str(failure))
     return max((failure.status or INCOMPLETE for failure in failures), default=0)
 
 
@@ -264,7 +263,7 @@ def _write_and_print_tables(plan: ExperimentPlan, failures: list[Failure]) -> in
     from nes2net.apps.experiments.experiment import write_tables
 
     if failures:
-        print(f"{len(failures)} failed or were not begun; run the same command to resume:", file=sys.stderr)
+        say_aside(f"{len(failures)} failed or were not begun; run the same command to resume:")
         _print_failures(failures)
     try:
         result, paths = write_tables(plan)
@@ -272,7 +271,7 @@ def _write_and_print_tables(plan: ExperimentPlan, failures: list[Failure]) -> in
         if not failures:
             raise
         return INCOMPLETE
-    print(printable(result.text()))
+    print_output(result.text())
     for path in paths:
         say_written(path, beside_data=True)
     return INCOMPLETE if failures or not result.header["complete"] else 0

@@ -56,7 +56,7 @@ def work_table(plan: ExperimentPlan, unfinished_jobs: Sequence[Job]) -> list[str
     for job in plan.jobs:
         rows.append([job.name, "to do" if job in unfinished_jobs else "done"])
     num_done = len(plan.jobs) - len(unfinished_jobs)
-    text = f"{pluralise(len(plan.jobs), 'job')}, {num_done} done, {len(unfinished_jobs)} to do"
+    text = f"{pluralise(plan.jobs, 'job')}, {num_done} done, {len(unfinished_jobs)} to do"
     return [*text_table(measured), text, "", *text_table(rows, "l")]
 
 
@@ -77,7 +77,7 @@ def write_tables(plan: ExperimentPlan) -> tuple[Result, list[Path]]:
             measured = [report.measured for report in reports if report is not None]
             measurements.append(SystemOnSet(system.title, tested.title, measured, len(jobs)))
             if len(measured) < len(jobs):
-                expected = pluralise(len(jobs), "seed is", "seeds are")
+                expected = pluralise(jobs, "seed is", "seeds are")
                 incomplete.append(f"{system.title} on {tested.title}: {len(measured):,} of {expected} measured")
     if not any(on_set.measured for on_set in measurements):
         raise InputError(f"nothing is measured yet in {plan.out}, so there is no table: run the experiment first")

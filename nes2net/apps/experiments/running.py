@@ -17,7 +17,7 @@ from nes2net.apps.experiments.plan import JobGroup
 from nes2net.apps.experiments.settings import Machine
 from nes2net.lib.errors import InputError, Unfinished, first_line, one_line
 from nes2net.lib.output.progress import ProgressDisplay
-from nes2net.lib.output.terminal import print_note, printable
+from nes2net.lib.output.terminal import print_note, print_output
 from nes2net.lib.process.this_process import usable_processors
 from nes2net.lib.storage.files import make_folder, never_linked, write_text, writing
 from nes2net.training.interruption import StopRequests
@@ -56,7 +56,7 @@ def do_here(jobs: Sequence[Job], machine: Machine, logs: Path) -> list[Failure]:
             if job.needs in failures:
                 failures[job] = Failure(job.name, f"it needs: {job.needs.name}")
                 continue
-            print(printable(f"== job {number} of {len(unfinished_jobs)}: {job.name}"))
+            print_output(f"== job {number} of {len(unfinished_jobs)}: {job.name}")
             try:
                 job.do(machine)
             except Unfinished:

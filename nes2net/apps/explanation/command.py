@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -12,7 +11,7 @@ from nes2net.actions.flags import Loading, ModelName, Reading
 from nes2net.apps.explanation.settings import TITLES, How
 from nes2net.lib.errors import InputError, pluralise, with_flag_names
 from nes2net.lib.output.progress import ProgressDisplay
-from nes2net.lib.output.terminal import print_note, printable_name, say, say_written
+from nes2net.lib.output.terminal import print_note, printable_name, say, say_aside, say_written
 from nes2net.lib.shell.command_line import INCOMPLETE
 from nes2net.lib.shell.commands import Flag, Folder, Seconds, command_facts
 from nes2net.lib.storage.files import json_text, replacing, write_text, writing
@@ -94,13 +93,13 @@ def explain(
             num_failed += 1
             why = with_flag_names(error.reason)
             if json_:
-                print(json_text({"file": str(path), "error": why}), flush=True)
+                say(json_text({"file": str(path), "error": why}))
             else:
                 say(f"{path}: {why}", "")
             continue
         row = {"file": str(path), "model": model, **explanation.to_dict()}
         if json_:
-            print(json_text(row), flush=True)
+            say(json_text(row))
         else:
             say(*_explanation_lines(path, explanation), "")
         if pictures:
@@ -114,10 +113,7 @@ def explain(
             for written in (drawing, data):
                 say_written(written, beside_data=True)
     if num_failed:
-        say(
-            f"{num_failed:,} of {pluralise(len(paths), 'file')} could not be explained: see their errors",
-            file=sys.stderr,
-        )
+        say_aside(f"{num_failed:,} of {pluralise(paths, 'file')} could not be explained: see their errors")
     return INCOMPLETE if num_failed else 0
 
 

@@ -18,6 +18,7 @@ from pydantic import Field, ValidationError
 from nes2net.apps.export.settings import Arena
 from nes2net.data.audio.waveform import SAMPLE_RATE
 from nes2net.detector import Detector
+from nes2net.lib.computing.module_size import count_numbers
 from nes2net.lib.errors import InputError, pluralise
 from nes2net.lib.output.sheet import Facts
 from nes2net.lib.storage.files import AnyPath, path_below, write_text, writing_folder
@@ -111,7 +112,7 @@ class ArenaModel:
             raise InputError("the detector is not loaded: call load() before score_batch()")
         if len(audios) != len(srs):
             raise InputError(
-                f"{pluralise(len(audios), 'recording')} with {pluralise(len(srs), 'sample rate')}: give one rate for each"
+                f"{pluralise(audios, 'recording')} with {pluralise(srs, 'sample rate')}: give one rate for each"
             )
         reader = WaveformReader.of(detector, self.num_samples)
         return score_each(detector, [reader.read_audio(samples, rate).waveform for samples, rate in zip(audios, srs)])
@@ -185,7 +186,7 @@ def write_arena(
         f"{SAMPLE_RATE:,} Hz, by nes2net.",
         "code": arena.code_url,
         "checkpoint": arena.checkpoint_url or on_hub,
-        "params_millions": round(sum(p.numel() for p in detector.parameters()) / 1e6, 4),
+        "params_millions": round(count_numbers(detector.parameters()) / 1e6, 4),
     }
     number = arena.arxiv or arxiv_number(detector.config, detector.provenance) or "none"
     if number != "none":

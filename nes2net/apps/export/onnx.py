@@ -15,7 +15,6 @@ import json
 import logging
 import os
 import re
-import sys
 import warnings
 from collections.abc import Iterator
 from dataclasses import replace
@@ -29,6 +28,7 @@ from nes2net.data.audio.waveform import ASVSPOOF_SAMPLES, SAMPLE_RATE, SOXR_QUAL
 from nes2net.detector import Detector
 from nes2net.lib.errors import InputError, as_input_error, check_setting, first_line
 from nes2net.lib.output.sheet import Facts
+from nes2net.lib.output.terminal import say_aside
 from nes2net.lib.storage.files import AnyPath, check_no_device, exclusive_lock, replacing, temporary_folder, writing
 from nes2net.models.backends.base import NATURE, ScoreRule
 from nes2net.models.onnx_detector import EXPORT_PACKAGES, METADATA, OnnxDetector, require
@@ -135,7 +135,7 @@ def export_onnx(detector: Detector, path: AnyPath, *, quantize: str | None = Non
                 os.replace(file, temporary)
     if quantize:
         note = f"{quantize} changes the logits of noise, which are at most {largest:.2g}, by at most {difference:.1g}"
-        print(note, file=sys.stderr)
+        say_aside(note)
     return path
 
 

@@ -23,13 +23,14 @@ def info(model: Annotated[str | None, Flag("NAME")] = None, key: str | None = No
         json_: print the description as JSON
     """
     from nes2net.lib.output.sheet import as_json, table
+    from nes2net.lib.output.terminal import print_output
 
     # Read a stored list of names, because computing the list would import every part.
     if key is None and (model is None or not exists(model)):
         from nes2net.apps.info.overview import stored_overview
 
         if (stored := stored_overview(model)) is not None:
-            print(as_json(stored.to_dict()) if json_ else stored.text())
+            print_output(as_json(stored.to_dict()) if json_ else stored.text())
             return
     from nes2net.apps.info.names import names, overview, sheets
     from nes2net.apps.info.part_options import mapping_rows
@@ -47,17 +48,17 @@ def info(model: Annotated[str | None, Flag("NAME")] = None, key: str | None = No
         if options:
             facts[0]["options"] = options
             lines += ["", "options", *table(options)]
-        print(as_json(facts) if json_ else "\n".join(lines))
+        print_output(as_json(facts) if json_ else "\n".join(lines))
     elif model == "published" and key is None:
         if json_:
             from nes2net.models.published_results import published_tables
             from nes2net.models.published_tables import plain_tables
 
-            print(as_json(plain_tables(published_tables())))
+            print_output(as_json(plain_tables(published_tables())))
         else:
             from nes2net.apps.info.results import published_sheet
 
-            print(published_sheet().text())
+            print_output(published_sheet().text())
     elif key is not None:
         raise InputError(
             f"only the name recipe is followed by a key, not {model}: remove {key}, or use 'nes2net info recipe {key}'"
@@ -73,6 +74,6 @@ def info(model: Annotated[str | None, Flag("NAME")] = None, key: str | None = No
             described = sheets(model)
         if json_:
             data = [sheet.to_dict() for sheet in described]
-            print(as_json(data[0] if len(data) == 1 else data))
+            print_output(as_json(data[0] if len(data) == 1 else data))
         else:
-            print("\n\n".join(sheet.text() for sheet in described))
+            print_output("\n\n".join(sheet.text() for sheet in described))

@@ -12,6 +12,7 @@ from nes2net.data.audio.read import SAMPLE_RATE
 from nes2net.data.audio.waveform import ASVSPOOF_SAMPLES
 from nes2net.detector import Detector
 from nes2net.lib.computing.flops import count_flops
+from nes2net.lib.computing.module_size import count_numbers
 from nes2net.lib.errors import pluralise
 from nes2net.lib.output.sheet import Facts
 from nes2net.lib.parts.options import name_and_options
@@ -127,7 +128,7 @@ def _costs(
 
 
 def _frozen_note(module: nn.Module) -> list[str]:
-    frozen = sum(p.numel() for p in module.parameters()) - _num_trained(module)
+    frozen = count_numbers(module.parameters()) - _num_trained(module)
     return [f"{frozen:,} more parameters are never trained"] if frozen else []
 
 

@@ -303,7 +303,7 @@ def _record_facts(path: Path) -> Facts:
         "precision": record.run.get("dtype"),
         "device": record.facts.get("device_name") or record.facts.get("device"),
         "versions": ", ".join(f"{name} {version}" for name, version in record.mapping("versions").items()),
-        "without a score": pluralise(len(record.failures), "file") if record.failures else "",
+        "without a score": pluralise(record.failures, "file") if record.failures else "",
         "detector": f"{record.run.get('model')} (SHA-256 of architecture and weights)",
     }
 

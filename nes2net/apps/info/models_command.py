@@ -29,6 +29,7 @@ def models(name: str | None = None, *, json_: bool = False) -> None:
         json_: print the list or the card as JSON
     """
     from nes2net.lib.output.sheet import as_json
+    from nes2net.lib.output.terminal import print_output
     from nes2net.models.frontends.sizes import SIZES
     from nes2net.models.published_models import PUBLISHED
 
@@ -38,9 +39,9 @@ def models(name: str | None = None, *, json_: bool = False) -> None:
         check_known([name], [*PUBLISHED, *SIZES], "there is no model", "nes2net models")
         info(name, json_=json_)
     elif json_:
-        print(as_json(_models_for_json()))
+        print_output(as_json(_models_for_json()))
     else:
-        print(_models_sheet().text())
+        print_output(_models_sheet().text())
 
 
 def _models_for_json() -> dict[str, object]:

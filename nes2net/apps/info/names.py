@@ -476,7 +476,7 @@ def corpus_sheet(name: str) -> Sheet:
 def _count_rows(counts: Mapping[str, Counts]) -> Sequence[Facts]:
     rows = []
     for split, trials in counts.items():
-        fields = "; ".join(f"{pluralise(len(values), 'value')} of {name}" for name, values in trials.by.items())
+        fields = "; ".join(f"{pluralise(values, 'value')} of {name}" for name, values in trials.by.items())
         numbers = {"trials": trials.trials, "bona fide": trials.bonafide, "spoofed": trials.spoof}
         rows.append({"part": split, **numbers, "by": fields})
     return rows

@@ -117,13 +117,13 @@ def _listen(judge: LiveJudge, source: LiveSource, as_json: bool, stop: StopSigna
     stop.action = listening.stop
     stop.check()
     if as_json:
-        print(json_text(session.ready), flush=True)
+        say(json_text(session.ready))
     else:
         say(*heading(session.ready))
     try:
         for line in listening.lines():
             if as_json:
-                print(json_text(line), flush=True)
+                say(json_text(line))
             else:
                 say(in_words(line))
     finally:

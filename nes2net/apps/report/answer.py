@@ -159,7 +159,7 @@ def _basis_words(judged: Judged[float]) -> str:
         share_with_speech = percent(along.rests_on)
         return f"{share_with_speech} of the recording: {windows} of {window} in which there is speech.{decided_by}"
     if judged.is_mean and judged.track is not None:
-        windows = pluralise(len(judged.track), "window")
+        windows = pluralise(judged.track, "window")
         return (
             f"The mean of {windows} of {readable_duration(judged.track.window, exact=True)}, over the whole recording."
         )

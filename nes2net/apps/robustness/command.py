@@ -9,7 +9,7 @@ from typing import Annotated
 from nes2net.actions.flags import CorpusName, Loading, ModelName, Reading, locate_part
 from nes2net.apps.robustness.settings import Suite
 from nes2net.lib.errors import InputError
-from nes2net.lib.output.terminal import print_warnings, printable, say_written
+from nes2net.lib.output.terminal import print_output, print_warnings, say_written
 from nes2net.lib.shell.command_line import INCOMPLETE
 from nes2net.lib.shell.commands import Count, File, Flag, Folder, FromZero, command_facts
 
@@ -73,7 +73,7 @@ def robustness(
     point = OperatingPoint.parse(operating_point)
     planned = plan(locate_part(corpus, root, split, protocols), suite)
     if list_:
-        print(printable("\n".join(planned.words())))
+        print_output("\n".join(planned.words()))
         return 0
     if not model or not out:
         raise InputError(
@@ -96,7 +96,7 @@ def robustness(
         checkpoint=model,
         num_resamples=num_resamples,
     )
-    print(printable(result.text()))
+    print_output(result.text())
     pages = Pages(Path(out, "report.html"), Path(out, "report.json"), markdown=Path(out, "report.md"))
     print_warnings(result.warnings)
     pages.write(result)

@@ -94,7 +94,7 @@ def evaluate_robustness(
     is_bonafide = np.array([trial.label == BONAFIDE for trial in common], dtype=bool)
     check_classes(
         is_bonafide,
-        f"only {pluralise(len(common), 'trial has', 'trials have')} scores under all conditions",
+        f"only {pluralise(common, 'trial has', 'trials have')} scores under all conditions",
         "score more trials",
     )
     values = {name: np.array([by_id[trial.id] for trial in common]) for name, by_id in scores.items()}
@@ -234,7 +234,7 @@ def summary_sentences(clean: Row, rows: Sequence[Row]) -> list[str]:
         )
         names = f" ({join_names(better)})" if better else ""
         lines.append(
-            f"Of {pluralise(len(rows), 'condition')}, {len(worse)} raise the EER more than chance would (p < 0.05), and "
+            f"Of {pluralise(rows, 'condition')}, {len(worse)} raise the EER more than chance would (p < 0.05), and "
             f"{len(better)} lower it{names}."
         )
     return lines
@@ -245,7 +245,7 @@ def _notes_on_missing(left_out: Mapping[str, Sequence[str]], failed: Mapping[str
     if left_out:
         trials = join_names([f"{id} ({', '.join(names)})" for id, names in left_out.items()])
         notes.append(
-            f"PARTIAL: {pluralise(len(left_out), 'trial is', 'trials are')} omitted, because some condition has no score "
+            f"PARTIAL: {pluralise(left_out, 'trial is', 'trials are')} omitted, because some condition has no score "
             f"of them: {trials}"
         )
     return notes + [f"no figures of {condition}: {reason}" for condition, reason in failed.items()]
@@ -268,7 +268,7 @@ def _read_scores(trials: Trials, files: Mapping[str, ScoreFile]) -> tuple[dict[s
         matched_trials = match_file(trials, file, allow_partial=True)
         if unknown := matched_trials.mismatch.unknown:
             raise InputError(
-                f"{file.path}: {pluralise(len(unknown), 'score belongs', 'scores belong')} to no trial, such as {unknown[0]}: "
+                f"{file.path}: {pluralise(unknown, 'score belongs', 'scores belong')} to no trial, such as {unknown[0]}: "
                 "remove the file, and run the same command again"
             )
         scores[name] = matched_trials.by_id
@@ -277,7 +277,7 @@ def _read_scores(trials: Trials, files: Mapping[str, ScoreFile]) -> tuple[dict[s
         num_missing = sum(id not in scores[name] for id in clean_scores)
         if num_missing > _MAX_MISSING * len(clean_scores):
             del scores[name]
-            trials_have = pluralise(len(clean_scores), "trial has", "trials have")
+            trials_have = pluralise(clean_scores, "trial has", "trials have")
             failed[name] = f"{num_missing:,} of {trials_have} no score; the record of its scores says why"
     return scores, failed
 

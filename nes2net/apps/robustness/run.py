@@ -91,7 +91,7 @@ class RobustnessPlan:
             numbers += f" of {self.num_available:,}"
         lines = [
             f"{self.part.corpus}, phase {self.phase}: {numbers} trials ({num_bonafide:,} bona fide, "
-            f"{len(self.trials) - num_bonafide:,} spoof), clean and under {pluralise(len(self.names), 'condition')}:",
+            f"{len(self.trials) - num_bonafide:,} spoof), clean and under {pluralise(self.names, 'condition')}:",
         ]
         lines += [f"  {name}" for name in self.names]
         return [*lines, *(f"not possible here: {name}: {reason}" for name, reason in self.left_out.items())]
@@ -195,7 +195,7 @@ def run(
     if settings.num_workers is None:
         settings = replace(settings, num_workers=min(8, usable_processors()))
     is_bonafide = np.array([trial.label == BONAFIDE for trial in plan.trials], dtype=bool)
-    check_classes(is_bonafide, pluralise(len(plan.trials), "trial"), "choose more trials, or another phase")
+    check_classes(is_bonafide, pluralise(plan.trials, "trial"), "choose more trials, or another phase")
     # Raises before hours of scoring if there will be no threshold, which depends only on numbers of trials, not on
     # scores.
     find_threshold((np.zeros(is_bonafide.sum()), np.zeros((~is_bonafide).sum())), rule)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated
 
 from nes2net.actions.flags import Loading, ModelName, Reading
 from nes2net.apps.scale.cluster import Resources
 from nes2net.lib.errors import join_names, pluralise
-from nes2net.lib.output.terminal import say
+from nes2net.lib.output.terminal import say, say_aside
 from nes2net.lib.shell.command_line import INCOMPLETE
 from nes2net.lib.shell.commands import Count, File, Flag, Folder, command_facts
 
@@ -77,16 +76,12 @@ def scale(
     scored = f"{record.scored:,} of {pluralise(record.total or 0, 'recording has a score', 'recordings have scores')}"
     say(f"{scored}, in {out}; {num_read:,} of {pluralise(record.shards, 'shard')}{from_earlier_runs}")
     if record.without_score:
-        say(
-            f"{pluralise(record.without_score, 'recording has', 'recordings have')} no score: the column `error` says why",
-            file=sys.stderr,
+        say_aside(
+            f"{pluralise(record.without_score, 'recording has', 'recordings have')} no score: the column `error` says why"
         )
     if record.failures:
         reasons = join_names(list(record.failures.values()))
-        say(
-            f"{pluralise(len(record.failures), 'shard')} could not be read: {reasons}; the same command tries again",
-            file=sys.stderr,
-        )
+        say_aside(f"{pluralise(record.failures, 'shard')} could not be read: {reasons}; the same command tries again")
     if scores and record.scored:
         written = to_score_file(out, scores)
         say(f"{written.done:,} {written.what} written to {written.path}")

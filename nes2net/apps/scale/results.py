@@ -173,7 +173,7 @@ class Results(Output[ShardScores]):
         foreign = sorted(done.shard for done in self.finished.values() if done.shard not in self.shards)
         if foreign and not self.overwrite:
             raise InputError(
-                f"{self.folder} has results of {pluralise(len(foreign), 'shard')} that the source does not have: "
+                f"{self.folder} has results of {pluralise(foreign, 'shard')} that the source does not have: "
                 f"{join_names(foreign)}: pass `overwrite=True` to remove them, or name another folder"
             )
 

@@ -22,7 +22,8 @@ from nes2net.data.corpora import asvspoof2021_df, asvspoof2021_la, in_the_wild
 from nes2net.data.corpora.protocol import first_file
 from nes2net.data.corpora.trial import Trial
 from nes2net.evaluation.matching import Matched, match
-from nes2net.lib.errors import InputError, settings_called, with_flag_names
+from nes2net.lib.errors import InputError, settings_called
+from nes2net.lib.output.terminal import print_output, say_aside, standard_output
 from nes2net.lib.shell.command_line import OneLineParser, command_of
 from nes2net.lib.storage.text_files import parse_float, read_rows, read_text
 from nes2net.scoring.score_file import read_scores
@@ -47,12 +48,12 @@ def _with_status(program: Callable[..., None]) -> Callable[..., int]:
             try:
                 program(*arguments, **options)
             except _FailedCheck as stop:
-                for text, stream in ((stop.out, sys.stdout), (stop.error, sys.stderr)):
+                for text, stream in ((stop.out, standard_output()), (stop.error, sys.stderr)):
                     if text:
                         print(text, file=stream)
                 return 1
             except InputError as error:
-                print(f"error: {with_flag_names(str(error))}", file=sys.stderr)
+                say_aside(f"error: {error}")
                 return 2
         return 0
 
@@ -74,15 +75,15 @@ def evaluate_2021_la(arguments: Sequence[str] | None = None, prog: str = "evalua
     min_tdcf = metrics.compute_min_tdcf(matched_trials.bonafide, matched_trials.spoof, *asv)
     min_tdcf_of_negated = metrics.compute_min_tdcf(-matched_trials.bonafide, -matched_trials.spoof, *asv)
     eer, _ = metrics.compute_eer(matched_trials.bonafide, matched_trials.spoof)
-    print(f"min_tDCF: {min_tdcf:.4f}\neer: {100 * eer:.2f}")
+    print_output(f"min_tDCF: {min_tdcf:.4f}\neer: {100 * eer:.2f}")
     if min_tdcf_of_negated < min_tdcf:
-        print(
+        print_output(
             "CHECK: we negated your scores and achieved a lower min t-DCF. "
             f"Before: {min_tdcf:.3f} - Negated: {min_tdcf_of_negated:.3f} - "
             "your class labels are swapped during training... this will result in poor challenge ranking"
         )
     if min_tdcf_of_negated == min_tdcf:
-        print(
+        print_output(
             "WARNING: your classifier might not work correctly, we checked if negating your scores gives different min t-DCF "
             "- it does not. Are all values the same?"
         )
@@ -93,7 +94,7 @@ def evaluate_2021_df(arguments: Sequence[str] | None = None, prog: str = "evalua
     """Run ``evaluate_2021_DF.py SCORES KEYS PHASE``: print the EER in %."""
     matched_trials = _match_2021(asvspoof2021_df.CORPUS.keys, _parse_2021("DF", arguments, prog))
     eer, _ = metrics.compute_eer(matched_trials.bonafide, matched_trials.spoof)
-    print(f"eer: {100 * eer:.2f}\n")  # a blank line follows, as published
+    print_output(f"eer: {100 * eer:.2f}\n")  # a blank line follows, as published
 
 
 @_with_status
@@ -122,7 +123,7 @@ def cal_eer_in_the_wild(arguments: Sequence[str] | None = None, prog: str = "Cal
     matched_trials = match(in_the_wild.CORPUS.keys(labels), ids, scores, allow_partial=options.allow_partial)
     _say_if_partial(matched_trials)
     eer, _ = matched_trials.eer_rule(in_the_wild.CORPUS.eer_method)(matched_trials.bonafide, matched_trials.spoof)
-    print(f"EER: {eer}")
+    print_output(f"EER: {eer}")
 
 
 class _InstructingParser(OneLineParser):
@@ -203,7 +204,4 @@ def _match_2021(
 def _say_if_partial(matched_trials: Matched) -> None:
     if matched_trials.mismatch:
         evaluated = f"{len(matched_trials.trials)} of {matched_trials.num_expected} trials"
-        print(
-            f"partial: rests on {evaluated}; {matched_trials.mismatch.describe(matched_trials.num_expected)}",
-            file=sys.stderr,
-        )
+        say_aside(f"partial: rests on {evaluated}; {matched_trials.mismatch.describe(matched_trials.num_expected)}")

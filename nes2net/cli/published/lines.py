@@ -10,6 +10,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from nes2net.lib.output.terminal import print_output
 from nes2net.lib.process.this_process import is_first
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 def say(line: str) -> None:
     """Print ``line`` in the first process; do nothing in other processes."""
     if is_first():
-        print(line, flush=True)
+        print_output(line)
 
 
 def print_device(device: str) -> None:
@@ -32,9 +33,11 @@ def print_device(device: str) -> None:
 
 def print_parameters(detector: Detector) -> None:
     """Print how many parameters the whole detector and its front-end have, with the heads of pre-training."""
+    from nes2net.lib.computing.module_size import count_numbers  # imported late, because importing torch takes seconds
+
     num_unused = detector.frontend.num_unused
-    say(f"num_params    : {sum(p.numel() for p in detector.parameters()) + num_unused}")
-    say(f"num_params_SSL: {sum(p.numel() for p in detector.frontend.parameters()) + num_unused}")
+    say(f"num_params    : {count_numbers(detector.parameters()) + num_unused}")
+    say(f"num_params_SSL: {count_numbers(detector.frontend.parameters()) + num_unused}")
 
 
 def print_average(average: RunAverage) -> None:

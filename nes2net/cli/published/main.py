@@ -20,7 +20,7 @@ from nes2net.cli.published.lines import (
     say,
 )
 from nes2net.lib.errors import InputError
-from nes2net.lib.output.terminal import print_note
+from nes2net.lib.output.terminal import print_note, say_aside
 from nes2net.lib.shell.command_line import OneLineParser, add_debug, command_of, run
 
 if TYPE_CHECKING:
@@ -376,7 +376,7 @@ def _score(args: argparse.Namespace) -> int:
     if not in_the_wild:
         say(f"Scores saved to {args.eval_output}")
     say(f"time cost: {(time.monotonic() - start) / 3600} hrs")
-    return report_finished(result, sys.stderr)
+    return report_finished(result, say_aside)
 
 
 def _require(args: argparse.Namespace, flag: str, question: str) -> None:
@@ -423,10 +423,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "main.py") -> int:
             inert.append("eval_output")
         if stated_flags := [f"--{name}" for name in inert if getattr(args, name) != parser.get_default(name)]:
             flags = ", ".join(stated_flags)
-            print(
-                f"note: {flags} accepted for compatibility, but without effect, as in the published code",
-                file=sys.stderr,
-            )
+            print_note(f"{flags} accepted for compatibility, but without effect, as in the published code")
         torch.backends.cudnn.deterministic = args.cudnn_deterministic_toggle
         torch.backends.cudnn.benchmark = args.cudnn_benchmark_toggle
         if not args.cudnn_deterministic_toggle:

@@ -7,7 +7,6 @@ import hashlib
 import io
 import os
 import stat
-import sys
 import zlib
 from contextlib import suppress
 from pathlib import Path
@@ -21,7 +20,7 @@ from nes2net.data.audio.packed import AnyRecording, not_found, status_of, whole_
 from nes2net.data.audio.read import load_audio
 from nes2net.data.audio.waveform import FULL_SCALE, as_16_bits
 from nes2net.lib.errors import InputError, as_input_error
-from nes2net.lib.output.terminal import say
+from nes2net.lib.output.terminal import say_aside
 from nes2net.lib.storage.files import AnyPath, make_folder, path_below, remove_leftovers, replacing
 
 # Increase this if :func:`load_audio` gives other samples of the same file: earlier entries are then not found.
@@ -122,10 +121,9 @@ class AudioCache:
             if concerns_one_entry or error.errno not in lasting_errors:  # the next entry may be written
                 return
             self._full[0] = 1
-            say(
+            say_aside(
                 f"warning: nothing more is cached in {self.folder} ({error.strerror}); "
-                "recordings that are not in it are decoded every time. Make room, or name another cache folder",
-                file=sys.stderr,
+                "recordings that are not in it are decoded every time. Make room, or name another cache folder"
             )
 
 

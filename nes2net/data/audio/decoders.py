@@ -33,7 +33,6 @@ from nes2net.data.audio.containers import (
     riff_fault,
     states_duration,
 )
-from nes2net.data.audio.files import note_once
 from nes2net.data.audio.frames import (
     FlacHeader,
     exceeds_length,
@@ -47,6 +46,7 @@ from nes2net.data.audio.frames import (
 )
 from nes2net.data.audio.packed import InMemory
 from nes2net.lib.errors import InputError, as_input_error, pluralise, with_flag_names
+from nes2net.lib.output.terminal import note_once
 
 #: A generator of decoded blocks, which yields (samples, rate in Hz); the samples are (channels, N) float32.
 Blocks: TypeAlias = Generator[tuple[np.ndarray, int], None, None]
@@ -376,7 +376,7 @@ def _chosen_track(container: av.container.InputContainer, audio: OpenAudio) -> a
         raise ValueError("no audio stream")
     if audio.track >= len(tracks):
         raise InputError(
-            f"has {pluralise(len(tracks), 'audio track')}, counted from 0, so there is no track {audio.track}: choose another "
+            f"has {pluralise(tracks, 'audio track')}, counted from 0, so there is no track {audio.track}: choose another "
             "with `audio_track`",
             subject=audio.subject,
         )

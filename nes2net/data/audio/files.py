@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from functools import cache
 from pathlib import Path
 
 from nes2net.lib.errors import InputError
-from nes2net.lib.output.terminal import print_note
+from nes2net.lib.output.terminal import note_once
 from nes2net.lib.storage.files import AnyPath
 
 #: Suffixes of recordings, in lower case.
@@ -107,11 +106,6 @@ def note_skipped_files(folder: Path, names: Iterable[str], suffixes: str = "one 
             f"skipped in {folder}, because the suffix is not {suffixes}: {counts}; to read such a file, name it itself or "
             "in a list, or rename it"
         )
-
-
-@cache
-def note_once(text: str) -> None:
-    print_note(text)
 
 
 def expand_folders(names: Iterable[str]) -> list[Path]:

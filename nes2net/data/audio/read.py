@@ -366,7 +366,7 @@ class AudioFile(OpenAudio):
             return samples
         if not 0 <= channel < len(samples):
             raise InputError(
-                f"has {pluralise(len(samples), 'channel')}, counted from 0, so there is no channel {channel}: choose another",
+                f"has {pluralise(samples, 'channel')}, counted from 0, so there is no channel {channel}: choose another",
                 subject=self.subject,
             )
         return samples[channel : channel + 1]

@@ -304,7 +304,7 @@ def _check_files(check: CorpusCheck, split_check: SplitCheck, name: str) -> None
     split_check.missing = sorted(os.path.relpath(path, split_check.audio) for path in missing)
     split_check.extra = sorted(os.path.relpath(path, split_check.audio) for path in extra)
     if missing:
-        of_files = pluralise(len(split_check.trials), "file is", "files are")
+        of_files = pluralise(split_check.trials, "file is", "files are")
         problem = f"{len(missing):,} of {of_files} missing in {split_check.audio}"
         num_others = len(set(map(_stem, missing)).intersection(map(_stem, others.union(unlisted))))
         if num_others:
@@ -387,9 +387,9 @@ def _check_segments(check: CorpusCheck, split_check: SplitCheck) -> None:
             continue
         unlabelled = [trial.id for trial in trials if trial.id not in spoofed]
         num_labelled = len(trials) - len(unlabelled)
-        split_check.segments.append(f"{name} of {num_labelled:,} of {pluralise(len(trials), 'trial')}")
+        split_check.segments.append(f"{name} of {num_labelled:,} of {pluralise(trials, 'trial')}")
         if unlabelled and not corpus.user_defined:
-            trials_have = pluralise(len(unlabelled), "trial has", "trials have")
+            trials_have = pluralise(unlabelled, "trial has", "trials have")
             check.report(split_check.split, f"{name}: {trials_have} no labels of segments: {join_names(unlabelled)}")
         if resolutions:
             break
@@ -406,7 +406,7 @@ def _decode_split(check: CorpusCheck, split_check: SplitCheck, workers: int | No
     )
     failures = [f"{name} ({reason})" for name, reason in split_check.decoding.unreadable.items()]
     if failures:
-        of_files = pluralise(len(split_check.present), "file")
+        of_files = pluralise(split_check.present, "file")
         check.report("audio", f"{len(failures):,} of {of_files} cannot be read: {join_names(failures)}", split)
 
 
@@ -448,10 +448,10 @@ def _check_key(check: CorpusCheck, labelled: Trials) -> None:
     unlabelled = [id for id in ids if id not in labelled_ids]
     unlisted = sorted(labelled_ids.difference(ids))
     if unlabelled:
-        trials_of = f"{pluralise(len(unlabelled), 'trial')} of the protocol"
+        trials_of = f"{pluralise(unlabelled, 'trial')} of the protocol"
         check.findings.append(Finding("keys", f"{trials_of} without a label: {join_names(unlabelled)}"))
     if unlisted and ids:
-        trials_are = pluralise(len(unlisted), "labelled trial is", "labelled trials are")
+        trials_are = pluralise(unlisted, "labelled trial is", "labelled trials are")
         check.findings.append(Finding("keys", f"{trials_are} not in the protocol: {join_names(unlisted)}"))
 
 

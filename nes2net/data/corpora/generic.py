@@ -231,7 +231,7 @@ def segments(
     ids.update(trial.id for trial in trials)  # an id may depend on whether one split or the whole corpus is read
     unknown_ids = [id for id in listed_segments if id not in ids]
     if unknown_ids:
-        utterances_are = pluralise(len(unknown_ids), "utterance is", "utterances are")
+        utterances_are = pluralise(unknown_ids, "utterance is", "utterances are")
         raise InputError(
             f"{path}: {utterances_are} not in the list: {join_names(unknown_ids)}; add them, or remove their segments"
         )

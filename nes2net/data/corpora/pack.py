@@ -187,7 +187,7 @@ def _check_and_size_recordings(parts: Mapping[str, Trials], format: Format) -> d
         check_utf8(trial.id for trial in trials)
         repeated_ids = [trial.id for trial in trials if split_of.setdefault(trial.id, split) != split]
         if repeated_ids:
-            ids_stand = pluralise(len(repeated_ids), "id stands", "ids stand")
+            ids_stand = pluralise(repeated_ids, "id stands", "ids stand")
             raise InputError(
                 f"{ids_stand} in {split_of[repeated_ids[0]]} and in {split}, but each recording needs its own id: "
                 f"{join_names(repeated_ids)}; pack one `split`"

@@ -121,7 +121,7 @@ def segments(
             if duration > 0:
                 segments[utterance] = spoofed.get(utterance, [Segment(BONAFIDE, 0.0, duration)])
     elif missing_ids:
-        utterances = pluralise(len(missing_ids), "utterance")
+        utterances = pluralise(missing_ids, "utterance")
         raise InputError(
             f"{path}: {utterances} of {reco2dur.name} without segments: {join_names(missing_ids)}; {_REMEDY}"
         )

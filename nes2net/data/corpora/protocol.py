@@ -14,9 +14,9 @@ from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
 from typing import Any, TypeAlias, TypeVar
 from unicodedata import normalize
 
-from nes2net.data.audio.files import note_once
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial, Trials
 from nes2net.lib.errors import InputError, join_names, one_line, pluralise, short_repr
+from nes2net.lib.output.terminal import note_once
 from nes2net.lib.storage.files import AnyPath
 from nes2net.lib.storage.text_files import has_control, read_text_with_line_ends
 from nes2net.lib.web.remote import RemotePath, is_address
@@ -137,7 +137,7 @@ def read_csv(path: Path, delimiter: str = ",") -> NumberedRows:
             # Check that each row that is not blank has as many fields as the header.
             if row and len(row) != len(header):
                 raise InputError(
-                    f"{path}, line {line}: expected {pluralise(len(header), 'field')} ({', '.join(header)}), found {len(row)}: "
+                    f"{path}, line {line}: expected {pluralise(header, 'field')} ({', '.join(header)}), found {len(row)}: "
                     f"{short_repr(','.join(row))}; correct the line"
                 )
             joined = lines.lines[line - 1 : rows.line_num]
@@ -250,7 +250,7 @@ def check_trials(trials: Iterable[Trial], path: Path) -> list[Trial]:
             first, second, *_ = paths
             shared = short_repr(repeated_ids[0])
             remedy = f"; {first} and {second} share the id {shared}: rename one, or give each its own in a column id"
-        times = f"lists {pluralise(len(repeated_ids), 'utterance')} more than once"
+        times = f"lists {pluralise(repeated_ids, 'utterance')} more than once"
         raise InputError(f"{path}: {times}: {join_names(repeated_ids)}{remedy}")
     return _with_found_names(trials)
 

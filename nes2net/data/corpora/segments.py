@@ -153,7 +153,7 @@ def check_labels(spoofed: Mapping[str, bool], trials: Iterable[Trial], path: Pat
         elif trial.label not in (None, SPOOF) and spoofed.get(trial.id):
             contradictions.append(f"{trial.id} ({trial.label}, some of it spoof)")
     if contradictions:
-        utterances_have = pluralise(len(contradictions), "utterance has", "utterances have")
+        utterances_have = pluralise(contradictions, "utterance has", "utterances have")
         raise InputError(
             f"{path}: {utterances_have} another label than the segments: {join_names(contradictions)}; correct one of them"
         )

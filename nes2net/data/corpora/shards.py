@@ -15,7 +15,7 @@ from pathlib import Path, PurePath, PurePosixPath
 from sys import getsizeof
 from typing import Any
 
-from nes2net.data.audio.files import is_recording, note_once, walk
+from nes2net.data.audio.files import is_recording, walk
 from nes2net.data.audio.packed import SHARD_SUFFIXES, Member, audio_column, open_shard, status_of, tar_members
 from nes2net.data.audio.tables import Table, open_table
 from nes2net.data.corpora import protocol as files
@@ -25,6 +25,7 @@ from nes2net.data.corpora.protocol import WHOLE, NotFound
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial
 from nes2net.lib.errors import InputError, as_input_error, join_names, pluralise, readable_size, short_repr
 from nes2net.lib.output.sheet import Facts
+from nes2net.lib.output.terminal import note_once
 from nes2net.lib.process.this_process import enough_memory
 from nes2net.lib.storage.files import AnyPath, Budget, is_stream
 from nes2net.lib.storage.plain_data import parse_json
@@ -109,7 +110,7 @@ def shards_below(root: Path) -> list[ShardFile]:
             missing = [shard for shard in series if shard not in names]
             if missing:
                 raise InputError(
-                    f"{address}: {len(missing):,} of {pluralise(len(series), 'shard is', 'shards are')} missing: "
+                    f"{address}: {len(missing):,} of {pluralise(series, 'shard is', 'shards are')} missing: "
                     f"{join_names(missing, 3)}; copy or download them"
                 )
     return [ShardFile(path, _split_of(path.relative_to(folder))) for path in sorted(paths)]

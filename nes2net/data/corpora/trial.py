@@ -8,13 +8,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from operator import attrgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import numpy as np
+from pydantic import Field
 
 from nes2net.data.audio.parts import RecordingPart
 from nes2net.lib.errors import InputError, check_setting, join_names, pluralise
 from nes2net.lib.output.terminal import check_one_line
+from nes2net.lib.parts.options import Takes
 
 if TYPE_CHECKING:
     from nes2net.data.audio.packed import AnyRecording
@@ -59,9 +61,9 @@ class Trial:
     ('A07', 'A07', 'kitchen', None, 0)
     """
 
-    id: str
-    path: Path | None = None
-    label: str | None = None
+    id: Annotated[str, Field(pattern=r"^\S+$"), Takes("text without spaces")]
+    path: Annotated[Path | None, Takes("a Path or None")] = None
+    label: Annotated[str | None, Field(pattern="^(bonafide|spoof)$"), Takes("'bonafide', 'spoof' or None")] = None
     speaker: str | None = None
     attack: str | None = None
     codec: str | None = None
@@ -240,7 +242,7 @@ def class_names(trials: Trials, field: str, aliases: Mapping[str, str], source: 
     unnamed = [trial.id for trial, name in zip(trials, names) if not name]
     if unnamed:
         raise InputError(
-            f"{pluralise(len(unnamed), 'spoofed trial')} of {source} with no {field}, which would name the class: "
+            f"{pluralise(unnamed, 'spoofed trial')} of {source} with no {field}, which would name the class: "
             f"{join_names(unnamed)}; {remedy}"
         )
     check_one_line(sorted(set(names)), f"the field {field} of {source}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from threading import get_ident
 from typing import Any
@@ -20,6 +20,10 @@ from nes2net.lib.process.this_process import enough_memory
 # Limits of a network. The largest XLS-R has 2·10^9 weights in 1,000 modules.
 MAX_NUMBERS = 5 * 10**9
 MAX_MODULES = 3_000
+
+
+def count_numbers(tensors: Iterable[Tensor]) -> int:
+    return sum(tensor.numel() for tensor in tensors)
 
 
 @contextmanager

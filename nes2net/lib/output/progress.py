@@ -16,6 +16,7 @@ from typing_extensions import Self
 
 from nes2net.lib.errors import InputError, pluralise, with_flag_names
 from nes2net.lib.errors import short_repr as quoted
+from nes2net.lib.output.terminal import printable
 from nes2net.lib.output.times import readable_duration
 from nes2net.lib.process.this_process import is_first
 
@@ -31,6 +32,11 @@ _SECONDS = 60.0  # default of SECONDS
 _FIRST = 10.0  # seconds until the first line with the time left
 
 T = TypeVar("T")
+
+
+def print_above(text: str) -> None:
+    """Print ``text`` on standard error above the bars, with settings :func:`with_flag_names`."""
+    tqdm.write(printable(with_flag_names(text)), file=sys.stderr)
 
 
 class Work:
@@ -89,7 +95,7 @@ class Work:
 
     def _write(self, line: str) -> None:
         with suppress(OSError):  # a closed pipe or a full disk must not stop the work
-            tqdm.write(f"{time.strftime('%H:%M:%S')} {line}", file=sys.stderr)
+            print_above(f"{time.strftime('%H:%M:%S')} {line}")
 
     def line(self) -> str:
         return self.title

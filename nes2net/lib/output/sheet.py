@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from itertools import zip_longest
 from typing import Any, TypeAlias
 
-from nes2net.lib.output.terminal import printable, printable_name, table_line, wrap_text
+from nes2net.lib.output.terminal import printable_name, table_line, wrap_text
 
 #: Plain data about a thing: name → text, number or list.
 Facts: TypeAlias = Mapping[str, Any]
@@ -130,8 +130,8 @@ def _cell_text(column: str, value: object) -> str:
 
 
 def as_json(data: object) -> str:
-    """Write JSON for a terminal, with control characters escaped."""
-    return printable(json.dumps(data, indent=1, ensure_ascii=False, default=str))
+    """Write JSON for :func:`~nes2net.lib.output.terminal.print_output`."""
+    return json.dumps(data, indent=1, ensure_ascii=False, default=str)
 
 
 def format_value(value: object) -> str:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 import sys
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
+from functools import cache
 from typing import TextIO
 from unicodedata import category
 
@@ -14,24 +16,57 @@ from nes2net.lib.process.this_process import is_first
 
 _ESCAPES = {code: f"\\u{code:04x}" for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\n\t"}
 
+# The standard output of a running command of nes2net, whose parts print on standard error.
+_reserved: list[TextIO] = []
+
+
+@contextmanager
+def reserved_output() -> Iterator[None]:
+    """Let ``print`` print on standard error; only functions of this module still print on standard output."""
+    _reserved.append(standard_output())
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        _reserved.pop()
+
+
+def standard_output() -> TextIO:
+    """Return standard output, also if it is a :func:`reserved_output`."""
+    return [sys.stdout, *_reserved][-1]
+
+
+def print_output(text: object) -> None:
+    """Print :func:`printable` ``text`` on standard output."""
+    print(printable(text), file=standard_output(), flush=True)
+
 
 def print_note(text: str) -> None:
-    """Print a note on standard error, unless empty, with settings :func:`with_flag_names`; only the first process does."""
+    """Print a note by :func:`say_aside`, unless empty; only the first process does."""
     if text and is_first():
-        say(f"note: {with_flag_names(text)}", file=sys.stderr)
+        say_aside(f"note: {text}")
+
+
+@cache
+def note_once(text: str) -> None:
+    print_note(text)
 
 
 def print_warnings(lines: Iterable[str]) -> None:
-    """Print warnings on standard error; only the first process does."""
-    if not is_first():
-        return
-    for line in lines:
-        say(f"warning: {line}", file=sys.stderr)
+    """Print warnings by :func:`say_aside`; only the first process does."""
+    if is_first():
+        say_aside(*(f"warning: {line}" for line in lines))
 
 
 def say(*lines: object, file: TextIO | None = None) -> None:
     """Print each of ``lines`` as one line, whatever names of strangers it holds."""
-    print(*map(printable_name, lines), sep="\n", file=file, flush=True)
+    print(*map(printable_name, lines), sep="\n", file=file or standard_output(), flush=True)
+
+
+def say_aside(*lines: str) -> None:
+    """Print ``lines`` as :func:`say` does, but on standard error, with settings :func:`with_flag_names`."""
+    for line in lines:
+        say(with_flag_names(line), file=sys.stderr)
 
 
 def table_line(cells: Sequence[str], widths: Sequence[int], align: str = "lr", gap: int = 2) -> str:
@@ -139,4 +174,4 @@ def say_written(path: object, *, beside_data: bool = False) -> None:
     >>> say_written("scores.txt")
     wrote scores.txt
     """
-    say(f"wrote {path}", file=sys.stderr if beside_data else sys.stdout)
+    say(f"wrote {path}", file=sys.stderr if beside_data else None)

@@ -75,7 +75,7 @@ def check_rows(outputs: Any, count: int, subject: str = "the detector") -> None:
     """Raise :class:`BrokenPart` unless ``subject`` computed ``count`` rows, which are matched to recordings by their order."""
     if len(outputs) != count:
         raise BrokenPart(
-            f"{subject}: {pluralise(len(outputs), 'row')} for a batch of {count}; expected one for each",
+            f"{subject}: {pluralise(outputs, 'row')} for a batch of {count}; expected one for each",
             remedy="correct its parts of other packages",
         )
 

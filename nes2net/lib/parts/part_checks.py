@@ -17,11 +17,13 @@ from nes2net.lib.errors import InputError
 from nes2net.lib.output.terminal import print_note
 from nes2net.lib.parts.contracts import PartCheck, blame_part
 from nes2net.lib.parts.options import attributes_of
+from nes2net.lib.parts.process_state import same_process_state
 
 #: A part with more parameters is not checked, because this would take too long.
 MAX_PARAMETERS = 10_000_000
 #: What has passed: the part in words, its class, and how it is built.
 _PASSED: set[Any] = set()
+_SEED = 93  # of tiny batches; a part that seeds is likely to use another seed
 
 
 class TinyBatch(NamedTuple):
@@ -67,7 +69,7 @@ def preserve_random_state(device: torch.device | None = None) -> Iterator[None]:
     python_state = random.getstate()
     devices = [device] if device is not None and device.type == "cuda" else []
     with torch.random.fork_rng(devices), torch.no_grad():
-        torch.default_generator.manual_seed(0)  # torch.manual_seed() would seed the GPUs, too
+        torch.default_generator.manual_seed(_SEED)  # torch.manual_seed() would seed the GPUs, too
         yield
     np.random.set_state(numpy_state)
     random.setstate(python_state)
@@ -96,7 +98,7 @@ def check_part(
     for name, option in attributes_of(part.__class__).items():
         value = getattr(part, name, None)
         check.that(option.fits(value), f"its attribute '{name}' is", value, option.takes)
-    with preserve_random_state():
+    with same_process_state(subject), preserve_random_state():
         part = check.call(copy, "deepcopy", part)
         if is_module:
             part.eval()
@@ -117,6 +119,8 @@ def check_part(
             check.call(new_part, "load_state_dict", part.state_dict())
             outputs = batch.outputs(check, part.eval())
             check.agree("outputs before saving and after loading", outputs, batch.outputs(check, new_part.eval()), 0)
+        seed = torch.initial_seed()
+        check.that(seed == _SEED, f"{batch.method} set PyTorch's seed to", seed, "no seed, which would repeat dropout")
     _PASSED.add(key)
 
 

@@ -8,8 +8,8 @@ listing names is fast. Installed packages add names by entry points (see docs/ex
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points
 from pkgutil import resolve_name
@@ -18,6 +18,7 @@ from typing import Any, Generic, Literal, TypeVar
 from nes2net.lib.errors import InputError, check_known, one_line, refuse
 from nes2net.lib.output.terminal import print_note
 from nes2net.lib.parts.contracts import PartCheck, blame_part
+from nes2net.lib.parts.process_state import same_process_state
 from nes2net.lib.parts.source_text import spec_of
 
 #: Key of the packages of parts in checkpoints and records (:func:`packages_of`).
@@ -92,9 +93,14 @@ class Registry(Generic[T]):
         package = self.package_of(name)
         return f"{self.kind} '{name}' (package {package})" if package else f"{self.kind} '{name}'"
 
-    def guard(self, name: str, method: str = "its constructor") -> AbstractContextManager[None]:
-        """Make a context in which an error in another package's code becomes one line."""
-        return nullcontext() if name in self._built_in else blame_part(self.subject(name), method)
+    @contextmanager
+    def guard(self, name: str, method: str = "its constructor") -> Iterator[None]:
+        """Within this context, an error in another package's code becomes one line, and the process's state stays."""
+        if name in self._built_in:
+            yield
+            return
+        with same_process_state(self.subject(name)), blame_part(self.subject(name), method):
+            yield
 
     def check_part(self, name: str, part: T, make_batch: Callable[..., Any], rebuild: Callable[[], Any]) -> T:
         """Return ``part``, after checking it if it belongs to another package."""
@@ -130,7 +136,8 @@ class Registry(Generic[T]):
         if name in self._built_in:
             return resolve_name(self._built_in[name])
         try:
-            registered = resolve_name(self._table[name])
+            with same_process_state(self.subject(name)):
+                registered = resolve_name(self._table[name])
         except Exception as error:  # the code of another package may raise any error
             raise InputError(
                 f"{self.subject(name)} cannot be imported from {self._table[name]} ({one_line(str(error))}): correct the "

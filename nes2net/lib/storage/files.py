@@ -18,7 +18,7 @@ from tempfile import TemporaryDirectory, TemporaryFile
 from typing import Any, TypeAlias
 
 from nes2net.lib.errors import InputError, as_input_error, concerning, readable_size, refuse
-from nes2net.lib.output.terminal import printable
+from nes2net.lib.output.terminal import printable, standard_output
 
 if sys.platform != "win32":
     import fcntl
@@ -417,7 +417,7 @@ def is_stream(path: AnyPath) -> bool:
 
 def _standard_stream_of(status: os.stat_result) -> int | None:
     """Return 1 or 2 if the file is our standard output or error, which is flushed for direct writing; otherwise None."""
-    for number, stream in ((1, sys.stdout), (2, sys.stderr)):
+    for number, stream in ((1, standard_output()), (2, sys.stderr)):
         with suppress(OSError):  # the stream is closed
             if os.path.samestat(status, os.fstat(number)):
                 if stream is not None:

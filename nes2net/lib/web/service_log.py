@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from datetime import datetime, timezone
 from typing import Literal, TypeAlias
 
+from nes2net.lib.output.terminal import print_output
 from nes2net.lib.storage.files import json_text
 from nes2net.lib.web.repeated_logs import OncePerMinute
 
@@ -66,4 +67,4 @@ def tell(event: str, text: str, **facts: object) -> None:
     if LOGGER.isEnabledFor(logging.INFO):
         log_event(event, **facts)
     else:
-        print(text, flush=True)
+        print_output(text)

@@ -20,6 +20,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
+from nes2net.lib.computing.module_size import count_numbers
 from nes2net.lib.parts.options import (
     OFF,
     UNSCALED,
@@ -234,7 +235,7 @@ class SSLFrontend(Frontend):
             if options["pretraining_heads"]:
                 for key, shape in _unused_shapes(options).items():
                     self.unused.register_buffer(key.replace(".", "__"), torch.zeros(shape))
-        self.num_unused = sum(buffer.numel() for buffer in self.unused.buffers())
+        self.num_unused = count_numbers(self.unused.buffers())
         # If ``_requires_grad`` were True, the library would compute a gradient of the waveform in train mode, for
         # gradient checkpointing.
         self.model.feature_extractor._requires_grad = False

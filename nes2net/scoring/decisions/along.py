@@ -211,7 +211,7 @@ class Cutoff:
     def along(self, score: float, track: Track, traits: Traits | None) -> CutoffDecision:
         """Decide by the mean of the windows; ``score`` is that of the beginning."""
         words = (
-            f"decided by the mean of {pluralise(len(track), 'window')}, {track.score:.4f}, while the score is that of its "
+            f"decided by the mean of {pluralise(track, 'window')}, {track.score:.4f}, while the score is that of its "
             f"first {readable_duration(track.window, exact=True)}"
         )
         return replace(self(track.score, traits), score=score, mean=track.score, along=words)

@@ -157,7 +157,7 @@ class LinearCalibration:
         scores = _score_matrix(scores, "")
         if scores.shape[1] != len(self.weights):
             raise InputError(
-                f"this calibration needs scores of {pluralise(len(self.weights), 'system')} ({', '.join(self.systems)}), "
+                f"this calibration needs scores of {pluralise(self.weights, 'system')} ({', '.join(self.systems)}), "
                 f"got {scores.shape[1]}: give scores of exactly these systems"
             )
         with np.errstate(over="ignore", invalid="ignore"):
@@ -366,7 +366,7 @@ def fit(
     if len(names) != spoof.shape[1]:
         raise InputError(
             f"{pluralise(spoof.shape[1], 'system has', 'systems have')} scores, but "
-            f"{pluralise(len(names), 'name is', 'names are')} given: name each system once"
+            f"{pluralise(names, 'name is', 'names are')} given: name each system once"
         )
     scores = np.concatenate((bonafide, spoof))
     centre, scale = _centre_and_scale(scores, names)

@@ -381,7 +381,7 @@ class Population:
         classes = np.asarray(is_bonafide, dtype=bool)
         if len(traits) < MIN_REFERENCE:
             raise InputError(
-                f"{pluralise(len(traits), 'recording is', 'recordings are')} too few to tell what is usual: give at least {MIN_REFERENCE}"
+                f"{pluralise(traits, 'recording is', 'recordings are')} too few to tell what is usual: give at least {MIN_REFERENCE}"
             )
         values = _scalar_values(traits)
         folds = np.random.default_rng(_SEED).permutation(len(traits)) % _FOLDS

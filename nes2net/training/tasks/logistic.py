@@ -108,7 +108,7 @@ class LogisticTrainer(Trainer):
             layer.bias.zero_()
             layer.weight[-1] = torch.from_numpy(weight)
             layer.bias[-1] = bias
-        embeddings = f"{pluralise(len(self.targets), 'embedding')} of {len(weight)}"
+        embeddings = f"{pluralise(self.targets, 'embedding')} of {len(weight)}"
         summary = f"logistic regression on {embeddings}: {pluralise(iterations, 'iteration')}"
         if iterations >= _MAX_ITERATIONS:
             summary += ", the limit; a smaller `train.logistic_c` converges sooner"

@@ -223,7 +223,7 @@ class Segments(Task):
             ),
             (
                 not of_trial,
-                f"{title} has labels of segments, but of none of the {pluralise(len(trials), 'trial')} of {part}: "
+                f"{title} has labels of segments, but of none of the {pluralise(trials, 'trial')} of {part}: "
                 "name the protocols of the corpus that has these trials",
             ),
         )

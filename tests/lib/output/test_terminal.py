@@ -5,7 +5,16 @@ import sys
 import pytest
 from builders import input_error
 
-from nes2net.lib.output.terminal import check_one_line, print_note, print_warnings, say, say_written
+from nes2net.lib.output.terminal import (
+    check_one_line,
+    print_note,
+    print_output,
+    print_warnings,
+    reserved_output,
+    say,
+    say_written,
+    standard_output,
+)
 
 EVIL = "\x1b]0;owned\x07\x9b2J\ntalk.wav\t9.9\u202e"
 ESCAPED = r"\x1b]0;owned\x07\x9b2J\ntalk.wav\t9.9\u202e"
@@ -24,6 +33,16 @@ def test_control_characters_in_a_message_are_escaped(capsys):
     print_warnings([EVIL])
     say_written(EVIL, beside_data=True)
     assert capsys.readouterr().err == f"note: {ESCAPED}\nwarning: {ESCAPED}\nwrote {ESCAPED}\n"
+
+
+def test_only_nes2net_prints_on_reserved_standard_output(capsys):
+    with reserved_output():
+        print("a part")
+        say("a line")
+        print_output("a\ttext\n of two lines")
+        standard_output().write("a row\n")
+    print("after it")
+    assert capsys.readouterr() == ("a line\na\ttext\n of two lines\na row\nafter it\n", "a part\n")
 
 
 @pytest.mark.parametrize("name", ["A\tB", "A\nB", "A\rB", "A\x1b[2J", "A\u2028B", "A\x85B", " A", "A\u3000"])
