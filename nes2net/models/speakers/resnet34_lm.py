@@ -43,5 +43,5 @@ class ResNet34LM(SpeakerEncoder):
         return np.asarray((bands - bands.mean(1, keepdim=True)).float())
 
     def compute(self, waveform: NDArray[np.float32]) -> NDArray:
-        with as_input_error(f"{self.path} computes no `embs` from `feats`, 1×T×80", Exception):
+        with as_input_error(f"{self.path} computes no 'embs' from 'feats', 1×T×80", Exception):
             return self.session.run(["embs"], {"feats": self.features(waveform)})[0].reshape(-1)  # type: ignore[no-any-return]
