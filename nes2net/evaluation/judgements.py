@@ -11,10 +11,10 @@ import math
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
-from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,9 +45,6 @@ if TYPE_CHECKING:
     from nes2net.scoring.waveforms import WaveformReader
 
 T = TypeVar("T")
-
-#: Names of the judgements that were checked with a detector.
-_CHECKED: WeakKeyDictionary[Scorer, set[str]] = WeakKeyDictionary()
 
 
 class LabelledScores(NamedTuple):
@@ -238,11 +235,10 @@ class Rows(OfRecordings[NDArray]):
         Raises:
             BrokenPart: if the judgement breaks its contract.
         """
-        if not judgements.is_built_in(self.name) and self.name not in _CHECKED.get(scorer, ()):
+        if not judgements.is_built_in(self.name):
             from nes2net.models.contract_checks import check_computing  # quick start-up: this imports torch
 
-            check_computing(self, scorer)
-            _CHECKED.setdefault(scorer, set()).add(self.name)
+            check_computing(judgements.subject(self.name), self, scorer)
         return self
 
     @abstractmethod
@@ -268,15 +264,16 @@ class Rows(OfRecordings[NDArray]):
     ) -> Callable[[], Sequence[NDArray | str]]:
         from nes2net.scoring.kernel import start_rows  # quick start-up: reading files needs no torch
 
-        def compute(waveforms: Tensor) -> Tensor:
-            with blame_part(judgements.subject(self.name), "compute"):
-                computed = self.compute(scorer, waveforms)
-            shape = (len(waveforms), len(self.columns))
-            why = " (a row for each recording and a column for each of 'columns')"
-            PartCheck(judgements.subject(self.name)).shape("compute", computed, shape, why)
-            return computed
+        return start_rows(scorer, f"{self.name} have {{}}", partial(self.checked_rows, scorer), inputs[0], rows=rows)
 
-        return start_rows(scorer, f"{self.name} have {{}}", compute, inputs[0], rows=rows)
+    def checked_rows(self, scorer: Scorer, waveforms: Tensor) -> Tensor:
+        """Call :meth:`compute`; raise :class:`BrokenPart` unless it returns B×K."""
+        with blame_part(judgements.subject(self.name), "compute"):
+            computed = self.compute(scorer, waveforms)
+        shape = (len(waveforms), len(self.columns))
+        why = " (a row for each recording and a column for each of 'columns')"
+        PartCheck(judgements.subject(self.name)).shape("compute", computed, shape, why)
+        return computed
 
     def decide_by(self, scorer: Scorer, decider: Decider | Cutoff | None) -> Self:
         """Return the fitted judgement; raise InputError if ``decider`` is given, but :meth:`score_of` makes no scores."""

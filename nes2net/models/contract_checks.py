@@ -1,6 +1,7 @@
 """Tiny batches for parts, and what the parts must compute for them."""
 
-import copy
+import json
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -8,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from nes2net.data.audio.waveform import SAMPLE_RATE
-from nes2net.lib.parts.contracts import PartCheck
-from nes2net.lib.parts.part_checks import TinyBatch, is_large, preserve_random_state
+from nes2net.lib.parts.contracts import PartCheck, blame_part
+from nes2net.lib.parts.part_checks import TinyBatch, check_part, copy_of, preserve_random_state
 from nes2net.models.backends.base import Backend
 from nes2net.models.frontends.base import Layers
 
@@ -100,16 +101,27 @@ def _embedding(check: PartCheck, encoder: Any, waveform: Tensor) -> list[Tensor]
     return [embedding]
 
 
-def check_computing(judgement: Any, scorer: Any) -> None:
-    """Let ``judgement`` judge two short recordings with a copy of ``scorer``, if that is a small detector.
+def check_computing(subject: str, judgement: Any, scorer: Any) -> None:
+    """Let ``judgement`` judge short recordings with a copy of ``scorer``, if that is a detector.
 
     Raises:
         BrokenPart: if the judgement breaks its contract.
     """
-    is_module = isinstance(scorer, nn.Module)
-    if not is_module or is_large(scorer):
+    if not isinstance(scorer, nn.Module):
         return
-    with preserve_random_state(scorer.device):
-        detector = copy.deepcopy(scorer).eval()
-        noise = 0.1 * torch.randn(2, max(SAMPLE_RATE, 4 * detector.min_samples))
-        judgement.start(detector, [noise])()
+    detector = copy_of(PartCheck(subject), scorer).eval()
+
+    def compute(check: PartCheck, judgement: Any, waveforms: Tensor) -> list[Tensor]:
+        rows = judgement.checked_rows(detector, waveforms).float().cpu()
+        with blame_part(subject, "tell"):
+            json.dumps({**judgement.tell(rows[0].numpy())})
+        return [rows]
+
+    with preserve_random_state(detector.device), torch.inference_mode():
+        noise = 0.1 * torch.randn(2, max(SAMPLE_RATE, 4 * detector.min_samples), device=detector.device)
+        check_part(
+            subject,
+            judgement,
+            lambda *_: TinyBatch("compute", [noise], compute, join=None),  # rows differ with `normalize: batch`
+            partial(replace, judgement),
+        )

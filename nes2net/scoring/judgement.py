@@ -181,7 +181,7 @@ def as_judgement(judgement: AnyJudgement[Any]) -> Judgement[Any]:
     factory = judgements.import_factory(name, options)
     with judgements.guard(name):
         built = factory(**options)
-    return judgements.check_part(name, built, _check_judgement, partial(factory, **options))  # type: ignore[no-any-return]
+    return judgements.check_part(name, built, check_judgement, partial(factory, **options))  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True)
@@ -270,11 +270,14 @@ def scores_of(file: AnyPath | ScoreFile) -> tuple[list[str], NDArray]:
     return file.table[:2]
 
 
-def _check_judgement(check: PartCheck, judgement: Any, _length: int) -> None:
+def check_judgement(check: PartCheck, judgement: Any, _length: int) -> None:
     if not hasattr(judgement, "score_of"):  # its values are not rows of numbers
         return
     columns = judgement.columns
+    are_names = len({"utterance", *columns}) > len(columns) and "".join(columns).isprintable()
+    check.that(are_names, "its attribute 'columns' is", columns, "different names, without tabs, not 'utterance'")
     if not type(judgement).score_of.__module__.startswith("nes2net."):
         rows = np.random.default_rng(0).standard_normal((2, len(columns)), np.float32)
         scores = check.call(judgement, "score_of", rows)
-        check.that(getattr(scores, "shape", ()) == (2,), "score_of returned", scores, "an array of shape (2,)")
+        fits = isinstance(scores, np.ndarray) and scores.shape == (2,) and bool(np.isfinite(scores).all())
+        check.that(fits, "score_of returned", scores, "an array of shape (2,), of finite numbers")

@@ -66,6 +66,9 @@ class Objective(nn.Module):
         InputError: if a loss, Specmix, latent augmentation or freezing does not fit the detector.
     """
 
+    #: pattern of the names of parameters that no gradient reaches; those of the detector are its parts'
+    untrained = r"detector\..*"
+
     def __init__(self, detector: Detector, recipe: Recipe) -> None:
         super().__init__()
         train = recipe.train

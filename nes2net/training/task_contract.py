@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import torch
+from torch import Tensor
 
+from nes2net.data.audio.waveform import ASVSPOOF_SAMPLES
 from nes2net.data.registry import corpora, effects
 from nes2net.lib.errors import BrokenPart, InputError
 from nes2net.lib.parts.contracts import PartCheck, blame_part
-from nes2net.lib.parts.part_checks import is_skipped, preserve_random_state
+from nes2net.lib.parts.part_checks import TinyBatch, check_part, copy_of, preserve_random_state
 from nes2net.lib.parts.registry import Registry, packages_of
+from nes2net.scoring.registry import judgements
 from nes2net.training.dataset import StepPart, TrainingSet, collate
 from nes2net.training.measures import Validated
 from nes2net.training.objective import Objective, Outcome
@@ -25,44 +27,61 @@ _MAX_TRIALS = 1000  # largest number of trials among which examples of two class
 
 
 def check_task(task: Any, objective: Objective, dataset: TrainingSet) -> None:
-    """Check a copy of ``objective`` on one example of each of two classes, in eval mode.
+    """Check a copy of ``objective`` on examples of two classes.
 
     Nothing is checked if reading an example would change later examples.
 
     Raises:
         BrokenPart: if the task breaks its contract.
     """
-    if dataset.augmentation.in_turn or is_skipped(task.subject, objective):
+    if dataset.augmentation.in_turn:
         return
     check = PartCheck(task.subject)
-    device = objective.detector.device
-    with preserve_random_state(device):
-        index_of_class: dict[Any, int] = {}
-        for index, trial in enumerate(dataset.trials[:_MAX_TRIALS]):
-            index_of_class.setdefault(check.call(task, "target", trial), index)
-        examples = [check.call(dataset, "__getitem__", (1, index)) for index in [*index_of_class.values()][:2]]
-        lengths = {0 if example.waveform is None else len(example.waveform) for example in examples}
-        if len(lengths) > 1 or 0 in lengths:  # whole recordings, or a recording that cannot be read
-            return
+    check.call(judgements, "get", task.judgement)
+    with preserve_random_state(objective.detector.device):
+        first_trials = dataset.trials[:_MAX_TRIALS]
+        index_of_class = {check.call(task, "target", trial): index for index, trial in enumerate(first_trials)}
+        indices = [*index_of_class.values(), 0][:3]
+        length = dataset.num_samples or ASVSPOOF_SAMPLES
+        examples = [check.call(dataset, "__getitem__", (1, index, length)) for index in indices]
         with blame_part(task.subject, "extra_tensors", InputError):
             batch = collate(examples)
-        objective = check.call(copy, "deepcopy", objective).eval()
-        extra_tensors = check.call(objective, "prepare_extra_tensors", batch.part.extra_tensors, lengths.pop())
-        part = batch.part._replace(extra_tensors=extra_tensors, iteration=0).to(device)
-        numerators = check.call(objective, "forward", part)
-        denominators = check.call(objective, "denominators", batch.part.targets, extra_tensors)
-        check.tensor("numerators", numerators, (len(denominators),), ", a number for each of the denominators")
-        features = check.call(objective, "features", part.inputs)
-        outcome = check.call(objective, "validate", features, part)
-        check.that(isinstance(outcome, Outcome), "outcome returned", outcome, "an Outcome")
-        check.tensor("outcome", outcome.loss)
-        outputs = {name: rows.double().cpu().numpy() for name, rows in outcome.outputs.items()}
-        trials = [dataset.trials[example.trial_index] for example in examples]
-        figures = None
-        with suppress(InputError):  # two trials may be too few for the figures
-            figures = objective.figures(Validated("wo_aug", trials, batch.part.targets.numpy(), outputs))
-    if figures is not None:
-        check_figures(task, "wo_aug", figures)
+        if not batch.trial_indices:  # no recording can be read
+            return
+        trials = [first_trials[index] for index in batch.trial_indices]
+        extra_tensors = check.call(objective, "prepare_extra_tensors", batch.part.extra_tensors, length)
+
+        def compute(check: PartCheck, objective: Any, inputs: Tensor) -> list[Tensor]:
+            targets = batch.part.targets
+            with blame_part(task.subject, "denominators"):
+                denominators = torch.tensor(objective.denominators(targets, extra_tensors))
+            part = StepPart(inputs, targets, extra_tensors, iteration=0).to(objective.detector.device)
+            numerators = check.call(objective, "forward", part)
+            check.shape("numerators", numerators, denominators.shape, ", a number for each of the denominators")
+            # A term of 0 / 0 counts as 0.
+            check.tensor("numerators / denominators", numerators.cpu() / denominators.clamp(1e-45), denominators.shape)
+            if torch.is_grad_enabled():
+                return [numerators]
+            outcome = check.call(objective, "validate", objective.features(part.inputs), part)
+            check.that(isinstance(outcome, Outcome), "outcome returned", outcome, "an Outcome")
+            check.tensor("outcome", outcome.loss)
+            outputs = {}
+            for name, rows in outcome.outputs.items():
+                check.shape("outcome", rows, rows.shape)
+                outputs[name] = rows.double().cpu().numpy()
+            try:
+                figures = objective.figures(Validated("wo_aug", trials, targets.numpy(), outputs))
+            except InputError:  # these trials may be too few
+                return [numerators]
+            check_figures(task, "wo_aug", figures)
+            return [numerators]
+
+        check_part(
+            task.subject,
+            objective,
+            lambda *_: TinyBatch("numerators", [batch.part.inputs], compute, join=None),
+            partial(copy_of, check, objective),
+        )
 
 
 def packages_of_recipe(recipe: Recipe) -> dict[str, str]:
@@ -81,8 +100,12 @@ def check_figures(task: Any, name: str, figures: Mapping[str, float]) -> None:
         check.that(is_finite, f"figures returned for '{key}'", figure, "a finite number (float)")
     for measure in task.measures:
         column = measure.column(name)
-        expected = f"the declared measure '{measure.name}', too, as '{column}'"
-        check.that(column in figures, "figures returned", sorted(figures), expected)
+        check.that(
+            column in figures,
+            "figures returned",
+            sorted(figures),
+            f"the declared measure '{measure.name}', too, as '{column}'",
+        )
 
 
 def check_parts_finite(task: Any, objective: Objective, parts: Sequence[StepPart]) -> None:
