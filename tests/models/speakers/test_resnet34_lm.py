@@ -121,7 +121,7 @@ def move_weights(model):
 @pytest.mark.parametrize(
     "change, message",
     [
-        (rename_output, "computes no `embs` from `feats`"),
+        (rename_output, "computes no .embs. from .feats."),
         (use_foreign_operator, r"is not a speaker encoder \(it holds operators of 'com.example'\): name another file"),
         (move_weights, "has weights in other files: save it in one file"),
     ],
