@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
+from torch.utils._pytree import tree_leaves
 
 from nes2net.data.audio.read import SAMPLE_RATE
 from nes2net.data.audio.waveform import ASVSPOOF_SAMPLES
@@ -41,7 +42,7 @@ from nes2net.models.frontends.base import Frontend, Layers, UsedSamples
 from nes2net.models.provenance import Provenance
 from nes2net.models.published_models import PublishedModel
 from nes2net.models.quantisation import fastest_precision, quantise
-from nes2net.models.registry import backends, create_aggregation, create_backend, named_parts
+from nes2net.models.registry import backends, create_aggregation, create_backend
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -413,18 +414,23 @@ class Network(nn.Module):
     def part_not_finite(self, waveforms: Tensor) -> str | None:
         """Name the first part whose output for ``waveforms`` B×N is not finite; None if all are finite.
 
-        Empty if the part's code is not to blame: it is built in, or its weights are not finite.
+        Empty if the part's code is not to blame: it is built in, or its weights or ``waveforms`` are
+        not finite.
         """
+        if not _are_finite([waveforms]):
+            return ""
         states = self.hidden_states(waveforms)
         features = self.features(states)
-        outputs = [states, features]
+        penalty = self.aggregation.penalty
+        outputs: list[tuple[Any, Any]] = [
+            (self.frontend, states),
+            (self.aggregation, [*tree_leaves(features), penalty]),
+        ]
         if not self.num_scores:
-            outputs.append(self.logits(features))
-        modules = (self.frontend, self.aggregation, self.backend)
-        for (registry, name), module, output in zip(named_parts(self.config), modules, outputs):
-            if not _are_finite(output if isinstance(output, list) else [output]):
-                is_blameless = registry.is_built_in(name) or not _are_finite(module.parameters())
-                return "" if is_blameless else registry.subject(name)
+            outputs.append((self.backend, [self.logits(features)]))
+        for part, tensors in outputs:
+            if not _are_finite(tensors):
+                return part.subject if _are_finite(part.parameters()) else ""
         return None
 
     def compile(self, **options: Any) -> None:
@@ -465,8 +471,8 @@ def _part_line(role: str, module: Frontend | Aggregation | Backend, description:
     return shorten(line, 98, placeholder=" …)")
 
 
-def _are_finite(tensors: Iterable[Tensor]) -> bool:
-    return all(bool(tensor.isfinite().all()) for tensor in tensors)
+def _are_finite(tensors: Iterable[Tensor | None]) -> bool:
+    return all(tensor is None or bool(tensor.isfinite().all()) for tensor in tensors)
 
 
 def _prefixes_in_files(network: Network) -> dict[str, str]:

@@ -25,8 +25,8 @@ from nes2net.data.audio.packed import AnyRecording, is_there, size_of
 from nes2net.data.audio.read import AudioFile
 from nes2net.data.audio.waveform import ASVSPOOF_SAMPLES
 from nes2net.data.corpora.trial import Trial, Trials
-from nes2net.lib.errors import InputError, Unfinished, one_line
-from nes2net.lib.parts.contracts import check_rows
+from nes2net.lib.errors import BrokenPart, InputError, Unfinished, one_line
+from nes2net.lib.parts.contracts import blame_part, check_rows
 from nes2net.lib.process.processes import ALONE, Processes
 from nes2net.lib.process.this_process import usable_processors
 from nes2net.lib.process.workers import Loader, stack_shared
@@ -255,8 +255,9 @@ class ItemDataset(Dataset):
         # The stamp is read before the content, so that it differs if the file is replaced meanwhile.
         file_stamp = stamp(item.path)
         try:
-            content = self.read(item)
-        except Unfinished:
+            with blame_part():
+                content = self.read(item)
+        except (Unfinished, BrokenPart):
             raise
         except InputError as error:
             content = str(error)

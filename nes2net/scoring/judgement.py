@@ -22,7 +22,7 @@ from nes2net.data.corpora.id_tables import first_line
 from nes2net.lib.errors import InputError
 from nes2net.lib.output.sheet import Facts
 from nes2net.lib.output.terminal import print_note
-from nes2net.lib.parts.contracts import PartCheck
+from nes2net.lib.parts.contracts import Extension, PartCheck
 from nes2net.lib.parts.options import name_and_options
 from nes2net.lib.parts.registry import PACKAGES_KEY, check_installed
 from nes2net.lib.storage.files import AnyPath, Unchanged
@@ -50,7 +50,7 @@ T = TypeVar("T")
 _FIRST_LINES = {"classes": begins_classes, "frames": begins_frames, "claims": begins_claims}
 
 
-class Judgement(Output[T]):
+class Judgement(Extension, Output[T]):
     """A kind of result that a detector computes for a recording, as a value of type ``T``.
 
     A subclass is a frozen dataclass; its fields are options: plain data with defaults. For a row of

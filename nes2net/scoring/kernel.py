@@ -27,7 +27,6 @@ from nes2net.lib.process.this_process import is_out_of_memory
 from nes2net.models.backends.base import Backend, ScoreRule
 from nes2net.models.frontends.base import UsedSamples
 from nes2net.models.provenance import Provenance
-from nes2net.models.registry import named_parts
 
 #: A score, or the reason why the score is missing.
 Result: TypeAlias = float | str
@@ -261,14 +260,15 @@ def _start_or_split(
 
             def finish() -> list[T | str]:
                 results: list[T | str] = []
-                not_finite = []
+                not_finite = {}
                 for number, row in enumerate(queued.wait().cpu().numpy()):
-                    wrong = np.extract(~np.isfinite(row), row)
-                    if len(wrong):
-                        not_finite.append(number)
-                    results.append(_not_finite_reason(message, wrong[0]) if len(wrong) else result_of(row))
+                    results.append(result_of(row))
+                    for wrong in np.extract(~np.isfinite(row), row)[:1]:
+                        not_finite[number] = wrong
                 if not_finite:
-                    _blame_part(scorer, waveforms[not_finite])
+                    reason = _explain_not_finite(scorer, waveforms[[*not_finite]])
+                    for number, wrong in not_finite.items():
+                        results[number] = f"the detector's {message.format(wrong)}: {reason}"
                 return results
 
             return finish
@@ -331,23 +331,17 @@ def _move_and_fill(x: Tensor, device: torch.device, rows: int | None) -> Tensor:
     return x if missing <= 0 else torch.cat([x, x[-1:].expand(missing, -1)])
 
 
-def _not_finite_reason(message: str, number: float) -> str:
-    return (
-        f"the detector's {message.format(number)}: its weights are damaged, or its precision is too low: use "
-        "float32, or get the checkpoint again"
-    )
-
-
-def _blame_part(scorer: Any, waveforms: Tensor) -> None:
-    """Raise :class:`BrokenPart` if another package's part gives numbers that are not finite for ``waveforms``."""
-    if not hasattr(scorer, "part_not_finite"):  # an exported detector
-        return
-    if all(registry.is_built_in(name) for registry, name in named_parts(scorer.config)):
-        return
-    with torch.inference_mode():
-        subject = scorer.part_not_finite(waveforms[:1].to(scorer.device))  # one is enough: none has a finite result
-    if subject:  # neither None (finite now) nor "" (a built-in part, or damaged weights)
+def _explain_not_finite(scorer: Any, waveforms: Tensor) -> str:
+    """Explain results that are not finite; raise :class:`BrokenPart` if another package's part is to blame."""
+    subject = ""
+    if hasattr(scorer, "part_not_finite"):  # not an exported detector
+        with torch.inference_mode():
+            subject = scorer.part_not_finite(waveforms[:1].to(scorer.device))  # one is enough: none has a finite result
+    if subject:
         raise BrokenPart(f"{subject}: gave numbers that are not finite for a recording; correct the part")
+    if subject is None:
+        return "what it computes for a score is finite, so correct the judgement"
+    return "its weights are damaged, or its precision is too low: use float32, or get the checkpoint again"
 
 
 class _ModeInForce:

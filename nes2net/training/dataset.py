@@ -26,8 +26,8 @@ from nes2net.data.audio.read import load_audio
 from nes2net.data.audio.waveform import head_crop, pad, pre_emphasised, random_crop, random_tiled_crop
 from nes2net.data.augment.effect import Effect, InOrder
 from nes2net.data.corpora.trial import Trial, Trials
-from nes2net.lib.errors import InputError, Unreachable, concerning
-from nes2net.lib.parts.contracts import describe_value
+from nes2net.lib.errors import BrokenPart, InputError, Unreachable, concerning
+from nes2net.lib.parts.contracts import blame_part, describe_value
 from nes2net.lib.process.workers import Loader, stack_shared
 from nes2net.lib.web.remote import ChangedFile, Remote, adopt, remote
 from nes2net.training.frame_labels import FrameLabels, labels_of_frames, stretch_labels
@@ -166,6 +166,7 @@ class TrainingSet(Dataset):
     def __len__(self) -> int:
         return len(self.trials)
 
+    @blame_part()
     def __getitem__(self, item: tuple[int, ...]) -> PreparedTrial:
         """Prepare the example of ``item``, which is (epoch, index) or (epoch, index, length).
 
@@ -183,7 +184,7 @@ class TrainingSet(Dataset):
             waveform, frames, is_silent = self.prepare(index, epoch, *length)
         except (LostFile, Unreachable, OSError) as error:
             return PreparedTrial(None, target, lost=str(error))
-        except ChangedFile:  # another recording may have its address
+        except (ChangedFile, BrokenPart):  # which are about more than this recording
             raise
         except InputError as error:
             return PreparedTrial(None, target, f"failed: {error}")
@@ -228,10 +229,6 @@ class TrainingSet(Dataset):
         except InputError:
             _check_exist(*self.augmentation.recordings)
             raise
-        if waveform.ndim != 1:  # a crop would repeat rows instead of samples
-            raise InputError(
-                f"utterance '{trial.id}': the augmentation returned {describe_value(waveform)}, not samples (N,)"
-            )
         waveform = pre_emphasised(waveform, self.pre_emphasis)
         if labels is not None:
             labels = stretch_labels(labels, len(waveform))

@@ -19,7 +19,7 @@ from nes2net.data.augment.specmix import Specmix
 from nes2net.data.corpora.trial import BONAFIDE
 from nes2net.detector import Detector
 from nes2net.lib.errors import InputError, refuse
-from nes2net.lib.parts.contracts import check_rows
+from nes2net.lib.parts.contracts import Extension, check_rows
 from nes2net.models.backends.base import Backend
 from nes2net.training.dataset import StepPart, Tensors
 from nes2net.training.losses import Criterion
@@ -46,7 +46,7 @@ class Outcome(NamedTuple):
     outputs: Tensors
 
 
-class Objective(nn.Module):
+class Objective(Extension, nn.Module):
     """Computes the loss of a batch for ``detector``, which gives each utterance one score.
 
     DistributedDataParallel wraps this module, because :meth:`forward` uses all parameters. The

@@ -15,6 +15,7 @@ from nes2net.data.corpora.trial import BONAFIDE, Trial, Trials
 from nes2net.detector import Detector
 from nes2net.lib.computing.module_size import count_numbers
 from nes2net.lib.errors import InputError, join_names, pluralise, with_flag_names
+from nes2net.lib.parts.contracts import blame_part
 from nes2net.lib.parts.options import PARTS
 from nes2net.lib.parts.registry import PACKAGES_KEY, packages_of
 from nes2net.lib.process.this_process import enough_memory
@@ -59,6 +60,7 @@ from nes2net.training.trials import check_unseen
 from nes2net.training.validation import Validator
 
 
+@blame_part()
 def train(
     recipe: Recipe,
     device: str = "auto",
@@ -95,9 +97,9 @@ def train(
         try:
             task = create_task(recipe)
             check_parts(recipe)
-            with reading_once():
-                train_trials = task.trials("train")
-                dev_trials = task.trials("dev")
+            with reading_once(), blame_part(task.subject, "trials"):
+                train_trials = list(task.trials("train"))
+                dev_trials = list(task.trials("dev"))
         except InputError:
             read_resume_file(folder)  # names the package of a part that is not installed any more
             raise
@@ -239,7 +241,9 @@ class Run:
             synchronise_batch_norms(detector, self.accelerator.device)
         modules = (detector.frontend, detector.backend)
         trained_modules = [module for module in modules if any(p.requires_grad for p in module.parameters())]
-        objective = self.task.objective(detector).to(self.accelerator.device)
+        with blame_part(self.task.subject, "objective"):
+            objective = self.task.objective(detector).to(self.accelerator.device)
+        objective.subject = self.task.subject
         if self.recipe.train.compile:  # Module.compile works in place, so that names of weights do not change
             for module in trained_modules:
                 module.compile()

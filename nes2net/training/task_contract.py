@@ -110,11 +110,12 @@ def check_figures(task: Any, name: str, figures: Mapping[str, float]) -> None:
 
 def check_parts_finite(task: Any, objective: Objective, parts: Sequence[StepPart]) -> None:
     """Raise :class:`BrokenPart` if the first output that is not finite is another package's."""
-    inputs = [part.inputs for part in parts if part.inputs.ndim == 2 and len(part.inputs)]
-    with torch.no_grad():
-        subjects = [objective.detector.part_not_finite(waveforms) for waveforms in inputs]
-    subject = next((name for name in subjects if name is not None), None)
-    if subject is None:  # the outputs of the detector are finite
-        subject = objective.criterion.subject or task.subject
-    if subject:
-        raise BrokenPart(f"{subject}: gave numbers that are not finite for the batch: correct its code")
+    for part in parts:
+        if part.inputs.ndim == 2 and len(part.inputs):
+            with torch.no_grad():
+                subject = objective.detector.part_not_finite(part.inputs)
+                is_loss_finite = objective(part)[0].isfinite()
+            if subject is None:
+                subject = task.subject if is_loss_finite else objective.criterion.subject or task.subject
+            if subject:
+                raise BrokenPart(f"{subject}: gave numbers that are not finite for the batch: correct its code")

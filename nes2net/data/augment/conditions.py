@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from nes2net.data.augment.effect import Effect
+from nes2net.data.augment.effect import Effect, check_samples
 from nes2net.data.augment.sources import Sources
 from nes2net.data.registry import effects
 from nes2net.lib.errors import InputError, MissingLibrary, concerning
@@ -82,9 +82,7 @@ def check_effect(check: PartCheck, effect: Any, length: int) -> Any:
 
     def changed(check: PartCheck, effect: Any, waveform: Any) -> list[Any]:
         samples = check.call(effect, "__call__", waveform.numpy(), np.random.default_rng(0))
-        fits = isinstance(samples, np.ndarray) and samples.ndim == 1 and samples.size and samples.dtype.kind == "f"
-        is_audio = bool(fits) and bool(abs(samples).max() < 16)  # false for NaN; more is another unit
-        check.that(is_audio, "__call__ returned", samples, "finite samples, an array of shape (N,), mostly in [−1, 1]")
+        check_samples(check, samples)
         fits = effect.time_moves or len(samples) == len(waveform)
         check.that(fits, "__call__ returned", samples, f"{len(waveform)} samples, or the attribute 'time_moves' = True")
         return [torch.from_numpy(samples.astype(np.float32))]

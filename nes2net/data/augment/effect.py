@@ -6,7 +6,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from itertools import chain
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.random import Generator
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from nes2net.data.audio.packed import AnyRecording
 from nes2net.data.augment.sources import Sources
 from nes2net.lib.errors import InputError
+from nes2net.lib.parts.contracts import Extension, PartCheck
 
 #: The samples of an utterance, (N,), at 16 kHz.
 Waveform: TypeAlias = NDArray[np.float32]
@@ -26,7 +27,7 @@ _NEEDED = {
 }
 
 
-class Effect(ABC):
+class Effect(Extension, ABC):
     """A change of a waveform. Each worker gets a pickled copy of an effect.
 
     A subclass sets the class variables and defines ``__call__``; one that needs a library also
@@ -70,7 +71,7 @@ class Effect(ABC):
                 raise InputError(f"needs {_NEEDED[name]}")
         self.prepare()
 
-    def prepare(self) -> None:  # noqa: B027  # most effects need nothing
+    def prepare(self) -> None:  # most effects need nothing
         """Check the requirements of the effect, such as a library, when it is created.
 
         Raises:
@@ -122,6 +123,13 @@ class Effect(ABC):
         """
 
 
+def check_samples(check: PartCheck, samples: Any) -> None:
+    """Raise :class:`BrokenPart` unless an effect returned ``samples`` (N,), N ≥ 1."""
+    fits = isinstance(samples, np.ndarray) and samples.ndim == 1 and samples.size and samples.dtype.kind == "f"
+    is_audio = bool(fits) and bool(abs(samples).max() < 16)  # false for NaN; more is another unit
+    check.that(is_audio, "__call__ returned", samples, "finite samples, an array of shape (N,), mostly in [−1, 1]")
+
+
 class OneOf(Effect):
     """Apply one of the ``effects``, all equally likely, or leave the waveform unchanged.
 
@@ -134,6 +142,7 @@ class OneOf(Effect):
         self.probability = probability
         self.time_moves = any(effect.time_moves for effect in effects)
         self.in_turn = any(effect.in_turn for effect in effects)
+        self.subject = " or ".join(filter(None, (effect.subject for effect in effects)))
 
     def __bool__(self) -> bool:
         return bool(self.effects)
@@ -159,4 +168,6 @@ class InOrder(OneOf):
     def __call__(self, x: Waveform, rng: Generator) -> Waveform:
         for effect in self.effects:
             x = effect(x, rng)
+        if self.subject:
+            check_samples(PartCheck(self.subject), x)
         return x

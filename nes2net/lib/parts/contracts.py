@@ -6,11 +6,18 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from traceback import extract_tb
+from traceback import extract_tb, walk_tb
 from typing import Any
 
-from nes2net.lib.errors import BrokenPart, InputError, first_line, pluralise, short_repr
+from nes2net.lib.errors import BrokenPart, Explained, InputError, first_line, pluralise, short_repr
 from nes2net.lib.process.this_process import is_out_of_memory
+
+
+class Extension:
+    """Base class of what other packages may provide."""
+
+    subject: str = ""
+    """Name and package of a part of another package, for messages; otherwise empty."""
 
 
 @dataclass(frozen=True)
@@ -53,13 +60,19 @@ class PartCheck:
 
 
 @contextmanager
-def blame_part(subject: str, method: str, *errors: type[Exception]) -> Iterator[None]:
-    """Turn errors in the code of a part into :class:`BrokenPart`; an InputError only if in ``errors``."""
+def blame_part(subject: str = "", method: str = "", *errors: type[Exception]) -> Iterator[None]:
+    """Turn errors in the code of a part into :class:`BrokenPart`; those for users and of memory only with ``errors``.
+
+    Without ``subject``, the last :class:`Extension` in the traceback is to blame, if it is of another
+    package.
+    """
     try:
         yield
     except (Exception, SystemExit) as error:  # the code of another package may raise any error
-        is_for_user = isinstance(error, InputError) and not isinstance(error, errors)
-        if isinstance(error, BrokenPart) or is_for_user or is_out_of_memory(error):
+        if not subject:
+            subject, method = _find_part(error)
+        is_for_user = isinstance(error, Explained) or is_out_of_memory(error)
+        if not subject or isinstance(error, BrokenPart) or (is_for_user and not errors):
             raise
         # Name the last line outside of nes2net and PyTorch.
         places = [""]
@@ -69,6 +82,17 @@ def blame_part(subject: str, method: str, *errors: type[Exception]) -> Iterator[
                 places.append(f" ({Path(line.filename).name}, line {line.lineno})")
         problem = f"{method} raised {type(error).__name__}: {first_line(error)}"
         raise BrokenPart(f"{subject}: {problem}{places[-1]}", remedy="correct the part, or tell its author") from error
+
+
+def _find_part(error: BaseException) -> tuple[str, str]:
+    subject = ""
+    method = ""
+    for frame, _ in walk_tb(error.__traceback__):
+        instance = frame.f_locals.get("self")
+        if isinstance(instance, Extension):
+            subject = instance.subject
+            method = frame.f_code.co_name
+    return subject, method
 
 
 def check_rows(outputs: Any, count: int, subject: str = "the detector") -> None:

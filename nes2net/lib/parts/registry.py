@@ -107,6 +107,7 @@ class Registry(Generic[T]):
         if name not in self._built_in:
             from nes2net.lib.parts.part_checks import check_part  # imported late, because it imports torch
 
+            object.__setattr__(part, "subject", self.subject(name))  # perhaps of a frozen dataclass
             check_part(self.subject(name), part, make_batch, rebuild)
         return part
 
@@ -138,7 +139,7 @@ class Registry(Generic[T]):
         try:
             with same_process_state(self.subject(name)):
                 registered = resolve_name(self._table[name])
-        except Exception as error:  # the code of another package may raise any error
+        except (Exception, SystemExit) as error:  # the code of another package may raise any error
             raise InputError(
                 f"{self.subject(name)} cannot be imported from {self._table[name]} ({one_line(str(error))}): correct the "
                 f"entry point of the installed package that names it, group {self.group}, or uninstall the package"

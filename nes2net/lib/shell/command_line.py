@@ -24,6 +24,7 @@ from nes2net.lib.errors import (
     with_flag_names,
 )
 from nes2net.lib.parts.conditions import Condition
+from nes2net.lib.parts.contracts import blame_part
 from nes2net.lib.process.search_path import remove_current_folder
 from nes2net.lib.process.this_process import is_first_to_fail, is_out_of_memory
 from nes2net.lib.storage.files import no_empty_folders
@@ -218,7 +219,8 @@ def run(
     preparation = Preparation(f"{args.parser.prog}: loading libraries and inputs")
     with settings_called(args.parser.flags()), no_empty_folders(*texts), preparation:
         try:
-            status = command(args) or 0
+            with blame_part():
+                status = command(args) or 0
             sys.stdout.flush()
             return status
         except InputError as error:

@@ -10,10 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from nes2net.lib.errors import InputError
+from nes2net.lib.parts.contracts import Extension
 from nes2net.lib.parts.options import Options
 
 
-class Aggregation(nn.Module, ABC):
+class Aggregation(Extension, nn.Module, ABC):
     """Merge L hidden states B×T×D into one feature map B×T×D.
 
     Layers are added up one by one, never copied into one tensor L×B×T×D. State-dict keys are the

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF
 from nes2net.lib.computing.devices import at_least_float32, without_autocast
 from nes2net.lib.errors import InputError, pluralise
+from nes2net.lib.parts.contracts import Extension
 from nes2net.lib.parts.options import Options
 
 HiddenStates: TypeAlias = Sequence[Tensor]
@@ -27,7 +28,7 @@ NATURE: dict[ScoreRule, str] = {
 }
 
 
-class Backend(nn.Module):
+class Backend(Extension, nn.Module):
     """Features B×T×D → logits B×n; :attr:`score_rule` computes the score from the logits.
 
     The logits are ``last_layer(embed(features))``; a subclass defines :meth:`embed` and

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint as recomputed
 
 from nes2net.lib.errors import InputError
+from nes2net.lib.parts.contracts import Extension
 from nes2net.lib.parts.options import Default, Options, Share, Size, check_options
 from nes2net.models.checkpoints.mel_encoders import as_float32
 from nes2net.models.checkpoints.state_dict import StateDict, check_fit
@@ -66,7 +67,7 @@ def check_hop_length(hop_length: int, min_hop_length: int) -> None:
         )
 
 
-class Frontend(nn.Module, ABC):
+class Frontend(Extension, nn.Module, ABC):
     """Compute hidden states B×T×D from a waveform B×N (16 kHz, in [−1, 1])."""
 
     config: Options

@@ -57,8 +57,6 @@ def create_loss(loss: str | Options, backend: Backend, key: str = "train.loss") 
     given = {key: value for key, value in arguments.items() if key in parameters}
     with losses.guard(name):
         criterion = kind(**options, **given)
-    if not losses.is_built_in(name):
-        criterion.subject = losses.subject(name)
     make_batch = partial(check_loss, embedding_dim=arguments.get("feature_dim"))
     # A copy of the head, because the check changes weights.
     rebuild = partial(kind, **options, **copy.deepcopy(given))

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from nes2net.lib.computing.devices import at_least_float32
 from nes2net.lib.errors import InputError, pluralise
-from nes2net.lib.parts.contracts import check_rows
+from nes2net.lib.parts.contracts import Extension, check_rows
 from nes2net.lib.parts.options import Options, Takes
 
 Positive = Annotated[float, Field(gt=0)]
@@ -23,7 +23,7 @@ ClassWeights = Annotated[
 ]
 
 
-class Criterion(nn.Module):
+class Criterion(Extension, nn.Module):
     """A loss that is the quotient of two sums over the batch.
 
     A batch may be computed in parts: their numerators and denominators are summed before the
@@ -48,8 +48,6 @@ class Criterion(nn.Module):
     #: pattern of the names of parameters that no gradient reaches
     untrained: str = ""
     num_classes: int
-    #: name and package of a loss of another package, for messages; empty for a built-in loss
-    subject: str = ""
 
     def __init__(self, num_classes: int = 2) -> None:
         super().__init__()

@@ -12,6 +12,7 @@ from typing import ClassVar, NamedTuple
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial, Trials
 from nes2net.detector import Detector
 from nes2net.lib.errors import InputError, join_names, nearest, short_repr
+from nes2net.lib.parts.contracts import Extension
 from nes2net.lib.parts.options import name_and_options
 from nes2net.scoring.system_scores import check_system_scores
 from nes2net.training.dataset import Tensors
@@ -38,7 +39,7 @@ class Start(NamedTuple):
     obtain: str
 
 
-class Task:
+class Task(Extension):
     """The task of a run. The base class trains a detector that gives each utterance one score, for two classes.
 
     Other tasks are subclasses (docs/extending.md). Data, loop, validation and resuming call the
@@ -66,8 +67,6 @@ class Task:
     start: Start | None = None
     #: setting of a recipe that implies the task unless it is empty or false; only of built-in tasks
     implied_by: ClassVar[str] = ""
-    #: name and package of a task of another package, for messages; empty for a built-in task
-    subject: str = ""
 
     def __init__(self, recipe: Recipe) -> None:
         self.recipe = recipe
