@@ -340,7 +340,7 @@ def _explain_not_finite(scorer: Any, waveforms: Tensor) -> str:
     if subject:
         raise BrokenPart(f"{subject}: gave numbers that are not finite for a recording; correct the part")
     if subject is None:
-        return "what it computes for a score is finite, so correct the judgement"
+        return "its features and logits are finite, so correct the judgement"
     return "its weights are damaged, or its precision is too low: use float32, or get the checkpoint again"
 
 

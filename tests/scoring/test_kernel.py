@@ -6,10 +6,11 @@ import weakref
 import pytest
 import torch
 from builders import PATIENCE, input_error
+from torch.utils._pytree import tree_map
 
 from nes2net import Detector, InputError
 from nes2net.lib.errors import BrokenPart
-from nes2net.scoring.kernel import score_batch, scoring_mode, start
+from nes2net.scoring.kernel import score_batch, scoring_mode, start, start_rows
 
 
 @pytest.fixture
@@ -124,6 +125,44 @@ def test_a_waveform_that_cannot_be_scored_has_a_reason_in_place_of_its_score(det
     assert [first, second, last] == other_scores
     assert not_finite.startswith("the detector's score is nan")
     assert "do not fit into the memory of cpu" in too_large
+
+
+def test_rows_that_are_not_finite_are_no_fault_of_a_detector_whose_logits_are_finite(detector):
+    spoil = torch.tensor([1, torch.nan])
+    rows = start_rows(detector, "rows have {}", lambda x: detector.scores(x)[:, None] * spoil, waveforms(2))()
+    assert rows == ["the detector's rows have nan: its features and logits are finite, so correct the judgement"] * 2
+
+
+@pytest.fixture
+def strangers(detector):
+    """A detector of parts of other packages, whose subjects are their roles."""
+    for role, module in detector.named_children():
+        module.subject = role
+    return detector
+
+
+@pytest.mark.parametrize("role, method", [("frontend", "forward"), ("aggregation", "forward"), ("backend", "embed")])
+def test_the_first_part_whose_output_is_not_finite_is_to_blame(strangers, monkeypatch, role, method):
+    part = getattr(strangers, role)
+    computed = getattr(part, method)
+
+    def spoiled(*args, **options):
+        return tree_map(lambda output: output * torch.nan, computed(*args, **options))
+
+    monkeypatch.setattr(part, method, spoiled)
+    assert strangers.part_not_finite(waveforms(2)) == role
+
+
+def test_a_penalty_that_is_not_finite_is_the_fault_of_the_aggregation(strangers):
+    assert strangers.part_not_finite(waveforms(2)) is None
+    strangers.aggregation.penalty = torch.tensor(torch.nan)
+    assert strangers.part_not_finite(waveforms(2)) == "aggregation"
+
+
+def test_no_part_is_to_blame_for_waveforms_and_weights_that_are_not_finite(strangers):
+    assert strangers.part_not_finite(waveforms(2) * torch.nan) == ""
+    strangers.backend.last_layer.weight.data[:] = torch.nan
+    assert strangers.part_not_finite(waveforms(2)) == ""
 
 
 def test_if_a_detector_refuses_a_batch_each_of_its_waveforms_gets_the_reason(detector):

@@ -13,11 +13,12 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy.signal import correlate
 
 from nes2net.data.augment import Sources, timing
+from nes2net.data.augment.channels import Gain
 from nes2net.data.augment.conditions import create_condition
 from nes2net.data.augment.effect import InOrder, OneOf
 from nes2net.data.augment.rooms import room_response
 from nes2net.data.registry import effects
-from nes2net.lib.errors import MissingLibrary
+from nes2net.lib.errors import BrokenPart, MissingLibrary
 
 
 def rng(seed=0):
@@ -282,3 +283,16 @@ def test_a_sequence_of_conditions_applies_each_to_the_output_of_the_one_before()
     both = InOrder([create_condition("clip:10"), create_condition("gain:-6")])
     expected = create_condition("gain:-6")(create_condition("clip:10")(x, rng()), rng())
     assert_array_equal(both(x, rng()), expected)
+
+
+@pytest.mark.parametrize(
+    "wrong", [np.zeros((1, 8)), np.zeros(0), np.full(8, np.nan), None], ids=["2d", "0", "nan", "none"]
+)
+def test_what_an_effect_of_another_package_returns_is_checked_after_each_sequence(wrong):
+    effect = Gain(6)
+    effect.subject = "condition 'hum' (package my-parts 0.1)"
+    change = InOrder([OneOf([effect], 1.0)])
+    assert len(change(voice(), rng())) == len(voice())
+    effect.__class__ = type("Wrong", (Gain,), {"__call__": lambda self, x, rng: wrong})
+    with pytest.raises(BrokenPart, match="condition 'hum' .*: __call__ returned .*; expected finite samples"):
+        change(voice(), rng())
