@@ -428,9 +428,9 @@ class Network(nn.Module):
         ]
         if not self.num_scores:
             outputs.append((self.backend, [self.logits(features)]))
-        for part, tensors in outputs:
+        for module, tensors in outputs:
             if not _are_finite(tensors):
-                return part.subject if _are_finite(part.parameters()) else ""
+                return module.subject if _are_finite(module.parameters()) else ""
         return None
 
     def compile(self, **options: Any) -> None:

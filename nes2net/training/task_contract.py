@@ -110,11 +110,11 @@ def check_figures(task: Any, name: str, figures: Mapping[str, float]) -> None:
 
 def check_parts_finite(task: Any, objective: Objective, parts: Sequence[StepPart]) -> None:
     """Raise :class:`BrokenPart` if the first output that is not finite is another package's."""
-    for part in parts:
-        if part.inputs.ndim == 2 and len(part.inputs):
+    for step_part in parts:
+        if step_part.inputs.ndim == 2 and len(step_part.inputs):
             with torch.no_grad():
-                subject = objective.detector.part_not_finite(part.inputs)
-                is_loss_finite = objective(part)[0].isfinite()
+                subject = objective.detector.part_not_finite(step_part.inputs)
+                is_loss_finite = objective(step_part)[0].isfinite()
             if subject is None:
                 subject = task.subject if is_loss_finite else objective.criterion.subject or task.subject
             if subject:

@@ -34,10 +34,10 @@ POINTS = {
 }
 
 
-def spoiled(value, part, in_use=True):
-    """`value`, unless the fault is one of `part` and the part is `in_use`."""
-    kind, _, fault = FAULT.partition(" ")
-    if kind != part or not in_use:
+def spoiled(value, kind, in_use=True):
+    """`value`, unless the fault is of this `kind` and the part is `in_use`."""
+    faulty_kind, _, fault = FAULT.partition(" ")
+    if kind != faulty_kind or not in_use:
         return value
     if fault == "raises":
         raise KeyError("in use")
@@ -59,7 +59,9 @@ class LateFrontend(Frontend):
 
     def __init__(self):
         super().__init__()
-        self.out_dim, self.hop_length, self.min_samples = 4, 320, 640
+        self.out_dim = 4
+        self.hop_length = 320
+        self.min_samples = 640
 
     def forward(self, waveform, layers="last", final_norm=True):
         energies = waveform.unfold(1, 640, 320).unflatten(2, (4, 160)).square().mean(3)
@@ -116,9 +118,9 @@ class LateObjective(Objective):
     def denominators(self, targets, extra_tensors=None):
         return [*super().denominators(targets), float(len(targets))]
 
-    def numerators(self, computed, part):
-        term = spoiled((self.scale * computed[:, -1]).square().sum(), "numerators", len(part.targets) >= 4)
-        return [*super().numerators(computed, part), term]
+    def numerators(self, computed, step_part):
+        term = spoiled((self.scale * computed[:, -1]).square().sum(), "numerators", len(step_part.targets) >= 4)
+        return [*super().numerators(computed, step_part), term]
 
     def figures(self, validated):
         return spoiled(super().figures(validated), "figures", len(validated.trials) >= 8)
@@ -127,8 +129,8 @@ class LateObjective(Objective):
 class LateTask(Task):
     """A task with a term of its own."""
 
-    def trials(self, part):
-        return spoiled(super().trials(part), "trials")
+    def trials(self, set_name):
+        return spoiled(super().trials(set_name), "trials")
 
     def extra_tensors(self, trial):
         return spoiled({}, "extra_tensors", trial.id.endswith("_5"))

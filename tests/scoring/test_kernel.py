@@ -143,13 +143,13 @@ def strangers(detector):
 
 @pytest.mark.parametrize("role, method", [("frontend", "forward"), ("aggregation", "forward"), ("backend", "embed")])
 def test_the_first_part_whose_output_is_not_finite_is_to_blame(strangers, monkeypatch, role, method):
-    part = getattr(strangers, role)
-    computed = getattr(part, method)
+    module = getattr(strangers, role)
+    computed = getattr(module, method)
 
     def spoiled(*args, **options):
         return tree_map(lambda output: output * torch.nan, computed(*args, **options))
 
-    monkeypatch.setattr(part, method, spoiled)
+    monkeypatch.setattr(module, method, spoiled)
     assert strangers.part_not_finite(waveforms(2)) == role
 
 

@@ -20,42 +20,41 @@ data: {corpus: generic, root: tones, num_samples: 4000, num_workers: 0}
 augment: {conditions: [late_effect], condition_probability: 1.0}
 train: {epochs: 1, batch_size: 4, loss: late_loss, task: late_task}
 """
-PACKAGE = "(package late-parts 1.0): "
-TASK = f"task 'late_task' {PACKAGE}"
-NOT_FINITE = "gave numbers that are not finite"
-#: Fault → the beginning of the message.
-FAULTS = {
-    "frontend raises": f"front-end 'late_frontend' {PACKAGE}forward raised KeyError: 'in use' (late_faults.py, line ",
-    "frontend exits": f"front-end 'late_frontend' {PACKAGE}forward raised SystemExit: 3",
-    "frontend nan": f"front-end 'late_frontend' {PACKAGE}{NOT_FINITE}",
-    "aggregation raises": f"aggregation 'late_aggregation' {PACKAGE}forward raised KeyError: 'in use'",
-    "aggregation nan": f"aggregation 'late_aggregation' {PACKAGE}{NOT_FINITE}",
-    "penalty nan": f"aggregation 'late_aggregation' {PACKAGE}{NOT_FINITE}",
-    "backend raises": f"back-end 'late_backend' {PACKAGE}embed raised KeyError: 'in use'",
-    "backend exits": f"back-end 'late_backend' {PACKAGE}embed raised SystemExit: 3",
-    "backend none": f"back-end 'late_backend' {PACKAGE}",
-    "backend nan": f"back-end 'late_backend' {PACKAGE}{NOT_FINITE}",
-    "loss raises": f"loss 'late_loss' {PACKAGE}numerator raised KeyError: 'in use'",
-    "loss exits": f"loss 'late_loss' {PACKAGE}numerator raised SystemExit: 3",
-    "loss nan": f"loss 'late_loss' {PACKAGE}{NOT_FINITE}",
-    "effect raises": f"condition 'late_effect' {PACKAGE}__call__ raised KeyError: 'in use'",
-    "effect exits": f"condition 'late_effect' {PACKAGE}__call__ raised SystemExit: 3",
-    "effect nan": f"condition 'late_effect' {PACKAGE}__call__ returned an array (8000,) of float32; expected finite",
-    "effect empty": f"condition 'late_effect' {PACKAGE}__call__ returned an array (0,) of float32",
-    "effect 2d": f"condition 'late_effect' {PACKAGE}__call__ returned an array (1, 8000) of float32",
-    "effect none": f"condition 'late_effect' {PACKAGE}__call__ returned None",
-    "numerators raises": f"{TASK}numerators raised KeyError: 'in use'",
-    "numerators nan": f"{TASK}{NOT_FINITE}",
-    "figures raises": f"{TASK}figures raised KeyError: 'in use'",
-    "figures exits": f"{TASK}figures raised SystemExit: 3",
-    "extra_tensors raises": f"{TASK}extra_tensors raised KeyError: 'in use'",
-    "trials raises": f"{TASK}trials raised KeyError: 'in use'",
-    "trials none": f"{TASK}trials raised TypeError",
-    "constructor raises": f"{TASK}objective raised KeyError: 'in use'",
-    "objective none": f"{TASK}objective raised AttributeError",
-    "begin raises": f"{TASK}begin raised KeyError: 'in use'",
-    "check exits": f"{TASK}check raised SystemExit: 3",
-}
+PACKAGE = "(package late-parts 1.0)"
+#: Fault: beginning of the message.
+TABLE = """
+frontend raises: front-end 'late_frontend' PACKAGE: forward raised KeyError: 'in use' (late_faults.py, line
+frontend exits: front-end 'late_frontend' PACKAGE: forward raised SystemExit: 3
+frontend nan: front-end 'late_frontend' PACKAGE: gave numbers that are not finite
+aggregation raises: aggregation 'late_aggregation' PACKAGE: forward raised KeyError: 'in use'
+aggregation nan: aggregation 'late_aggregation' PACKAGE: gave numbers that are not finite
+penalty nan: aggregation 'late_aggregation' PACKAGE: gave numbers that are not finite
+backend raises: back-end 'late_backend' PACKAGE: embed raised KeyError: 'in use'
+backend exits: back-end 'late_backend' PACKAGE: embed raised SystemExit: 3
+backend none: back-end 'late_backend' PACKAGE:
+backend nan: back-end 'late_backend' PACKAGE: gave numbers that are not finite
+loss raises: loss 'late_loss' PACKAGE: numerator raised KeyError: 'in use'
+loss exits: loss 'late_loss' PACKAGE: numerator raised SystemExit: 3
+loss nan: loss 'late_loss' PACKAGE: gave numbers that are not finite
+effect raises: condition 'late_effect' PACKAGE: __call__ raised KeyError: 'in use'
+effect exits: condition 'late_effect' PACKAGE: __call__ raised SystemExit: 3
+effect nan: condition 'late_effect' PACKAGE: __call__ returned an array (8000,) of float32; expected finite
+effect empty: condition 'late_effect' PACKAGE: __call__ returned an array (0,) of float32
+effect 2d: condition 'late_effect' PACKAGE: __call__ returned an array (1, 8000) of float32
+effect none: condition 'late_effect' PACKAGE: __call__ returned None
+numerators raises: task 'late_task' PACKAGE: numerators raised KeyError: 'in use'
+numerators nan: task 'late_task' PACKAGE: gave numbers that are not finite
+figures raises: task 'late_task' PACKAGE: figures raised KeyError: 'in use'
+figures exits: task 'late_task' PACKAGE: figures raised SystemExit: 3
+extra_tensors raises: task 'late_task' PACKAGE: extra_tensors raised KeyError: 'in use'
+trials raises: task 'late_task' PACKAGE: trials raised KeyError: 'in use'
+trials none: task 'late_task' PACKAGE: trials raised TypeError
+constructor raises: task 'late_task' PACKAGE: objective raised KeyError: 'in use'
+objective none: task 'late_task' PACKAGE: objective raised AttributeError
+begin raises: task 'late_task' PACKAGE: begin raised KeyError: 'in use'
+check exits: task 'late_task' PACKAGE: check raised SystemExit: 3
+"""
+FAULTS = dict(line.split(": ", 1) for line in TABLE.replace("PACKAGE", PACKAGE).strip().splitlines())
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +117,7 @@ def test_a_fault_of_a_judgement_names_it_in_place_of_damaged_weights(plant, comm
         plant(f"judgement {fault}")
         status, _, error = command(f"{score}{fault}.tsv")
         assert status == 2
-        assert f"judgement 'late_rows' {PACKAGE}compute raised {words}" in only_error(error)
+        assert f"judgement 'late_rows' {PACKAGE}: compute raised {words}" in only_error(error)
     plant("judgement nan")
-    words = "rows of judgement 'late_rows' (package late-parts 1.0) have nan: its features and logits are finite"
+    words = f"rows of judgement 'late_rows' {PACKAGE} have nan: its features and logits are finite"
     assert words in only_error(command(f"{score}nan.tsv")[2])

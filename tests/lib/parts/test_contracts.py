@@ -25,10 +25,10 @@ def failing(error):
     return fail
 
 
-def call(function, *parts):
-    """Let each of `parts` call the next one, and the last one `function`."""
-    for part in reversed(parts):
-        function = partial(part.compute, function)
+def call(function, *callers):
+    """Let each of `callers` call the next one, and the last one `function`."""
+    for caller in reversed(callers):
+        function = partial(caller.compute, function)
     with blame_part():
         function()
 
@@ -56,10 +56,10 @@ def test_interruptions_explained_errors_and_a_lack_of_memory_stay_as_they_are(er
     assert raised.value is error
 
 
-@pytest.mark.parametrize("parts", [[], [Part()], [STRANGER, Part()]], ids=["no part", "built in", "built in, last"])
-def test_an_error_outside_the_code_of_another_package_is_not_changed(parts):
+@pytest.mark.parametrize("callers", [[], [Part()], [STRANGER, Part()]], ids=["no part", "built in", "built in, last"])
+def test_an_error_outside_the_code_of_another_package_is_not_changed(callers):
     with pytest.raises(KeyError):
-        call(failing(KeyError("level")), *parts)
+        call(failing(KeyError("level")), *callers)
 
 
 def test_the_last_of_several_parts_is_to_blame():
