@@ -421,10 +421,9 @@ class Network(nn.Module):
             return ""
         states = self.hidden_states(waveforms)
         features = self.features(states)
-        penalty = self.aggregation.penalty
         outputs: list[tuple[Any, Any]] = [
             (self.frontend, states),
-            (self.aggregation, [*tree_leaves(features), penalty]),
+            (self.aggregation, [*tree_leaves(features), self.aggregation.penalty]),
         ]
         if not self.num_scores:
             outputs.append((self.backend, [self.logits(features)]))

@@ -95,6 +95,7 @@ def packages_of_recipe(recipe: Recipe) -> dict[str, str]:
 def check_figures(task: Any, name: str, figures: Mapping[str, float]) -> None:
     """Raise :class:`BrokenPart` unless the figures of a pass are finite and have each measure of ``task``."""
     check = PartCheck(task.subject)
+    check.that(isinstance(figures, dict), "figures returned", figures, "a dictionary")
     for key, figure in figures.items():
         is_finite = isinstance(figure, (int, float)) and math.isfinite(figure)
         check.that(is_finite, f"figures returned for '{key}'", figure, "a finite number (float)")

@@ -45,6 +45,7 @@ effect none: condition 'late_effect' PACKAGE: __call__ returned None
 numerators raises: task 'late_task' PACKAGE: numerators raised KeyError: 'in use'
 numerators nan: task 'late_task' PACKAGE: gave numbers that are not finite
 figures raises: task 'late_task' PACKAGE: figures raised KeyError: 'in use'
+figures none: task 'late_task' PACKAGE: figures returned None; expected a dictionary
 figures exits: task 'late_task' PACKAGE: figures raised SystemExit: 3
 extra_tensors raises: task 'late_task' PACKAGE: extra_tensors raised KeyError: 'in use'
 trials raises: task 'late_task' PACKAGE: trials raised KeyError: 'in use'
