@@ -26,7 +26,7 @@ from nes2net.evaluation.key import Labels
 from nes2net.evaluation.labelled_frames import labelled_frames
 from nes2net.evaluation.matching import labelled_trials
 from nes2net.lib.errors import InputError
-from nes2net.lib.parts.contracts import PartCheck
+from nes2net.lib.parts.contracts import PartCheck, blame_part
 from nes2net.metrics.localisation.stretches import MIN_DURATION, StretchRule
 from nes2net.scoring import score_file, segment_file
 from nes2net.scoring.class_file import ClassTable, read_class_table
@@ -269,7 +269,8 @@ class Rows(OfRecordings[NDArray]):
 
     def checked_rows(self, scorer: Scorer, waveforms: Tensor) -> Tensor:
         """Call :meth:`compute`; raise :class:`BrokenPart` unless it returns B×K."""
-        computed = self.compute(scorer, waveforms)
+        with blame_part(judgements.subject(self.name), "compute"):
+            computed = self.compute(scorer, waveforms)
         shape = (len(waveforms), len(self.columns))
         why = " (a row for each recording and a column for each of 'columns')"
         PartCheck(judgements.subject(self.name)).shape("compute", computed, shape, why)

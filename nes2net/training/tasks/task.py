@@ -132,8 +132,6 @@ def create_task(recipe: Recipe) -> Task:
     name = task_names.pop() if task_names else "utterance"
     task = tasks.create(name, recipe=recipe, **task_options)
     tasks.check_part(name, task, lambda *_: None, type(task))  # its attributes
-    if not tasks.is_built_in(name):
-        task.subject = tasks.subject(name)
     offered = ("loss", "train_loss", *(measure.name for measure in task.measures))
     if recipe.validation.select_on not in offered:
         raise InputError(
