@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Literal, TypeAlias, get_args
 
-import numpy as np
+import soundfile
 from numpy.typing import NDArray
 
 from nes2net.data.audio.blocks import push_all
@@ -20,7 +20,15 @@ from nes2net.lib.errors import InputError, as_input_error, check_setting
 
 #: The encoding of a sample: a 16-bit integer (little- or big-endian), a little-endian 32-bit float, or a companded byte of ITU-T G.711.
 Encoding: TypeAlias = Literal["s16le", "s16be", "f32le", "mulaw", "alaw"]
-_TYPES = {"s16le": "<i2", "s16be": ">i2", "f32le": "<f4", "mulaw": "u1", "alaw": "u1"}
+# How soundfile names the encodings: the subtype and the byte order.
+_SUBTYPES = {
+    "s16le": ("PCM_16", "LITTLE"),
+    "s16be": ("PCM_16", "BIG"),
+    "f32le": ("FLOAT", "LITTLE"),
+    "mulaw": ("ULAW", "FILE"),
+    "alaw": ("ALAW", "FILE"),
+}
+_SAMPLE_BYTES = {"PCM_16": 2, "FLOAT": 4, "ULAW": 1, "ALAW": 1}
 _READ_BYTES = 1 << 16  # most bytes to read at once
 # The first bytes of audio files, and of MP4 the second four.
 _KINDS = {
@@ -37,28 +45,6 @@ _HEADER = re.compile(
 )
 _MAX_HEADER_BYTES = 64  # bytes
 _BEGINNING = 8192  # bytes, in which four MPEG frames fit
-
-
-def _mulaw_table() -> NDArray:
-    """G.711 μ-law (Table 2a): samples (256,), float32, of the 256 bytes."""
-    code = ~np.arange(256, dtype=np.uint8)
-    exponent = (code >> 4 & 7).astype(np.int64)
-    mantissa = (code & 15).astype(np.int64)
-    magnitude = ((mantissa << 3) + 132 << exponent) - 132  # 132 is the bias of the μ-law code, 4 · 33
-    return (np.where(code & 0x80, -magnitude, magnitude) / 32768).astype(np.float32)
-
-
-def _alaw_table() -> NDArray:
-    """G.711 A-law (Table 1a): samples (256,), float32, of the 256 bytes."""
-    code = np.arange(256, dtype=np.uint8) ^ 0x55  # every other bit is sent inverted
-    exponent = (code >> 4 & 7).astype(np.int64)
-    linear = ((code & 15).astype(np.int64) << 4) + 8  # the middle of a step
-    # From exponent 1 on, the leading bit, 256, is implied. Unlike in μ-law, 0x80 marks positive samples.
-    magnitude = np.where(exponent > 0, linear + 256 << np.maximum(exponent - 1, 0), linear)
-    return (np.where(code & 0x80, magnitude, -magnitude) / 32768).astype(np.float32)
-
-
-_TABLES = {"mulaw": _mulaw_table(), "alaw": _alaw_table()}
 
 
 class PcmDecoder:
@@ -82,7 +68,7 @@ class PcmDecoder:
         check_setting("channels", channels, channels >= 1, "at least 1")
         self._encoding = encoding
         self._channels = channels
-        self._type = np.dtype(_TYPES[encoding])
+        self._subtype, self._endian = _SUBTYPES[encoding]
         self._held = b""  # first bytes of a sample whose last bytes have not arrived
         self._recent = b""  # all bytes so far, or the latest of them
         self._is_beginning = True  # whether fewer than _BEGINNING bytes have come
@@ -105,16 +91,12 @@ class PcmDecoder:
         """Return one block (channels, N) float32 of all complete samples."""
         self._refuse_header(content)
         content = self._held + content
-        frame_bytes = self._channels * self._type.itemsize
+        frame_bytes = self._channels * _SAMPLE_BYTES[self._subtype]
         end = len(content) // frame_bytes * frame_bytes
         self._held = content[end:]
-        values = np.frombuffer(content, self._type, end // self._type.itemsize)  # (N·channels,)
-        if self._encoding in ("s16le", "s16be"):
-            samples = values.astype(np.float32) / np.float32(32768)
-        elif self._encoding == "f32le":
-            samples = values.astype(np.float32)
-        else:
-            samples = _TABLES[self._encoding][values]
+        form = {"format": "RAW", "subtype": self._subtype, "endian": self._endian}
+        # Read as one channel: soundfile takes 1,024 at most.
+        samples, _ = soundfile.read(io.BytesIO(content[:end]), dtype="float32", samplerate=8000, channels=1, **form)
         return [samples.reshape(-1, self._channels).T]
 
     def finish(self) -> list[NDArray]:
