@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nes2net.data.audio.columns import envelope
+from nes2net.data.audio.columns import RANGE, envelope, loudest_of, spectrogram
 from nes2net.data.audio.packed import AnyRecording
+from nes2net.data.audio.waveform import SAMPLE_RATE
 from nes2net.lib.errors import visible
 from nes2net.lib.output.pictures import (
     AutoLocator,
@@ -135,6 +136,17 @@ def draw_waveform(axes: Axes, audio: AnyRecording, duration: float, most_columns
     axes.fill_between(seconds, low, high, color=_WAVEFORM, linewidth=0.5)
     largest = 1.05 * max(np.abs(low).max(), np.abs(high).max(), 1e-3)
     axes.set_ylim(-largest, largest)
+
+
+def draw_spectrogram(axes: Axes, blocks: Iterable[NDArray], span: tuple[float, float], most_columns: int) -> None:
+    """Draw the spectrogram of ``blocks`` of samples (N,), which last from ``span[0]`` to ``span[1]`` in seconds."""
+    decibels = spectrogram(blocks, span[1] - span[0], most_columns)
+    loudest = loudest_of(decibels)
+    extent = (*span, 0, SAMPLE_RATE / 2000)
+    axes.imshow(
+        decibels, cmap="Greys", vmin=loudest - RANGE, vmax=loudest, origin="lower", aspect="auto", extent=extent
+    )
+    axes.set_ylabel("frequency, kHz")
 
 
 def style(axes: Axes) -> None:

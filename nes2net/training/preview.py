@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
+from nes2net.data.audio.columns import spectrogram
 from nes2net.data.audio.files import expand_folders
 from nes2net.data.audio.waveform import SAMPLE_RATE
 from nes2net.data.corpora.trial import Trial
@@ -18,8 +18,7 @@ from nes2net.training.augmentation import effects_of
 from nes2net.training.dataset import Examples, TrainingSet
 from nes2net.training.recipes.augment import AugmentConfig
 
-_WINDOW = 512  # number of samples of a spectrogram's window, 32 ms
-_SPECTRUM_COLUMNS = 1500  # about as many as the picture has pixels
+_COLUMNS = 1500  # about as many as the picture has pixels
 
 
 def augment(
@@ -71,7 +70,7 @@ def plot(file: Path, before: NDArray, after: NDArray, before_title: str, after_t
 
     figure = Figure(figsize=(12, 6.5), layout="constrained")
     axes = figure.subplots(2, 2, sharex="col", sharey="row")
-    spectrograms = [spectrogram_db(waveform) for waveform in (before, after)]
+    spectrograms = [spectrogram([wave], len(wave) / SAMPLE_RATE, _COLUMNS) for wave in (before, after)]
     top = max(levels.max() for levels in spectrograms)
     titles = (before_title, after_title)
     for waveform_axis, spectrogram_axis, waveform, levels, title in zip(
@@ -95,16 +94,3 @@ def plot(file: Path, before: NDArray, after: NDArray, before_title: str, after_t
     axes[1, 0].set_ylabel("frequency in kHz")
     figure.colorbar(image, ax=axes[1], label="level in dB of a full-scale sine")
     figure.savefig(file, dpi=120, format="png")
-
-
-def spectrogram_db(waveform: NDArray) -> NDArray:
-    """Compute the levels (frequencies, frames) of ``waveform`` (N,) in dB; a full-scale sine has 0 dB.
-
-    The windows are Hann windows of 32 ms.
-    """
-    window = torch.hann_window(_WINDOW, dtype=torch.float64)
-    hop = max(_WINDOW // 4, len(waveform) // _SPECTRUM_COLUMNS)
-    samples = torch.from_numpy(waveform).double()
-    spectrum = torch.stft(samples, _WINDOW, hop, window=window, pad_mode="constant", return_complex=True)
-    magnitude = spectrum.abs() / (window.sum() / 2)
-    return 20 * magnitude.clamp_min(1e-6).log10().numpy()

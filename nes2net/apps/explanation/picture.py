@@ -7,15 +7,12 @@ import numpy as np
 from nes2net.apps.explanation.explain import Explanation
 from nes2net.apps.explanation.faithfulness import in_words
 from nes2net.apps.explanation.settings import TITLES
-from nes2net.data.audio.read import SAMPLE_RATE
 from nes2net.lib.output.pictures import Axes, Figure, LinearSegmentedColormap, MaxNLocator, QuadMesh, to_rgba
 from nes2net.lib.storage.files import AnyPath
-from nes2net.scoring.track_plot import BONAFIDE, INK, SPOOF, drawable, style, write_title
+from nes2net.scoring.track_plot import BONAFIDE, INK, SPOOF, draw_spectrogram, drawable, style, write_title
 
 _BAR = "#6b7785"
-_WINDOW = 400  # number of samples in each spectrum: 25 ms
-_RANGE = 70.0  # level difference between white and black in dB
-_MAX_COLUMNS = 1200  # largest number of columns of the spectrogram: about the width of the picture in pixels
+_COLUMNS = 1200  # largest number of columns of the spectrogram: about the width of the picture in pixels
 
 
 def draw(
@@ -80,15 +77,8 @@ def draw(
 
 def _draw_cells(axes: Axes, explanation: Explanation) -> QuadMesh:
     relevance = explanation.relevance
-    padded = np.pad(explanation.waveform, (0, max(0, _WINDOW - len(explanation.waveform))))
-    hop = max(SAMPLE_RATE // 100, -(-len(padded) // _MAX_COLUMNS))
-    frames = np.lib.stride_tricks.sliding_window_view(padded, _WINDOW)[::hop] * np.hanning(_WINDOW)
-    decibels = 10 * np.log10(np.abs(np.fft.rfft(frames)).T ** 2 + 1e-9)
-    loudest = np.quantile(decibels, 0.999)
-    extent = (float(relevance.times[0]), float(relevance.times[-1]), 0, SAMPLE_RATE / 2000)
-    axes.imshow(
-        decibels, cmap="Greys", vmin=loudest - _RANGE, vmax=loudest, origin="lower", aspect="auto", extent=extent
-    )
+    span = (float(relevance.times[0]), float(relevance.times[-1]))
+    draw_spectrogram(axes, [explanation.waveform], span, _COLUMNS)
     # Scale by a quantile: a few cells may be far stronger than all others, and must not make the others invisible.
     strength = np.abs(relevance.cells)
     strongest = float(np.quantile(strength, 0.99) or strength.max() or 1.0)
@@ -103,7 +93,7 @@ def _draw_cells(axes: Axes, explanation: Explanation) -> QuadMesh:
     tint = axes.pcolormesh(
         relevance.times, edges, relevance.cells, cmap=tints, vmin=-strongest, vmax=strongest, rasterized=True
     )
-    axes.set(xlim=extent[:2], ylim=(0, edges[-1]), ylabel="frequency, kHz")
+    axes.set(xlim=span, ylim=(0, edges[-1]))
     style(axes)
     axes.grid(False)
     return tint

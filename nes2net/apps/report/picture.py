@@ -9,14 +9,22 @@ from markupsafe import Markup
 
 from nes2net.apps.report.answer import decided_windows, stretch_of
 from nes2net.apps.report.examination import Examination
-from nes2net.data.audio.columns import RANGE, loudest_of, spectrogram
-from nes2net.data.audio.waveform import SAMPLE_RATE
+from nes2net.data.audio.read import stream_audio
 from nes2net.evaluation.plots import svg_of
 from nes2net.lib.output.pictures import Axes, Figure
 from nes2net.lib.output.times import clock
 from nes2net.metrics.localisation.stretches import drawn_places
 from nes2net.scoring.track import Track
-from nes2net.scoring.track_plot import BONAFIDE, INK, SPOOF, draw_waveform, label_time_axis, score_limits, style
+from nes2net.scoring.track_plot import (
+    BONAFIDE,
+    INK,
+    SPOOF,
+    draw_spectrogram,
+    draw_waveform,
+    label_time_axis,
+    score_limits,
+    style,
+)
 
 _WINDOW_COLOUR = "#1d4ed8"
 _GREY = "#6b7785"
@@ -38,13 +46,7 @@ def draw(examination: Examination) -> Markup:
     path = examination.file.recording
     draw_waveform(waveform, path, track.duration, _COLUMNS)
     waveform.set(ylabel="sound", yticks=[])
-    decibels = spectrogram(path, track.duration, _COLUMNS)
-    loudest = loudest_of(decibels)
-    extent = (0.0, track.duration, 0.0, SAMPLE_RATE / 2000)
-    spectra.imshow(
-        decibels, cmap="Greys", vmin=loudest - RANGE, vmax=loudest, origin="lower", aspect="auto", extent=extent
-    )
-    spectra.set(ylabel="frequency, kHz")
+    draw_spectrogram(spectra, stream_audio(path), (0, track.duration), _COLUMNS)
     _draw_windows(windows, track, examination)
     for panel in panels[:3]:
         style(panel)

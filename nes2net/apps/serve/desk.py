@@ -24,6 +24,7 @@ from nes2net.apps.serve.limits import Limits
 from nes2net.apps.serve.observing import Observer, RecordingTimes
 from nes2net.data.audio.columns import RANGE, envelope, loudest_of, spectrogram
 from nes2net.data.audio.parts import choose
+from nes2net.data.audio.read import stream_audio
 from nes2net.lib.errors import InputError, pluralise
 from nes2net.lib.output.times import clock, readable_duration
 from nes2net.lib.web.service_health import WHY_NOT, PresentWork
@@ -299,7 +300,7 @@ def display_name(name: str | None) -> str:
 
 def draw(path: Path, duration: float) -> Picture:
     """Draw a WAV file (16 kHz mono) that lasts ``duration`` seconds."""
-    decibels = spectrogram(path, duration, _COLUMNS)[::-1]  # from 8 kHz down to 0 Hz
+    decibels = spectrogram(stream_audio(path), duration, _COLUMNS)[::-1]  # from 8 kHz down to 0 Hz
     low, high = envelope(path, duration, decibels.shape[1])
     grey = np.clip((loudest_of(decibels) - decibels) / RANGE, 0, 1)
     buffer = io.BytesIO()

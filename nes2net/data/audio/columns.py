@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,7 +15,7 @@ from nes2net.data.audio.waveform import SAMPLE_RATE
 RANGE = 70.0
 _FFT = 512  # number of samples in each spectrum
 _FFT_HOP = 256  # number of samples from one spectrum to the next
-_QUIET = -10.0  # lowest level that may be drawn black, in dB; a full-scale sine has 42 dB
+_QUIET = -52.0  # lowest level that may be drawn black, in dB
 
 
 def envelope(audio: AnyRecording, duration: float, most_columns: int) -> tuple[NDArray, NDArray]:
@@ -43,10 +45,11 @@ def envelope(audio: AnyRecording, duration: float, most_columns: int) -> tuple[N
     return low, high
 
 
-def spectrogram(path: AnyRecording, duration: float, most_columns: int) -> NDArray:
-    """Compute mean power in dB, bins × columns, from 0 Hz up to 8 kHz, of equal spans of time.
+def spectrogram(blocks: Iterable[NDArray], duration: float, most_columns: int) -> NDArray:
+    """Compute mean power, bins × columns, from 0 Hz up to 8 kHz; a full-scale sine has 0 dB.
 
     Args:
+        blocks: samples (N,) of a recording, one block after another.
         duration: in seconds.
         most_columns: largest number of columns.
     """
@@ -55,9 +58,10 @@ def spectrogram(path: AnyRecording, duration: float, most_columns: int) -> NDArr
     power = np.zeros((columns, _FFT // 2 + 1))
     counts = np.zeros(columns)
     window = np.hanning(_FFT).astype(np.float32)
+    window *= 2 / window.sum()
     pending_samples = np.zeros(0, np.float32)  # from the start of the next spectrum on
     num_done = 0  # spectra
-    for block in stream_audio(path):
+    for block in blocks:
         pending_samples = np.concatenate([pending_samples, block])
         if len(pending_samples) < _FFT:
             continue
@@ -67,7 +71,7 @@ def spectrogram(path: AnyRecording, duration: float, most_columns: int) -> NDArr
         counts += np.bincount(column, minlength=columns)
         num_done += len(frames)
         pending_samples = pending_samples[len(frames) * _FFT_HOP :]
-    return 10 * np.log10(power / np.maximum(counts, 1)[:, None] + 1e-9).T  # (bins, columns), at least −90 dB
+    return 10 * np.log10(power / np.maximum(counts, 1)[:, None] + 1e-13).T  # (bins, columns), at least −130 dB
 
 
 def loudest_of(decibels: NDArray) -> float:
