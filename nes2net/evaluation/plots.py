@@ -30,6 +30,7 @@ from nes2net.lib.output.pictures import Axes, Figure, MaxNLocator, matplotlib
 from nes2net.lib.storage.files import replacing, writing
 from nes2net.metrics.localisation.metrics import ScoredUtterance
 from nes2net.metrics.localisation.segments import BONAFIDE
+from nes2net.scoring.track_plot import score_limits
 
 
 class _Line(NamedTuple):
@@ -489,9 +490,6 @@ def svg_of(figure: Figure, name: str, title: str, description: str) -> Markup:
 
 # Strips of utterances
 
-# In units of the viewBox.
-_STRIP_WIDTH = 1000
-_STRIP_HEIGHT = 100
 _MAX_POINTS = 500  # largest number of steps of a line; a step shows the lowest score of one or more frames
 _STRIP_CAPTION = Markup(
     "{}: <b>{}</b>, {:.2f} s, {:.1f} % of it called wrongly. Truth above, scores below; dashed is the threshold. All "
@@ -502,15 +500,11 @@ _STRIP_CAPTION = Markup(
 def strip_plots(examples: Sequence[Example], resolution_ms: float, threshold: float | None) -> list[Plot]:
     """Draw a strip for each example, with one scale of scores and a dashed line at ``threshold``."""
     scores = np.concatenate([example.utterance.scores for example in examples])
-    low = float(scores.min())
-    high = float(scores.max())
-    if low == high:
-        low -= 0.5
-        high += 0.5
+    limits = score_limits(scores, smallest_span=1e-3)
     plots = []
-    for example in examples:
+    for number, example in enumerate(examples):
         utterance = example.utterance
-        svg = strip_svg(utterance, resolution_ms, threshold, low, high)
+        svg = strip_svg(utterance, resolution_ms, threshold, limits, number)
         caption = _STRIP_CAPTION.format(
             example.kind.capitalize(), utterance.name, utterance.duration, 100 * example.wrong
         )
@@ -519,33 +513,25 @@ def strip_plots(examples: Sequence[Example], resolution_ms: float, threshold: fl
 
 
 def strip_svg(
-    utterance: ScoredUtterance, resolution_ms: float, threshold: float | None, low: float, high: float
+    utterance: ScoredUtterance, resolution_ms: float, threshold: float | None, limits: tuple[float, float], number: int
 ) -> Markup:
-    """Draw true segments, and below them frame scores as steps from ``low`` to ``high``.
+    """Draw true segments, and below them frame scores as steps, from ``limits[0]`` to ``limits[1]``.
 
-    A line is at ``threshold`` if it is between them.
+    Ids in a page contain ``number``.
     """
-    scale = _STRIP_WIDTH / utterance.duration
-    segments = ""
+    figure, axes = figure_of(13, 1.1)
+    low, high = limits
+    top = high + 0.25 * (high - low)
     for label, start, end, *_ in utterance.segments:
-        kind = "bonafide" if label == BONAFIDE else "spoof"
-        x = round(start * scale, 1)
-        width = round((end - start) * scale, 1)
-        segments += f'<rect class="{kind}" x="{x}" y="0" width="{width}" height="16"/>'
-    scores = np.asarray(utterance.scores, np.float64)
-    factor = -(-len(scores) // _MAX_POINTS)  # number of frames that share a step of the line
+        colour = BONAFIDE_COLOUR if label == BONAFIDE else SPOOF_COLOUR
+        axes.axvspan(start, end, 0.85, color=colour, linewidth=0)
+    factor = -(-len(utterance.scores) // _MAX_POINTS)  # number of frames that share a step of the line
     # The lowest score of a step, so that a short fake stretch stays visible.
-    lowest = np.minimum.reduceat(scores, np.arange(0, len(scores), factor))
-    heights = _STRIP_HEIGHT * (1 - (lowest - low) / (high - low))
-    edges = np.minimum(np.arange(len(lowest) + 1) * factor * resolution_ms / 1000 * scale, _STRIP_WIDTH)
-    steps = zip(edges[:-1].tolist(), edges[1:].tolist(), heights.tolist())
-    points = " ".join(f"{start:.1f},{height:.1f} {end:.1f},{height:.1f}" for start, end, height in steps)
-    line = ""
-    if threshold is not None and low <= threshold <= high:
-        height = round(_STRIP_HEIGHT * (1 - (threshold - low) / (high - low)), 1)
-        line = f'<line x1="0" x2="1000" y1="{height}" y2="{height}"/>'
-    # The viewBox is 128 high: 16 of segments, a gap of 8, 100 of scores, and a margin of 4.
-    drawing = Markup(f'{segments}<g transform="translate(0 24)"><polyline points="{points}"/>{line}</g>')
-    return Markup(
-        '<svg role="img" aria-label="Truth and scores of {}" viewBox="0 0 1000 128" preserveAspectRatio="none">{}</svg>'
-    ).format(utterance.name, drawing)
+    lowest = np.minimum.reduceat(utterance.scores, np.arange(0, len(utterance.scores), factor))
+    edges = np.arange(len(lowest) + 1) * factor * resolution_ms / 1000
+    axes.stairs(lowest, edges, baseline=None, color=INK)
+    if threshold is not None and threshold < high:
+        axes.axhline(threshold, color=INK, linewidth=1, linestyle="--")
+    axes.set(xlim=(0, utterance.duration), ylim=(low, top))
+    axes.axis("off")
+    return svg_of(figure, f"strip-{number}", f"Truth and scores of {utterance.name}", "")

@@ -101,24 +101,29 @@ def frames_plot():
     """The SVG of 1,000 frames in 10 s with the score 1, but one of them 0, and of a threshold of 0.25."""
     scores = np.ones(1000)
     scores[501] = 0
-    return strip_svg(ScoredUtterance(scores, [("spoof", 5, 7.5)], 10.0), 10, 0.25, 0, 1)
+    return strip_svg(ScoredUtterance(scores, [("spoof", 5, 7.5)], 10.0), 10, 0.25, (0, 1), 0)
+
+
+def relative(svg, shape):
+    """The corners of a shape in percent of the plot, from the lower left."""
+    x, y, width, height = map(float, re.findall(r'<rect x="(.*)" y="(.*)" width="(.*)" height="(.*)"/>', svg)[0])
+    path = svg.partition(f'"strip-0-{shape}"')[2].partition(' d="')[2].partition('"')[0]
+    corners = [map(float, corner) for corner in re.findall(r"[ML] (\S+) (\S+)", path)]
+    return [
+        (round(100 * (at_x - x) / width, 1), round(100 * (y + height - at_y) / height, 1)) for at_x, at_y in corners
+    ]
 
 
 def test_a_plot_of_many_frame_scores_draws_neighbouring_frames_at_their_lowest_score(frames_plot):
-    (points,) = re.findall(r'points="([^"]*)"', frames_plot)
-    lines = [[float(number) for number in point.split(",")] for point in points.split()]
-    assert len(lines) == 1000
-    assert lines[0] == [0, 0]
-    assert lines[-1] == [1000, 0]
-    assert [point for point in lines if point[1]] == [[500, 100], [502, 100]]
+    assert relative(frames_plot, "patch_3") == [(0, 80), (50, 80), (50, 0), (50.2, 0), (50.2, 80), (100, 80), (100, 80)]
 
 
 def test_a_plot_of_frame_scores_marks_the_spoofed_segment(frames_plot):
-    assert '<rect class="spoof" x="500.0" y="0" width="250.0" height="16"/>' in frames_plot
+    assert relative(frames_plot, "patch_2") == [(50, 85), (75, 85), (75, 100), (50, 100)]
 
 
 def test_a_plot_of_frame_scores_marks_the_threshold(frames_plot):
-    assert 'y1="75.0"' in frames_plot
+    assert relative(frames_plot, "line2d_1") == [(0, 20), (100, 20)]
 
 
 @pytest.fixture
