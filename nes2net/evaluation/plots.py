@@ -525,9 +525,10 @@ def strip_svg(
     for label, start, end, *_ in utterance.segments:
         colour = BONAFIDE_COLOUR if label == BONAFIDE else SPOOF_COLOUR
         axes.axvspan(start, end, 0.85, color=colour, linewidth=0)
-    factor = -(-len(utterance.scores) // _MAX_POINTS)  # number of frames that share a step of the line
+    scores = np.asarray(utterance.scores)
+    factor = -(-len(scores) // _MAX_POINTS)  # number of frames that share a step of the line
     # The lowest score of a step, so that a short fake stretch stays visible.
-    lowest = np.minimum.reduceat(utterance.scores, np.arange(0, len(utterance.scores), factor))
+    lowest = np.minimum.reduceat(scores, np.arange(0, len(scores), factor))
     edges = np.arange(len(lowest) + 1) * factor * resolution_ms / 1000
     axes.stairs(lowest, edges, baseline=None, color=INK)
     if threshold is not None and threshold < high:

@@ -11,6 +11,7 @@ writes, ``compare`` and ``check_fit`` compare, ``digest`` identifies tensors.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -23,9 +24,10 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from nes2net.lib.errors import InputError, expecting, join_names, short_repr
+from nes2net.lib.errors import InputError, as_input_error, expecting, join_names, short_repr
 from nes2net.lib.process.this_process import usable_processors
 from nes2net.lib.storage.files import AnyPath, check_arrived, replacing, writing
+from nes2net.lib.storage.plain_data import parse_json
 from nes2net.models.checkpoints.torch_file import check_file, read_torch_file
 from nes2net.models.checkpoints.unpickling import UnbuiltObject, plain
 
@@ -119,6 +121,9 @@ def _plain_metadata(file_metadata: Mapping[Any, Any] | None, path: AnyPath) -> O
             version = entries.get("version")
             record = entries.get(_METADATA)
             metadata[module] = {}
+            if isinstance(record, str):
+                with as_input_error(f"{path}: its record is damaged", ValueError, remedy="copy or download it again"):
+                    record = parse_json(record, str(path))
             if isinstance(version, int):
                 metadata[module]["version"] = version
             if isinstance(record, dict) and not module:
@@ -204,38 +209,10 @@ def with_metadata(state_dict: StateDict, metadata: dict[str, Any] | None) -> Ord
 def save_state_dict(state_dict: StateDict, path: AnyPath, **record: Any) -> None:
     """Write a bare state dict with ``record`` in its metadata, atomically; equal content gives equal bytes."""
     metadata = OrderedDict(metadata_of(state_dict) or {})
-    metadata[""] = {
-        **metadata.get("", {"version": 1}),
-        _METADATA: _canonical(record, {}, {}),
-    }  # version 1: as PyTorch writes for a module
+    # JSON, because a pickle depends on which parts of the record are one object. Version 1: as PyTorch writes.
+    metadata[""] = {**metadata.get("", {"version": 1}), _METADATA: json.dumps(record, default=short_repr)}
     with writing(path):
         save_atomically(with_metadata(state_dict, metadata), path)
-
-
-def _canonical(value: Any, copies: dict[int, Any], canonical: dict[Any, Any]) -> Any:
-    """Copy plain data so that equal parts become one object: a pickle stores equal objects separately.
-
-    Otherwise the file of a resumed run would differ. ``copies`` (id → copy) and ``canonical``
-    ((type, content) → copy) are filled.
-    """
-    # Ids stay unique, because the whole value and all copies are alive until the end.
-    if id(value) in copies:
-        return copies[id(value)]
-    copy = value
-    key: Any = (type(value), id(value))
-    if isinstance(value, (str, int, float)):
-        key = (type(value), repr(value))  # repr() differs for 0.0 and −0.0, and is the same for two NaNs
-    if isinstance(value, dict):
-        copy = {
-            _canonical(name, copies, canonical): _canonical(item, copies, canonical) for name, item in value.items()
-        }
-        key = (dict, tuple((id(name), id(item)) for name, item in copy.items()))
-    elif isinstance(value, (list, tuple)):
-        kind = tuple if isinstance(value, tuple) else list
-        copy = kind(_canonical(item, copies, canonical) for item in value)
-        key = (kind, tuple(map(id, copy)))
-    copies[id(value)] = canonical.setdefault(key, copy)
-    return copies[id(value)]
 
 
 def read_record(state_dict: StateDict) -> dict[str, Any]:
