@@ -9,7 +9,7 @@ not import torch.
 from __future__ import annotations
 
 import os
-from importlib import import_module
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
 
 from nes2net.version import __version__ as __version__
@@ -55,33 +55,30 @@ if TYPE_CHECKING:  # editors and type checkers do not see names that are importe
     from nes2net.scoring import decisions
     from nes2net.training import losses
 
-#: The public names that stand for modules.
-_MODULES = {"augment", "decisions", "localisation", "losses", "metrics", "speakers"}
-#: Public name → module that contains the name.
-_MODULE_OF = {
-    "Detector": "nes2net.detector",
-    "InputError": "nes2net.lib.errors",
-    "augment": "nes2net.data",
-    "average_checkpoints": "nes2net.models.checkpoints.averaging",
-    "create_aggregation": "nes2net.models.registry",
-    "create_backend": "nes2net.models.registry",
-    "create_frontend": "nes2net.models.registry",
-    "decisions": "nes2net.scoring",
-    "list_models": "nes2net.models.catalogue",
-    "load_state_dict": "nes2net.models.checkpoints.state_dict",
-    "localisation": "nes2net.metrics",
-    "losses": "nes2net.training",
-    "metrics": "nes2net",
-    "speakers": "nes2net.models",
+#: Public name → its address for :func:`pkgutil.resolve_name`; a module's ends in a colon.
+_ADDRESSES = {
+    "Detector": "nes2net.detector:Detector",
+    "InputError": "nes2net.lib.errors:InputError",
+    "augment": "nes2net.data.augment:",
+    "average_checkpoints": "nes2net.models.checkpoints.averaging:average_checkpoints",
+    "create_aggregation": "nes2net.models.registry:create_aggregation",
+    "create_backend": "nes2net.models.registry:create_backend",
+    "create_frontend": "nes2net.models.registry:create_frontend",
+    "decisions": "nes2net.scoring.decisions:",
+    "list_models": "nes2net.models.catalogue:list_models",
+    "load_state_dict": "nes2net.models.checkpoints.state_dict:load_state_dict",
+    "localisation": "nes2net.metrics.localisation:",
+    "losses": "nes2net.training.losses:",
+    "metrics": "nes2net.metrics:",
+    "speakers": "nes2net.models.speakers:",
 }
 
 
 def __getattr__(name: str) -> Any:
     """Import a public name when it is first used."""
-    if name not in _MODULE_OF:
+    if name not in _ADDRESSES:
         raise AttributeError(f"module 'nes2net' has no attribute '{name}'")
-    module = _MODULE_OF[name]
-    return import_module(f"{module}.{name}") if name in _MODULES else getattr(import_module(module), name)
+    return resolve_name(_ADDRESSES[name])
 
 
 def __dir__() -> list[str]:

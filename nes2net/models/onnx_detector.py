@@ -13,9 +13,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from nes2net.lib.computing.devices import parse_device
-from nes2net.lib.errors import InputError, MissingLibrary, expecting, first_line, pluralise, refuse, short_repr
+from nes2net.lib.errors import InputError, expecting, first_line, pluralise, refuse, short_repr
 from nes2net.lib.parts.options import ModelDescription
-from nes2net.lib.process.installation import how_to_install
+from nes2net.lib.process.installation import optional
 from nes2net.lib.process.this_process import is_out_of_memory
 from nes2net.lib.storage.files import AnyPath, Unchanged, sha256_of
 from nes2net.lib.storage.plain_data import validate_json
@@ -216,10 +216,7 @@ def start_session(files: Sequence[Path], device: str, runs: bool = True) -> Infe
 def require(*modules: str) -> None:
     """Import the ``modules``; raise :class:`MissingLibrary`, which says how to install a missing one."""
     for name in modules:
-        try:
-            __import__(name)
-        except ImportError as error:
-            raise MissingLibrary(f"{name} is not installed: {how_to_install('onnx')}") from error
+        optional(name, f"{name} is not installed", "onnx")
 
 
 def describe_lengths(shortest: int, longest: int | None) -> str:

@@ -4,32 +4,24 @@ from __future__ import annotations
 
 import io
 from contextlib import redirect_stdout
-from types import ModuleType
+from typing import Any
 
-from nes2net.lib.errors import MissingLibrary, first_line
-from nes2net.lib.process.installation import how_to_install
+from nes2net.lib.process.installation import optional
 from nes2net.lib.storage.files import AnyPath, replacing, writing
 
 
-def weasyprint() -> ModuleType:
+def weasyprint() -> Any:
     """Import the optional library WeasyPrint.
 
     Raises:
         MissingLibrary: if WeasyPrint is not installed, or lacks the system library Pango.
     """
-    try:
-        with redirect_stdout(io.StringIO()):  # WeasyPrint prints a banner if a library is missing
-            import weasyprint  # optional dependency
-    except ImportError as error:
-        raise MissingLibrary(
-            f"`pdf` needs WeasyPrint: {how_to_install('report')}; or print the page of `html` from a browser"
-        ) from error
-    except OSError as error:
-        raise MissingLibrary(
-            f"`pdf` needs Pango, a library of the system ({first_line(error)}): on Debian and Ubuntu apt-get install "
-            "libpango-1.0-0 libpangoft2-1.0-0; or print the page of `html` from a browser"
-        ) from error
-    return weasyprint
+    instead = (
+        ", and its system library Pango (on Debian and Ubuntu apt-get install libpango-1.0-0 libpangoft2-1.0-0); "
+        "or print the page of `html` from a browser"
+    )
+    with redirect_stdout(io.StringIO()):  # WeasyPrint prints a banner if a library is missing
+        return optional("weasyprint", "`pdf` needs WeasyPrint", "report", instead)
 
 
 def write_pdf(page: str, path: AnyPath) -> None:
