@@ -44,7 +44,6 @@ class CorpusNames(Listed):
 
 CorpusName = Annotated[str, Flag(choices=CorpusNames, meaning="a corpus (nes2net info corpora), or hub:OWNER/NAME")]
 ModelName = Annotated[str, Flag("MODEL", meaning="file, folder, name (nes2net models) or OWNER/NAME")]
-OnError = Literal["skip", "raise"]
 EvidenceNames = Annotated[
     Sequence[str],
     Flag("NAME:ARGUMENT", repeated=True, meaning="print below an answer what NAME finds: neighbours:FILE"),

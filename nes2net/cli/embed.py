@@ -10,7 +10,6 @@ from nes2net.actions.flags import (
     CorpusName,
     Loading,
     ModelName,
-    OnError,
     Reading,
     locate_part,
     report_finished,
@@ -30,7 +29,6 @@ def embed(
     *,
     out: File,
     overwrite: bool = False,
-    on_error: OnError = "skip",
     files: Sequence[File] | None = None,
     split: str = "eval",
     protocols: Folder | None = None,
@@ -53,7 +51,6 @@ def embed(
         root: corpus folder, or a list for the corpus generic
         out: .npy or .parquet file to write
         overwrite: replace the embeddings of another run
-        on_error: skip unreadable files, or stop
 
     Which utterances:
         files: audio files or folders instead of a corpus
@@ -101,6 +98,6 @@ def embed(
         embeddings,
         num_samples=length.requested_samples_of_files(),
         about=source,
-        settings=ScoringSettings(on_error=on_error, overwrite=overwrite, **vars(batches)),
+        settings=ScoringSettings(overwrite=overwrite, **vars(batches)),
     )
     return report_finished(result)

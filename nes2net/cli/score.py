@@ -11,7 +11,6 @@ from nes2net.actions.flags import (
     Deciding,
     Loading,
     ModelName,
-    OnError,
     Reading,
     locate_part,
     report_finished,
@@ -34,7 +33,6 @@ def score(
     model: ModelName,
     out: File,
     overwrite: bool = False,
-    on_error: OnError = "skip",
     split: str = "eval",
     protocols: Folder | None = None,
     length: Reading,
@@ -61,7 +59,6 @@ def score(
         root: corpus folder; a corpus of the hub is downloaded
         out: score file to write
         overwrite: replace the scores of another run
-        on_error: skip unreadable files, or stop
 
     Which trials:
         split: train, dev or eval
@@ -122,11 +119,9 @@ def score(
             crop_seed=crop_seed,
             padding=padding,
             peak_normalize=peak_normalize,
-            batch_size=batches.batch_size,
-            num_workers=batches.num_workers,
-            on_error=on_error,
             overwrite=overwrite,
             compile=compile,
+            **vars(batches),
         ),
     )
     status = report_finished(scores)

@@ -49,7 +49,7 @@ class RunSettings:
     Settings change rows only by rounding, except ``batch_size`` with ``normalize: batch``.
 
     Raises:
-        InputError: if ``batch_size`` is below 1, or if ``on_error`` is unknown.
+        InputError: if ``batch_size`` is below 1.
     """
 
     batch_size: int | None = None
@@ -57,8 +57,6 @@ class RunSettings:
     samples as ``batch_size`` utterances of 4 s. Split if memory is short."""
     num_workers: int | None = None
     """Workers that read audio; 0 for this process, None to suit the device."""
-    on_error: str = "skip"
-    """``"skip"`` records a failed trial, which the next call tries again; ``"raise"`` stops."""
     overwrite: Overwrite = False
     """Replace a finished file or another run's journals; see :data:`Overwrite`."""
     alone: bool = False
@@ -70,7 +68,6 @@ class RunSettings:
 
     def __post_init__(self) -> None:
         check_setting("batch_size", self.batch_size, self.batch_size is None or self.batch_size >= 1, "at least 1")
-        check_setting("on_error", self.on_error, self.on_error in ("skip", "raise"), "'skip' or 'raise'")
 
 
 class NothingDone(InputError):
@@ -176,7 +173,7 @@ def run_over(
         if result.already_complete:
             result.what = output.rows_are(out)
             return result
-        failed = {} if settings.on_error == "raise" else earlier.failures
+        failed = earlier.failures
         ids_done = earlier.audio.keys() | failed.keys()
         num_done = sum(trial.id in ids_done for trial in trials)
         bar = _progress_bar(settings.title or output.doing, output.unit, num_done, len(trials), processes)
@@ -192,9 +189,7 @@ def run_over(
                 closing(compute(batches)) as batch_results,
                 bar,
             ):
-                process_result = _keep_results(
-                    batch_results, keeper, bar, ids_done, settings.on_error, processes.rank == 0, output.unit
-                )
+                process_result = _keep_results(batch_results, keeper, bar, ids_done, processes.rank == 0, output.unit)
         results_of_processes = processes.gather(process_result)
         if processes.rank == 0:
             num_samples = sum(process_result.num_samples for process_result in results_of_processes)
@@ -335,7 +330,6 @@ def _keep_results(
     keeper: Keeper,
     display: ProgressDisplay[None],
     ids_done: Container[str],
-    on_error: str,
     report_failures: bool,
     unit: str,
 ) -> BatchResult[T]:
@@ -347,8 +341,6 @@ def _keep_results(
     for result in batch_results:
         keeper.add(result.rows, result.failures)
         for id, reason in result.failures.items():
-            if on_error == "raise":
-                raise InputError(f"{id}: {reason}")
             if report_failures:
                 print_above(f"failed: {id}: {reason}")
         failures |= result.failures

@@ -169,17 +169,6 @@ def test_the_same_command_scores_only_the_files_that_were_repaired(score, bad, t
     assert [name for name, _ in read(out)] == [trial.id for trial in trials]
 
 
-def test_with_on_error_raise_the_first_bad_file_raises(score, bad):
-    with input_error(bad[0].id):
-        score(on_error="raise")
-
-
-def test_with_on_error_raise_bad_files_of_an_earlier_run_raise(score, bad):
-    score()
-    with input_error(bad[0].id):
-        score(on_error="raise")
-
-
 def test_scores_of_a_run_that_cannot_write_its_files_are_taken_over_by_the_next_run(score, out):
     record = out.with_name("s.txt.json")
     record.mkdir(parents=True)  # as on a disk that is full after the journal

@@ -34,7 +34,6 @@ ADAPTER = "arena_model.py"
 META = "meta.yaml"
 #: Name of the detector's folder.
 DETECTOR = "detector"
-_SLUG = re.compile(r"[a-z0-9][a-z0-9-]*")
 _ARXIV = re.compile(r"\d{4}\.\d{4,5}|[a-z-]+(?:\.[A-Z]{2})?/\d{7}")
 _ADAPTER_TEXT = '''\
 """A detector of nes2net as the Arena's client runs it; in this folder:
@@ -135,7 +134,7 @@ class _Paper(StrictModel):
 
 class _System(StrictModel):
     name: _Text
-    slug: Annotated[str, Field(pattern=f"^{_SLUG.pattern}$")]
+    slug: Annotated[str, Field(pattern="^[a-z0-9][a-z0-9-]*$")]
     description: _Text
     code: _Address
     checkpoint: _Address
@@ -172,11 +171,9 @@ def write_arena(
     frontend, aggregation, backend = (detector.config[role]["name"] for role in ("frontend", "aggregation", "backend"))
     published = detector.provenance.published
     name = arena.name or (published[0] if published else detector.provenance.name) or f"{frontend} + {backend}"
-    slug = arena.slug or re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
-    if not name.isprintable() or not _SLUG.fullmatch(slug):
-        raise InputError(
-            f"the Arena requires a `name` of one line, not {name!r}, and a `slug` of only a-z, 0-9 and -, not {slug!r}"
-        )
+    slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+    if not name.isprintable() or not slug:
+        raise InputError(f"the Arena requires a `name` of one line with a letter a-z or a digit, not {name!r}")
     on_hub = None if hub_name is None else f"https://huggingface.co/{hub_name}"
     scored_part = "whole recordings" if num_samples is None else f"the first {num_samples:,} samples of a recording"
     system: dict[str, Any] = {

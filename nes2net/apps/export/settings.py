@@ -18,7 +18,6 @@ class Arena(Length):
         dtype: precision; auto: the checkpoint's
         batch_size: recordings at once
         name: name of the system; if not given, the recipe's name or the parts' names
-        slug: name of the system in addresses, of a-z, 0-9 and -
         code_url: where the code is
         checkpoint_url: where the weights are, if not on the hub
         arxiv: number of the paper, such as 2504.05657, or none
@@ -31,7 +30,6 @@ class Arena(Length):
     dtype: Precision = "auto"
     batch_size: Count = 16
     name: str | None = None
-    slug: str | None = None
     code_url: Annotated[str | None, Flag("URL")] = None
     checkpoint_url: Annotated[str | None, Flag("URL")] = None
     arxiv: Annotated[str | None, Flag("NUMBER")] = None

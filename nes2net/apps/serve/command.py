@@ -26,20 +26,18 @@ def serve(
     port: Annotated[int | None, Flag("N", minimum=0, maximum=65_535)] = None,
     host: str = "127.0.0.1",
     allow_name: Annotated[Sequence[str], Flag("NAME", repeated=True)] = (),
-    open_: bool = False,
     log: LogKind = "text",
     limits: Limits,
 ) -> None:
     """Open a page that plays recordings and shows their scores over time.
 
     Example:
-        nes2net serve --model detector.pth --open
+        nes2net serve --model detector.pth
 
     Where the page is:
         port: port to listen at; the first free port from 7860 on if not given
         host: address to listen at
         allow_name: a further name of this machine, with --host
-        open_: open the page in a browser
         log: json: a line of JSON for every recording and request
 
     Limits, which protect this machine:
@@ -64,6 +62,5 @@ def serve(
             evidence,
             limits=limits,
             log=log,
-            open_browser=open_,
             stop=stop,
         )

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 import signal
-import threading
-import webbrowser
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,7 +55,6 @@ def serve(
     *,
     limits: Limits | None = None,
     log: LogKind = "text",
-    open_browser: bool = False,
     stop: StopSignals,
 ) -> None:
     """Serve the page of ``model`` until Ctrl-C, SIGTERM or SIGHUP.
@@ -98,10 +95,7 @@ def serve(
             return desk
 
         def tell_ready() -> None:
-            url = address_of(listener, host)
-            announce(observer.model, url, host, "page")
-            if open_browser:
-                threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
+            announce(observer.model, address_of(listener, host), host, "page")
 
         serve_work(guard, listener, begin, tell_ready, stop, DRAIN)
         if stop.number == signal.SIGINT:

@@ -135,11 +135,6 @@ _OWN_FLAGS: dict[str, dict[str, Any]] = {
     },
     "--cache": {"metavar": "DIR", "help": "folder that keeps decoded audio, so that it is decoded once"},
     "--overwrite": {"action": "store_true", "help": "replace a score file that another run made"},
-    "--on-error": {
-        "default": "skip",
-        "choices": ["skip", "raise"],
-        "help": "skip unreadable files, or stop at the first",
-    },
     "--dtype": {
         "default": "auto",
         "choices": ["auto", "fastest", "float32", "tf32", "bfloat16", "float16", "int8"],
@@ -367,7 +362,6 @@ def _score(args: argparse.Namespace) -> int:
         settings=ScoringSettings(
             batch_size=args.batch_size,
             num_workers=args.num_workers,
-            on_error=args.on_error,
             overwrite=args.overwrite,
             legacy_train_mode=args.legacy_train_mode,
             compile=args.compile,
