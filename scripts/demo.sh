@@ -56,7 +56,7 @@ train() { # NAME SEED EPOCHS FLAGS…
   local name=$1 seed=$2 epochs=$3
   shift 3
   "$python" "$root/main.py" --model_name wav2vec2_Nes2Net_X --track LA --database_path corpus/ --date demo --comment "$name" \
-    --seed "$seed" --num_epochs "$epochs" --num_workers 1 --cache cache "$@"
+    --seed "$seed" --num_epochs "$epochs" --num_workers 1 "$@"
   local folder
   folder=$(ls -d models/demo_*_"$name")
   # Checkpoints are saved when a development loss improves, so the last two are the best two.
@@ -207,7 +207,7 @@ train_tracing() {
 export OMP_NUM_THREADS=1 ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 MKL_CBWR=AVX2
 # All are trained at the same time, while the evaluation parts are made with what they leave of the cores. Those on spectra are trained
 # from scratch; their learning rate is larger than for fine-tuning XLS-R.
-common=(--frontend lps --Nes_ratio 4 4 --algo 5 --batch_size 8 --lr 2e-3 --set data.crop=random
+common=(--frontend lps --Nes_ratio 4 4 --algo 5 --batch_size 8 --lr 2e-3 --set data.cache=cache data.crop=random
   "augment.speed=[0.6,1.2]" train.schedule=cosine "train.loss.class_weights=[0.4,0.6]" validation.augmented=false)
 beside corpus nice "${corpus[@]}"
 beside whisper train_whisper

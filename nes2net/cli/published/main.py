@@ -33,8 +33,6 @@ TRACKS = {"LA": "asvspoof2021_la", "DF": "asvspoof2021_df", "in_the_wild": "in_t
 # file take precedence.
 SSL_CONFIGS = {"xlsr_300m": "wav2vec2", "small": "wav2vec2_small"}
 
-# Flags of this toolkit that set a key of the same name in the recipe's section ``train``.
-_TRAIN_KEYS = ("keep", "precision", "accumulate", "activation_checkpointing", "compile", "freeze_frontend_epochs")
 # Key of the recipe → name of the flag that sets the key, without dashes.
 _RECIPE_KEYS = {
     "name": "model_name",
@@ -43,7 +41,6 @@ _RECIPE_KEYS = {
     "data.root": "database_path",
     "data.protocols": "protocols_path",
     "data.num_workers": "num_workers",
-    "data.cache": "cache",
     "augment.algo": "algo",
     "augment.rng": "augment_rng",
     "train.epochs": "num_epochs",
@@ -51,9 +48,8 @@ _RECIPE_KEYS = {
     "train.lr": "lr",
     "train.weight_decay": "weight_decay",
     "train.init_from": "model_path",
-    **{f"train.{name}": name for name in _TRAIN_KEYS},
+    "train.compile": "compile",
     "validation.select_on": "select_on",
-    "validation.patience": "patience",
     "date": "date",
     "comment": "comment",
 }
@@ -83,7 +79,7 @@ _RAWBOOST = {  # flag → help; RawBoostParameters has the types and defaults of
     "SNRmax": "greatest SNR of stationary noise in dB",
 }
 
-# Flag of this toolkit → arguments of ``add_argument``. :func:`build_parser` sets all defaults that are missing here.
+# Flag of this toolkit → arguments of ``add_argument``.
 _OWN_FLAGS: dict[str, dict[str, Any]] = {
     "--frontend": {
         "default": "wav2vec2",
@@ -111,29 +107,11 @@ _OWN_FLAGS: dict[str, dict[str, Any]] = {
         "help": "random draws of RawBoost: one stream per utterance, or the published order from one global stream",
     },
     "--select_on": {
+        "default": "loss",
         "type": lambda text: {"mindcf": "min_dcf"}.get(text.lower(), text.lower()),  # accepts minDCF, too
         "choices": ["loss", "eer", "min_dcf"],
         "help": "measure on the development set that chooses the epochs to keep; the published code takes the loss",
     },
-    "--keep": {
-        "help": "checkpoints to keep: improved (as published), all, or any of last, best and a number k (the k best), joined by commas"
-    },
-    "--patience": {"type": int, "help": "stop after this many validations without an improvement; never if not given"},
-    "--precision": {
-        "choices": ["fp32", "tf32", "bf16", "fp16"],
-        "help": "precision of the forward pass; tf32 and fp16 on CUDA only",
-    },
-    "--accumulate": {"type": int, "help": "parts into which a batch is split to save memory"},
-    "--activation_checkpointing": {
-        "action": "store_true",
-        "help": "compute activations twice instead of keeping them, to save memory",
-    },
-    "--freeze_frontend_epochs": {
-        "type": int,
-        "default": 0,
-        "help": "first epochs in which the front-end is not trained",
-    },
-    "--cache": {"metavar": "DIR", "help": "folder that keeps decoded audio, so that it is decoded once"},
     "--overwrite": {"action": "store_true", "help": "replace a score file that another run made"},
     "--dtype": {
         "default": "auto",
@@ -160,9 +138,6 @@ def build_parser(prog: str = "main.py") -> OneLineParser:
 
     ``prog`` is the name in the help text.
     """
-    from nes2net.training.recipes.train import TrainConfig
-    from nes2net.training.recipes.validation import ValidationConfig
-
     parser = OneLineParser(
         prog=prog,
         description="Train a detector on ASVspoof 2019 LA, or score 2021 LA, 2021 DF or In-the-Wild with --eval. "
@@ -217,8 +192,6 @@ def build_parser(prog: str = "main.py") -> OneLineParser:
     toolkit_flags = parser.add_argument_group("flags of this toolkit")
     for flag, options in _OWN_FLAGS.items():
         toolkit_flags.add_argument(flag, **options)
-    train = {name: getattr(TrainConfig(), name) for name in ("keep", "precision", "accumulate")}
-    parser.set_defaults(select_on=ValidationConfig().select_on, **train)
     add_debug(toolkit_flags)
     parser.names |= _names_of_settings()
     return parser
