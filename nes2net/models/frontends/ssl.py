@@ -50,7 +50,6 @@ from nes2net.models.frontends.attention import for_transformers
 from nes2net.models.frontends.base import Frontend, Layers, UsedSamples, check_hop_length
 from nes2net.models.frontends.feature_extractor import embed_positions, extract_features
 from nes2net.models.frontends.onednn import with_onednn
-from nes2net.models.frontends.relative_attention import GatedRelativeAttention
 from nes2net.models.frontends.residual import PreNormLayer
 
 #: Seven convolutions (channels, kernel, stride): 20 ms hop, 25 ms receptive field at 16 kHz.
@@ -369,8 +368,10 @@ def _build_model(options: Options, engine: str) -> nn.Module:
     model = model_class(config_class(**library_options(options), attn_implementation=attention))
     layers = model.encoder.layers
     if gated:
+        from nes2net.models.frontends.relative_attention import GatedRelativeAttention  # start-up
+
         for layer in layers:
-            layer.attention = GatedRelativeAttention(layer.attention)
+            layer.attention.__class__ = GatedRelativeAttention
     elif options["layer_norm_first"]:
         model.encoder.layers = nn.ModuleList(map(PreNormLayer, layers))
     return with_onednn(model)

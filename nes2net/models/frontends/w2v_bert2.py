@@ -16,7 +16,6 @@ from nes2net.models.checkpoints.model_types import from_transformers
 from nes2net.models.frontends.base import UsedSamples
 from nes2net.models.frontends.log_mel import HOP, WINDOW, kaldi_log_mel
 from nes2net.models.frontends.mel_encoder import MelEncoder
-from nes2net.models.frontends.relative_attention import RelativeKeyAttention
 from nes2net.models.frontends.ssl import EncoderLayers, Heads, Kernel
 
 Positions = Annotated[int, Field(ge=0, le=4096)]
@@ -103,8 +102,10 @@ class W2VBert2Frontend(MelEncoder):
         # Switch off the library's masks, and also its layer drop, because forward() drops layers itself.
         unused = {"layerdrop": 0.0, "apply_spec_augment": False, "mask_time_prob": 0.0, "mask_feature_prob": 0.0}
         model = model_class(config_class(**{**config, **unused}))
+        from nes2net.models.frontends.relative_attention import RelativeKeyAttention  # start-up
+
         for layer in model.encoder.layers:
-            layer.self_attn = RelativeKeyAttention(layer.self_attn)
+            layer.self_attn.__class__ = RelativeKeyAttention
         if options["pretraining_heads"]:
             model.register_buffer("masked_spec_embed", torch.zeros(options["encoder_embed_dim"]))
         return model
