@@ -5,24 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+from transformers.models.wav2vec2.modeling_wav2vec2 import Wav2Vec2EncoderLayerStableLayerNorm
 
 
-class PreNormLayer(nn.Module):
-    """A transformer layer with layer norms first, B×T×D → B×T×D; takes over the modules of the library's layer."""
+class PreNormLayer(Wav2Vec2EncoderLayerStableLayerNorm):
+    """The library's transformer layer with layer norms first, B×T×D → B×T×D; a layer becomes one by its ``__class__``."""
 
-    attention: nn.Module
-    layer_norm: nn.LayerNorm
-    dropout: nn.Dropout
-    feed_forward: nn.Module
-    final_layer_norm: nn.LayerNorm
-
-    def __init__(self, layer: nn.Module) -> None:
-        super().__init__()
-        for name, module in layer.named_children():
-            self.add_module(name, module)
-
-    def forward(self, x: Tensor, attention_mask: Tensor | None = None, exact: Tensor | None = None, **_: Any) -> Any:
+    def forward(  # type: ignore[override]  # the library gives other arguments by name
+        self, x: Tensor, attention_mask: Tensor | None = None, exact: Tensor | None = None, **_: Any
+    ) -> Any:
         # ``exact`` is ``x`` in float32, before it was rounded. With it, the output before rounding is returned, too.
         attended = self.dropout(self.attention(self.layer_norm(x), attention_mask=attention_mask)[0])
         if exact is None:

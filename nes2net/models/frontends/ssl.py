@@ -50,7 +50,6 @@ from nes2net.models.frontends.attention import for_transformers
 from nes2net.models.frontends.base import Frontend, Layers, UsedSamples, check_hop_length
 from nes2net.models.frontends.feature_extractor import embed_positions, extract_features
 from nes2net.models.frontends.onednn import with_onednn
-from nes2net.models.frontends.residual import PreNormLayer
 
 #: Seven convolutions (channels, kernel, stride): 20 ms hop, 25 ms receptive field at 16 kHz.
 STANDARD_CONVOLUTIONS = ((512, 10, 5), *((512, 3, 2),) * 4, *((512, 2, 2),) * 2)
@@ -317,17 +316,17 @@ class SSLFrontend(Frontend):
 
     def run_layer(self, layer: nn.Module, x: Tensor, shared: Any) -> tuple[Tensor, Any]:
         """Apply a layer; WavLM's ``shared`` is the position bias 1×H×T×T."""
-        if isinstance(layer, PreNormLayer) and x.dtype == torch.bfloat16 and torch.is_grad_enabled():
+        if "num_buckets" in self.config:  # WavLM
+            if shared is None:  # the bias is computed here, because layer drop may skip the first layer
+                shared = self.model.encoder.layers[0].attention.position_bias(x.shape[1])
+            return layer(x, position_bias=shared)[0], shared
+        if self.layer_norm_first and x.dtype == torch.bfloat16 and torch.is_grad_enabled():
             # ``shared`` is the last output, rounded and exact. A prompt may have changed the frames since.
             if shared is None or shared[0] is not x:
                 shared = x, x.detach().float()
             shared = layer(x, exact=shared[1])
             return shared[0], shared
-        if "num_buckets" not in self.config:  # not WavLM
-            return super().run_layer(layer, x, shared)
-        if shared is None:  # the bias is computed here, because layer drop may skip the first layer
-            shared = self.model.encoder.layers[0].attention.position_bias(x.shape[1])
-        return layer(x, position_bias=shared)[0], shared
+        return super().run_layer(layer, x, shared)
 
 
 def receptive_field(conv_feature_layers: Sequence[Sequence[int]]) -> int:
@@ -373,7 +372,10 @@ def _build_model(options: Options, engine: str) -> nn.Module:
         for layer in layers:
             layer.attention.__class__ = GatedRelativeAttention
     elif options["layer_norm_first"]:
-        model.encoder.layers = nn.ModuleList(map(PreNormLayer, layers))
+        from nes2net.models.frontends.residual import PreNormLayer  # start-up
+
+        for layer in layers:
+            layer.__class__ = PreNormLayer
     return with_onednn(model)
 
 
