@@ -37,7 +37,7 @@ from transformers import WavLMModel
 from nes2net import create_frontend
 from nes2net.data.audio.waveform import ASVSPOOF_SAMPLES
 from nes2net.lib.computing.flops import count_flops
-from nes2net.models.frontends.onednn import OneDNNLinear
+from nes2net.models.frontends.onednn import with_onednn
 from nes2net.models.quantisation import fastest_product, has_fast_product, quantise
 
 TINY = {"encoder_layers": 2, "encoder_embed_dim": 64, "encoder_ffn_embed_dim": 128, "encoder_attention_heads": 4}
@@ -82,7 +82,7 @@ def matrix_products(dtype: torch.dtype) -> dict[str, Callable[[], Tensor]]:
         return {library: partial(product, values, torch.float32)}
     linear = nn.Linear(PEAK_SIZE, PEAK_SIZE, bias=False, dtype=dtype)
     x = torch.randn(PEAK_SIZE, PEAK_SIZE).to(dtype)
-    return {"PyTorch": partial(computed, linear, x), "oneDNN": partial(computed, OneDNNLinear(linear), x)}
+    return {"PyTorch": partial(computed, linear, x), "oneDNN": partial(computed, with_onednn(copy.deepcopy(linear)), x)}
 
 
 def product_runs(dtypes: Iterable[torch.dtype]) -> dict[Any, Callable[[], Tensor]]:

@@ -108,10 +108,10 @@ def measure(
     )
     width = _PRODUCT_SIZE.get(detector.device.type, 2048)
     matrix = torch.randn(width, width).to(detector.device, detector.dtype)
-    linear = nn.Linear(width, width, bias=False, device="meta")
+    # On the CPU, by oneDNN if oneDNN computes the layers of the detector.
+    linear = OneDNNLinear(width, width, bias=False, device="meta")
     linear.weight = nn.Parameter(matrix, requires_grad=False)
-    # Use oneDNN for the matrix product if oneDNN computes the layers of the detector.
-    product = TimedStage("matrix product", partial(OneDNNLinear(linear), matrix), 1, 0.0)
+    product = TimedStage("matrix product", partial(linear, matrix), 1, 0.0)
     with scoring_mode(detector), torch.inference_mode():
         *medians, seconds_of_product = _median_seconds_in_turns([*stages, product], rounds, detector.device)
     measured = [StageSpeed(stage, seconds) for stage, seconds in zip(stages, medians)]

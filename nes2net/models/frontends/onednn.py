@@ -60,14 +60,7 @@ class _Linear(torch.autograd.Function):
 
 
 class OneDNNLinear(nn.Linear):
-    """A linear layer …×D → …×D' on oneDNN, with the parameters of ``linear``; equal outputs up to rounding."""
-
-    def __init__(self, linear: nn.Linear) -> None:
-        nn.Module.__init__(self)  # nn.Linear's constructor would make new parameters
-        self.in_features = linear.in_features
-        self.out_features = linear.out_features
-        self.weight = linear.weight
-        self.bias = linear.bias
+    """A linear layer …×D → …×D' on oneDNN; outputs equal those of :class:`torch.nn.Linear` up to rounding."""
 
     def forward(self, x: Tensor) -> Tensor:
         cannot_use_onednn = (
@@ -88,11 +81,10 @@ class OneDNNLinear(nn.Linear):
 
 
 def with_onednn(model: nn.Module) -> nn.Module:
-    """Replace each linear layer in ``model`` by an :class:`OneDNNLinear`, in place."""
-    for module in list(model.modules()):
-        for name, child in module.named_children():
-            if type(child) is nn.Linear:
-                setattr(module, name, OneDNNLinear(child))
+    """Make each linear layer in ``model`` an :class:`OneDNNLinear`, in place."""
+    for module in model.modules():
+        if type(module) is nn.Linear:
+            module.__class__ = OneDNNLinear
     return model
 
 

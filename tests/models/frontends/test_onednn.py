@@ -12,7 +12,7 @@ from torch.testing import assert_close
 from nes2net import create_frontend
 from nes2net.lib.computing.flops import count_flops
 from nes2net.models.frontends import onednn
-from nes2net.models.frontends.onednn import OneDNNLinear
+from nes2net.models.frontends.onednn import with_onednn
 from nes2net.models.frontends.ssl import SMALL
 
 needs_onednn = pytest.mark.skipif(
@@ -47,7 +47,7 @@ def test_outputs_and_gradients_of_a_layer_on_onednn_equal_those_of_pytorch(produ
     torch.manual_seed(0)
     linear = nn.Linear(shape[-1], out, bias)
     x = torch.randn(shape)
-    layer = OneDNNLinear(copy.deepcopy(linear))
+    layer = with_onednn(copy.deepcopy(linear))
     dense = torch.randn(*shape[:-1], out)
 
     def strided(tensor):
@@ -66,7 +66,7 @@ def test_gradients_of_gradients_of_a_layer_on_onednn_equal_those_of_pytorch():
     linear = nn.Linear(5, 4)
     x = torch.randn(3, 5, requires_grad=True)
     penalties = []
-    for layer in (linear, OneDNNLinear(copy.deepcopy(linear))):
+    for layer in (linear, with_onednn(copy.deepcopy(linear))):
         (gradient,) = torch.autograd.grad(layer(x).square().sum(), x, create_graph=True)
         gradient.square().sum().backward()
         penalties.append(layer.weight.grad)
@@ -77,7 +77,7 @@ def test_gradients_of_gradients_of_a_layer_on_onednn_equal_those_of_pytorch():
 def test_inputs_that_are_empty_or_not_in_float32_are_left_to_pytorch(products):
     linear = nn.Linear(5, 11)
     x = torch.randn(3, 5)
-    layer = OneDNNLinear(linear)
+    layer = with_onednn(linear)
     layer(x[:0]).sum().backward()
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert layer(x).dtype == torch.bfloat16
@@ -102,7 +102,7 @@ def test_a_layer_that_is_traced_exported_or_transformed_by_torch_func_is_left_to
 ):
     linear = nn.Linear(5, 11).requires_grad_(trainable)
     x = torch.randn(3, 5)
-    onednn_results, expected = (transformed(layer, x) for layer in (OneDNNLinear(linear), linear))
+    onednn_results, expected = (transformed(layer, x) for layer in (with_onednn(copy.deepcopy(linear)), linear))
     assert_near(onednn_results, expected, 0)
     assert not products
 
