@@ -35,7 +35,7 @@ class PublishedModel:
     """The architecture, for :meth:`nes2net.Detector.from_config`, with score rule and normalisation."""
     source: str
     """Publication, and the addresses of code or weights."""
-    licence: str
+    licence: str = "not stated"
     code_licence: str = "none"
     trained_on: tuple[str, ...] = ()
     """Corpora whose trials trained the detector."""
@@ -154,7 +154,6 @@ def _ctrsvdd(backend: str) -> PublishedModel:
             "backend": options,
         },
         f"{_NES2NET}/Nes2Net",
-        licence="not stated",
         trained_on=("ctrsvdd:train",),
         selected_on=("ctrsvdd:dev",),
         until=2024,
@@ -284,7 +283,6 @@ def _deepfense(frontend: str, backend: Options) -> PublishedModel:
     return PublishedModel(
         {"frontend": encoder, "aggregation": "last", "backend": {**backend, "score_rule": "difference"}},
         "github.com/Yaselley/deepfense-framework, Hugging Face organisation DeepFense",
-        licence="not stated",
         code_licence="Apache-2.0",
         num_samples=_DEEPFENSE_CROP,
         scored_in="deepfense/models/losses/cross_entropy.py, deepfense/config/experiments",
@@ -308,7 +306,6 @@ def _spoof_superb(frontend: str, upstream: str = "", normalize: bool = True) -> 
             "backend": {"name": "mean_linear", "projection_dim": 256, "score_rule": "logit"},
         },
         f"arXiv 2603.01482, github.com/issflab/spoof_SUPERB, hub issf/spoof-superb-models ({upstream or frontend})",
-        licence="not stated",
         code_licence="not stated",
         num_samples=_CROP,
         scored_in="spoof_superb/scoring/backends.py",
@@ -325,14 +322,12 @@ PUBLISHED: dict[str, PublishedModel] = {
     "wav2vec2_Nes2Net_X": _trained_on_2019(
         {"frontend": "xlsr_300m", "aggregation": "last", "backend": "nes2net_x"},
         f"{_NES2NET}/Nes2Net_ASVspoof_ITW",
-        licence="not stated",
         scored_in="main.py",
         notes=("the published figures on In-the-Wild are of whole utterances, scored in train mode",),
     ),
     "Nes2Net-X": _trained_on_2019(
         {"frontend": "xlsr_300m", "aggregation": "last", "backend": {"name": "nes2net_x", "num_logits": 1}},
         f"{_NES2NET}/Nes2Net_ASVspoof_ITW",
-        licence="not stated",
         scored_in="main.py, easy_inference_demo.py",
         by_hand="the README of github.com/Liu-Tianchi/Nes2Net_ASVspoof_ITW links it",
         notes=(
@@ -343,7 +338,6 @@ PUBLISHED: dict[str, PublishedModel] = {
     "wav2vec2_AASIST": _trained_on_2019(
         {"frontend": "xlsr_300m", "aggregation": "last", "backend": "aasist"},
         "arXiv 2202.12233, github.com/TakHemlata/SSL_Anti-spoofing",
-        licence="not stated",
         code_licence="MIT",
         scored_in="main_SSL_LA.py, main_SSL_DF.py, data_utils_SSL.py",
     ),
@@ -353,12 +347,10 @@ PUBLISHED: dict[str, PublishedModel] = {
     "wavlm_nes2net": _trained_on_asvspoof5(
         {**_WAVLM_LAST, "backend": {"name": "nes2net_x", "dilation": 1, "se_floor": 2}},
         f"{_NES2NET}/Nes2Net_ASVspoof_ITW, branch asvspoof5",
-        licence="not stated",
     ),
     "wavlm_aasist": _trained_on_asvspoof5(
         {**_WAVLM_LAST, "backend": "aasist"},
         f"{_NES2NET}/Nes2Net_ASVspoof_ITW, branch asvspoof5",
-        licence="not stated",
     ),
     "moe_AASIST": _trained_on_2019(
         {
@@ -367,7 +359,6 @@ PUBLISHED: dict[str, PublishedModel] = {
             "backend": {"name": "aasist", "score_rule": "probability"},
         },
         "arXiv 2409.11909, github.com/john852517791/pytorch_lightning_FAD",
-        licence="not stated",
         code_licence="MIT",
         selected_on=("asvspoof2019_la:train",),
         scored_in="models/tl_model.py, utils/arg_parse.py",
