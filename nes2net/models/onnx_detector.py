@@ -46,7 +46,7 @@ _CUDA = "CUDAExecutionProvider"
 class OnnxDetector:
     """A detector in an ONNX file of :func:`nes2net.apps.export.onnx.export_onnx`, opened by onnxruntime.
 
-    It is a :class:`nes2net.scoring.kernel.Scorer` in eval mode, with as many threads as PyTorch.
+    It scores in eval mode, with as many threads as PyTorch.
     :func:`nes2net.models.checkpoints.onnx_format.read_onnx` checks the file; its description may
     name another file with the weights.
 

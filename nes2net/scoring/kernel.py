@@ -1,4 +1,4 @@
-"""Score a batch by :func:`start`, with any detector of the interface :class:`Scorer`.
+"""Score a batch by :func:`start`, with a detector of PyTorch or an exported one.
 
 Files, windows and corpora are all scored by :func:`start` in :func:`scoring_mode`; embeddings and
 frame scores by :func:`start_rows`.
@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, NamedTuple, Protocol, TypeAlias, TypeGuard, TypeVar
+from typing import Any, NamedTuple, TypeAlias, TypeGuard, TypeVar
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -24,101 +24,19 @@ from nes2net.lib.computing.devices import QueuedCopy, float32_products
 from nes2net.lib.errors import BrokenPart, InputError, check_setting, pluralise
 from nes2net.lib.parts.contracts import check_rows
 from nes2net.lib.process.this_process import is_out_of_memory
-from nes2net.models.backends.base import Backend, ScoreRule
-from nes2net.models.frontends.base import UsedSamples
-from nes2net.models.provenance import Provenance
+from nes2net.models.network import Network
+from nes2net.models.onnx_detector import OnnxDetector
 
 #: A score, or the reason why the score is missing.
 Result: TypeAlias = float | str
 
+#: A detector that scores: of PyTorch, or exported.
+Scorer: TypeAlias = Network | OnnxDetector
+
 T = TypeVar("T")
 
 
-class Scorer(Protocol):
-    """The interface of a detector for scoring."""
-
-    provenance: Provenance
-    """Origin of the weights."""
-
-    @property
-    def device(self) -> torch.device:
-        """Where :meth:`scores` expects waveforms."""
-
-    @property
-    def computes_on(self) -> torch.device:
-        """Where it computes; not :attr:`device` if the detector itself moves waveforms."""
-
-    @property
-    def precision(self) -> str:
-        """One of :data:`nes2net.lib.computing.devices.PRECISIONS`."""
-
-    @property
-    def config(self) -> dict[str, Any]:
-        """The architecture as plain data, to build it again."""
-
-    @property
-    def score_rule(self) -> ScoreRule:
-        """The rule from logits to scores, such as ``"logit"``."""
-
-    @property
-    def min_samples(self) -> int:
-        """Samples of the shortest waveform that it takes."""
-
-    @property
-    def pre_emphasis(self) -> float:
-        """Coefficient of pre-emphasis before the cut; 0 for none."""
-
-    @property
-    def used_samples(self) -> UsedSamples:
-        """Tells how many leading samples affect scores."""
-
-    @property
-    def num_scores(self) -> int:
-        """Systems whose scores it fuses; usually 0."""
-
-    @property
-    def resolutions(self) -> tuple[float, ...]:
-        """Segment lengths in ms that can be scored, ascending."""
-
-    @property
-    def trained_on_segments(self) -> bool:
-        """Whether it was trained to score segments."""
-
-    def check_score(self) -> None:
-        """Raise :class:`InputError` if the detector has no class bona fide, and thus no score."""
-
-    def scores(self, waveform: Tensor, system_scores: Tensor | None = None) -> Tensor:
-        """Compute scores (B,) of ``waveform`` B×N, 16 kHz, in [−1, 1]; higher means more bona fide.
-
-        Args:
-            system_scores: B×``num_scores``; None if ``num_scores`` is 0.
-        """
-
-    def fingerprint(self) -> str:
-        """Compute the SHA-256 of architecture and weights, or of their files."""
-
-    def modules(self) -> Iterable[nn.Module]:
-        """List all modules, also nested ones, so that scoring can restore their modes; empty without train mode."""
-
-    def train(self, mode: bool = True) -> Any:
-        """Set train mode if ``mode`` is true, else eval mode."""
-
-    def compile(self, **options: Any) -> None:
-        """Compile the detector in place (``torch.compile``)."""
-
-
-class SegmentScorer(Scorer, Protocol):
-    """A detector that can also score segments."""
-
-    @property
-    def backend(self) -> Backend:
-        """The back-end."""
-
-    def segment_scores(self, waveform: Tensor) -> dict[float, Tensor]:
-        """Score segments of ``waveform`` B×N: length in ms → B×T."""
-
-
-def scores_segments(scorer: Scorer) -> TypeGuard[SegmentScorer]:
+def scores_segments(scorer: Scorer) -> TypeGuard[Network]:
     """Whether ``scorer`` can score segments."""
     return bool(scorer.resolutions)
 

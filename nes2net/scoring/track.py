@@ -23,9 +23,9 @@ from nes2net.data.audio.waveform import ASVSPOOF_SAMPLES, SAMPLE_RATE
 from nes2net.lib.errors import InputError, join_names
 from nes2net.metrics.localisation.segments import Segment
 from nes2net.metrics.localisation.stretches import StretchRule, fake_stretches
+from nes2net.models.network import Network
 from nes2net.scoring.kernel import (
     Scorer,
-    SegmentScorer,
     check_takes_audio_alone,
     choose_batch_size,
     default_batch_size,
@@ -321,7 +321,7 @@ class WindowGrid(NamedTuple):
     """Distance of windows: an even number of frames of every resolution."""
 
     @classmethod
-    def of(cls, scorer: SegmentScorer) -> WindowGrid:
+    def of(cls, scorer: Network) -> WindowGrid:
         """Choose for the detector ``scorer``.
 
         Raises:
