@@ -52,7 +52,6 @@ class LinearFrequencyCepstrum(SpectralFrontend):
         'M. Sahidullah, T. Kinnunen, C. Hanilçi, "A comparison of features for synthetic speech detection", '
         "Interspeech 2015."
     )
-    name = "lfcc"
     length_option = "window_length"
 
     def __init__(
@@ -69,18 +68,7 @@ class LinearFrequencyCepstrum(SpectralFrontend):
         delta_scale: float = 1.0,
         num_samples: LeadingSamples = None,
     ) -> None:
-        super().__init__(
-            window_length=window_length,
-            hop_length=hop_length,
-            n_fft=n_fft,
-            num_filters=num_filters,
-            num_coefficients=num_coefficients,
-            max_frequency=max_frequency,
-            pre_emphasis=pre_emphasis,
-            deltas=deltas,
-            delta_scale=delta_scale,
-            num_samples=num_samples,
-        )
+        super().__init__(window_length, hop_length, num_samples, pre_emphasis)
         check_at_most("window_length", window_length, n_fft, "n_fft")
         check_at_most("num_coefficients", num_coefficients, num_filters, "num_filters")
         self.out_dim = (1 + deltas) * num_coefficients

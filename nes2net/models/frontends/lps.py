@@ -47,7 +47,6 @@ class LogPowerSpectrum(SpectralFrontend):
     """
 
     source = "The full-band options of SR-LA Res2Net (Neural Networks 2024)."
-    name = "lps"
     length_option = "n_fft"
 
     def __init__(
@@ -61,15 +60,7 @@ class LogPowerSpectrum(SpectralFrontend):
         normalize: bool = False,
         num_samples: LeadingSamples = None,
     ) -> None:
-        super().__init__(
-            n_fft=n_fft,
-            hop_length=hop_length,
-            window=window,
-            pre_emphasis=pre_emphasis,
-            num_bins=num_bins,
-            normalize=normalize,
-            num_samples=num_samples,
-        )
+        super().__init__(n_fft, hop_length, num_samples, pre_emphasis)
         all_bins = n_fft // 2 + 1
         self.out_dim = num_bins or all_bins
         check_at_most("num_bins", self.out_dim, all_bins, "n_fft / 2 + 1")

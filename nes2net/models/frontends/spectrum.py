@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Annotated, Any
+from typing import Annotated
 
 import torch
 from pydantic import Field
@@ -26,16 +26,14 @@ class SpectralFrontend(Frontend):
     range of float16; float64 for a float64 waveform.
     """
 
-    name: str
     length_option: str
     """Option that sets the samples of a frame."""
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, length: int, hop_length: int, num_samples: int | None, emphasis: float) -> None:
         super().__init__()
-        self.config = {"name": self.name, **options}
-        length = options[self.length_option]
-        self.hop_length = options["hop_length"]
-        num_samples = options["num_samples"]
+        self.hop_length = hop_length
+        self.num_samples = num_samples
+        self.emphasis = emphasis
         check_hop_length(self.hop_length, length // 64)  # at most about 64 frames overlap at a sample
         if num_samples is not None:
             check_at_most(self.length_option, length, num_samples, "num_samples")
@@ -52,10 +50,8 @@ class SpectralFrontend(Frontend):
         """
         self.check_length(waveform)
         with without_autocast(waveform.device):
-            x = at_least_float32(waveform[:, : self.config["num_samples"]])  # None: all samples
-            x = torch.cat(
-                [x[:, :1], x[:, 1:] - self.config["pre_emphasis"] * x[:, :-1]], dim=1
-            )  # the first sample stays
+            x = at_least_float32(waveform[:, : self.num_samples])  # None: all samples
+            x = torch.cat([x[:, :1], x[:, 1:] - self.emphasis * x[:, :-1]], dim=1)  # the first sample stays
             return [self.features(x)]
 
     @abstractmethod
