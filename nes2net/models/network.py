@@ -137,18 +137,13 @@ class Network(nn.Module):
         }
 
     def __repr__(self) -> str:
-        # The omitted two are shown elsewhere.
-        texts = [f"{key}={value}" for key, value in self.backend.config.items() if key not in ("name", "feature_dim")]
-        states = f"{self.frontend.num_layers} hidden state{'s' * (self.frontend.num_layers > 1)}"
-        unused = "not used: the back-end reads all layers" if self.backend.wants_layers == "all" else ""
-        mode = "train" if self.training else "eval"
-        lines = [
-            type(self).__name__,
-            _part_line("front-end", self.frontend, f"{states} of {self.frontend.out_dim}"),
-            _part_line("aggregation", self.aggregation, unused),
-            _part_line("back-end", self.backend, ", ".join(texts)),
-            f"{count_numbers(self.parameters()):,} parameters, {self.precision} on {self.device}, {mode} mode",
-        ]
+        lines = [type(self).__name__]
+        for role, part in self.named_children():
+            options = ", ".join(f"{key}={value}" for key, value in self.config[role].items())
+            lines.append(
+                shorten(f"{role}: {count_numbers(part.parameters()):,} parameters, {options}", 98, placeholder=" …")
+            )
+        lines.append(f"{self.precision} on {self.device}, training={self.training}")
         if self.source:
             lines.append(f"from {printable_name(self.source)}")
         return "\n  ".join(lines)
@@ -458,16 +453,6 @@ class Network(nn.Module):
             return self._fingerprint
         architecture = json.dumps(self.config, sort_keys=True).encode()
         return hashlib.sha256(architecture + digest(self.state_dict())).hexdigest()
-
-
-def _part_line(role: str, module: Frontend | Aggregation | Backend, description: str) -> str:
-    facts = [description] if description else []
-    if num_parameters := count_numbers(module.parameters()):
-        facts.insert(0, f"{num_parameters:,} parameters")
-    line = f"{role}: {module.config['name']}"
-    if facts:
-        line += f" ({', '.join(facts)})"
-    return shorten(line, 98, placeholder=" …)")
 
 
 def _are_finite(tensors: Iterable[Tensor | None]) -> bool:
