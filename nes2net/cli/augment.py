@@ -86,6 +86,7 @@ def augment(
 
     from nes2net.data.audio.read import load_audio
     from nes2net.data.audio.waveform import SAMPLE_RATE
+    from nes2net.lib.storage.yaml_text import read_value
     from nes2net.training.preview import augment as augmented
     from nes2net.training.preview import plot as draw
     from nes2net.training.recipes.augment import AugmentConfig
@@ -93,10 +94,14 @@ def augment(
     fir_band: dict[str, object] | None = (
         {"band": effects.fir, "probability": effects.fir_probability} if effects.fir else None
     )
+    parameters: dict[str, object] = {}
+    for text in set_:
+        key, _, value = text.partition("=")
+        parameters[key] = read_value(value, None, f"RawBoost parameter {text}")
     # The section `augment` of a recipe.
     settings = AugmentConfig(
         algo=effects.algo,
-        parameters=_rawboost_parameters(set_),
+        parameters=parameters,
         speed=effects.speed,  # type: ignore[arg-type]  # the section checks it
         musan=effects.musan,
         rir=effects.rir,
@@ -134,17 +139,6 @@ def augment(
         say("nothing was changed: this seed and epoch draw no augmentation for this utterance")
     for to in writers:
         say_written(to)
-
-
-def _rawboost_parameters(assignments: Sequence[str]) -> dict[str, float]:
-    parameters: dict[str, float] = {}
-    for text in assignments:
-        key, _, value = text.partition("=")
-        try:
-            parameters[key] = int(value) if value.lstrip("+-").isdecimal() else float(value)
-        except ValueError:
-            raise InputError(f"RawBoost parameter '{text}' must be of the form KEY=NUMBER, such as N_f=3") from None
-    return parameters
 
 
 def _effect_words(effects: Effects, parameters: Sequence[str]) -> list[str]:
