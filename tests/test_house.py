@@ -40,7 +40,6 @@ WRITING = frozenset(
 )
 #: Module → how many calls in it write without `temporary`, and why they write through no link.
 DIRECT_WRITES = {
-    "apps.explanation.picture": 1,  # its caller gives the temporary file
     "apps.bench.command": 1,  # in a temporary folder
     "apps.listen.saved_calls": 1,  # a temporary file; a call does not wait for the disk
     "apps.scale.cluster": 1,  # the null device

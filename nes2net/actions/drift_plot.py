@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 
 from nes2net.actions.drift import Drift, values_of
 from nes2net.lib.output.pictures import ConciseDateFormatter, Figure
-from nes2net.lib.storage.files import AnyPath, replacing
+from nes2net.lib.storage.files import AnyPath
+from nes2net.lib.storage.outputs import save_picture
 from nes2net.scoring.track_plot import BONAFIDE, INK, SPOOF, style
 
 _WIDTH = 9.0  # inches
@@ -60,5 +59,4 @@ def plot_drift(picture: AnyPath, drift: Drift) -> None:
     dates = panels[-1].xaxis
     panels[-1].set_xlim(first - margin, last + margin)
     dates.set_major_formatter(ConciseDateFormatter(dates.get_major_locator()))
-    with replacing(picture, durable=True) as temporary:
-        figure.savefig(temporary, dpi=130, format=Path(picture).suffix[1:])
+    save_picture(figure, picture, dpi=130)

@@ -27,7 +27,8 @@ from nes2net.evaluation.system import SystemFigures
 from nes2net.evaluation.transfer import JudgedSet, Transfer
 from nes2net.evaluation.transfer_tables import SECTION
 from nes2net.lib.output.pictures import Axes, Figure, MaxNLocator, matplotlib
-from nes2net.lib.storage.files import replacing, writing
+from nes2net.lib.storage.files import writing
+from nes2net.lib.storage.outputs import save_picture
 from nes2net.metrics.localisation.metrics import ScoredUtterance
 from nes2net.metrics.localisation.segments import BONAFIDE
 from nes2net.scoring.track_plot import score_limits
@@ -266,9 +267,8 @@ def write_score_plot(systems: Sequence[SystemFigures], path: str | Path) -> None
         figure.legend(handles=[*lines, *areas], loc="outside upper center", ncols=3)
         for axes in figure.axes:
             _style(axes)
-        with writing(path), replacing(path, durable=True) as temporary:
-            suffix = Path(path).suffix
-            figure.savefig(temporary, format=suffix[1:], dpi=300, metadata=_UNDATED.get(suffix))
+        with writing(path):
+            save_picture(figure, path, dpi=300, metadata=_UNDATED.get(Path(path).suffix))
 
 
 def _shares_in_bins(classes: Iterable[NDArray], edges: NDArray) -> list[NDArray]:

@@ -26,7 +26,8 @@ from nes2net.lib.output.pictures import (
     get_font,
 )
 from nes2net.lib.output.times import clock
-from nes2net.lib.storage.files import AnyPath, replacing
+from nes2net.lib.storage.files import AnyPath
+from nes2net.lib.storage.outputs import save_picture
 from nes2net.metrics.localisation.segments import Segment
 from nes2net.metrics.localisation.stretches import drawn_places
 from nes2net.scoring.track import MIN_SPAN, Track
@@ -125,8 +126,7 @@ def plot_track(
     write_title(scores, Path(str(audio)).name, window)
     if scores.get_legend_handles_labels()[0]:
         scores.legend(loc="lower right", bbox_to_anchor=(1, 0.99), ncols=4, frameon=False, fontsize="small")
-    with replacing(picture, durable=True) as temporary:
-        figure.savefig(temporary, dpi=130, format=Path(picture).suffix[1:])
+    save_picture(figure, picture, dpi=130)
 
 
 def draw_waveform(axes: Axes, audio: AnyRecording, duration: float, most_columns: int) -> None:

@@ -14,7 +14,7 @@ from nes2net.lib.output.progress import ProgressDisplay
 from nes2net.lib.output.terminal import print_note, printable_name, say, say_aside, say_written
 from nes2net.lib.shell.command_line import INCOMPLETE
 from nes2net.lib.shell.commands import Flag, Folder, Seconds, command_facts
-from nes2net.lib.storage.files import json_text, replacing, write_text, writing
+from nes2net.lib.storage.files import json_text, write_text, writing
 from nes2net.lib.storage.outputs import check_output_paths, output_names
 
 if TYPE_CHECKING:
@@ -107,8 +107,8 @@ def explain(
 
             drawing = pictures[path]
             data = drawing.with_suffix(".json")
-            with writing(drawing, "name another folder with --out"), replacing(drawing, durable=True) as temporary:
-                draw(temporary, explanation, name=path.name, model=Path(model).name, file_format=drawing.suffix[1:])
+            with writing(drawing, "name another folder with --out"):
+                draw(drawing, explanation, name=path.name, model=Path(model).name)
             write_text(data, json_text(row, indent=1) + "\n")
             for written in (drawing, data):
                 say_written(written, beside_data=True)

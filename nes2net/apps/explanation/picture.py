@@ -9,20 +9,15 @@ from nes2net.apps.explanation.faithfulness import in_words
 from nes2net.apps.explanation.settings import TITLES
 from nes2net.lib.output.pictures import Axes, Figure, LinearSegmentedColormap, MaxNLocator, QuadMesh, to_rgba
 from nes2net.lib.storage.files import AnyPath
+from nes2net.lib.storage.outputs import save_picture
 from nes2net.scoring.track_plot import BONAFIDE, INK, SPOOF, draw_spectrogram, drawable, style, write_title
 
 _BAR = "#6b7785"
 _COLUMNS = 1200  # largest number of columns of the spectrogram: about the width of the picture in pixels
 
 
-def draw(
-    picture: AnyPath, explanation: Explanation, *, name: str = "", model: str = "", file_format: str | None = None
-) -> None:
-    """Draw ``explanation`` into the file ``picture``; ``name`` and ``model`` are for the title.
-
-    Args:
-        file_format: ``png``, ``svg``, ``pdf``, …; None to choose it by the suffix.
-    """
+def draw(picture: AnyPath, explanation: Explanation, *, name: str = "", model: str = "") -> None:
+    """Draw ``explanation`` into the file ``picture``; ``name`` and ``model`` are for the title."""
     relevance = explanation.relevance
     layers = explanation.layers
     height = 6.4
@@ -72,7 +67,7 @@ def draw(
     if model:
         title = f"{drawable(model)}: {title}"
     write_title(cells, name, f"{title}\n{in_words(explanation.checks)}")
-    figure.savefig(picture, dpi=110, format=file_format)
+    save_picture(figure, picture, dpi=110)
 
 
 def _draw_cells(axes: Axes, explanation: Explanation) -> QuadMesh:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from nes2net.lib.errors import InputError, refuse
-from nes2net.lib.storage.files import AnyPath, check_writable, make_folder, writing
+from nes2net.lib.storage.files import AnyPath, check_writable, make_folder, replacing, writing
 
 
 def output_names(files: Iterable[Path], suffix: str) -> dict[Path, str]:
@@ -48,6 +49,12 @@ def check_picture(path: str | Path) -> None:
     """Raise :class:`InputError` if the suffix is not in :data:`PICTURES`."""
     if Path(path).suffix not in PICTURES:
         raise InputError(f"`plot` requires a file that ends in .png, .svg or .pdf, not {path}: name another file")
+
+
+def save_picture(figure: Any, path: AnyPath, **options: Any) -> None:
+    """Write a figure of Matplotlib, all or nothing; the suffix of ``path`` is the format."""
+    with replacing(path, durable=True) as temporary:
+        figure.savefig(temporary, format=Path(path).suffix[1:], **options)
 
 
 def check_output_paths(paths: Iterable[Path], remedy: str) -> None:
