@@ -15,11 +15,11 @@ from pathlib import Path
 
 root = Path.cwd()
 sys.path.insert(0, str(root / "scripts" / "site"))
-import commands, corpora, part_options, recipe_keys
+import commands, corpora, part_options, recipe_keys, recipe_schema
 
 from nes2net.apps.info import names
 from nes2net.cli.main import build_parser
-from nes2net.training.recipes.documentation import describe, json_schema
+from nes2net.training.recipes.documentation import describe
 
 kinds = names.names()
 wanted = [name for known in kinds.values() for name in known]
@@ -27,7 +27,7 @@ written = {
     "overview": names.overview().to_dict(),
     "help": {name: parser.format_help() for name, parser in build_parser().commands().items()},
     "keys": describe(),
-    "schema": json_schema(),
+    "schema": recipe_schema.json_schema(),
     "site": [commands.page(), part_options.page(), recipe_keys.page(), corpora.table()],
 }
 for name in wanted:

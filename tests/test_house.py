@@ -58,7 +58,6 @@ DIRECT_WRITES = {
     "training.curves": 1,  # its caller gives the temporary file
     "training.monitor": 1,  # TensorBoard's file, whose name nobody knows beforehand
     "training.preview": 1,  # its caller gives the temporary file
-    "training.recipes.documentation": 1,  # for developers
 }
 #: Modules that write files that a user has named, which may be links or pipes.
 OF_USERS = {"apps.report.command", "cli.calibrate", "cli.evaluate", "scoring.decisions.calibration"}

@@ -97,33 +97,34 @@ def test_each_pair_of_systems_has_the_difference_of_its_eers(several):
 
 
 @pytest.fixture
-def frames_plot():
-    """The SVG of 1,000 frames in 10 s with the score 1, but one of them 0, and of a threshold of 0.25."""
+def corners():
+    """A function that gives the corners of a shape in percent of the plot, from the upper left.
+
+    The plot is of 1,000 frames in 10 s with the score 1, but one of them 0, and of a threshold of 0.25.
+    """
     scores = np.ones(1000)
     scores[501] = 0
-    return strip_svg(ScoredUtterance(scores, [("spoof", 5, 7.5)], 10.0), 10, 0.25, (0, 1), 0)
+    svg = strip_svg(ScoredUtterance(scores, [("spoof", 5, 7.5)], 10.0), 10, 0.25, (0, 1), 0)
+    frame = np.array(re.findall(r'<rect x="(.*)" y="(.*)" width="(.*)" height="(.*)"/>', svg)[0], float)
+
+    def corners_of(shape):
+        (path,) = re.findall(rf'"strip-0-{shape}".*? d="(.*?)"', svg, re.DOTALL)
+        points = np.array(re.findall(r"[ML] (\S+) (\S+)", path), float)
+        return (100 * (points - frame[:2]) / frame[2:]).round(1).tolist()
+
+    return corners_of
 
 
-def relative(svg, shape):
-    """The corners of a shape in percent of the plot, from the lower left."""
-    x, y, width, height = map(float, re.findall(r'<rect x="(.*)" y="(.*)" width="(.*)" height="(.*)"/>', svg)[0])
-    path = svg.partition(f'"strip-0-{shape}"')[2].partition(' d="')[2].partition('"')[0]
-    corners = [map(float, corner) for corner in re.findall(r"[ML] (\S+) (\S+)", path)]
-    return [
-        (round(100 * (at_x - x) / width, 1), round(100 * (y + height - at_y) / height, 1)) for at_x, at_y in corners
-    ]
+def test_a_plot_of_many_frame_scores_draws_neighbouring_frames_at_their_lowest_score(corners):
+    assert corners("patch_3") == [[0, 20], [50, 20], [50, 100], [50.2, 100], [50.2, 20], [100, 20], [100, 20]]
 
 
-def test_a_plot_of_many_frame_scores_draws_neighbouring_frames_at_their_lowest_score(frames_plot):
-    assert relative(frames_plot, "patch_3") == [(0, 80), (50, 80), (50, 0), (50.2, 0), (50.2, 80), (100, 80), (100, 80)]
+def test_a_plot_of_frame_scores_marks_the_spoofed_segment(corners):
+    assert corners("patch_2") == [[50, 15], [75, 15], [75, 0], [50, 0]]
 
 
-def test_a_plot_of_frame_scores_marks_the_spoofed_segment(frames_plot):
-    assert relative(frames_plot, "patch_2") == [(50, 85), (75, 85), (75, 100), (50, 100)]
-
-
-def test_a_plot_of_frame_scores_marks_the_threshold(frames_plot):
-    assert relative(frames_plot, "line2d_1") == [(0, 20), (100, 20)]
+def test_a_plot_of_frame_scores_marks_the_threshold(corners):
+    assert corners("line2d_1") == [[0, 80], [100, 80]]
 
 
 @pytest.fixture

@@ -5,18 +5,19 @@ import re
 
 import pytest
 import yaml
+from builders.scripts import loaded
 
 from nes2net.cli.main import main
 from nes2net.lib.storage.yaml_text import read_yaml
 from nes2net.training.recipes.data import CorpusConfig, DataConfig
-from nes2net.training.recipes.documentation import SCHEMA, all_keys, json_schema
+from nes2net.training.recipes.documentation import SCHEMA, all_keys
 from nes2net.training.recipes.reading import PACKAGED, load_recipe, packaged_recipes
 from nes2net.training.recipes.recipe import Recipe
 
 
 def test_the_stored_json_schema_of_recipes_is_as_generated_anew():
-    anew = "run: python -m nes2net.training.recipes.documentation"
-    assert json.loads(SCHEMA.read_text(encoding="utf-8")) == json_schema(), anew
+    anew = "run: python scripts/site/recipe_schema.py"
+    assert json.loads(SCHEMA.read_text(encoding="utf-8")) == loaded("site/recipe_schema.py").json_schema(), anew
 
 
 @pytest.fixture
@@ -59,7 +60,7 @@ def test_info_recipe_prints_every_key_of_a_recipe(described_keys, capsys):
 def wrong():
     """A function that gives the places of a value that do not fit."""
     jsonschema = pytest.importorskip("jsonschema", reason="it comes with nbformat: pip install -e .[docs]")
-    validator = jsonschema.Draft202012Validator(json_schema())
+    validator = jsonschema.Draft202012Validator(json.loads(SCHEMA.read_text(encoding="utf-8")))
 
     def keys_of(error):
         within = ".".join(map(str, error.absolute_path))
