@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from numpy.typing import NDArray
 
+from nes2net.actions.flags import Learning
 from nes2net.actions.scoring import score_corpus
 from nes2net.data.audio.files import expand_folders
 from nes2net.data.corpora.part import Part
@@ -28,7 +29,7 @@ from nes2net.evaluation.key import Key, Labels
 from nes2net.evaluation.matching import labelled_trials, system_names, unlabelled_scores
 from nes2net.evaluation.origin import read_scored_by
 from nes2net.lib.computing.devices import own_device
-from nes2net.lib.errors import InputError, concerning, join_names, pluralise
+from nes2net.lib.errors import InputError, concerning, join_names, pluralise, refuse
 from nes2net.lib.output.terminal import print_note
 from nes2net.lib.storage.files import AnyPath, write_text
 from nes2net.lib.storage.text_files import check_utf8
@@ -42,9 +43,9 @@ from nes2net.scoring.decisions.calibration import (
     figures,
     fit,
     how_sure,
-    separates,
 )
-from nes2net.scoring.decisions.decision import CAUSES_OF_INVERSION
+from nes2net.scoring.decisions.decision import CAUSES_OF_INVERSION, NO_RATIOS
+from nes2net.scoring.decisions.genuine import GenuineScores, genuine_threshold
 from nes2net.scoring.decisions.population import Population
 from nes2net.scoring.engine import Finished
 from nes2net.scoring.judgement import ScoreFile
@@ -88,15 +89,13 @@ class Calibrated:
     """What a score is about: ``"trials"``, or frames with their length."""
     rows: Figures
     """Figures without and with calibration."""
-    separated: bool
-    """Whether a threshold separates the classes."""
     failed: list[str] = field(default_factory=list)
-    """Ids of recordings that could not be measured."""
+    """Ids of recordings that could not be measured, and of silent genuine ones."""
 
     @property
     def warning(self) -> str:
-        """Warns of few trials; empty from 20 of each class on."""
-        return few_trials(self.num_bonafide, self.num_spoof)
+        """Warns of few trials, below 20 of each class, if there are figures."""
+        return few_trials(self.num_bonafide, self.num_spoof) if self.rows else ""
 
     @property
     def certainty(self) -> str:
@@ -107,10 +106,8 @@ class Calibrated:
 def calibrate(
     labels: Labels,
     scores: Sequence[AnyPath],
+    learning: Learning = Learning(),
     *,
-    prior: float = 0.5,
-    l2: float = 1e-4,
-    allow_inverted: bool = False,
     allow_partial: bool = False,
     resolution_ms: float | None = None,
     recordings: Recordings | None = None,
@@ -121,8 +118,8 @@ def calibrate(
 
     Args:
         scores: a score file for each system; scores of frames cannot be fused.
-        prior, l2: as for :func:`nes2net.scoring.decisions.calibration.fit`.
-        allow_inverted: accept a weight below 0, with which higher scores mean spoofed.
+        learning: with an operating point, only a threshold of bona fide trials, over people if
+            each has a speaker; with ``keys=""``, all trials are bona fide.
         allow_partial: omit trials without a usable score.
         resolution_ms: ms of a frame, if no record states it.
         recordings: measured, so that unusual recordings can get "cannot tell"; see
@@ -147,12 +144,6 @@ def calibrate(
     scored_by = read_scored_by(files[0].record) if len(files) == 1 else None
     if scored_by is not None:
         scored_by = replace(scored_by, resolution_ms=labelled.resolution_ms)
-    calibration = fit(bonafide, spoof, prior=prior, l2=l2, systems=system_names([file.path for file in files]))
-    if len(files) == 1:
-        calibration = add_resamples(calibration)
-    if not allow_inverted:
-        _check_not_inverted(calibration, labelled)
-    checksums: str | list[str] = digests[0] if len(digests) == 1 else digests
     facts: dict[str, object] = {
         "corpus": labels.corpus,
         "phase": labels.phase,
@@ -160,24 +151,50 @@ def calibrate(
         "num_spoof": len(spoof),
         **labelled.facts,
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "scores_sha256": checksums,
-        "figures": figures(calibration(bonafide), calibration(spoof), corpus.eer_method),
+        "scores_sha256": digests[0] if len(digests) == 1 else digests,
     }
+    systems = system_names([file.path for file in files])
+    rows: Figures = []
+    if not learning.operating_point:
+        calibration = fit(bonafide, spoof, prior=learning.prior, l2=learning.l2, systems=systems)
+        if len(files) == 1:
+            calibration = add_resamples(calibration)
+        if not learning.allow_inverted:
+            _check_not_inverted(calibration, labelled)
+        rows = _figures_before_and_after(labels.phase, calibration, bonafide, spoof, corpus.eer_method)
+        facts["figures"] = rows[-1][1]
     # Measure the recordings, so that new recordings can be compared with these recordings later.
     population: Population | None = None
     failed: list[str] = []
     if recordings:
-        population, failed = _measure_population(labels, recordings, labelled.trials, scored_by, files[0].path)
+        population, failed, unfit = _measure_population(labels, recordings, labelled.trials, scored_by, files[0].path)
+        if learning.operating_point:
+            failed += unfit
+    if learning.operating_point:
+        genuine = _genuine_scores(labelled, learning, failed)
+        calibration = LinearCalibration((1.0,) * len(files), 0.0, 0.5, 0.0, tuple(systems), genuine=genuine)
+        facts["basis"] = "genuine recordings"
     calibration = replace(calibration, trained_on=facts, scored_by=scored_by, population=population)
-    return Calibrated(
-        calibration,
-        len(bonafide),
-        len(spoof),
-        labelled.unit,
-        _figures_before_and_after(labels.phase, calibration, bonafide, spoof, corpus.eer_method),
-        separates(calibration, bonafide, spoof),
-        failed,
-    )
+    return Calibrated(calibration, len(bonafide), len(spoof), labelled.unit, rows, failed)
+
+
+def _genuine_scores(labelled: LabelledScores, learning: Learning, failed: Sequence[str]) -> GenuineScores:
+    trials = [trial for trial in labelled.trials if trial.label == BONAFIDE]
+    scored_trials = zip(labelled.bonafide[:, 0].tolist(), trials)
+    rows = sorted((score, trial.id, trial.speaker or "") for score, trial in scored_trials if trial.id not in failed)
+    scores, ids, people = zip(*rows) if rows else ((), (), ())
+    genuine: GenuineScores = {
+        "scores": list(scores),
+        "alpha": learning.operating_point.removeprefix("miss:"),
+        "groups": list(people) if all(people) else None,
+        "assured": learning.assured,
+    }
+    threshold = genuine_threshold(**genuine).threshold
+    lowest = ids[: max(3, len(ids) // 100)]
+    print_note(f"fakes among the lowest ones would move the threshold: {join_names(lowest, len(lowest))}")
+    if len(labelled.spoof):
+        print_note(f"{(labelled.spoof >= threshold).mean():.4%} of the spoofed trials are not below the threshold")
+    return genuine
 
 
 def _check_not_inverted(calibration: LinearCalibration, labelled: LabelledScores) -> None:
@@ -203,15 +220,13 @@ class FromRecordings(NamedTuple):
 def calibrate_recordings(
     detector: Scorer,
     bonafide: AnyPath,
-    spoof: AnyPath,
+    spoof: AnyPath | None,
     save: AnyPath,
+    learning: Learning = Learning(),
     *,
     checkpoint: AnyPath = "",
     num_samples: RequestedSamples = "auto",
     audio_track: int = 0,
-    prior: float = 0.5,
-    l2: float = 1e-4,
-    allow_inverted: bool = False,
     batch_size: int | None = None,
     num_workers: int | None = None,
 ) -> FromRecordings:
@@ -222,7 +237,7 @@ def calibrate_recordings(
     measured and embedded, so that unusual ones can get "cannot tell".
 
     Args:
-        bonafide, spoof: folders, or single recordings.
+        bonafide, spoof: folders, or single recordings; no ``spoof`` with an operating point.
         save: the calibration to write.
         checkpoint: where ``detector`` was loaded from, for the record.
         num_samples: leading samples; ``"auto"`` for a window that suits the detector. None for all:
@@ -257,21 +272,21 @@ def calibrate_recordings(
     calibrated = calibrate(
         Labels("generic", recordings, WHOLE),
         [scores],
-        prior=prior,
-        l2=l2,
-        allow_inverted=allow_inverted,
+        learning,
         allow_partial=bool(scored.failures),
         recordings=Recordings(recordings, num_workers, detector, kept=save),
     )
     calibrated.calibration.save(save)
     forget_traits(save)
-    return FromRecordings(calibrated, scored)
+    return FromRecordings(replace(calibrated, unit="recordings"), scored)
 
 
-def _write_generic_list(path: Path, bonafide: AnyPath, spoof: AnyPath, audio_track: int) -> None:
-    folders = {BONAFIDE: bonafide, SPOOF: spoof}
+def _write_generic_list(path: Path, bonafide: AnyPath, spoof: AnyPath | None, audio_track: int) -> None:
+    folders = {BONAFIDE: bonafide}
+    if spoof is not None:
+        folders[SPOOF] = spoof
     recordings = {label: expand_folders([str(folder)]) for label, folder in folders.items()}
-    shared_paths = {*map(os.path.realpath, recordings[BONAFIDE])} & {*map(os.path.realpath, recordings[SPOOF])}
+    shared_paths = {*map(os.path.realpath, recordings[BONAFIDE])} & {*map(os.path.realpath, recordings.get(SPOOF, []))}
     # A recording in both folders would have two labels.
     if shared_paths:
         recordings_are = pluralise(shared_paths, "recording is", "recordings are")
@@ -292,8 +307,8 @@ def _write_generic_list(path: Path, bonafide: AnyPath, spoof: AnyPath, audio_tra
 
 def _measure_population(
     labels: Labels, recordings: Recordings, scored: Trials, scored_by: ScoredBy | None, scores: Path
-) -> tuple[Population, list[str]]:
-    """Return the population of the measured trials, and the ids of those that could not be measured.
+) -> tuple[Population, list[str], list[str]]:
+    """Return the population, and the ids of trials that could not be measured, and of unfit ones.
 
     Raises InputError if a trial has no recording, or if ``recordings.model`` is not, or cannot be
     shown to be, the detector of the scores.
@@ -310,7 +325,8 @@ def _measure_population(
         num_workers=recordings.num_workers,
     )
     traits = {id: measured for id, measured in traits.items() if id not in failures}
-    return Population.fit(list(traits.values()), [is_bonafide[id] for id in traits]), list(failures)
+    unfit = [id for id, measured in traits.items() if measured.unfit]
+    return Population.fit(list(traits.values()), [is_bonafide[id] for id in traits]), list(failures), unfit
 
 
 def _find_recordings(labels: Labels, root: AnyPath, ids: Sequence[str]) -> list[Trial]:
@@ -367,9 +383,9 @@ class Applied:
         """Warns if the Cllr is higher than that of the best system; else empty."""
         if not self.rows:
             return ""
-        name = self.rows[-1][0]
-        after = self.rows[-1][1]["cllr"]
-        before = min(row_figures["cllr"] for _, row_figures in self.rows[:-1])
+        *systems, (name, calibrated) = self.rows
+        after = calibrated["cllr"]
+        before = min(row_figures["cllr"] for _, row_figures in systems)
         if after <= before:
             return ""
         useless = ", and above 1 it tells less than the prior alone" if after > 1 else ""
@@ -401,6 +417,7 @@ def apply_calibration(
         InputError: if the scores are of another detector or number of systems, or a file cannot be
             read or written.
     """
+    refuse((calibration.genuine, NO_RATIOS))
     if len(scores) != len(calibration.weights):
         raise InputError(
             f"the calibration needs scores of {pluralise(calibration.weights, 'system')} "

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from nes2net.data.registry import corpora
 from nes2net.lib.errors import InputError, check_setting, join_names, pluralise
 from nes2net.lib.output.terminal import print_note, say, say_aside
-from nes2net.lib.parts.conditions import UsedWith
+from nes2net.lib.parts.conditions import NotWith, UsedWith
 from nes2net.lib.process.this_process import is_first
 from nes2net.lib.shell.command_line import INCOMPLETE, Listed
 from nes2net.lib.shell.commands import Count, File, Flag, FromZero, non_defaults
@@ -227,6 +227,27 @@ class BatchFlags:
 
     batch_size: Count | None = None
     num_workers: FromZero | None = None
+
+
+@dataclass(frozen=True)
+class Learning:
+    """What is learned.
+
+    Args:
+        prior: prior of bona fide, costs included
+        l2: penalty on the weights of standardised scores
+        allow_inverted: accept that higher scores mean spoofed
+        operating_point: only which genuine recordings are unusual
+        assured: at most RATE with a probability of 95 %, not on average
+    """
+
+    prior: float = 0.5
+    l2: float = 1e-4
+    allow_inverted: bool = False
+    operating_point: Annotated[
+        str, Flag("miss:RATE%"), UsedWith("genuine_only"), NotWith("prior", "l2", "allow_inverted")
+    ] = ""
+    assured: Annotated[bool, UsedWith("operating_point")] = False
 
 
 _OF_CALIBRATION = UsedWith("calibration")

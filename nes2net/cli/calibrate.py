@@ -11,13 +11,14 @@ from nes2net.actions.flags import (
     Architecture,
     BatchFlags,
     CorpusName,
+    Learning,
     Loading,
     ModelName,
     Reading,
     report_finished,
 )
 from nes2net.cli.next_commands import print_next
-from nes2net.lib.errors import InputError, join_names, pluralise, with_flag_names
+from nes2net.lib.errors import InputError, join_names, pluralise, refuse, with_flag_names
 from nes2net.lib.output.terminal import (
     print_note,
     print_output,
@@ -27,7 +28,7 @@ from nes2net.lib.output.terminal import (
     say_written,
     table_line,
 )
-from nes2net.lib.parts.conditions import UsedWith
+from nes2net.lib.parts.conditions import NotWith, UsedWith
 from nes2net.lib.shell.command_line import FOUND, INCOMPLETE
 from nes2net.lib.shell.commands import Count, File, Flag, Folder, FromZero, Milliseconds, command_facts
 
@@ -63,9 +64,8 @@ def fit(
     resolution_ms: Milliseconds | None = None,
     keys: Folder | None = None,
     phase: str = "dev",
-    prior: float = 0.5,
-    l2: float = 1e-4,
-    allow_inverted: bool = False,
+    genuine_only: Annotated[bool, UsedWith("operating_point")] = False,
+    learning: Learning,
     save: File | None = None,
     root: Annotated[Folder | None, UsedWith("save")] = None,
     model: Annotated[ModelName | None, UsedWith("root")] = None,
@@ -92,9 +92,7 @@ def fit(
     What is learned:
         keys: folder or file of the keys; --root if not given
         phase: phase to train on, or 'all' of a corpus without parts
-        prior: prior of bona fide, costs included
-        l2: penalty on the weights of standardised scores
-        allow_inverted: accept that higher scores mean spoofed
+        genuine_only: without --keys, all scores are of genuine recordings
         save: write the calibration to a file
 
     What the recordings are like, for scores of one system:
@@ -130,20 +128,16 @@ def fit(
         make_folder(Path(save).parent)
         check_writable(save, stream=True)
         recordings = Recordings(root, num_workers, model, device, architecture.as_config, architecture.base, kept=save)
-    labels = Labels(corpus, keys or root or ".", phase)
+    labels = Labels(corpus, keys or root or ("" if genuine_only else "."), phase)
     calibrated = calibrate(
         labels,
         dev_scores,
-        prior=prior,
-        l2=l2,
-        allow_inverted=allow_inverted,
+        learning,
         allow_partial=evaluating.allow_partial,
         resolution_ms=resolution_ms,
         recordings=recordings,
     )
-    classes = f"{calibrated.num_bonafide} bona fide and {calibrated.num_spoof} spoofed {calibrated.unit}"
-    say(f"trained on {corpus}, phase {phase}: {classes}, prior {prior:g}", *_weights_lines(calibrated.calibration))
-    _print_notes(calibrated, dev_scores if save else ())
+    _print_learned(f"{corpus}, phase {phase}: ", calibrated, dev_scores if save else ())
     rows = list(calibrated.rows)
     warnings = [calibrated.warning]
     if out:
@@ -212,36 +206,36 @@ def apply(
 )
 def recordings(
     bonafide: Folder,
-    spoof: Folder,
+    spoof: Annotated[Folder | None, NotWith("operating_point")] = None,
     *,
     model: ModelName,
     save: File,
     loading: Loading,
     length: Reading,
     batches: BatchFlags,
-    prior: float = 0.5,
-    l2: float = 1e-4,
-    allow_inverted: bool = False,
+    learning: Learning,
 ) -> int:
-    """Learn log-likelihood ratios from two folders of recordings, from the first seconds of each.
+    """Learn log-likelihood ratios from two folders, or what is usual among genuine recordings.
 
     Example:
         nes2net calibrate recordings REAL FAKE --model AASIST --save c.json
+        nes2net calibrate recordings REAL --operating-point miss:5% --model AASIST --save c.json
         nes2net predict recording.wav --model AASIST --calibration c.json
 
     Args:
         bonafide: folder of bona fide recordings
         spoof: folder of spoofed recordings
         save: file of the calibration to write
-
-    What is learned:
-        prior: prior of bona fide, costs included
-        l2: penalty on the weight of standardised scores
-        allow_inverted: accept that higher scores mean spoofed
     """
     from nes2net.actions.calibration import calibrate_recordings
     from nes2net.lib.storage.files import check_writable, make_folder
 
+    refuse(
+        (
+            spoof is None and not learning.operating_point,
+            "name a folder of spoofed recordings, or add `operating_point`",
+        )
+    )
     make_folder(Path(save).parent)
     check_writable(save, stream=True)  # so that an error comes before a large model is read
     calibrated, scores = calibrate_recordings(
@@ -249,20 +243,16 @@ def recordings(
         bonafide,
         spoof,
         save,
+        learning,
         checkpoint=model,
         num_samples=length.requested_samples_of_files(),
         audio_track=length.audio_track,
-        prior=prior,
-        l2=l2,
-        allow_inverted=allow_inverted,
         batch_size=batches.batch_size,
         num_workers=batches.num_workers,
     )
     status = report_finished(scores)
-    classes = f"{calibrated.num_bonafide} bona fide and {calibrated.num_spoof} spoofed recordings"
-    say(f"trained on {classes}, prior {prior:g}", *_weights_lines(calibrated.calibration))
-    _print_notes(calibrated, [str(scores.path)])
-    if not calibrated.warning:
+    _print_learned("", calibrated, [str(scores.path)])
+    if calibrated.rows and not calibrated.warning:
         say(f"note: {calibrated.certainty}")
     _print_figures(list(calibrated.rows), [calibrated.warning], save)
     print_next([["predict", "FILE", "--model", model, "--calibration", save]])
@@ -430,16 +420,25 @@ def calibrate() -> None:
     """
 
 
-def _print_notes(calibrated: Calibrated, saved: Sequence[str]) -> None:
-    if calibrated.separated:
+def _print_learned(source: str, calibrated: Calibrated, saved: Sequence[str]) -> None:
+    from nes2net.scoring.decisions.calibration import separates
+    from nes2net.scoring.decisions.decision import Decider
+
+    calibration = calibrated.calibration
+    classes = f"{calibrated.num_bonafide} bona fide and {calibrated.num_spoof} spoofed {calibrated.unit}"
+    lines = [f"trained on {source}{classes}, prior {calibration.prior:g}", *_weights_lines(calibration)]
+    if calibration.genuine:
+        lines = Decider(calibration).describe()
+    say(*lines)
+    if separates(calibration.llrs):
         say("note: the classes are separated without error here; only --l2 limits the size of the weights")
     if calibrated.failed:
         recordings = pluralise(calibrated.failed, "recording")
         say_aside(f"{recordings} failed: {join_names(calibrated.failed)}")
     if len(saved) != 1:
         return
-    scored_by = calibrated.calibration.scored_by
-    population = calibrated.calibration.population
+    scored_by = calibration.scored_by
+    population = calibration.population
     if scored_by is None:
         say(
             f"note: no record of these scores is beside {saved[0]}, so predict cannot check that it "
@@ -484,6 +483,6 @@ def _print_figures(rows: list[tuple[str, dict]], warnings: Sequence[str], *writt
     widths = [max(len(name) for name, *_ in lines), 10]
     if rows:
         say(*(table_line(line, widths, gap=0) for line in lines))
-    print_warnings(filter(None, warnings))
+        print_warnings(filter(None, warnings))
     for path in filter(None, written):
         say_written(path, beside_data=True)

@@ -148,11 +148,15 @@ def predict(
         settings=settings,
         first=first,
     )
-    columns = _columns_of(
-        has_score=is_scored or chosen_judgement.has_frames,
-        has_llr=decider is not None,
-        has_decision=is_scored and bool(decider or cutoff),
-    )
+    has_llr = decider is not None and not decider.calibration.genuine
+    is_shown = {
+        "score": is_scored or chosen_judgement.has_frames,
+        "duration": True,
+        "llr": has_llr,
+        "probability": has_llr,
+        "decision": is_scored and (decider or cutoff),
+    }
+    columns = [name for name in _WIDTHS if is_shown[name]]
     table = _Table(paths, chosen_channel, columns, along.track)
     advice = _how_to_get_a_probability(model) if chosen_judgement.is_score and decider is None else []
     with beside.writer(scorer, decider) as write:
@@ -216,17 +220,6 @@ def _printer(table: _Table, json_: bool, csv: bool) -> Callable[[AnyAnswer[Any]]
         standard_output().flush()
 
     return print_row
-
-
-def _columns_of(*, has_score: bool, has_llr: bool, has_decision: bool) -> list[str]:
-    is_shown = {
-        "score": has_score,
-        "duration": True,
-        "llr": has_llr,
-        "probability": has_llr,
-        "decision": has_decision,
-    }
-    return [name for name in _WIDTHS if is_shown[name]]
 
 
 def _parse_channel(channel: str) -> int | Literal["mix", "each"]:

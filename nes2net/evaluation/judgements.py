@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 from typing_extensions import Self
 
 from nes2net.data.audio.waveform import SAMPLE_RATE
-from nes2net.data.corpora.trial import Trial
+from nes2net.data.corpora.trial import BONAFIDE, Trial
 from nes2net.evaluation.key import Labels
 from nes2net.evaluation.labelled_frames import labelled_frames
-from nes2net.evaluation.matching import labelled_trials
+from nes2net.evaluation.matching import labelled_trials, unlabelled_scores
 from nes2net.lib.errors import InputError
 from nes2net.lib.parts.contracts import PartCheck, blame_part
 from nes2net.metrics.localisation.stretches import MIN_DURATION, StretchRule
@@ -145,6 +145,9 @@ class OfRecordings(InLines[T]):
     def read_labelled(
         self, labels: Labels, files: Sequence[ScoreFile], *, allow_partial: bool = False
     ) -> LabelledScores:
+        if not labels.keys:
+            ids, scores = unlabelled_scores(files, allow_partial=allow_partial)
+            return LabelledScores([Trial(id, label=BONAFIDE) for id in ids], scores, scores[:0], "trials", {})
         key = labels.read({})
         labelled = labelled_trials(key.trials, files, labels.phase, allow_partial=allow_partial)
         return LabelledScores(*labelled, "trials", {"key_sha256": key.digest})

@@ -343,7 +343,7 @@ def labelled_trials(
     :func:`~nes2net.evaluation.matching.match`.
 
     Raises:
-        InputError: if a file is malformed or does not fit the key, or a class has no trials.
+        InputError: if a file is malformed or does not fit the key.
     """
     by_file = []
     for file in files:
@@ -354,7 +354,6 @@ def labelled_trials(
     # in the order of the key, so that columns agree
     common = [trial for trial in key if all(trial.id in scores for scores in by_file)]
     is_bonafide = np.array([trial.label == BONAFIDE for trial in common], dtype=bool)
-    check_classes(is_bonafide, f"phase {phase} has {pluralise(common, 'trial')} with scores", "use another phase")
     scores = _stack_scores(by_file, [trial.id for trial in common])
     return common, scores[is_bonafide], scores[~is_bonafide]
 

@@ -28,7 +28,7 @@ from nes2net.lib.storage.plain_data import Natural, read_json_as
 from nes2net.lib.storage.text_files import as_cell
 from nes2net.models.provenance import Provenance
 from nes2net.scoring.decisions.calibration import LinearCalibration, ScoredBy
-from nes2net.scoring.decisions.decision import CANNOT_TELL, Decider
+from nes2net.scoring.decisions.decision import Decider
 from nes2net.scoring.kernel import Scorer
 from nes2net.scoring.measuring import Measurer, forget_traits, measure_trials
 from nes2net.scoring.score_file import read_scores
@@ -83,10 +83,7 @@ def check_decider(
     """
     notes = check_belongs(scorer, decider.calibration, resolution_ms, judgement)
     if resolution_ms is None:
-        if warning := decider.calibration.warning_on_length(num_samples):
-            notes.append(warning)
-        if decider.note:
-            notes.append(decider.note)
+        notes += filter(None, (decider.calibration.warning_on_length(num_samples), decider.note))
     return notes
 
 
@@ -97,7 +94,7 @@ def default_window(scorer: Scorer, decider: Decider | None) -> float:
 
 
 #: Columns of the table that :func:`decide_trials` writes.
-COLUMNS = ("id", "score", "llr", "probability", "decision", "reason", "p_value", "judged")
+COLUMNS = ("id", "score", "llr", "probability", "decision", "reason", "p_value", "judged", "p_genuine")
 
 
 @dataclass(frozen=True)
@@ -158,7 +155,7 @@ def decide_trials(
         num_workers=num_workers,
     )
     text = io.StringIO()
-    counts = Counter(dict.fromkeys(("bonafide", "spoof", CANNOT_TELL), 0))
+    counts = Counter[str]()
     writer = csv.DictWriter(text, COLUMNS, restval="", lineterminator="\n")
     writer.writeheader()
     for id, score in zip(ids, scores.tolist()):

@@ -130,7 +130,8 @@ class Judge(Generic[T]):
         if isinstance(self.decider, Cutoff) and self._is_scored:
             self.meaning += self.decider.describe()
         if self._calibrated is not None:
-            self.meaning += [_LLR, *self._calibrated.describe()]
+            described = self._calibrated.describe()
+            self.meaning += described if self._calibrated.calibration.genuine else [_LLR, *described]
             self.doubts = check_decider(
                 detector, self._calibrated, self.num_samples, self._resolution_ms, self.judgement.name
             )

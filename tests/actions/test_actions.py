@@ -11,11 +11,11 @@ from builders.loud_is_fake import FAKES, near, recording
 from builders.loud_is_fake import detector as loud_is_fake
 from conftest import load_detector
 
-from nes2net.actions.calibration import Labels, apply_calibration, calibrate, calibrate_recordings
+from nes2net.actions.calibration import Labels, apply_calibration, calibrate
 from nes2net.actions.embedding import embed_recordings
+from nes2net.actions.flags import Learning
 from nes2net.actions.prediction import predict
 from nes2net.actions.scoring import score_corpus
-from nes2net.cli import calibrate as commands
 from nes2net.cli.main import main
 from nes2net.data.corpora import asvspoof2019_la
 from nes2net.data.corpora.part import Part
@@ -49,8 +49,8 @@ def test_applying_a_calibration_to_trials_that_it_was_learned_from_is_noted(labe
     assert "120 of the trials to evaluate were trained on" in applied.notes[0]
 
 
-@pytest.mark.parametrize("entrance", [fit, calibrate, calibrate_recordings, commands.fit, commands.recordings])
-def test_a_calibration_is_fitted_with_the_same_penalty_by_default_from_python_and_by_commands(entrance):
+@pytest.mark.parametrize("entrance", [fit, Learning])
+def test_a_calibration_is_fitted_with_the_same_penalty_by_default_by_the_fit_and_by_what_calls_it(entrance):
     assert signature(entrance).parameters["l2"].default == 1e-4
 
 

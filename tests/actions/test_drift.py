@@ -15,6 +15,7 @@ from nes2net import Detector
 from nes2net.actions.calibration import calibrate_recordings
 from nes2net.actions.drift import measure_drift
 from nes2net.actions.drift_plot import plot_drift
+from nes2net.actions.flags import Learning
 from nes2net.scoring.decisions.calibration import fit, load
 
 
@@ -29,7 +30,9 @@ def calibration(detector, tmp_path_factory):
     """Learned from 60 voices of each class."""
     folder = tmp_path_factory.mktemp("calibration")
     classes = [write_voices(folder / name, seed, 60) for seed, name in enumerate(("real", "fake"))]
-    calibrate_recordings(detector, *classes, folder / "c.json", num_samples=16000, allow_inverted=True, num_workers=0)
+    calibrate_recordings(
+        detector, *classes, folder / "c.json", Learning(allow_inverted=True), num_samples=16000, num_workers=0
+    )
     return load(folder / "c.json")
 
 
@@ -181,7 +184,9 @@ def test_if_recordings_are_too_few_for_a_trait_the_result_is_too_few_to_tell_wit
 ):
     """Three recordings, all outside of the usual levels of a calibration of ten, cannot show drift of the level."""
     classes = [write_voices(tmp_path / name, seed, 5) for seed, name in enumerate(("real", "fake"))]
-    calibrate_recordings(detector, *classes, tmp_path / "c.json", num_samples=16000, allow_inverted=True, num_workers=0)
+    calibrate_recordings(
+        detector, *classes, tmp_path / "c.json", Learning(allow_inverted=True), num_samples=16000, num_workers=0
+    )
     folder = voices(60, 3, lambda samples: 4 * samples)
     drift = measure_drift(detector, load(tmp_path / "c.json"), [folder], alpha=0.05)
     row = next(row for row in drift.result.rows("compared") if row.labels["trait"] == "level")

@@ -1,6 +1,7 @@
 """`nes2net calibrate` from files to files: learned, fused, applied."""
 
 import hashlib
+import lzma
 import re
 import shutil
 from dataclasses import replace
@@ -20,7 +21,7 @@ from nes2net import Detector, metrics
 from nes2net.cli.main import main
 from nes2net.data.corpora import partialspoof
 from nes2net.lib.output.progress import SECONDS
-from nes2net.scoring.decisions import calibration
+from nes2net.scoring.decisions import calibration, genuine_threshold
 from nes2net.scoring.decisions.population import Population, measure
 from nes2net.scoring.segment_file import lines
 
@@ -432,3 +433,64 @@ def test_frames_are_calibrated_with_the_segment_labels_of_the_corpus(recorded_fr
     assert loaded.weights == pytest.approx(expected.weights, rel=1e-9)
     assert loaded.offset == pytest.approx(expected.offset)
     assert loaded.scored_by == calibration.ScoredBy("0f" * 32, "float32", None, 20.0)
+
+
+def test_a_threshold_from_the_genuine_trials_of_a_real_system_is_that_of_the_reference(calibrate, shared, workdir):
+    """And so is the share of its fakes that reach the threshold."""
+    published = shared / "real" / "scores" / "in_the_wild"
+    key = lzma.open(published / "in_the_wild_key.txt.xz", "rt").read().splitlines()
+    scores = lzma.open(published / "SLS_paper.scores_Wild.txt.xz", "rt").read()
+    Path("sls.txt").write_text(scores)
+    rows = [f"{line.split()[1]},{'spoof' if line.endswith('spoof') else 'bonafide'}" for line in key]
+    Path("key.csv").write_text("\n".join(["path,label", *rows, ""]))
+    words = "fit generic sls.txt --keys key.csv --phase all --genuine-only --operating-point miss:5% --save c.json"
+    printed, notes = calibrate(words)
+    assert "unusual below a score of -12.193329811096191, k = 998 of 19,963 genuine recordings" in printed
+    assert "95 % range 4.7% to 5.3%" in printed
+    assert "10.8243% of the spoofed trials are not below the threshold" in notes
+    rule = calibration.load("c.json").rule
+    assert (rule.k, rule.number) == (998, 19963)
+
+
+def test_without_keys_all_scores_are_genuine_and_the_lowest_are_named(calibrate, workdir):
+    write("scores.txt", {f"u{number}": float(number) for number in range(400)})
+    printed, notes = calibrate("fit generic scores.txt --genuine-only --operating-point miss:0.29% --save c.json")
+    assert "unusual below a score of 0.0, k = 1 of 400" in printed
+    assert "move the threshold: u0, u1, u2, u3\n" in notes
+    calibrate("fit generic scores.txt --genuine-only --operating-point miss:5% --assured --save assured.json")
+    rules = [calibration.load(path).rule for path in ("c.json", "assured.json")]
+    assert [rule.k for rule in rules] == [1, genuine_threshold(range(400), "5%", assured=True).k]
+
+
+def test_a_threshold_is_over_people_if_the_key_has_a_speaker_of_each_trial(calibrate, workdir):
+    write("scores.txt", {f"u{number}": float(number) for number in range(60)})
+    rows = [f"u{number}.wav,bonafide,{number % 20}" for number in range(60)]
+    Path("key.csv").write_text("\n".join(["path,label,speaker", *rows, ""]))
+    calibrate(
+        "fit generic scores.txt --keys key.csv --phase all --genuine-only --operating-point miss:5% --save c.json"
+    )
+    rule = calibration.load("c.json").rule
+    expected = genuine_threshold(range(60), "5%", groups=[number % 20 for number in range(60)])
+    assert (rule.k, rule.number, rule.threshold) == (expected.k, 20, expected.threshold)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("fit generic few.txt --genuine-only --operating-point miss:1%", "at least 99 are needed"),
+        ("fit generic few.txt --genuine-only --operating-point eer", "a share of misses lies between 0 and 1"),
+        ("fit generic few.txt few.txt --genuine-only --operating-point miss:10%", "fuses 2 systems"),
+        ("fit generic few.txt --genuine-only", "--genuine-only is used only with --operating-point"),
+        ("fit generic few.txt --operating-point miss:5%", "--operating-point is used only with --genuine-only"),
+        ("fit generic few.txt --genuine-only --operating-point miss:5% --prior 0.2", "exclude each other"),
+        ("recordings REAL FAKE --operating-point miss:5% --model M --save c.json", "exclude each other"),
+        ("recordings REAL --model M --save c.json", "name a folder of spoofed recordings, or add --operating-point"),
+        ("apply c.json few.txt --out out.txt", "of genuine recordings only"),
+    ],
+)
+def test_what_does_not_suit_genuine_recordings_alone_is_refused_in_a_line(command, workdir, words, message):
+    write("few.txt", {f"u{number}": float(number) for number in range(40)})
+    command("calibrate fit generic few.txt --genuine-only --operating-point miss:5% --save c.json")
+    status, _, errors = command(f"calibrate {words}")
+    assert status == 2
+    assert message in errors

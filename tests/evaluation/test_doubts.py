@@ -5,6 +5,7 @@ from builders.files import write
 
 from nes2net.actions.calibration import apply_calibration, calibrate
 from nes2net.actions.evaluation import evaluate
+from nes2net.actions.flags import Learning
 from nes2net.evaluation.key import Labels
 from nes2net.evaluation.matching import match_file
 from nes2net.scoring.judgement import ScoreFile
@@ -43,7 +44,7 @@ def test_evaluate_notes_that_scores_seem_to_be_those_of_the_predicted_class(fold
 def test_calibration_notes_that_scores_it_learns_from_or_converts_seem_to_be_of_the_predicted_class(folder, capsys):
     learned = calibrate(labels_of(folder), [folder / "bonafide.csv"]).calibration
     assert capsys.readouterr().err == ""
-    calibrate(labels_of(folder), [folder / "predicted.csv"], allow_inverted=True)
+    calibrate(labels_of(folder), [folder / "predicted.csv"], Learning(allow_inverted=True))
     assert f"predicted.csv: {DOUBT}" in capsys.readouterr().err
     apply_calibration(learned, [folder / "predicted.csv"], folder / "out.txt")
     assert f"predicted.csv: {DOUBT}" in capsys.readouterr().err

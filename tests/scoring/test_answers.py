@@ -16,8 +16,10 @@ from nes2net.apps.listen.listening import AudioBlock, LiveJudge
 from nes2net.apps.serve.desk import Desk
 from nes2net.cli.main import main
 from nes2net.scoring.calibrated import default_window
-from nes2net.scoring.decisions import Decider, load
+from nes2net.scoring.decisions import CANNOT_TELL, Decider, genuine_threshold, load
+from nes2net.scoring.decisions.decision import UNUSUAL, USUAL
 from nes2net.scoring.judging import judge_recording
+from nes2net.scoring.score_file import read_scores
 
 ABSTAIN = 0.05
 LONG = 60.0
@@ -41,6 +43,8 @@ def clips_folder(tmp_path_factory):
     words += ["--device", "cpu", "--workers", "0", "--save"]
     assert main([*map(str, words), str(folder / "windows.json")]) == 0
     assert main([*map(str, words), str(folder / "whole.json"), "--samples", "full"]) == 0
+    del words[3]  # no fakes
+    assert main([*map(str, words), str(folder / "genuine.json"), "--operating-point", "miss:10%"]) == 0
     return folder
 
 
@@ -137,11 +141,12 @@ def shared_facts(row):
 of_every_kind = pytest.mark.parametrize("name", [*NAMES[:NUM_FAST], *slow(*NAMES[NUM_FAST:])])
 
 
+@pytest.mark.parametrize("calibration", ["windows.json", "genuine.json"])
 @of_every_kind
-def test_command_report_service_and_python_give_the_same_answer(clips_folder, tmp_path, capsys, name):
+def test_command_report_service_and_python_give_the_same_answer(clips_folder, tmp_path, capsys, name, calibration):
     """In every number and word; the decision of Python states only some of the facts."""
     path = write(tmp_path, name)
-    calibration = clips_folder / "windows.json"
+    calibration = clips_folder / calibration
     row = shared_facts(predicted(capsys, path, calibration, ABSTAIN, "--track"))
     decider = Decider(load(calibration), abstain=ABSTAIN)
     detector = hears_a_tone.detector()
@@ -151,6 +156,81 @@ def test_command_report_service_and_python_give_the_same_answer(clips_folder, tm
     assert shared_facts(of_report) == row
     decision = shared_facts(detector.decide(path, decider).row())
     assert decision.items() <= row.items()
+
+
+@pytest.mark.parametrize("recording, decision", [("short", USUAL), ("long", USUAL), ("call", CANNOT_TELL)])
+def test_genuine_recordings_alone_decide_what_is_usual_among_them(clips_folder, capsys, recording, decision):
+    """Of the long recording the beginning decides; the windows in its fake part are unusual."""
+    calibration = clips_folder / "genuine.json"
+    abstain = 0.08 if recording == "call" else 0.0
+    path = clips_folder / f"{recording}.wav"
+    row = predicted(capsys, path, calibration, abstain)
+    assert row["decision"] == decision
+    assert row["llr"] is None
+    assert row["probability"] is None
+    assert row["basis"]["basis"] == "genuine recordings"
+    of_ratios = {"prior", "llr_threshold", "errors", "operating_point"}
+    assert not row["basis"].keys() & of_ratios
+    assert ("p_genuine" in row) == (decision != CANNOT_TELL)
+    if recording == "long":
+        start, end = FAKE
+        fake = end - start
+        touched = fake + 8.0  # a window of 4 s may begin before the fake part, or end after it
+        assert row["unusual_share"] * LONG >= fake
+        assert row["unusual_share"] * LONG <= touched
+
+
+def test_a_fake_tone_is_unusual_among_genuine_recordings(clips_folder, capsys):
+    path = clips_folder / "fake" / "5.wav"
+    row = predicted(capsys, path, clips_folder / "genuine.json", 0.0)
+    assert row["decision"] == UNUSUAL
+    assert row["p_genuine"] == 1 / (NUM_CLIPS + 1)
+    assert reported(
+        clips_folder, path, "--calibration", clips_folder / "genuine.json", "--html", path.with_suffix(".html")
+    )
+    page = path.with_suffix(".html").read_text(encoding="utf-8")
+    assert "Unusual for your genuine recordings" in page
+    assert "takes the recording for a fake" not in page
+
+
+def test_the_calibration_of_genuine_recordings_is_that_of_python(clips_folder):
+    learned = load(clips_folder / "genuine.json")
+    _, scores = read_scores(clips_folder / "genuine.json.scores.txt")
+    rule = genuine_threshold(scores, "10%")
+    assert learned.rule.threshold == rule.threshold
+    assert learned.rule.k == rule.k
+    assert learned.rule.number == NUM_CLIPS
+    assert learned.population.has_embeddings
+    assert learned.scored_by.num_samples == 64600
+
+
+def test_silent_and_damaged_recordings_are_named_and_do_not_count_among_the_genuine_ones(
+    clips_folder, tmp_path, capsys
+):
+    for path in (clips_folder / "real").iterdir():
+        (tmp_path / path.name).symlink_to(path)
+    soundfile.write(tmp_path / "silent.wav", np.zeros(32000), 16000)
+    (tmp_path / "damaged.wav").write_bytes(b"RIFF")
+    words = ["calibrate", "recordings", tmp_path, "--model", clips_folder / "tone.pth", "--device", "cpu"]
+    words += ["--workers", "0", "--operating-point", "miss:10%", "--save", tmp_path / "c.json"]
+    assert main(list(map(str, words))) == 1
+    printed = capsys.readouterr()
+    assert f"k = 1 of {NUM_CLIPS} genuine recordings" in printed.out
+    assert "1 recording failed: bonafide/silent.wav" in printed.err
+    assert "1 file failed: bonafide/damaged.wav" in printed.err
+
+
+@pytest.mark.parametrize("words", ["--prior 0.3", "--operating-point eer", "--unbounded"])
+def test_settings_of_ratios_are_refused_with_a_calibration_of_genuine_recordings(clips_folder, capsys, words):
+    path = clips_folder / "short.wav"
+    command = ["predict", path, "--model", clips_folder / "tone.pth", "--calibration", clips_folder / "genuine.json"]
+    assert main([*map(str, command), *words.split()]) == 2
+    assert "of genuine recordings only, so it has a fixed threshold" in capsys.readouterr().err
+
+
+def test_a_live_channel_refuses_a_calibration_of_genuine_recordings(clips_folder):
+    with input_error("of genuine recordings only"):
+        listened(clips_folder / "short.wav", clips_folder / "genuine.json", 0.0)
 
 
 def test_command_service_and_python_refuse_a_damaged_file_for_the_same_reason(clips_folder, tmp_path, capsys):

@@ -13,6 +13,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from nes2net.actions.calibration import calibrate
 from nes2net.actions.evaluation import evaluate
+from nes2net.actions.flags import Learning
 from nes2net.actions.prediction import predict
 from nes2net.data.corpora.asvspoof2019_la import CORPUS
 from nes2net.data.corpora.trial import Trial
@@ -113,7 +114,7 @@ def test_evaluation_of_a_file_of_rows_gives_the_eer_of_their_scores(corpus, out,
 
 def test_a_calibration_learned_from_rows_equals_the_one_learned_from_their_scores(corpus, out, plain):
     labels = Labels(LA, corpus, "dev")
-    of_rows, of_scores = (calibrate(labels, [path], allow_inverted=True).calibration for path in (out, plain))
+    of_rows, of_scores = (calibrate(labels, [path], Learning(allow_inverted=True)).calibration for path in (out, plain))
     assert of_rows.weights == of_scores.weights
     assert of_rows.offset == of_scores.offset
 
@@ -128,7 +129,7 @@ def test_the_words_of_predict_are_the_numbers_of_a_judgement_with_its_remark(spe
 @pytest.fixture
 def decider(corpus, out):
     """Decides on halves."""
-    learned = calibrate(Labels(LA, corpus, "dev"), [out], allow_inverted=True)
+    learned = calibrate(Labels(LA, corpus, "dev"), [out], Learning(allow_inverted=True))
     return Decider(learned.calibration, abstain=0)
 
 

@@ -254,6 +254,8 @@ def _calibration_sheet(path: Path) -> Sheet:
     operating_points = "all" if kind == "calibration" else ""
     if calibration.llrs is None:
         operating_points = "cost:CMISS,CFA,PRIOR only: the ratios of its own trials are not kept"
+    if calibration.genuine:
+        operating_points = "only that of its genuine recordings"
     recordings: Facts = {"recordings": "not measured, so no recording is called 'cannot tell'"}
     if (population := calibration.population) is not None:
         recordings = {

@@ -48,7 +48,12 @@ def answer_of(judged: Judged[float], model: str) -> Answer:
             "nor for a fake."
         )
         return Answer("unsure", "Cannot tell", meaning, facts)
-    assert decision.probability is not None  # only "cannot tell" has none
+    if decision.probability is None:
+        meaning = (
+            f"The score is {decision.decision}, by which this detector was calibrated; a low score alone says nothing of "
+            f"fakes. {'; '.join(decision.words)}."
+        )
+        return Answer("unsure", decision.decision.capitalize(), meaning, facts)
     probability = ("Probability", _probability_words(judged, decision.probability, decider))
     facts = [probability, *facts, *_window_facts(judged)]
     if decision.p_value is not None:

@@ -97,4 +97,7 @@ def _draw_windows(axes: Axes, track: Track, examination: Examination) -> None:
     axes.plot(track.times, line, color=_WINDOW_COLOUR, linewidth=width, **mark)
     axes.plot(track.times[~is_used], values[~is_used], color=_GREY, linestyle="", markerfacecolor="white", **mark)
     shown = values if usual is None else np.concatenate([values, usual])
-    axes.set(ylim=score_limits(shown, threshold), ylabel="score" if decider is None else "evidence")
+    axes.set(
+        ylim=score_limits(shown, threshold),
+        ylabel="score" if decider is None or decider.calibration.genuine else "evidence",
+    )

@@ -115,7 +115,15 @@ class JudgedRecording(TypedDict):
     unlike the calibration's recordings."""
     probability: NotRequired[float | None]
     """With a calibration: probability of bona fide at the prior. Null if `llr` is null."""
-    decision: NotRequired[Literal["bonafide", "spoof", "cannot tell"]]
+    decision: NotRequired[
+        Literal[
+            "bonafide",
+            "spoof",
+            "cannot tell",
+            "usual for your genuine recordings",
+            "unusual for your genuine recordings",
+        ]
+    ]
     """With a calibration: the decision."""
     reason: NotRequired[str]
     """Why the decision is `cannot tell`."""

@@ -92,13 +92,13 @@ def _scored_row(scored: ScoredUpload, desk: Desk) -> Line:
     with settings_called({"channel": EACH_CHANNEL}):
         row |= {key: with_flag_names(row[key]) for key in ("remark", "reason") if key in row}
     decider = desk.decider
-    along = scored.judged.decision_by_windows
+    decision = scored.judged.decision
     # static/page.js reads these keys.
     return {
         "row": row,
         "columns": _table_cells(row),
         **({"verdict": _verdict(row)} if decider else {}),
-        "along": along.words if along else [],
+        "along": decision.words if decision else [],
         "basis": [*decider.describe(), *desk.notes] if decider else [],
         "usual": decider.usual_scores if decider else None,
         "low": scored.picture.low.astype(float).round(_FIGURES).tolist(),

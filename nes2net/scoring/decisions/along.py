@@ -202,11 +202,10 @@ class Cutoff:
     def __call__(self, score: float, traits: Traits | None = None) -> CutoffDecision:
         """Decide on a score; "cannot tell" if ``traits`` say that the recording is unfit."""
         decision = "bonafide" if score >= self.threshold else "spoof"
-        reason = None
-        if traits is not None and traits.unfit:
+        reason = traits.unfit if traits is not None else ""
+        if reason:
             decision = CANNOT_TELL
-            reason = traits.unfit
-        return CutoffDecision(score, None, None, decision, reason, threshold=self.threshold)
+        return CutoffDecision(score, None, None, decision, reason or None, threshold=self.threshold)
 
     def along(self, score: float, track: Track, traits: Traits | None) -> CutoffDecision:
         """Decide by the mean of the windows; ``score`` is that of the beginning."""
@@ -221,10 +220,10 @@ class Cutoff:
         return [f"decision: bona fide from a score of {self.threshold:g} on, the `threshold` that you gave"]
 
 
-def decide_along(
-    decider: Decider | Cutoff, score: float, track: Track, traits: Traits | None = None
-) -> DecisionAlong | CutoffDecision:
+def decide_along(decider: Decider | Cutoff, score: float, track: Track, traits: Traits | None = None) -> Decision:
     """Decide on a recording by its ``track``: the scores of windows along it.
+
+    After calibration on genuine recordings only, ``score`` decides, and unusual windows are counted.
 
     The windows must be as long as scored for the calibration. The first rule that applies decides:
 
@@ -246,6 +245,11 @@ def decide_along(
     assert track.speech is not None
     starts = track.times - track.window / 2
     has_speech = track.speech >= MIN_SPEECH
+    if decider.calibration.genuine:
+        decision = decider(score, traits)
+        is_unusual = has_speech & ~decider.accepts(track.scores)
+        share = float(is_unusual.sum() / max(1, has_speech.sum()))
+        return replace(decision, unusual_share=None if decision.reason else share)
     hop = float(track.times[1] - track.times[0]) if len(track) > 1 else track.window
     rests_on = track.share_of(has_speech)
     # First decide by the mean score alone. The decider also compares the recording with the calibration's recordings.

@@ -12,6 +12,7 @@ import math
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
@@ -32,6 +33,8 @@ from nes2net.metrics import (
     compute_min_dcf,
     wilson_interval,
 )
+from nes2net.scoring.decisions.genuine import GenuineScores, GenuineThreshold, genuine_threshold
+from nes2net.scoring.decisions.known import ascending_quantiles
 from nes2net.scoring.decisions.population import Population, as_saved, round_values
 
 _MIN_TRIALS = 20  # with fewer trials of a class, weights and error rates are worth little
@@ -100,7 +103,7 @@ class LinearCalibration:
     A ratio is ``scores · weights + offset``. :func:`fit` learns it for K systems: calibration for
     K = 1, fusion for K > 1. A single system with a positive weight keeps its EER and minimum costs.
     ``systems`` names them in order; ``trained_on`` has further facts, such as corpus and date, as
-    plain data.
+    plain data. A calibration on ``genuine`` recordings only gives no ratios.
 
     ``llrs`` are the ratios of the trials. ``scored_by`` identifies the detector; None for a fusion,
     or scores without a record. ``population`` has the recordings' traits, if measured.
@@ -119,7 +122,13 @@ class LinearCalibration:
     scored_by: ScoredBy | None = None
     population: Population | None = field(default=None, repr=False, compare=False)
     resamples: Annotated[NDArray, as_saved(_Resamples)] | None = field(default=None, repr=False, compare=False)
+    genuine: GenuineScores | None = field(default=None, repr=False, compare=False)
     sha256: str = field(default="", repr=False, compare=False)
+
+    @cached_property
+    def rule(self) -> GenuineThreshold | None:
+        """The threshold of genuine recordings only, if any."""
+        return self.genuine and genuine_threshold(**self.genuine)
 
     def interval(self, llr: float) -> tuple[float, float]:
         """Compute the 95 % interval of a ratio: percentiles over the resamples, if there are any."""
@@ -255,6 +264,7 @@ class LinearCalibration:
             "scored_by": self.scored_by and asdict(self.scored_by),
             "llrs": self.llrs and self.llrs._asdict(),
             "population": self.population and asdict(self.population),
+            "genuine": self.genuine,
         }
         if self.resamples is not None:
             plain["resamples"] = self.resamples
@@ -373,19 +383,16 @@ def fit(
     parameters, problem = _fit_logistic_regression((scores - centre) / scale, len(bonafide), prior, l2)
     weights = parameters[:-1] / scale  # undo the standardisation of the scores
     calibration = LinearCalibration(tuple(weights.tolist()), float(parameters[-1] - weights @ centre), prior, l2, names)
+    llrs = Llrs(*(ascending_quantiles(calibration(scores), _MAX_SAVED_TRIALS) for scores in (bonafide, spoof)))
     refuse(
         (
-            l2 == 0 and separates(calibration, bonafide, spoof),
+            l2 == 0 and separates(llrs),
             "the classes are separated without error, so the best weights are infinite; "
             "use more or harder trials, or `l2` > 0",
         ),
         (problem, f"no best weights were found ({problem}); use more trials, fewer systems, or a larger `l2`"),
     )
-    llrs = [np.sort(calibration(scores)) for scores in (bonafide, spoof)]
-    for number, ordered in enumerate(llrs):
-        if len(ordered) > _MAX_SAVED_TRIALS:  # keep evenly spaced ratios, including the first and the last
-            llrs[number] = ordered[np.linspace(0, len(ordered) - 1, _MAX_SAVED_TRIALS).round().astype(np.int64)]
-    return replace(calibration, llrs=Llrs(*llrs))
+    return replace(calibration, llrs=llrs)
 
 
 def _centre_and_scale(scores: NDArray, names: Sequence[str]) -> tuple[NDArray, NDArray]:
@@ -463,12 +470,10 @@ def _refit(draws: Sequence[Sequence[NDArray]], prior: float, l2: float) -> list[
     return refitted
 
 
-def separates(calibration: LinearCalibration, bonafide: ArrayLike, spoof: ArrayLike) -> bool:
+def separates(llrs: Llrs | None) -> bool:
     """Whether every bona fide ratio is at least every spoofed ratio, so that only ``l2`` limits the weights."""
-    bonafide_llrs = calibration(bonafide)
-    spoof_llrs = calibration(spoof)
     # The second comparison is false if all ratios are equal, because equal ratios separate nothing.
-    return bool(bonafide_llrs.min() >= spoof_llrs.max() and bonafide_llrs.max() > spoof_llrs.min())
+    return llrs is not None and llrs.bonafide[0] >= llrs.spoof[-1] and llrs.bonafide[-1] > llrs.spoof[0]
 
 
 def how_sure(num_bonafide: int, num_spoof: int) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nes2net.data.audio.speech import SPEECH_RULE
-from nes2net.lib.errors import InputError, check_setting, with_flag_names
+from nes2net.lib.errors import InputError, check_setting, refuse, with_flag_names
 from nes2net.lib.output.terminal import printable_name
 from nes2net.metrics import wilson_interval
 from nes2net.metrics.dcf import act_dcf_threshold
@@ -154,6 +154,14 @@ CAUSES_OF_INVERSION = (
 )
 #: A note for the user, shown if the weight of the calibration is negative.
 INVERTED = f"the weight of the calibration is negative, so higher scores count as spoofed: {CAUSES_OF_INVERSION}"
+#: The decisions of a calibration on genuine recordings only.
+USUAL = "usual for your genuine recordings"
+UNUSUAL = "unusual for your genuine recordings"
+#: Why such a calibration is refused.
+NO_RATIOS = (
+    "the calibration is of genuine recordings only, so it has a fixed threshold and no ratios: remove `prior`, "
+    "`operating_point` and `unbounded`, or calibrate on bona fide and spoofed recordings"
+)
 #: Factor for the ratio of a clipped recording, because a calibration does not state how many of its
 #: own were clipped: an assumption.
 CLIPPED_LLR_FACTOR = 0.5
@@ -190,11 +198,19 @@ class Decision:
     """Share of the calibration's recordings that are at least as unusual; None if not compared."""
     judged: float | None = None
     """Share of the recording that was scored; None if unknown."""
+    p_genuine: float | None = None
+    """Share of genuine recordings with at most this score, if only they calibrated."""
+    unusual_share: float | None = None
+    """Share of unusual windows, if decided so along the recording."""
 
     @property
     def words(self) -> list[str]:
         """Phrases on what decided besides the score."""
-        return []
+        phrases = {
+            "p {:.2g} among your genuine recordings": self.p_genuine,
+            "{:.0%} of its windows with speech are unusual": self.unusual_share,
+        }
+        return [phrase.format(value) for phrase, value in phrases.items() if value is not None]
 
     def row(self) -> dict[str, object]:
         """Return plain data without fields that are None, except llr and probability."""
@@ -248,12 +264,14 @@ class Decider:
         abstain: a share such as 0.01: "cannot tell" if at most this share of the calibration's
             recordings is at least as unusual. 0 switches this off, also for uncertain ratios; unfit
             recordings, such as silence, always get "cannot tell".
-        unbounded: do not bound ratios, and thus probabilities, by
-            :attr:`LinearCalibration.largest_llr`. Decisions always compare unbounded ratios.
+        unbounded: do not bound shown ratios and probabilities by
+            :attr:`LinearCalibration.largest_llr`.
+
+    A calibration of genuine recordings only has a fixed threshold and no ratios.
 
     Raises:
-        InputError: if a number is out of its range, the calibration fuses systems, or its trials
-            are too few for the operating point.
+        InputError: if a number is out of its range, the calibration fuses systems, its trials
+            are too few, or it has no ratios for other settings than ``abstain``.
     """
 
     calibration: LinearCalibration
@@ -263,6 +281,7 @@ class Decider:
     unbounded: bool = False
 
     def __post_init__(self) -> None:
+        refuse((self.calibration.genuine and (self.prior != 0.5 or self.operating_point or self.unbounded), NO_RATIOS))
         check_setting("prior", self.prior, 0 < self.prior < 1, "between 0 and 1")
         check_setting("abstain", self.abstain, 0 <= self.abstain < 1, "a share from 0 to below 1")
         if (systems := len(self.calibration.weights)) != 1:
@@ -279,7 +298,9 @@ class Decider:
 
     @cached_property
     def llr_threshold(self) -> float:
-        """Lowest log-likelihood ratio accepted as bona fide."""
+        """Lowest ratio accepted as bona fide, or lowest usual score."""
+        if self.calibration.rule:
+            return self.calibration.rule.threshold
         return self.point.threshold(self.calibration.llrs)
 
     @cached_property
@@ -295,16 +316,11 @@ class Decider:
             return None
         # The ratio of a score is rounded, so this formula may miss the lowest accepted score by some bits. Widen an
         # interval until ``low`` is rejected and ``high`` accepted, then bisect it.
-        step = float(np.spacing(max(abs(self.llr_threshold), abs(self.calibration.offset)) / weight))
-        step = max(step, float(np.spacing(abs(score))))
+        step = 1 / weight
+        while self.accepts([score - step])[0] or not self.accepts([score + step])[0]:
+            step *= 2
         low = score - step
         high = score + step
-        while self.accepts([low])[0]:
-            step *= 2
-            low = score - step
-        while not self.accepts([high])[0]:
-            step *= 2
-            high = score + step
         while low < (middle := low / 2 + high / 2) < high:
             if self.accepts([middle])[0]:
                 high = middle
@@ -369,6 +385,9 @@ class Decider:
         p_value = unlike.p_value
         if unlike.reason:
             return Decision(score, None, None, CANNOT_TELL, unlike.reason, p_value, judged)
+        if rule := self.calibration.rule:
+            decision = UNUSUAL if score < rule.threshold else USUAL
+            return Decision(score, None, None, decision, None, p_value, judged, float(rule.p(score)))
         factor = clipping_factor(traits)
         llr = factor * float(self.bounded(unbounded)[0])
         probability = float(self.probability(llr))
@@ -479,17 +498,20 @@ class Decider:
         """Collect the basis of decisions as plain data: threshold, prior, and facts about the calibration."""
         facts = {key: value for key, value in self.calibration.trained_on.items() if key != "figures"}
         scored_by = self.calibration.scored_by
-        settings = {
-            "operating_point": self.point.name,
-            "llr_threshold": self.llr_threshold,
+        settings: dict[str, object] = {
             "threshold": self.threshold,
-            "prior": self.prior,
             "abstain": self.abstain,
-            "largest_llr": self.largest_llr,
             "detector": scored_by.fingerprint if scored_by else None,
             "speech_rule": SPEECH_RULE,
-            "errors": [count._asdict() for count in self.errors],
         }
+        if not self.calibration.genuine:
+            settings |= {
+                "operating_point": self.point.name,
+                "llr_threshold": self.llr_threshold,
+                "prior": self.prior,
+                "largest_llr": self.largest_llr,
+                "errors": [count._asdict() for count in self.errors],
+            }
         # Put the settings first, and merge them again at the end, so that no fact of the calibration's file replaces a
         # setting.
         return {**settings, **facts, **settings}
@@ -508,11 +530,8 @@ class Decider:
         """
         trained_on = self.calibration.trained_on
         scored_by = self.calibration.scored_by
-        facts = ["on trials that it does not name"]
-        if "corpus" in trained_on:
-            facts = [str(trained_on["corpus"])]
-            if "phase" in trained_on:
-                facts = [f"{trained_on['corpus']}, phase {trained_on['phase']}"]
+        source = ", phase ".join(str(trained_on[name]) for name in ("corpus", "phase") if name in trained_on)
+        facts = [source or "on trials that it does not name"]
         resolution_ms = self.calibration.resolution_ms
         unit = "trials" if resolution_ms is None else f"frames of {resolution_ms:g} ms"
         if "num_bonafide" in trained_on and "num_spoof" in trained_on:
@@ -527,10 +546,9 @@ class Decider:
             bound = (
                 f"; ratios shown are at most ±{self.largest_llr:.4g}, which the trials of the calibration can support"
             )
-        if self.operating_point:
-            point = self.point.name
-        else:
-            point = f"{self.point.name}, the Bayes threshold of the prior"
+        point = self.point.name
+        if not self.operating_point:
+            point += ", the Bayes threshold of the prior"
         lines = [
             f"decision: bona fide from an llr of {self.llr_threshold!r} on{at_score}, the operating point {point}",
             f"probability: of bona fide, at a prior of {self.prior:g}{bound}",
@@ -541,5 +559,12 @@ class Decider:
                 f"errors: {count.wrong:,} of the calibration's own {count.number:,} {count.truth} {unit} are called "
                 f"{count.called}, the best case (95 % interval: {100 * low:.0f} to {100 * high:.0f} %)"
             )
+        if rule := self.calibration.rule:
+            lines = [
+                f"decision: unusual below a score of {rule.threshold!r}, k = {rule.k} of {len(rule.scores):,} genuine "
+                f"recordings. About {rule.k / (rule.number + 1):.1%} of recordings like these fall below it (95 % range "
+                f"{rule.low:.1%} to {rule.high:.1%}, wider if people without a stated name have several recordings); how many "
+                "fakes fall below it is not known"
+            ]
         lines.append(f"calibration: {', '.join(printable_name(fact)[:200] for fact in facts)}")
         return [*lines, INVERTED] if self.calibration.weights[0] < 0 else lines

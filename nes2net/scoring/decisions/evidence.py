@@ -8,10 +8,10 @@ from typing import Annotated, Any, NamedTuple
 
 from pydantic import Field, FiniteFloat, ValidationError
 
-from nes2net.lib.errors import InputError, check_setting
+from nes2net.lib.errors import InputError, check_setting, refuse
 from nes2net.lib.output.sheet import Facts
 from nes2net.lib.storage.plain_data import StrictModel, first_problem
-from nes2net.scoring.decisions.decision import Decider, Unlike
+from nes2net.scoring.decisions.decision import NO_RATIOS, Decider, Unlike
 from nes2net.scoring.decisions.population import Traits
 
 
@@ -72,7 +72,7 @@ class Evidence:
         latch: an alarm lasts until the end of the stream.
 
     Raises:
-        InputError: if a number is out of its range.
+        InputError: if a number is out of its range, or the calibration gives no ratios.
 
     >>> from nes2net.scoring.decisions import fit
     >>> evidence = Evidence(Decider(fit([2.0, 1.0, 0.5, -0.5], [-2.0, -1.0, 0.0, 0.7])), window=4.0)
@@ -91,6 +91,7 @@ class Evidence:
     _state: _EvidenceState = field(default_factory=_EvidenceState, init=False)
 
     def __post_init__(self) -> None:
+        refuse((self.decider.calibration.genuine, NO_RATIOS))
         check_setting("window", self.window, self.window > 0, "a number above 0")
         check_setting("alarm_against", self.alarm_against, self.alarm_against > 0, "a number above 0")
         if self.half_life != math.inf:

@@ -12,15 +12,27 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
-from itertools import accumulate, compress
+from itertools import accumulate
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from pydantic import FiniteFloat
+from typing_extensions import TypedDict
 
 from nes2net.lib.errors import InputError, short_repr
 from nes2net.metrics.eer import check_scores
 
 _ASSURANCE = 0.95
+
+
+class GenuineScores(TypedDict):
+    """Arguments of :func:`genuine_threshold` that a calibration keeps."""
+
+    scores: list[FiniteFloat]
+    alpha: str
+    groups: list[str] | None
+    assured: bool
 
 
 @dataclass(frozen=True)
@@ -42,8 +54,8 @@ class GenuineThreshold:
     p_values: Sequence[Fraction]
     """Of scores that are at least as high as 0, …, N genuine ones."""
 
-    def p(self, scores: ArrayLike) -> Fraction | list[Fraction]:
-        """Return the exact p-value, in (0, 1], of a score, or of each of several."""
+    def p(self, scores: ArrayLike) -> Any:
+        """Return the exact p-value, a Fraction in (0, 1], of a score, or a list of those of several."""
         counts = np.searchsorted(self.scores, np.atleast_1d(scores), side="right").tolist()
         p_values = [self.p_values[count] for count in counts]
         return p_values if np.ndim(scores) else p_values[0]
@@ -98,8 +110,7 @@ def genuine_threshold(
     weights = [Fraction(1, count) for count in recordings[person[order]].tolist()]
     p_values = [total / (number + 1) for total in accumulate(weights, initial=Fraction(1))]
     counts = np.searchsorted(ascending, ascending, side="right")
-    is_usual = (p_values[count] > limit for count in counts)
-    threshold = next(compress(ascending.tolist(), is_usual))
+    threshold = next(score for score, count in zip(ascending.tolist(), counts) if p_values[count] > limit)
     low, high = beta.ppf([0.025, 0.975], k, number + 1 - k).tolist()
     return GenuineThreshold(threshold, share, k, number, low, high, ascending, p_values)
 

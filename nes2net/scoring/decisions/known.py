@@ -205,6 +205,12 @@ class Reference:
         return np.min(distances, axis=0)
 
 
+def ascending_quantiles(scores: NDArray, largest: int) -> NDArray:
+    """Sort ``scores`` (N,), and keep at most ``largest``, evenly spaced."""
+    kept = np.linspace(0, len(scores) - 1, min(len(scores), largest)).round().astype(np.int64)
+    return np.sort(scores)[kept]
+
+
 def verification_scores(embeddings: ArrayLike, enrolments: Sequence[ArrayLike]) -> NDArray:
     """Compute the cosines N×M, float64, between trials and the mean enrolment embeddings of models.
 
@@ -263,9 +269,7 @@ class KnownThreshold(BaseModel):
     @classmethod
     def of_logits(cls, logits: ArrayLike, kind: LogitScore = "log_odds", classes: Sequence[str] = ()) -> KnownThreshold:
         """Learn from ``logits`` N×K of known classes; keep at most 1,000 quantiles."""
-        scores = np.sort(known_scores(logits, kind))
-        if len(scores) > MAX_SCORES:
-            scores = scores[np.linspace(0, len(scores) - 1, MAX_SCORES).round().astype(int)]
+        scores = ascending_quantiles(known_scores(logits, kind), MAX_SCORES)
         return cls(classes=tuple(classes), kind=kind, scores=tuple(scores.tolist()))
 
     @property

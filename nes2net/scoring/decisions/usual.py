@@ -203,8 +203,7 @@ def usual_of(calibration: LinearCalibration) -> list[UsualValues]:
         ranges = []
         beta_parameters = []
         for class_llrs in llrs:
-            low, high = np.quantile(class_llrs, (_OUTSIDE / 2, 1 - _OUTSIDE / 2))
-            ranges.append((float(low), float(high)))
+            ranges.append(tuple(np.quantile(class_llrs, (_OUTSIDE / 2, 1 - _OUTSIDE / 2)).tolist()))
             beta_parameters.append(_beta_of_share_outside(len(class_llrs), 2))
 
         all_usual.append(UsualValues("llr", tuple(ranges), tuple(beta_parameters)))
@@ -247,7 +246,8 @@ def _usual_traits(population: Population) -> list[UsualValues]:
 
 def trait_values(calibration: LinearCalibration, score: float, traits: Traits) -> dict[str, float]:
     """Trait (:attr:`UsualValues.name`) → value of a recording, for those that it and the calibration have."""
-    values = {"llr": float(calibration([score])[0]), "unfit": float(bool(traits.unfit))}
+    name = "score" if calibration.genuine else "llr"
+    values = {name: float(calibration([score])[0]), "unfit": float(bool(traits.unfit))}
     population = calibration.population
     if population is None:
         return values

@@ -4,6 +4,7 @@ import os
 import socket
 import time
 from contextlib import ExitStack
+from dataclasses import replace
 from http.client import HTTPConnection
 
 import numpy as np
@@ -201,6 +202,17 @@ def test_a_service_with_a_calibration_tells_its_prior_and_what_the_calibration_l
     assert info["calibrated"]
     assert info["basis"]["prior"] == 0.2
     assert "does not say which detector" in info["notes"][0]
+
+
+def test_a_service_with_a_calibration_of_genuine_recordings_answers_without_ratios(serving, calibration, speech):
+    genuine = {"scores": [float(number) for number in range(19)], "alpha": "5%", "groups": None, "assured": False}
+    learned = replace(calibration, weights=(1.0,), offset=0.0, llrs=None, resamples=None, genuine=genuine)
+    client, _ = serving(decider=Decider(learned))
+    row = send(client, speech / "talk.m4a").json()
+    assert row["decision"] == ("usual" if row["score"] >= 0 else "unusual") + " for your genuine recordings"
+    assert row["llr"] is None
+    assert "llrs" not in row
+    assert client.get("/api/info").json()["basis"]["threshold"] == 0.0
 
 
 def test_with_track_0_an_answer_lacks_only_the_figures_along_the_recording(calibrated, speech):

@@ -10,6 +10,7 @@ from builders.miniature_corpora import CORPORA, make
 
 from nes2net import metrics
 from nes2net.actions.calibration import Labels, calibrate
+from nes2net.actions.flags import Learning
 from nes2net.data.corpora import ctrsvdd
 from nes2net.data.corpora.check import check_corpus
 from nes2net.data.corpora.corpus import Counts
@@ -164,7 +165,7 @@ def test_an_evaluation_of_ctrsvdd_computes_the_eer_by_the_rule_of_its_published_
 
 def test_a_calibration_on_ctrsvdd_states_the_eer_by_the_rule_of_its_published_figures(tmp_path, ctrsvdd_scores):
     score_file, expected = ctrsvdd_scores
-    (_, figures), _ = calibrate(Labels("ctrsvdd", tmp_path, "eval"), [score_file], allow_inverted=True).rows
+    (_, figures), _ = calibrate(Labels("ctrsvdd", tmp_path, "eval"), [score_file], Learning(allow_inverted=True)).rows
     assert figures["eer"] == expected
 
 

@@ -103,7 +103,7 @@ that_at_most_touch = pytest.mark.parametrize("bonafide, spoof", [SEPARATED, ([0.
 
 @that_at_most_touch
 def test_classes_whose_scores_at_most_touch_are_called_separated(bonafide, spoof):
-    assert calibration.separates(calibration.fit(bonafide, spoof), bonafide, spoof)
+    assert calibration.separates(calibration.fit(bonafide, spoof).llrs)
 
 
 @that_at_most_touch
@@ -114,7 +114,7 @@ def test_classes_whose_scores_at_most_touch_cannot_be_fitted_without_a_penalty(b
 
 @pytest.mark.parametrize("bonafide, spoof", [([0.0, 2.0], [1.0, -1.0]), ([1.0, -1.0], [1.0, -1.0])])
 def test_classes_whose_scores_overlap_are_not_called_separated(bonafide, spoof):
-    assert not calibration.separates(calibration.fit(bonafide, spoof, l2=0), bonafide, spoof)
+    assert not calibration.separates(calibration.fit(bonafide, spoof, l2=0).llrs)
 
 
 def test_fit_raises_if_its_steps_run_out_before_a_minimum(two_systems, monkeypatch):
