@@ -219,7 +219,7 @@ def recordings(
 
     Example:
         nes2net calibrate recordings REAL FAKE --model AASIST --save c.json
-        nes2net calibrate recordings REAL --operating-point miss:5% --model AASIST --save c.json
+        nes2net calibrate recordings REAL --operating-point miss:5% --model M --save c
         nes2net predict recording.wav --model AASIST --calibration c.json
 
     Args:

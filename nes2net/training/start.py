@@ -146,7 +146,7 @@ def _build_saved_detector(recipe: Recipe, path: Path, saved_state: ResumeContent
         frontend = _without_adapter(detector.config["frontend"])
     expected_model = {**_model_of_recipe(recipe, task), "frontend": dict(frontend)}
     with without_memory():
-        expected = Detector.from_config(expected_model).config
+        expected = Detector.from_config(with_adaptation(expected_model, recipe.train.adapt)).config
     if detector.config != expected:
         difference = differences_in_words(detector.config, expected)
         raise InputError(f"{path} does not hold the detector of the recipe{difference}: {REMEDY}")

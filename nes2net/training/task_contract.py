@@ -55,7 +55,9 @@ def check_task(task: Any, objective: Objective, dataset: TrainingSet) -> None:
             targets = batch.part.targets
             with blame_part(task.subject, "denominators"):
                 denominators = torch.tensor(objective.denominators(targets, extra_tensors))
-            part = StepPart(inputs, targets, extra_tensors, iteration=0).to(objective.detector.device)
+            part = StepPart(inputs, targets, extra_tensors).to(objective.detector.device)
+            if objective.training:  # in eval mode, it computes as for development trials
+                part = part._replace(iteration=0)
             numerators = check.call(objective, "forward", part)
             check.shape("numerators", numerators, denominators.shape, ", a number for each of the denominators")
             # A term of 0 / 0 counts as 0.
@@ -79,7 +81,7 @@ def check_task(task: Any, objective: Objective, dataset: TrainingSet) -> None:
         check_part(
             task.subject,
             objective,
-            lambda *_: TinyBatch("numerators", [batch.part.inputs], compute, join=None),
+            lambda *_: TinyBatch("numerators", [batch.part.inputs], compute, join=None, has_gradient=False),
             partial(copy_of, check, objective),
         )
 
