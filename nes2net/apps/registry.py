@@ -15,6 +15,7 @@ COMMANDS: dict[str, dict[str, str]] = {
         "report": "nes2net.apps.report.command:report",
         "serve": "nes2net.apps.serve.command:serve",
         "listen": "nes2net.apps.listen.command:listen",
+        "enrol": "nes2net.apps.enrolment.command:enrol",
         "score": "nes2net.cli.score:score",
         "scale": "nes2net.apps.scale.command:scale",
         "embed": "nes2net.cli.embed:embed",

@@ -81,17 +81,17 @@ class Budget:
 
 
 @contextmanager
-def replacing(path: AnyPath, *, durable: bool = False, in_series: bool = False) -> Iterator[Path]:
+def replacing(path: AnyPath, *, durable: bool = False, in_series: bool = False, mode: int = 0o666) -> Iterator[Path]:
     """Yield a temporary file to write, which replaces ``path`` at the end of this context unless an error is raised.
 
-    The umask sets its permissions. A symbolic link is replaced, not its target, which may be any
-    file.
+    A symbolic link is replaced, not its target, which may be any file.
 
     Args:
         durable: survive a power cut: data are on the disk before the file is renamed, and its new
             name before the context ends. :func:`remove_leftovers` for ``path`` comes first.
         in_series: one of many durable files in a folder. The caller removes leftovers first, and
             writes the last file without ``in_series``, to wait until all names are on the disk.
+        mode: permissions, restricted by the umask.
 
     Raises:
         InputError: if ``path`` is a device, a pipe or a socket.
@@ -108,12 +108,11 @@ def replacing(path: AnyPath, *, durable: bool = False, in_series: bool = False) 
     make_folder(path.parent)
     if durable and not in_series:
         remove_leftovers(path.parent, path.name)
-    temporary, lock = _temporary_beside(path)
+    temporary, lock = _temporary_beside(path, mode)
     try:
         mode = temporary.stat().st_mode
         yield temporary
-        if temporary.stat().st_mode != mode:  # safetensors replaced the file: only the owner can read the new file
-            temporary.chmod(stat.S_IMODE(mode))
+        temporary.chmod(stat.S_IMODE(mode))  # safetensors replaces the file by one that only the owner can read
         if durable:
             _sync_to_disk(temporary)
         os.replace(temporary, path)
@@ -126,7 +125,7 @@ def replacing(path: AnyPath, *, durable: bool = False, in_series: bool = False) 
             os.close(lock)
 
 
-def _temporary_beside(path: Path) -> tuple[Path, int | None]:
+def _temporary_beside(path: Path, mode: int) -> tuple[Path, int | None]:
     """Make and lock a temporary file with a random name, so that nobody can put a link under this name beforehand.
 
     Returns:
@@ -134,7 +133,7 @@ def _temporary_beside(path: Path) -> tuple[Path, int | None]:
     """
     while True:
         temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-        descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+        descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, mode)
         if sys.platform == "win32":  # Windows cannot rename an open file
             os.close(descriptor)
             return temporary, None
