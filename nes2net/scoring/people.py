@@ -112,8 +112,8 @@ class PeopleStore:
         The model is the mean of all embeddings, divided by its length; it does not depend on the
         order.
         """
-        rows = list(recordings)
         paths = self._paths(name)
+        rows = list(recordings)
         with writing_folder(self.folder):
             names = self.names()
             for enrolled in names[:1]:  # to compare the encoders
