@@ -40,6 +40,8 @@ class EnrolledRecording(StrictModel):
     date: str
     """Of enrolment and consent, ISO 8601."""
     consent: str
+    accepted: list[str]
+    """Kinds of findings at enrolment that were accepted."""
 
 
 class PersonFile(StrictModel):

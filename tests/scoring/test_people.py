@@ -28,7 +28,13 @@ def unit(*numbers):
 def recording(number):
     """Facts of a recording, and its embedding."""
     facts = EnrolledRecording(
-        sha256=f"{number:064x}", seconds=4, speech=3, bandwidth=8000, date="2026-11-30", consent=f"form {number}"
+        sha256=f"{number:064x}",
+        seconds=4,
+        speech=3,
+        bandwidth=8000,
+        date="2026-11-30",
+        consent=f"form {number}",
+        accepted=[],
     )
     return facts, unit(*np.random.default_rng(number).standard_normal(4))
 

@@ -1,14 +1,69 @@
-"""`nes2net enrol`: enrol people with recordings of their voices, list, show and forget them."""
+"""`nes2net enrol`: enrol people with recordings of their voices, list, show, check and forget them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from nes2net.lib.errors import check_setting
-from nes2net.lib.output.terminal import print_output, say
-from nes2net.lib.shell.commands import Folder, command_facts
+from nes2net.actions.flags import Loading, ModelName
+from nes2net.lib.errors import InputError, check_setting
+from nes2net.lib.output.findings import listing
+from nes2net.lib.output.terminal import print_note, print_output, say
+from nes2net.lib.parts.conditions import UsedWith
+from nes2net.lib.shell.command_line import FOUND
+from nes2net.lib.shell.commands import File, Folder, command_facts
+
+if TYPE_CHECKING:
+    from nes2net.apps.enrolment.recordings import Examined
+    from nes2net.scoring.people import PeopleStore
 
 _BIOMETRIC = "Embeddings of a voice are biometric data of this person. They are stored without audio."
+_FEW = 3  # recordings
+Kind = Literal[
+    "unfit", "clipped", "quiet", "narrow", "short", "too_little", "same_audio", "unlike", "two_people", "fake"
+]
+
+
+@dataclass(frozen=True)
+class Examining:
+    """What examines the recordings.
+
+    Args:
+        encoder: speaker encoder, or {name: NAME, OPTION: VALUE}; one for all people of a store
+        detector: a detector of fakes
+        calibration: of the detector, written by nes2net calibrate --save FILE
+    """
+
+    encoder: str = "resnet34_lm"
+    detector: Annotated[ModelName | None, UsedWith("calibration")] = None
+    calibration: Annotated[File | None, UsedWith("detector")] = None
+
+    def examine(
+        self, store: str, name: str, files: Sequence[str], consent: str = ""
+    ) -> tuple[PeopleStore, list[Examined]]:
+        """Examine recordings of the person ``name``, who may be new."""
+        from nes2net.apps.enrolment.recordings import compare, examine
+        from nes2net.lib.parts.options import name_and_options
+        from nes2net.lib.storage.yaml_text import read_value
+        from nes2net.models.speakers import create_speaker_encoder
+        from nes2net.scoring.decisions.calibration import load
+        from nes2net.scoring.decisions.decision import Decider
+        from nes2net.scoring.judging import Judge
+        from nes2net.scoring.people import PeopleStore
+
+        kind, options = name_and_options({"encoder": read_value(self.encoder, None, "`encoder`")}, "encoder")
+        encoder = create_speaker_encoder(kind, **options)
+        people = PeopleStore(store, encoder.identity)
+        enrolled = None
+        if name in people.names():
+            enrolled = people.read(name)
+        judge: Judge[float] | None = None
+        if self.detector is not None and self.calibration is not None:
+            judge = Judge(Loading().scorer(self.detector), decider=Decider(load(self.calibration)))
+        examined = examine(files, encoder, consent, judge)
+        compare(examined, enrolled, encoder.same_voice)
+        return people, examined
 
 
 def add(
@@ -17,9 +72,10 @@ def add(
     files: Sequence[str],
     *,
     consent: str,
-    encoder: str = "resnet34_lm",
-) -> None:
-    """Enrol a person, or add recordings to an enrolled one.
+    accept: Sequence[Kind] = (),
+    examining: Examining,
+) -> int:
+    """Enrol a person, or add recordings to an enrolled one, unless something speaks against it.
 
     Example:
         nes2net enrol add people anna 1.wav 2.wav 3.wav --consent "form 12"
@@ -29,20 +85,39 @@ def add(
         name: name of the person
         files: recordings of this person alone, or folders of them
         consent: how the person has agreed, such as a reference to the signed form
-        encoder: speaker encoder, or {name: NAME, OPTION: VALUE}; one for all people of a store
+        accept: enrol despite these findings
     """
-    from nes2net.apps.enrolment.recordings import examine
-    from nes2net.lib.parts.options import name_and_options
-    from nes2net.lib.storage.yaml_text import read_value
-    from nes2net.models.speakers import create_speaker_encoder
-    from nes2net.scoring.people import PeopleStore
-
     check_setting("consent", consent, bool(consent.strip()), "how the person has agreed")
-    kind, options = name_and_options({"encoder": read_value(encoder, None, "`encoder`")}, "encoder")
-    speaker_encoder = create_speaker_encoder(kind, **options)
-    people = PeopleStore(store, speaker_encoder.identity)
-    person = people.add(name, examine(files, speaker_encoder, consent))
+    people, examined = examining.examine(store, name, files, consent)
+    findings = [finding for recording in examined for finding in recording.findings()]
+    if any(finding.facts["kind"] not in accept for finding in findings):
+        say("nothing is enrolled, because of these findings:", *listing(findings))
+        return FOUND
+    if name not in people.names() and all(recording.problems.get("fake") for recording in examined):
+        raise InputError("all recordings may be fakes, so nobody is enrolled: use others")
+    person = people.add(name, [(recording.facts, recording.embedding) for recording in examined])
     say(f"{name} is enrolled; recordings: {len(person.facts.recordings)}")
+    if len(person.facts.recordings) < _FEW:
+        print_note(f"add recordings, best of other days: fewer than {_FEW} tell little of a voice")
+    return 0
+
+
+def check(store: Folder, name: str, files: Sequence[str], *, examining: Examining) -> int:
+    """Check recordings as `add` does, and compare them with an enrolled person, without enrolling them.
+
+    Example:
+        nes2net enrol check people anna 4.wav
+
+    Args:
+        store: folder of enrolled people
+        name: name of the person
+        files: recordings, or folders of them
+    """
+    people, examined = examining.examine(store, name, files)
+    model, *_ = people.read(name).vectors
+    for recording in examined:
+        say(f"{recording.path}: cosine {recording.embedding @ model:.3f} to {name}", *listing(recording.findings()))
+    return FOUND if any(recording.findings() for recording in examined) else 0
 
 
 def list_(store: Folder) -> None:
@@ -92,9 +167,9 @@ def forget(store: Folder, name: str) -> None:
     say("removed:", *PeopleStore(store).forget(name), "Remove copies and backups of these files yourself.")
 
 
-@command_facts(subcommands=(add, list_, show, forget))
+@command_facts(subcommands=(add, check, list_, show, forget))
 def enrol() -> None:
-    """Enrol people with recordings of their voices, list, show and forget them.
+    """Enrol people with recordings of their voices, check, list, show and forget them.
 
     Example:
         nes2net enrol add people anna 1.wav 2.wav 3.wav --consent "form 12"

@@ -47,6 +47,8 @@ class SpeakerEncoder(ABC):
     dimension: Size
     preprocessing: Natural = 1
     min_samples: Size = MIN_SAMPLES
+    same_voice: float = -1.0
+    """Cosine below which two recordings of some seconds are hardly of one person; −1 if not known."""
 
     @property
     def identity(self) -> EncoderIdentity:

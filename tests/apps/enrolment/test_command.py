@@ -1,35 +1,39 @@
 """`nes2net enrol` keeps people with their consent, shows and forgets them, and refuses what it cannot enrol."""
 
+import shutil
+
 import numpy as np
 import pytest
 import soundfile
 from builders.strangers import install, installed_in
+from builders.two_calibrations import write_detector_and_calibrations
 from builders.voices import voice
 
 from nes2net.models.speakers import create_speaker_encoder
 from nes2net.scoring.people import PeopleStore
 
-#: Embeds the levels of 8 parts of a recording.
-LEVELS = """
+#: Encoders that embed the energies of bands of 50 Hz, which hold the pitch, and of wide bands.
+ENCODERS = """
 import numpy as np
 from nes2net.models.speakers import SpeakerEncoder
 
-class Levels(SpeakerEncoder):
-    "Levels of eight parts of the recording."
-    name = "levels"
+class Pitches(SpeakerEncoder):
+    "Energies of eight bands below 400 Hz."
+    name = "pitches"
     revision = "1"
     sha256 = "0" * 64
     dimension = 8
+    same_voice = 0.8
+    highest = 400
 
     def compute(self, waveform):
-        return np.array([np.abs(part).mean() for part in np.array_split(waveform, 8)])
+        spectrum = np.abs(np.fft.rfft(waveform, 16000 * (1 + len(waveform) // 16000)))
+        return [band.mean() for band in np.array_split(spectrum[: self.highest * len(spectrum) // 8000], 8)]
 
-class Bands(Levels):
+class Bands(Pitches):
     "Energies of eight bands of the recording."
     name = "bands"
-
-    def compute(self, waveform):
-        return np.array([np.abs(part).mean() for part in np.array_split(np.fft.rfft(waveform), 8)])
+    highest = 8000
 """
 
 
@@ -37,30 +41,46 @@ class Bands(Levels):
 def encoders(tmp_path_factory):
     """A package with two speaker encoders."""
     site = tmp_path_factory.mktemp("speakers") / "site"
-    targets = {"levels": "levels_and_bands:Levels", "bands": "levels_and_bands:Bands"}
-    install(site, "my-speakers 0.1", {"speakers": targets}, {"levels_and_bands": LEVELS})
+    targets = {"pitches": "pitches_and_bands:Pitches", "bands": "pitches_and_bands:Bands"}
+    install(site, "my-speakers 0.1", {"speakers": targets}, {"pitches_and_bands": ENCODERS})
     with installed_in(site):
         yield
 
 
+def save(name, samples):
+    soundfile.write(name, samples, 16000, subtype="FLOAT")
+
+
 @pytest.fixture
 def recordings(workdir):
-    """Recordings of 3 s in the folder of the test."""
+    """Recordings of 6 s in the folder of the test."""
     for number in range(3):
-        soundfile.write(f"{number}.wav", voice(number, 3.0), 16000, subtype="FLOAT")
+        save(f"{number}.wav", voice(number, 6.0))
     return workdir
 
 
 @pytest.fixture
 def anna(recordings, output):
     """A store in which Anna is enrolled with two recordings."""
-    printed = output("enrol add people anna 0.wav 1.wav --consent form_1 --encoder levels")
+    printed = output("enrol add people anna 0.wav 1.wav --consent form_1 --encoder pitches")
     assert printed.out == "anna is enrolled; recordings: 2\n"
+    assert "fewer than 3" in printed.err
     return PeopleStore("people")
 
 
+@pytest.fixture
+def add(output):
+    """A function that adds a recording to Anna, and returns what is printed."""
+
+    def run(file, *words, status=0, consent="form_2", name="anna"):
+        command = ["enrol", "add", "people", name, file, "--consent", consent, "--encoder", "pitches", *words]
+        return output(command, status).out
+
+    return run
+
+
 def test_the_model_is_the_mean_of_the_embeddings_of_the_recordings(anna):
-    encoder = create_speaker_encoder("levels")
+    encoder = create_speaker_encoder("pitches")
     total = encoder.embed("0.wav") + encoder.embed("1.wav")
     np.testing.assert_allclose(anna.read("anna").vectors[0], total / np.linalg.norm(total), rtol=0, atol=1e-6)
 
@@ -70,27 +90,32 @@ def test_the_store_holds_no_audio_and_no_path(anna, recordings):
     assert len(content) < 3000
     assert b"0.wav" not in content
     assert str(recordings).encode() not in content
-    assert voice(0, 3.0)[1000:1004].tobytes() not in content
+    assert voice(0, 6.0)[1000:1004].tobytes() not in content
 
 
-def test_a_further_recording_is_added_with_its_own_consent(anna, output):
-    output("enrol add people anna 2.wav --consent form_2 --encoder levels")
+def test_a_further_recording_is_added_with_its_own_consent(anna, add):
+    add("2.wav")
     facts = anna.read("anna").facts.recordings
     assert sorted(recording.consent for recording in facts) == ["form_1", "form_1", "form_2"]
-    assert [recording.seconds for recording in facts] == [3.0] * 3
-    assert all(0 < recording.speech <= 3 for recording in facts)
+    assert [recording.seconds for recording in facts] == [6.0] * 3
+    assert all(0 < recording.speech <= 6 for recording in facts)
 
 
 def test_order_of_files_and_folders_do_not_change_a_person(anna, recordings, output):
     (recordings / "2.wav").rename(recordings / "2.txt")
-    output(["enrol", "add", "people", "bob", ".", "--consent", "c", "--encoder", "{name: levels}"])
+    output(["enrol", "add", "people", "bob", ".", "--consent", "c", "--encoder", "{name: pitches}"])
     np.testing.assert_array_equal(anna.read("anna").vectors, anna.read("bob").vectors)
 
 
 def test_people_are_listed_and_shown_as_biometric_data(anna, output):
     assert output("enrol list people").out == "anna\n"
     shown = output("enrol show people anna").out
-    for fact in ("biometric data", "form_1", "name: levels, revision: 1", anna.read("anna").facts.recordings[0].sha256):
+    for fact in (
+        "biometric data",
+        "form_1",
+        "name: pitches, revision: 1",
+        anna.read("anna").facts.recordings[0].sha256,
+    ):
         assert fact in shown
 
 
@@ -105,12 +130,12 @@ def test_forgetting_names_what_was_removed_and_who_removes_copies(anna, output):
 @pytest.mark.parametrize(
     "words, message",
     [
-        ("add people bob 0.wav --encoder levels", "required: --consent"),
-        ("add people ../bob 0.wav --encoder levels --consent c", "no person can have the name '../bob'"),
+        ("add people bob 0.wav --encoder pitches", "required: --consent"),
+        ("add people ../bob 0.wav --encoder pitches --consent c", "no person can have the name '../bob'"),
         ("add people anna 2.wav --encoder bands --consent c", "not (name='bands'"),
-        ("add people bob silent.wav --encoder levels --consent c", "no speech found"),
-        ("add people bob none.wav --encoder levels --consent c", "none.wav"),
-        ("add people bob 0.wav --encoder level --consent c", "did you mean 'levels'"),
+        ("add people bob silent.wav --encoder pitches --consent c", "no speech found"),
+        ("add people bob none.wav --encoder pitches --consent c", "none.wav"),
+        ("add people bob 0.wav --encoder pitche --consent c", "did you mean 'pitches'"),
         ("show people ana", "there is no person 'ana'; did you mean 'anna'"),
         ("forget people bob", "there is no person 'bob'; known: anna"),
         (["add", "people", "bob", "0.wav", "--consent", " "], "--consent must be how the person has agreed, not ' '"),
@@ -122,3 +147,66 @@ def test_what_cannot_be_enrolled_or_found_is_refused_and_changes_nothing(anna, r
     before = {file: file.read_bytes() for file in anna.folder.iterdir()}
     refused(["enrol", *(words.split() if isinstance(words, str) else words)], message)
     assert {file: file.read_bytes() for file in anna.folder.iterdir()} == before
+
+
+def low_passed(samples):
+    """Only frequencies below 1 kHz."""
+    spectrum = np.fft.rfft(samples)
+    spectrum[len(spectrum) // 8 :] = 0
+    return np.fft.irfft(spectrum)
+
+
+#: Kind of a finding → samples in which it is found beside two recordings of Anna.
+FOUND = {
+    "short": voice(5, 1.5),
+    "quiet": 0.001 * voice(5, 6.0),
+    "narrow": low_passed(voice(5, 6.0)),
+    "clipped": np.clip(8 * voice(5, 6.0), -0.9, 0.9),
+    "unfit": 0.1 * np.random.default_rng(0).standard_normal(96000),
+    "unlike": voice(5, 6.0, pitch=220),
+    "two_people": np.concatenate([voice(5, 4.0), voice(5, 4.0, pitch=220)]),
+    "same_audio": voice(0, 6.0),
+}
+
+
+@pytest.mark.parametrize("kind", FOUND)
+def test_a_recording_with_a_finding_is_enrolled_only_if_it_is_accepted(anna, add, kind):
+    save("new.wav", FOUND[kind])
+    printed = add("new.wav", status=3)
+    assert "nothing is enrolled" in printed
+    assert f"--accept {kind}\n" in printed.replace("\n    ", " ")
+    assert len(anna.read("anna").facts.recordings) == 2
+    kinds = [name for name in [*FOUND, "too_little"] if f"--accept {name}" in printed.replace("\n    ", " ")]
+    add("new.wav", "--accept", *kinds)
+    (accepted,) = [facts.accepted for facts in anna.read("anna").facts.recordings if facts.consent == "form_2"]
+    assert sorted(accepted) == sorted(kinds)
+
+
+def test_a_person_with_too_little_speech_is_refused(anna, add):
+    printed = add("2.wav", status=3, name="bob")
+    assert "the speech of all recordings in seconds is 6, below 10" in printed.replace("\n    ", " ")
+    assert anna.names() == ["anna"]
+
+
+def test_the_same_audio_under_another_name_or_format_is_noticed(anna, add):
+    soundfile.write("copy.flac", soundfile.read("0.wav")[0], 16000, subtype="PCM_24")
+    shutil.copy("0.wav", "copy.wav")
+    assert "same_audio" in add("copy.wav", status=3)
+
+
+def test_checking_compares_with_the_person_and_changes_nothing(anna, output):
+    before = {file: file.read_bytes() for file in anna.folder.iterdir()}
+    printed = output("enrol check people anna 2.wav --encoder pitches")
+    assert float(printed.out.split("cosine ")[1].split()[0]) > 0.9
+    assert "same_audio" in output("enrol check people anna 0.wav --encoder pitches", 3).out
+    assert {file: file.read_bytes() for file in anna.folder.iterdir()} == before
+
+
+def test_a_recording_that_the_detector_takes_for_a_fake_may_not_be_live(anna, add, recordings, refused):
+    write_detector_and_calibrations(recordings, voice(2, 6.0), 1.0, 0.5)
+    detector = ["--detector", "small.pth", "--calibration"]
+    assert "may not be live" in add("2.wav", *detector, "spoof.json", status=3)
+    add("2.wav", *detector, "spoof.json", "--accept", "fake")
+    words = "enrol add people bob 2.wav 1.wav --consent c --encoder pitches --accept fake --calibration spoof.json"
+    refused(f"{words} --detector small.pth", "all recordings may be fakes")
+    add("1.wav", *detector, "bonafide.json", "--accept", "too_little", name="bob")
