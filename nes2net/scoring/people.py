@@ -101,6 +101,12 @@ class PeopleStore:
                 raise ValueError("expected their mean and a vector for each recording, float32 of length 1")
         return Person(facts, vectors)
 
+    def find(self, name: str) -> Person | None:
+        """Read a person; None if nobody has this name."""
+        if is_absent(self._paths(name)[0]):
+            return None
+        return self.read(name)
+
     @cached_property
     def models(self) -> tuple[list[str], NDArray]:
         """All names, and models (N, D) to search for the nearest, read once."""
@@ -117,11 +123,10 @@ class PeopleStore:
         paths = self._paths(name)
         rows = list(recordings)
         with writing_folder(self.folder):
-            names = self.names()
-            for enrolled in names[:1]:  # to compare the encoders
+            for enrolled in self.names()[:1]:  # to compare the encoders
                 self.read(enrolled)
-            if name in names:
-                person = self.read(name)
+            person = self.find(name)
+            if person is not None:
                 rows += zip(person.facts.recordings, person.vectors[1:])
             rows.sort(key=lambda row: row[0].sha256)
             enrolled_recordings, embeddings = zip(*rows)

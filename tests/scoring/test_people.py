@@ -36,7 +36,8 @@ def recording(number):
         consent=f"form {number}",
         accepted=[],
     )
-    return facts, unit(*np.random.default_rng(number).standard_normal(4))
+    rng = np.random.default_rng(number)
+    return facts, unit(*rng.standard_normal(4))
 
 
 @pytest.fixture
@@ -53,7 +54,8 @@ def change(store):
 
     def write(**values):
         path = store.folder / "anna.json"
-        path.write_text(json.dumps(json.loads(path.read_text()) | values))
+        facts = json.loads(path.read_text())
+        path.write_text(json.dumps(facts | values))
 
     return write
 
@@ -64,7 +66,8 @@ def spoil(store):
 
     def write(function):
         path = store.folder / "anna.safetensors"
-        save_file({"vectors": function(load_file(path)["vectors"])}, path)
+        vectors = load_file(path)["vectors"]
+        save_file({"vectors": function(vectors)}, path)
 
     return write
 

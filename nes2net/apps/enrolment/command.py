@@ -55,9 +55,7 @@ class Examining:
         kind, options = name_and_options({"encoder": read_value(self.encoder, None, "`encoder`")}, "encoder")
         encoder = create_speaker_encoder(kind, **options)
         people = PeopleStore(store, encoder.identity)
-        enrolled = None
-        if name in people.names():
-            enrolled = people.read(name)
+        enrolled = people.find(name)
         judge: Judge[float] | None = None
         if self.detector is not None and self.calibration is not None:
             judge = Judge(Loading().scorer(self.detector), decider=Decider(load(self.calibration)))
@@ -93,7 +91,7 @@ def add(
     if any(finding.facts["kind"] not in accept for finding in findings):
         say("nothing is enrolled, because of these findings:", *listing(findings))
         return FOUND
-    if name not in people.names() and all(recording.problems.get("fake") for recording in examined):
+    if people.find(name) is None and all(recording.problems.get("fake") for recording in examined):
         raise InputError("all recordings may be fakes, so nobody is enrolled: use others")
     person = people.add(name, [(recording.facts, recording.embedding) for recording in examined])
     say(f"{name} is enrolled; recordings: {len(person.facts.recordings)}")

@@ -46,12 +46,12 @@ class Examined:
 
     def findings(self) -> list[Finding]:
         """List the problems."""
-        findings = []
-        for kind, problem in self.problems.items():
-            if problem:
-                remedy = f"use further or other recordings, or enrol with --accept {kind}"
-                findings.append(Finding(str(self.path), problem, remedy, facts={"kind": kind}))
-        return findings
+        remedy = "use further or other recordings, or enrol with --accept"
+        return [
+            Finding(str(self.path), problem, f"{remedy} {kind}", facts={"kind": kind})
+            for kind, problem in self.problems.items()
+            if problem
+        ]
 
 
 def examine(files: Iterable[str], encoder: SpeakerEncoder, consent: str, judge: Judge[Any] | None) -> list[Examined]:
