@@ -17,9 +17,11 @@ from nes2net.data.audio.files import expand_folders
 from nes2net.data.audio.read import join_blocks, stream_audio
 from nes2net.data.audio.speech import SpeechFrames
 from nes2net.data.audio.waveform import SAMPLE_RATE
+from nes2net.data.corpora.trial import SPOOF
 from nes2net.lib.output.findings import Finding
 from nes2net.lib.output.progress import ProgressDisplay
 from nes2net.models.speakers import SpeakerEncoder
+from nes2net.scoring.decisions.decision import UNUSUAL
 from nes2net.scoring.judging import Judge
 from nes2net.scoring.measuring import measure_file
 from nes2net.scoring.people import EnrolledRecording, Person
@@ -79,8 +81,10 @@ def examine(files: Iterable[str], encoder: SpeakerEncoder, consent: str, judge: 
         if traits.duration >= 2 * _HALF:
             first, second = [encoder.embed(half, SAMPLE_RATE) for half in np.array_split(waveform, 2)]
             problems["two_people"] = _below(float(first @ second), encoder.same_voice, "the cosine of its two halves")
-        if judge is not None and judge.answer(RecordingToJudge.of(path)).to_row().get("decision") == "spoof":
-            problems["fake"] = "may not be live: the detector takes it for a fake"
+        if judge is not None:
+            answer = judge.answer(RecordingToJudge.of(path))
+            if answer.to_row().get("decision") in (SPOOF, UNUSUAL, None):  # None if it could not be judged
+                problems["fake"] = f"may not be live: {answer.words}"
         facts = EnrolledRecording(
             sha256=hashlib.sha256(waveform.data).hexdigest(),
             seconds=traits.duration,
