@@ -38,6 +38,7 @@ __all__ = [
     "localisation",
     "losses",
     "metrics",
+    "robustness",
     "speakers",
 ]
 
@@ -48,6 +49,7 @@ if TYPE_CHECKING:  # editors and type checkers do not see names that are importe
     from nes2net.lib.errors import InputError
     from nes2net.metrics import localisation
     from nes2net.models import speakers
+    from nes2net.models.attacks import robustness
     from nes2net.models.catalogue import list_models
     from nes2net.models.checkpoints.averaging import average_checkpoints
     from nes2net.models.checkpoints.state_dict import load_state_dict
@@ -70,6 +72,7 @@ _ADDRESSES = {
     "localisation": "nes2net.metrics.localisation:",
     "losses": "nes2net.training.losses:",
     "metrics": "nes2net.metrics:",
+    "robustness": "nes2net.models.attacks.robustness:",
     "speakers": "nes2net.models.speakers:",
 }
 

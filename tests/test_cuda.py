@@ -21,8 +21,9 @@ from torch.testing import assert_close
 from nes2net import Detector, create_frontend
 from nes2net.evaluation.judgements import Scores
 from nes2net.lib.computing.cuda_graph import Replayed
+from nes2net.lib.computing.devices import differentiable
 from nes2net.scoring.corpus import ScoringSettings, judge_trials
-from nes2net.scoring.kernel import differentiable, scoring_mode
+from nes2net.scoring.kernel import scoring_mode
 from nes2net.scoring.score_file import read_scores
 from nes2net.training.objective import Objective, StepPart
 from nes2net.training.optimisation import create_optimizer
@@ -76,7 +77,7 @@ def test_logits_and_gradients_in_float32_are_near_those_of_float64_on_the_cpu(na
     detector = copy.deepcopy(exact).to(device)
     exact.double()
     x = fitting(exact, 3)
-    with scoring_mode(detector), differentiable(detector):
+    with scoring_mode(detector), differentiable(detector.modules()):
         logits = detector(x.to(device))
         logits.square().sum().backward()
     expected = exact(x.double())

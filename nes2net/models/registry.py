@@ -1,4 +1,4 @@
-"""Names of parts and heads, and the functions ``create_…``, which build them."""
+"""Names of parts, heads and attacks, and the functions ``create_…``, which build them."""
 
 from __future__ import annotations
 
@@ -118,7 +118,19 @@ speakers: Registry[SpeakerEncoder] = Registry(
     registers="factory",
     given=("checkpoint",),
 )
-
+attacks: Registry[Any] = Registry(
+    "attack",
+    "attacks",
+    {
+        "fgsm": "nes2net.models.attacks.gradients:FastGradient",
+        "pgd": "nes2net.models.attacks.gradients:ProjectedGradient",
+        "pgd_l2": "nes2net.models.attacks.gradients:EnergyGradient",
+        "mi_fgsm": "nes2net.models.attacks.gradients:MomentumGradient",
+        "noise": "nes2net.models.attacks.gradients:RandomSigns",
+    },
+    "nes2net.models.attacks.attack:Attack",
+    given=("budget",),
+)
 
 #: The registries of a detector's parts, in the order of its configuration.
 PARTS: tuple[Registry, ...] = (frontends, aggregations, backends)

@@ -17,7 +17,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from nes2net.data.audio.read import SAMPLE_RATE
 from nes2net.lib.computing.devices import QueuedCopy, float32_products
@@ -312,26 +312,6 @@ def scoring_mode(scorer: Scorer, train: bool = False, precision: str | None = No
             if not mode.num_threads:
                 del modes_in_force[train]
                 mode.restore()
-
-
-@contextmanager
-def differentiable(scorer: nn.Module) -> Iterator[None]:
-    """Make a detector in eval mode differentiable on a GPU, inside of :func:`scoring_mode`.
-
-    cuDNN computes gradients of recurrent layers only in train mode, so these layers are put into
-    it, with dropout 0, and restored at the end.
-    """
-    layers = [layer for layer in scorer.modules() if isinstance(layer, nn.RNNBase)]
-    before = [(layer.training, layer.dropout) for layer in layers]
-    for layer in layers:
-        layer.training = True
-        layer.dropout = 0.0
-    try:
-        yield
-    finally:
-        for layer, (training, dropout) in zip(layers, before):
-            layer.training = training
-            layer.dropout = dropout
 
 
 def default_batch_size(device: torch.device) -> int:

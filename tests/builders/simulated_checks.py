@@ -23,7 +23,8 @@ from builders.simulated_device import simulated_device, waits
 from builders.systems import WAV2VEC2, samples_of, systems
 from builders.training_steps import FRAME_SCORES, MODEL, SAMPLES, STEPS
 from nes2net import Detector
-from nes2net.scoring.kernel import differentiable, scoring_mode, start
+from nes2net.lib.computing.devices import differentiable
+from nes2net.scoring.kernel import scoring_mode, start
 from nes2net.training.dataset import Batch, StepPart
 from nes2net.training.distributed import create_accelerator
 from nes2net.training.loop import Trainer
@@ -41,7 +42,7 @@ def checked_system(name: str) -> dict[str, int]:
     waveforms = 0.1 * torch.randn(2, samples_of(detector, SAMPLES))
 
     def computed(detector, waveforms):
-        with scoring_mode(detector), differentiable(detector):
+        with scoring_mode(detector), differentiable(detector.modules()):
             logits = detector(waveforms)
             logits.square().sum().backward()
         return logits.detach()

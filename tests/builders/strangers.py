@@ -10,7 +10,7 @@ from builders.files import write
 from nes2net.apps.registry import commands
 from nes2net.data.registry import corpora, effects
 from nes2net.metrics.registry import metrics
-from nes2net.models.registry import PARTS, heads, speakers
+from nes2net.models.registry import PARTS, attacks, heads, speakers
 from nes2net.scoring.registry import evidence, judgements
 from nes2net.training.registry import losses, tasks
 
@@ -20,6 +20,7 @@ REGISTRIES = {
     for registry in (
         *PARTS,
         heads,
+        attacks,
         speakers,
         losses,
         tasks,

@@ -23,9 +23,10 @@ from torch import Tensor
 
 from nes2net.apps.explanation.relevance import Relevance
 from nes2net.apps.explanation.subject import Removable, Subject
+from nes2net.lib.computing.devices import differentiable
 from nes2net.lib.errors import InputError
 from nes2net.lib.process.installation import optional
-from nes2net.scoring.kernel import differentiable, scoring_mode
+from nes2net.scoring.kernel import scoring_mode
 
 # Smaller magnitudes are raised to this magnitude, because 0 has no logarithm. A full-scale tone is 142 dB above this
 # magnitude.
@@ -60,7 +61,7 @@ def attribute(subject: Subject, grid: Removable, method: str, steps: int) -> tup
 
     captum = optional("captum.attr", "gradients need captum", "explain", ", or use `method=occlusion`")
     spectrum = grid.spectrum[None].to(detector.device)
-    with scoring_mode(detector), differentiable(detector):
+    with scoring_mode(detector), differentiable(detector.modules()):
         if method == "gradient_x_input":
             attributor = captum.InputXGradient(lambda cells: score_of(torch.view_as_complex(cells)))
             gradients = attributor.attribute(torch.view_as_real(spectrum).requires_grad_()).sum(3)  # 1×R×C×2 → 1×R×C

@@ -1,0 +1,54 @@
+"""The contract of an attack, and its text form."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import ClassVar
+
+from torch import Tensor
+
+from nes2net.lib.errors import InputError
+from nes2net.lib.parts.options import Share, Size
+from nes2net.models.attacks.batch import AttackedBatch
+
+
+class Attack:
+    """Perturbs a batch within a budget.
+
+    Args:
+        budget: ``"40"`` for a signal-to-noise ratio of at least 40 dB over the samples that the
+            detector hears, ``"0.001fs"`` for an amplitude of at most 0.001 of full scale.
+        steps: None for :attr:`usual_steps`.
+        step: size of a step, up to 1, in parts of ε or the radius; None or 0 for :attr:`usual_step`, or for
+            1 / ``steps`` if that is 0.
+
+    Raises:
+        InputError: if an argument does not fit.
+    """
+
+    usual_steps: ClassVar[int] = 10
+    usual_step: ClassVar[float] = 0.25
+    is_control: ClassVar[bool] = False
+    """Whether the last iterate is kept, although the clean recording may be worse."""
+
+    def __init__(self, budget: str, steps: Size | None = None, step: Share | None = None) -> None:
+        self.steps = steps or self.usual_steps
+        self.step = step or self.usual_step or 1 / self.steps
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)(fs)?", budget)
+        if match is None:
+            raise InputError(
+                f"budget '{budget}': write a ratio in dB, such as pgd:40, or an amplitude, such as pgd:0.001fs"
+            )
+        self.size = float(match[1])
+        self.is_amplitude = match[2] is not None
+
+    def iterates(self, batch: AttackedBatch) -> Iterator[Tensor]:
+        """Yield perturbed waveforms B×N within the budget, float64, step by step."""
+        raise NotImplementedError
+
+    def epsilon(self, batch: AttackedBatch) -> Tensor:
+        """Compute the largest amplitude B×1; 0 for silence and a ratio in dB."""
+        if self.is_amplitude:
+            return batch.clean.new_full((len(batch.clean), 1), self.size)
+        return batch.levels(self.size)

@@ -1,0 +1,176 @@
+"""What an attack knows: a detector as a function of waveforms, the clean recordings and their labels."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import pad, softplus
+
+from nes2net.lib.computing.devices import differentiable, float32_products, without_autocast
+from nes2net.lib.errors import InputError
+from nes2net.models.backends.base import scores_of
+from nes2net.models.network import Network
+
+#: What an attack raises (:func:`objective_of`).
+Objective: TypeAlias = Literal["score", "margin", "ce"]
+
+
+class NoGradient(InputError):
+    """No gradient of the detector reaches the waveform, or it is not finite."""
+
+
+def objective_of(logits: Tensor, signs: Tensor, objective: Objective) -> Tensor:
+    """Compute what an attack raises (B,), from ``logits`` B×n, bona fide last.
+
+    Args:
+        signs: (B,), 1 for spoofed, −1 for bona fide.
+        objective: ``"score"``, the last logit, or ``"margin"``, the log odds of bona fide, times the
+            sign; ``"ce"``, the cross-entropy of the true label.
+
+    >>> logits = torch.tensor([[-1.0, 2.0], [-1.0, 2.0]])
+    >>> objective_of(logits, torch.tensor([1.0, -1.0]), "margin")
+    tensor([ 3., -3.])
+    """
+    if objective == "score":
+        return signs * logits[:, -1]
+    margins = signs * scores_of(logits, "difference")
+    return softplus(margins) if objective == "ce" else margins
+
+
+class AttackedBatch:
+    """A batch under attack. Waveforms B×N are float64, so that budgets hold exactly.
+
+    Args:
+        logits_of: waveforms B×N, of the type of ``waveforms`` → logits B×n.
+        unit: 2⁻¹⁵ to round waveforms to 16 bits; 0 for no rounding.
+
+    Attributes:
+        draws: calls to average (expectation over transformations).
+        start: replaces random numbers of a start.
+        generators: of random numbers, one for each recording.
+    """
+
+    start: Tensor | None = None
+    draws = 1
+
+    def __init__(
+        self,
+        logits_of: Callable[[Tensor], Tensor],
+        waveforms: Tensor,
+        is_spoof: Tensor,
+        objective: Objective,
+        unit: float = 0.0,
+    ) -> None:
+        self.logits_of = logits_of
+        self.dtype = waveforms.dtype
+        self.signs = 2.0 * torch.as_tensor(is_spoof, device=waveforms.device) - 1
+        self.objective = objective
+        self.unit = unit
+        self.clean = waveforms.double()
+        if unit:
+            self.clean = (self.clean / unit).round() * unit
+        self.generators: list[np.random.Generator] = []
+
+    def limited(self, delta: Tensor, highest: float = 1.0) -> Tensor:
+        """Add ``delta``; limit samples to [−1, ``highest``], unless the clean sample is outside."""
+        return (self.clean + delta).clamp(self.clean.clamp(max=-1), self.clean.clamp(min=highest))
+
+    def rounded(self, waveforms: Tensor) -> Tensor:
+        """Round differences from the clean samples towards 0."""
+        if not self.unit:
+            return waveforms
+        steps = ((waveforms - self.clean) / self.unit).trunc()
+        return self.limited(steps * self.unit, 1 - self.unit)
+
+    def levels(self, snr: float) -> Tensor:
+        """Compute the RMS B×1 of a perturbation at ``snr`` dB; 0 for silence."""
+        return self.clean.square().mean(1, keepdim=True).sqrt() * 10 ** (-snr / 20)
+
+    def seed(self, *numbers: int) -> None:
+        """Seed by ``numbers`` and each recording's samples, so that order and batch do not matter."""
+        hashes = [zlib.crc32(samples.tobytes()) for samples in self.clean.cpu().numpy()]
+        self.generators = [np.random.default_rng([*numbers, number]) for number in hashes]
+
+    def uniform(self) -> Tensor:
+        """Draw numbers B×N between −1 and 1."""
+        num_samples = self.clean.shape[1]
+        rows = [generator.uniform(-1, 1, num_samples) for generator in self.generators]
+        return self.clean.new_tensor(np.stack(rows))
+
+    def values(self, waveforms: Tensor) -> Tensor:
+        """Compute the objective (B,) by one call."""
+        return objective_of(self.logits_of(waveforms.to(self.dtype)), self.signs, self.objective)
+
+    @torch.no_grad()
+    def mean_values(self, waveforms: Tensor) -> Tensor:
+        """Compute the objective (B,), the mean over draws."""
+        return torch.stack([self.values(waveforms) for _ in range(self.draws)]).mean(0)
+
+    def gradient(self, waveforms: Tensor) -> Tensor:
+        """Compute the gradient B×N, the mean over draws; raise :class:`NoGradient` if missing or not finite."""
+        leaf = waveforms.detach().requires_grad_()
+        for _ in range(self.draws):
+            with torch.enable_grad():
+                objective = self.values(leaf).sum()
+            if objective.requires_grad:
+                objective.backward(inputs=[leaf])
+        if leaf.grad is None or not leaf.grad.isfinite().all():
+            raise NoGradient("the gradient of this detector is missing, NaN or infinite: attack another detector")
+        return leaf.grad / self.draws
+
+    def is_random(self) -> bool:
+        """Whether two calls for the clean recordings differ by more than rounding."""
+        differences = self.mean_values(self.clean) - self.mean_values(self.clean)
+        return bool(differences.abs().max() > 1e-5)
+
+
+@contextmanager
+def attackable(detector: Any, num_samples: int | None = None) -> Iterator[Callable[[Tensor], Tensor]]:
+    """Make a function from waveforms B×N at 16 kHz to logits B×n, with pre-emphasis and repetition inside.
+
+    Within this context, the detector is in eval mode, computes in float32 without TF32 and
+    autocast, draws random numbers from one seed, and its weights require no gradient.
+
+    Args:
+        detector: a :class:`nes2net.Detector`.
+        num_samples: score length; None for whole recordings.
+
+    Raises:
+        NoGradient: if the detector is in an ONNX file or quantised.
+    """
+    if not isinstance(detector, Network) or detector.precision == "int8":
+        raise NoGradient("detectors in int8 or in an ONNX file give no gradients: attack the original detector")
+    training = [module for module in detector.modules() if module.training]
+    weights = [weight for weight in detector.parameters() if weight.requires_grad]
+
+    def logits_of(waveforms: Tensor) -> Tensor:
+        count = waveforms.shape[1]
+        length = num_samples or max(count, detector.min_samples)
+        emphasised = waveforms - detector.pre_emphasis * pad(waveforms[:, :-1], (1, 0))
+        repeated = emphasised.repeat(1, -(-length // count))
+        return detector(repeated[:, :length].to(detector.device)).to(waveforms.device)
+
+    detector.check_score()
+    detector.eval()
+    detector.requires_grad_(False)
+    try:
+        with (
+            float32_products(),
+            without_autocast(detector.device),
+            differentiable(detector.modules()),
+            torch.inference_mode(False),
+            torch.random.fork_rng(range(torch.cuda.device_count())),
+        ):
+            torch.manual_seed(0)
+            yield logits_of
+    finally:
+        for weight in weights:
+            weight.requires_grad_()
+        for module in training:
+            module.training = True

@@ -1,0 +1,134 @@
+"""Attack a batch of recordings.
+
+>>> from nes2net import Detector, robustness
+>>> detector = Detector.from_config({"frontend": "lfcc", "backend": "mean_linear"})
+>>> waveforms = 0.1 * torch.randn(2, 16000)
+>>> attacked = robustness.attack(detector, waveforms, [True, False], "pgd:40")
+>>> attacked.shape, torch.equal(attacked[1], waveforms[1])
+(torch.Size([2, 16000]), True)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from nes2net.lib.errors import InputError, check_setting
+from nes2net.lib.output.terminal import print_note
+from nes2net.lib.parts.options import UpTo64, check_options
+from nes2net.models.attacks.batch import AttackedBatch, Objective, attackable
+from nes2net.models.attacks.check import check_gradient
+from nes2net.models.registry import attacks
+
+__all__ = ["attack", "attack_logits", "attackable", "check_gradient"]
+
+_DRAWS = 8  # calls to average for a detector with random input; an assumption, for random crops
+
+
+def attack(
+    detector: Any,
+    waveforms: Tensor,
+    is_spoof: Tensor,
+    attack: str,
+    *,
+    side: Literal["spoof", "bonafide", "both"] = "spoof",
+    num_samples: int | None = None,
+    objective: Objective = "score",
+    **settings: Any,
+) -> Tensor:
+    """Perturb recordings so that ``detector`` is wrong about them.
+
+    Args:
+        waveforms: B×N, 16 kHz, in [−1, 1], as read from files of one length.
+        is_spoof: (B,).
+        attack: such as ``"pgd:40"``.
+        side: ``"spoof"`` lets fakes pass, ``"bonafide"`` makes genuine recordings fail; others are
+            returned as they are.
+        num_samples: score length, up to which shorter recordings are repeated; only the first samples
+            of longer ones are attacked. None for whole recordings.
+        objective: ``"score"`` is the score, or the log odds of a probability.
+        settings: as for :func:`attack_logits`.
+
+    Returns:
+        B×N, in the type of ``waveforms``.
+
+    Raises:
+        InputError: if an argument does not fit, or the detector gives no gradients.
+    """
+    check_setting("side", side, side in ("spoof", "bonafide", "both"), "spoof, bonafide or both")
+    labels = torch.as_tensor(is_spoof).bool()
+    rows = (labels == (side == "spoof")) | (side == "both")
+    if objective == "score" and detector.score_rule in ("difference", "probability"):
+        objective = "margin"
+    with attackable(detector, num_samples) as logits_of:
+        attacked = torch.as_tensor(waveforms).clone()
+        if rows.any():
+            attacked[rows, :num_samples] = attack_logits(
+                logits_of, attacked[rows, :num_samples], labels[rows], attack, objective=objective, **settings
+            )
+    return attacked
+
+
+def attack_logits(
+    logits_of: Callable[[Tensor], Tensor],
+    waveforms: Tensor,
+    is_spoof: Tensor,
+    attack: str,
+    *,
+    objective: Objective = "score",
+    steps: int | None = None,
+    step: float | None = None,
+    start: Tensor | float | None = None,
+    keep: Literal["best", "last"] = "best",
+    bits: UpTo64 | None = 16,
+    restarts: int = 1,
+    draws: int | None = None,
+    seed: int = 0,
+) -> Tensor:
+    """Perturb ``waveforms`` B×N so that the objective rises; return them in their type.
+
+    Args:
+        logits_of: B×N → logits B×n, bona fide last. No recording may affect another.
+        is_spoof: (B,); a higher score is sought for a spoofed recording, else a lower one.
+        attack: ``NAME:BUDGET``, such as ``"pgd:40"`` (at least 40 dB) or ``"pgd:0.001fs"`` (parts of full scale).
+        objective: what rises (:func:`nes2net.models.attacks.batch.objective_of`).
+        steps, step: number and size of steps, the latter in parts of ε or the radius.
+        start: numbers of the start, B×N: in [−1, 1], or normal for ``pgd_l2``; 0 for the clean
+            recordings. None draws them by ``seed`` and the samples of each recording.
+        keep: ``"best"`` is the rounded iterate of the highest objective, or the clean recording.
+        bits: rounds to samples of a file, towards the clean ones; None for no rounding.
+        restarts: repeats with other random numbers.
+        draws: gradients to average for a detector with random input; None for 8 if two calls
+            differ, otherwise 1.
+
+    Raises:
+        InputError: if an argument does not fit, or there is no gradient.
+    """
+    check_options(attack_logits, {"objective": objective, "keep": keep, "bits": bits}, "attack_logits")
+    name, _, budget = attack.partition(":")
+    chosen_attack = attacks.create(name, budget=budget, steps=steps, step=step)
+    unit = 2.0 ** (1 - bits) if bits else 0.0
+    if chosen_attack.is_amplitude and chosen_attack.size < unit:
+        raise InputError(f"attack '{attack}' is below one step of {bits} bits: use at least {unit:.7f}fs")
+    batch = AttackedBatch(logits_of, waveforms, is_spoof, objective, unit)
+    if start is not None:
+        batch.start = start + 0 * batch.clean
+    if draws is None and batch.is_random():
+        draws = _DRAWS
+        print_note(f"two scores of one recording differ, so gradients are the mean of {_DRAWS} (`draws`)")
+    batch.draws = draws or 1
+    best = batch.clean
+    best_values = batch.mean_values(best)
+    takes_last = keep == "last" or chosen_attack.is_control
+    for restart in range(restarts):
+        batch.seed(seed, restart)
+        for iterate in chosen_attack.iterates(batch):
+            candidate = batch.rounded(iterate)
+            values = batch.mean_values(candidate)
+            is_kept = (values > best_values) | takes_last
+            best = torch.where(is_kept[:, None], candidate, best)
+            best_values = values.where(is_kept, best_values)
+    return best.to(waveforms.dtype)
