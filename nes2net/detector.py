@@ -12,13 +12,12 @@ from dataclasses import replace
 from functools import reduce
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nes2net.data.audio.packed import AnyRecording
 from nes2net.data.audio.sources import Audio
 from nes2net.data.audio.waveform import Padding
 from nes2net.evaluation.judgements import Frames, Scores
@@ -66,6 +65,9 @@ if TYPE_CHECKING:
 
     from nes2net.scoring.decisions.calibration import LinearCalibration
     from nes2net.scoring.decisions.decision import Decider, Decision
+
+#: The kind of the recordings that :meth:`Detector.score_files` gets and yields.
+AnyAudio = TypeVar("AnyAudio", bound=Audio)
 
 
 class Detector(Network):
@@ -216,9 +218,10 @@ class Detector(Network):
         exists.
 
         Args:
-            path_or_name: a whole-model state dict ``.pth``; a folder by :meth:`save`; a published
-                model (:func:`nes2net.list_models`); or ``owner/name`` on the Hugging Face hub.
-                Existing files and folders take precedence.
+            path_or_name: a whole-model state dict ``.pth``; a folder by :meth:`save`; a run folder,
+                for its best epoch by the run's own measure; a published model
+                (:func:`nes2net.list_models`); or ``owner/name`` on the Hugging Face hub. Existing
+                files and folders take precedence.
             device: ``"auto"`` for CUDA if there is a GPU, else the CPU.
             dtype: precision, see :meth:`set_precision`; ``"auto"`` for the checkpoint's; of several
                 types, the one to which PyTorch promotes them.
@@ -280,8 +283,9 @@ class Detector(Network):
         meanwhile.
 
         Args:
-            audio: a file, also one open in binary mode; samples (N,) or (channels, N),
-                floating-point in [−1, 1], on any device, or an iterator of blocks of them; or
+            audio: a file, also one open in binary mode, or its bytes; samples (N,) or (channels, N),
+                floating-point in [−1, 1], on any device, or an iterator of blocks of them; a
+                dictionary such as ``{"array": samples, "sampling_rate": 16000}``; or
                 :class:`nes2net.data.audio.pcm.RawAudio`, samples in bytes without a header.
             sample_rate: Hz, for samples and blocks only.
             num_samples: leading samples, repeating shorter recordings, as in the '4sec' protocol;
@@ -363,14 +367,14 @@ class Detector(Network):
 
     def score_files(
         self,
-        paths: Iterable[AnyRecording],
+        paths: Iterable[AnyAudio],
         num_samples: RequestedSamples = "auto",
         *,
         batch_size: int | None = None,
         workers: int | None = None,
-        on_error: Literal["raise"] | Callable[[AnyRecording, InputError], object] = "raise",
-    ) -> Iterator[tuple[AnyRecording, float]]:
-        """Score files in order; yield (path, score). ``paths`` may be endless.
+        on_error: Literal["raise"] | Callable[[AnyAudio, InputError], object] = "raise",
+    ) -> Iterator[tuple[AnyAudio, float]]:
+        """Score files, or recordings with their rates, in order; yield (path, score). ``paths`` may be endless.
 
         Each file is scored in one piece. Only files of equal length share a batch, so scores are
         within 1e-6 of :meth:`score`. Threads read a few batches ahead.
@@ -387,7 +391,7 @@ class Detector(Network):
         answers = judge_files(self, Scores(), paths, score_length.num_samples, batch_size=batch_size, workers=workers)
 
         # A generator's code starts at its first item; the settings above are checked at the call.
-        def scored() -> Iterator[tuple[AnyRecording, float]]:
+        def scored() -> Iterator[tuple[AnyAudio, float]]:
             for answer in answers:
                 if isinstance(answer, Judged):
                     yield answer.recording, answer.value
@@ -401,7 +405,7 @@ class Detector(Network):
     def decide(
         self,
         audio: Audio,
-        calibration: LinearCalibration | Decider,
+        calibration: LinearCalibration | Decider | AnyPath,
         sample_rate: float | None = None,
     ) -> Decision:
         """Score a recording and decide by a calibration.
@@ -412,8 +416,8 @@ class Detector(Network):
 
         Args:
             audio, sample_rate: as for :meth:`score`.
-            calibration: of this detector, or a :class:`nes2net.scoring.decisions.Decider` with
-                another prior or operating point.
+            calibration: of this detector, or its file, or a
+                :class:`nes2net.scoring.decisions.Decider` with another prior or operating point.
 
         Raises:
             InputError: as :meth:`score`; or if the calibration is of another detector, for which
@@ -509,7 +513,7 @@ class Detector(Network):
         hysteresis: float | None = None,
         min_duration: float = MIN_DURATION,
         batch_size: int | None = None,
-        calibration: LinearCalibration | Decider | None = None,
+        calibration: LinearCalibration | Decider | AnyPath | None = None,
     ) -> list[Segment]:
         """Find the fake stretches of a recording by :meth:`frame_scores`.
 

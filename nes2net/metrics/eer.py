@@ -12,7 +12,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nes2net.lib.errors import InputError, check_known
+from nes2net.lib.errors import InputError, as_input_error, check_known
+from nes2net.lib.output.terminal import note_once
 
 #: Rule of the equal error rate → what it says.
 METHODS = {
@@ -31,6 +32,9 @@ METHODS = {
     "rocch": "the rule of BOSARIS. This rule is like roc, but takes the convex hull of the ROC curve, so the EER is the "
     "same or lower, and at most 0.5.",
 }
+
+
+_FEWEST_LABELS = 4  # shorter rows of 0 and 1 may be scores
 
 
 def compute_eer(
@@ -55,21 +59,33 @@ def compute_eer(
     Returns:
         ``(eer, threshold)``: the EER in [0, 1], and the highest rejected score (``"asvspoof"``),
         the lowest accepted score (``"interpolated"``, ``"sklearn"``), or a score or a number
-        between two scores (other rules).
+        between two scores (other rules). A note is printed if the EER is above 0.5 beyond chance.
 
     Raises:
-        InputError: if a class has no scores, a score is NaN, or the method is unknown.
+        InputError: if a class has no scores, a score is NaN, an argument is labels, or the method is
+            unknown.
 
     >>> compute_eer([2.0, 3.0, 4.0, 1.0], [0.0, 1.5, -1.0, -2.0])
     (0.25, 1.0)
     """
     check_known([method], METHODS, "unknown EER method")
+    bonafide, spoof = check_classes(bonafide, spoof)
+    eer, threshold = _eer_by_rule(bonafide, spoof, method, order)
+    # Wilson's 95 % interval excludes ½; ties alone, which some rules count as errors, do not lower the mean.
+    num_trials = 4 / (1 / bonafide.size + 1 / spoof.size)
+    if (eer - 0.5) * num_trials**0.5 > 0.98 and bonafide.mean() < spoof.mean():
+        note_once(
+            "an EER is above 50 %, beyond chance. Either the two classes are swapped or lower scores mean bona fide: swap "
+            "the arguments or negate the scores; or the detector takes these fakes for bona fide: then the EER is right"
+        )
+    return eer, threshold
+
+
+def _eer_by_rule(bonafide: NDArray, spoof: NDArray, method: str, order: ArrayLike | None) -> tuple[float, float]:
     if method == "sklearn":
         frr, far, thresholds = roc_points(bonafide, spoof)
         nearest = np.argmin(np.abs(frr - far))
         return float((frr[nearest] + far[nearest]) / 2), float(thresholds[nearest])
-
-    bonafide, spoof = check_classes(bonafide, spoof)
     if method == "asvspoof":
         scores, is_bonafide = sort_trials(bonafide, spoof)
         return eer_of_sorted(scores, is_bonafide, ~is_bonafide)
@@ -234,9 +250,16 @@ def check_scores(scores: ArrayLike, name: str) -> NDArray:
     """Convert ``scores`` to a float64 vector; ``name`` is for messages.
 
     Raises:
-        InputError: if there are no scores, if a score is NaN, or if the scores are not a vector.
+        InputError: if there are no scores, if a score is masked, NaN or no number, or if the scores
+            are not a vector.
     """
-    scores = np.asarray(scores, dtype=np.float64)
+    if np.ma.is_masked(scores):
+        raise InputError(f"some {name} scores are masked: pass scores.compressed(), or score these trials again")
+    if hasattr(scores, "detach"):  # a tensor, perhaps with a gradient, on a GPU, or in bfloat16
+        scores = scores.detach().cpu().double()
+    remedy = "pass one row of numbers (N,), as a list, an array or a tensor"
+    with as_input_error(f"the {name} scores are not numbers", TypeError, ValueError, RuntimeError, remedy=remedy):
+        scores = np.asarray(scores, dtype=np.float64)
     if scores.ndim != 1:
         raise InputError(f"{name} scores must be one-dimensional, got shape {scores.shape}: pass one row (N,)")
     if scores.size == 0:
@@ -250,8 +273,22 @@ def check_scores(scores: ArrayLike, name: str) -> NDArray:
 
 
 def check_classes(bonafide: ArrayLike, spoof: ArrayLike) -> tuple[NDArray, NDArray]:
-    """Check the scores of both classes by :func:`check_scores`."""
-    return check_scores(bonafide, "bona fide"), check_scores(spoof, "spoof")
+    """Check the scores of both classes by :func:`check_scores`.
+
+    Raises:
+        InputError: as :func:`check_scores`; or if one of the arguments is labels, and the other scores.
+    """
+    bonafide = check_scores(bonafide, "bona fide")
+    spoof = check_scores(spoof, "spoof")
+    if bonafide.size == spoof.size >= _FEWEST_LABELS:
+        values = [np.unique(scores)[:3].tolist() for scores in (bonafide, spoof)]
+        # Decisions in place of scores give no row a third value.
+        if [0, 1] in values and max(map(len, values)) > 2:
+            raise InputError(
+                "one of the two rows holds only 0 and 1, as labels do: pass the scores of bona fide and of spoofed trials, "
+                "such as scores[labels == 1], scores[labels == 0]"
+            )
+    return bonafide, spoof
 
 
 def sort_trials(bonafide: NDArray, spoof: NDArray, order: ArrayLike | None = None) -> tuple[NDArray, NDArray]:

@@ -23,6 +23,7 @@ from nes2net.lib.output.terminal import print_note
 from nes2net.lib.parts.options import ModelConfig, check_model, name_and_options
 from nes2net.lib.storage.files import AnyPath, is_absent
 from nes2net.lib.storage.yaml_text import set_value
+from nes2net.models.card import CardFile
 from nes2net.models.checkpoints.base import NAME_THE_BASE, expected_tensors, load_base, omitted_names
 from nes2net.models.checkpoints.classification import BONAFIDE_OPTION, WAVEFORMS_KEY, holds_classifier, read_classifier
 from nes2net.models.checkpoints.folder import CONFIG, read_folder
@@ -95,6 +96,10 @@ def find_checkpoint(path_or_name: AnyPath, config: Mapping[str, object] | str | 
         if "/" not in source and (suggestion := nearest(source, PUBLISHED_MODELS)):
             raise InputError(f"checkpoint {source} not found{suggestion}")
         path = download(source)
+    if is_absent(path / CONFIG) and (best_file := CardFile.read(path).checkpoint):  # a run folder
+        path /= best_file
+        source = str(path)
+        print_note(f"{source} is used, the best epoch by the measure of the run's `validation.select_on`")
     if path.suffix == ".onnx":
         raise InputError(
             f"{path} is a detector exported to ONNX, which only scores, by nes2net score, predict or serve, or in "

@@ -247,8 +247,14 @@ class Network(nn.Module):
                 as in training (:func:`nes2net.scoring.system_scores.normalise`).
 
         Raises:
-            InputError: if a detector that fuses scores gets no scores, or any other detector gets scores.
+            InputError: if a detector that fuses scores gets no scores, or any other detector gets scores;
+                or if ``waveform`` is not a tensor.
         """
+        if not isinstance(waveform, Tensor):
+            raise InputError(
+                f"a call computes logits of a tensor B×N at 16 kHz, not of a {type(waveform).__name__}: use "
+                "detector.score(…), which reads recordings"
+            )
         return self.logits(self.features(self.hidden_states(waveform)), scores)
 
     def logits(self, features: Tensor | list[Tensor], scores: Tensor | None = None) -> Tensor:

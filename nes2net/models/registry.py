@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import inspect
+import os
 from functools import partial
+from pathlib import Path
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +14,7 @@ from nes2net.lib.parts.contracts import PartCheck
 from nes2net.lib.parts.options import Options
 from nes2net.lib.parts.registry import Registry
 from nes2net.lib.storage.files import AnyPath
+from nes2net.models.checkpoints.model_types import MODEL_TYPES, check_type
 from nes2net.models.frontends.sizes import SIZES, check_exists, check_size, pretraining_file
 
 if TYPE_CHECKING:
@@ -154,7 +157,8 @@ def create_frontend(name: str, checkpoint: AnyPath | None = None, **options: Any
     """Build a front-end: waveform B×N → list of hidden states B×T×D.
 
     Args:
-        name: one of ``nes2net.models.registry.frontends.names()``.
+        name: one of ``nes2net.models.registry.frontends.names()``; or a Hugging Face folder, whose
+            type of model decides, as its own ``checkpoint``.
         checkpoint: a pre-training file, or a published size
             (:data:`nes2net.models.frontends.sizes.SIZES`), downloaded once. None for random
             weights. If ``name`` is a size, the file must have it.
@@ -166,6 +170,11 @@ def create_frontend(name: str, checkpoint: AnyPath | None = None, **options: Any
     """
     from nes2net.models.contract_checks import check_frontend  # imported late, so that listing names needs no torch
 
+    if checkpoint is None and name not in frontends.names() and os.path.isdir(name):
+        from nes2net.models.checkpoints.huggingface import read_configuration  # imported late, because it imports torch
+
+        checkpoint = name
+        name = MODEL_TYPES[check_type(name, read_configuration(Path(name)).get("model_type"))].frontend
     adaptation = options.pop("adapt", None)
     if adaptation is not None:  # check the adaptation first, because the checkpoint takes long to read
         from nes2net.models.frontends.adaptation import adapt, check_adaptation  # imported late, for a fast start-up

@@ -27,7 +27,7 @@ from nes2net.lib.storage.files import AnyPath, Unchanged, json_text, sha256_of, 
 from nes2net.lib.storage.plain_data import Natural, read_json_as
 from nes2net.lib.storage.text_files import as_cell
 from nes2net.models.provenance import Provenance
-from nes2net.scoring.decisions.calibration import LinearCalibration, ScoredBy
+from nes2net.scoring.decisions.calibration import LinearCalibration, ScoredBy, load
 from nes2net.scoring.decisions.decision import Decider
 from nes2net.scoring.kernel import Scorer
 from nes2net.scoring.measuring import Measurer, forget_traits, measure_trials
@@ -35,8 +35,14 @@ from nes2net.scoring.score_file import read_scores
 from nes2net.scoring.score_length import RequestedSamples, ScoreLength, length_of_training, samples_to_score
 
 
-def as_decider(calibration: LinearCalibration | Decider) -> Decider:
-    """Make a decider at the default operating point; return a decider unchanged."""
+def as_decider(calibration: LinearCalibration | Decider | AnyPath) -> Decider:
+    """Make a decider at the default operating point, also from a file; return a decider unchanged.
+
+    Raises:
+        InputError: if the file is not a calibration.
+    """
+    if isinstance(calibration, AnyPath):
+        calibration = load(calibration)
     return calibration if isinstance(calibration, Decider) else Decider(calibration)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import dataclass
+from io import IOBase
 from itertools import islice
 from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar
@@ -15,10 +16,11 @@ from typing import Generic, NamedTuple, TypeVar
 import numpy as np
 import torch
 
-from nes2net.data.audio.packed import AnyRecording, whole_of
+from nes2net.data.audio.packed import whole_of
 from nes2net.data.audio.remarks import Remark, remark_of
+from nes2net.data.audio.sources import Audio
 from nes2net.data.audio.waveform import SAMPLE_RATE
-from nes2net.lib.errors import InputError, check_setting
+from nes2net.lib.errors import InputError, check_setting, short_repr
 from nes2net.lib.parts.contracts import check_rows
 from nes2net.scoring.batches import default_workers
 from nes2net.scoring.decisions.population import Traits
@@ -43,7 +45,7 @@ _EXPANSION = 16  # bytes of samples that are assumed for each byte of an unread 
 def judge_files(
     scorer: Scorer,
     judgement: Judgement[T],
-    sources: Iterable[AnyRecording | RecordingToJudge],
+    sources: Iterable[Audio | RecordingToJudge],
     num_samples: int | None = None,
     *,
     batch_size: int | None = None,
@@ -65,9 +67,10 @@ def judge_files(
     Raises:
         InputError: if an argument is out of its range, or ``scorer`` cannot make this judgement.
     """
-    if isinstance(sources, (str, Path)):
+    if isinstance(sources, (str, Path, bytes, IOBase)):
+        shown_source = short_repr(sources)
         raise InputError(
-            f"score_files requires several paths, not only {sources}: use score() for one recording, or give [{str(sources)!r}]"
+            f"score_files requires several paths, not only {shown_source}: use score() for one recording, or give [{shown_source}]"
         )
     batch_size = choose_batch_size(scorer, batch_size)
     if workers is None:
@@ -81,7 +84,7 @@ def judge_files(
 
 
 def _judge_in_order(
-    batches: _Batches[T], sources: Iterator[AnyRecording | RecordingToJudge], workers: int
+    batches: _Batches[T], sources: Iterator[Audio | RecordingToJudge], workers: int
 ) -> Iterator[AnyAnswer[T]]:
     # Threads read ``waiting``, in the order of ``sources``; a file leaves it when its result is yielded, even if an
     # earlier file's batch has judged it.
@@ -95,10 +98,10 @@ def _judge_in_order(
                         recording = next(sources)
                     except StopIteration:
                         break
-                    source = (
-                        recording if isinstance(recording, RecordingToJudge) else RecordingToJudge(recording, recording)
-                    )
-                    waiting.append(_File(source, pool.submit(copy_context().run, batches.read, source)))
+                    source = recording
+                    if not isinstance(source, RecordingToJudge):
+                        source = RecordingToJudge(recording, "")  # for its name; a thread decodes the recording
+                    waiting.append(_File(source, pool.submit(copy_context().run, batches.read, recording)))
                 if not waiting:
                     return
                 # Judge the first file, unless an earlier file's batch contained this file.
@@ -130,7 +133,7 @@ class _File(Generic[T]):
         self.judged: AnyAnswer[T] | None = None  # None until then
         self._reading = reading
         try:
-            self._estimated_bytes = _EXPANSION * os.path.getsize(str(whole_of(source.recording)))
+            self._estimated_bytes = _EXPANSION * os.path.getsize(whole_of(source.recording))
         except (OSError, ValueError, TypeError):
             self._estimated_bytes = 0  # the thread that reads the file will report the error
 
@@ -173,8 +176,10 @@ class _Batches(Generic[T]):
     batch_size: int
     measurer: Measurer | None
 
-    def read(self, source: RecordingToJudge) -> _ReadFile:
-        """Read and measure a file, in a thread."""
+    def read(self, source: Audio | RecordingToJudge) -> _ReadFile:
+        """Read and measure a recording, in a thread."""
+        if not isinstance(source, RecordingToJudge):
+            source = RecordingToJudge.of(source)
         recording = self.reader.read_source(source)
         remark = remark_of(recording.plain, recording.num_samples, recording.channels, self.trained_on)
         traits = self.measurer.measure(recording, remark) if self.measurer else None

@@ -29,7 +29,7 @@ _NEARLY_ALL = 0.995  # from this share on, the words do not state which share of
 class Failed:
     """A recording that could not be judged."""
 
-    recording: AnyRecording
+    recording: Any
     error: InputError
 
     @property
@@ -51,7 +51,7 @@ class Failed:
 class Judged(Generic[T]):
     """What a detector says of a recording, its meaning, and on how much it rests."""
 
-    recording: AnyRecording
+    recording: Any
     judgement: Judgement[T]
     value: T
     duration: float

@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, NamedTuple, Protocol, TypeAlias, get_args
+from typing import Any, Literal, NamedTuple, Protocol, TypeAlias, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,8 +66,8 @@ class Recording(NamedTuple):
 class RecordingToJudge:
     """A recording to judge: a file, or what was decoded of it."""
 
-    recording: AnyRecording
-    """For messages and answers."""
+    recording: Any
+    """What was named, for messages and answers."""
     decoded: AnyRecording | NDArray
     """What is read: the recording, a file of its mean at 16 kHz, or samples (N,) float32."""
     channels: tuple[Channels, Channels] | None = None
@@ -76,7 +76,9 @@ class RecordingToJudge:
     """The original file, if ``recording`` is only its name."""
 
     def __str__(self) -> str:
-        return str(self.recording)
+        if isinstance(self.recording, AnyRecording):
+            return str(self.recording)
+        return "the recording"  # a dictionary or an array would fill the screen
 
     @classmethod
     def of(cls, audio: Audio, sample_rate: float | None = None) -> RecordingToJudge:

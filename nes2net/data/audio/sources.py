@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias
 
@@ -17,11 +18,19 @@ from nes2net.data.audio.packed import AnyRecording, RecordingBytes
 from nes2net.data.audio.pcm import RawAudio
 from nes2net.data.audio.read import join_blocks, stream_audio
 from nes2net.data.audio.remarks import Channels
-from nes2net.lib.errors import InputError, as_input_error, refuse
+from nes2net.lib.errors import InputError, as_input_error, refuse, short_repr
 
-#: A recording: a file, a part or channel of it, a file object in binary mode, floating-point samples (N,) or (channels,
-#: N) in [−1, 1] on any device, an iterator of blocks of such samples, or raw bytes.
-Audio: TypeAlias = "AnyRecording | os.PathLike[str] | BinaryIO | np.ndarray | Tensor | Iterator[np.ndarray] | RawAudio"
+#: A recording: a file, a part or channel of it, a file object in binary mode or the bytes of a file, floating-point
+#: samples (N,) or (channels, N) in [−1, 1] on any device, an iterator of blocks of such samples, raw bytes without a
+#: header, or a dictionary of one of these and its rate.
+Audio: TypeAlias = (
+    "AnyRecording | os.PathLike[str] | BinaryIO | bytes | np.ndarray | Tensor | Iterator[np.ndarray] | RawAudio"
+    " | Mapping[str, Any]"
+)
+# Keys of the recording and its rate in dictionaries of datasets, transformers and pyannote.audio; the first that has a
+# value counts.
+_AUDIO_KEYS = ("array", "raw", "waveform", "audio", "bytes", "path")
+_RATE_KEYS = ("sampling_rate", "sample_rate")
 _MAX_CHANNELS = 2  # an array of more rows is refused, because it may be a batch of waveforms
 _BLOCK_SAMPLES = 1 << 20  # length of the blocks into which an array is cut
 
@@ -33,7 +42,8 @@ def recording_of(
 
     Args:
         audio: the recording; a file object is read from its current position.
-        sample_rate: in Hz, needed for samples and blocks; files and raw bytes state their own rate.
+        sample_rate: in Hz, needed for samples and blocks; files, raw bytes and dictionaries state
+            their own rate.
         channels: if given, compares the channels before they are averaged; not used for a file.
 
     Raises:
@@ -41,6 +51,7 @@ def recording_of(
             integers, far outside [−1, 1], NaN or infinite; if the shape is (samples, channels) or
             the shape of a batch; or if a file object is not open in binary mode or is at its end.
     """
+    audio, sample_rate = _unpack(audio, sample_rate)
     file = _file_of(audio)
     if file is not None:
         return file
@@ -57,10 +68,32 @@ def blocks_of(audio: Audio, sample_rate: float | None = None, channels: Channels
     Raises:
         InputError: as :func:`recording_of` and :func:`nes2net.data.audio.read.stream_audio`.
     """
+    audio, sample_rate = _unpack(audio, sample_rate)
     file = _file_of(audio)
     if file is not None:
         return stream_audio(file, channels)
     return push_all(_blocks_and_rate(audio, sample_rate), BlocksAt16k("the recording", channels))
+
+
+def _unpack(audio: Any, sample_rate: float | None) -> tuple[Any, float | None]:
+    """Take the recording and its rate out of a dictionary; other recordings are returned unchanged."""
+    if not isinstance(audio, Mapping):
+        return audio, sample_rate
+    recording, rate = (
+        next((audio[key] for key in keys if audio.get(key) is not None), None) for keys in (_AUDIO_KEYS, _RATE_KEYS)
+    )
+    refuse(
+        (
+            recording is None,
+            f"a dictionary with the keys {short_repr(list(audio))} is no recording: expected samples under 'array', 'raw' "
+            "or 'waveform', and 'sampling_rate'",
+        ),
+        (
+            rate and sample_rate not in (None, rate),
+            f"the recording states {rate} Hz, not sample_rate={sample_rate}: remove `sample_rate`",
+        ),
+    )
+    return _unpack(recording, rate or sample_rate)
 
 
 def _file_of(audio: Any) -> AnyRecording | None:
@@ -68,6 +101,8 @@ def _file_of(audio: Any) -> AnyRecording | None:
         return audio
     if isinstance(audio, os.PathLike):
         return Path(audio)
+    if isinstance(audio, bytes):
+        audio = BytesIO(audio)
     if hasattr(audio, "read"):
         return _rest_of_file(audio)
     return None

@@ -74,6 +74,22 @@ def test_a_hugging_face_folder_gives_a_front_end_the_type_dropout_and_layer_drop
     assert frontend.config["encoder_layerdrop"] == 0.125
 
 
+@pytest.mark.parametrize("name", [f"{kind}Model" for kind in KINDS])
+def test_the_model_type_of_a_folder_chooses_the_front_end(tmp_path, name):
+    library_model(name, BASE).save_pretrained(tmp_path)
+    assert create_frontend(str(tmp_path)).config == create_frontend(kind_of(name)[1], tmp_path).config
+
+
+def test_a_folder_with_a_checkpoint_beside_it_is_refused(tmp_path):
+    with input_error("front-end"):
+        create_frontend(str(tmp_path), tmp_path / "other.pt")
+
+
+def test_a_folder_without_a_configuration_is_no_front_end(tmp_path):
+    with input_error("is not a Hugging Face folder: it has no config.json"):
+        create_frontend(str(tmp_path))
+
+
 INDEX = "pytorch_model.bin.index.json"
 PREPROCESSOR = "preprocessor_config.json"
 PROCESSOR = "processor_config.json"

@@ -1,0 +1,302 @@
+"""What people try first in a notebook: load, score, decide, and compute metrics."""
+
+import io
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from builders import input_error
+from builders.small_parts import SPECTRAL_MODEL
+from conftest import load_detector, seeded_detector
+from numpy.ma import masked_array
+from numpy.testing import assert_allclose
+
+from nes2net import Detector, decisions, metrics
+from nes2net.lib.output.terminal import note_once
+from nes2net.models.card import CardFile
+
+RATE = 16000
+SAMPLES = (0.1 * np.random.default_rng(0).standard_normal(RATE)).astype(np.float32)
+TENSOR = torch.from_numpy(SAMPLES)
+STEREO = np.stack((SAMPLES, SAMPLES))
+
+
+@pytest.fixture(scope="module")
+def detector():
+    """Shared: do not change it."""
+    return seeded_detector(SPECTRAL_MODEL)
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    path = tmp_path_factory.mktemp("recordings") / "speech.wav"
+    soundfile.write(path, SAMPLES, RATE, subtype="FLOAT")
+    return path
+
+
+@pytest.fixture(scope="module")
+def score(detector):
+    return detector.score(SAMPLES, RATE)
+
+
+# Load
+
+
+def test_a_detector_is_built_by_the_name_of_a_published_model():
+    assert Detector.from_config("AASIST-L").config["backend"]["name"] == "raw_aasist_l"
+
+
+@pytest.mark.parametrize("name", ["detector.pth", "folder"])
+def test_a_detector_is_loaded_from_its_file_or_folder(detector, score, tmp_path, name):
+    detector.save(tmp_path / name)
+    assert_allclose(load_detector(tmp_path / name).score(SAMPLES, RATE), score, atol=1e-6)
+
+
+def run_folder(folder, detector, described):
+    """What training leaves behind: the checkpoints of epochs, and which one is the best."""
+    worse = seeded_detector(SPECTRAL_MODEL, seed=1)
+    worse.save(folder / "epoch_1.pth")
+    detector.save(folder / "epoch_2.pth")
+    worse.save(folder / "epoch_3.pth")
+    CardFile(checkpoint=described).write(folder)
+    return folder
+
+
+def test_a_run_folder_gives_its_best_epoch_and_says_which(detector, score, tmp_path, capsys):
+    best = load_detector(run_folder(tmp_path, detector, "epoch_2.pth"))
+    assert_allclose(best.score(SAMPLES, RATE), score, atol=1e-6)
+    assert best.source == str(tmp_path / "epoch_2.pth")
+    assert f"{tmp_path / 'epoch_2.pth'} is used, the best epoch" in capsys.readouterr().err
+
+
+def test_a_run_folder_whose_best_epoch_was_removed_is_refused_with_its_name(detector, tmp_path):
+    with input_error("epoch_4.pth not found"):
+        load_detector(run_folder(tmp_path, detector, "epoch_4.pth"))
+
+
+# Score
+
+#: Recordings in memory that state their rate, by the library that makes them.
+DICTIONARIES = {"datasets": {"array": SAMPLES, "sampling_rate": RATE, "path": "speech.wav"}}
+DICTIONARIES["a row of datasets"] = {"audio": DICTIONARIES["datasets"], "text": "hello"}
+DICTIONARIES["pipelines"] = {"raw": SAMPLES, "sampling_rate": RATE}
+DICTIONARIES["pyannote"] = {"waveform": TENSOR[None], "sample_rate": RATE}
+DICTIONARIES["gradient"] = {"waveform": TENSOR.clone().requires_grad_(), "sample_rate": RATE}
+DICTIONARIES["stereo"] = {"array": STEREO, "sampling_rate": RATE}
+
+
+#: What names, holds or opens a file, from its path.
+WAYS = {"path": Path, "str": str, "bytes": Path.read_bytes}
+WAYS["undecoded row of datasets"] = lambda path: {"bytes": path.read_bytes(), "path": "speech.wav"}
+WAYS["path in a dictionary"] = lambda path: {"audio": str(path)}
+WAYS["file object"] = lambda path: io.BytesIO(path.read_bytes())
+
+
+def first_window(detector, audio):
+    return detector.score_track(audio).scores[0]
+
+
+def first_file(detector, audio):
+    ((_, score),) = detector.score_files([audio])
+    return score
+
+
+CALLS = [Detector.score, first_window, first_file]
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("library", DICTIONARIES)
+def test_a_dictionary_of_samples_and_rate_has_the_score_of_the_samples(detector, score, call, library):
+    assert_allclose(call(detector, DICTIONARIES[library]), score, atol=1e-6)
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("way", WAYS)
+def test_a_file_its_bytes_and_the_open_file_have_the_score_of_the_samples(detector, score, path, call, way):
+    assert_allclose(call(detector, WAYS[way](path)), score, atol=1e-6)
+
+
+def test_a_dictionary_and_bytes_are_embedded_as_the_file(detector, path):
+    embedding = detector.embed(path)
+    assert_allclose(detector.embed(DICTIONARIES["datasets"]), embedding, rtol=1e-6)
+    assert_allclose(detector.embed(path.read_bytes()), embedding, rtol=1e-6)
+
+
+def test_the_rate_of_a_dictionary_counts(detector):
+    slow = {"array": SAMPLES, "sampling_rate": 8000}
+    assert detector.score(slow) == detector.score(SAMPLES, 8000)
+
+
+def test_score_files_yields_the_recordings_as_they_were_given(detector, path):
+    recordings = [DICTIONARIES["datasets"], path, path.read_bytes()]
+    for (yielded, _), recording in zip(detector.score_files(recordings), recordings, strict=True):
+        assert yielded is recording
+
+
+def test_on_error_gets_a_dictionary_that_cannot_be_scored(detector):
+    without_rate = {"array": SAMPLES}
+    failures = []
+
+    def note(recording, error):
+        failures.append((recording, str(error)))
+
+    scored = list(detector.score_files([without_rate, DICTIONARIES["datasets"]], on_error=note))
+    assert len(scored) == 1
+    ((recording, message),) = failures
+    assert recording is without_rate
+    assert "such as sample_rate=16000" in message
+
+
+ADDRESS = "https://example.org/a.wav"
+#: No recording → the error.
+WRONG = {"an address": (ADDRESS, "is an address, and not read as a file: download it")}
+WRONG["an address in a dictionary"] = ({"path": ADDRESS}, "is an address, and not read as a file")
+WRONG["a dictionary without a rate"] = ({"array": SAMPLES}, "the sample rate must be a number of Hz")
+WRONG["a dictionary without samples"] = ({"text": "hello"}, r"the keys \['text'\] is no recording: expected samples")
+WRONG["no bytes"] = (b"", "no bytes are left")
+WRONG["bytes of another kind"] = (b"hello", "was read by neither")
+WRONG["whole numbers"] = ({"raw": SAMPLES.astype(np.int16), "sampling_rate": RATE}, "divide by full scale")
+
+
+@pytest.mark.parametrize("audio, message", WRONG.values(), ids=WRONG)
+def test_what_is_no_recording_is_refused_in_a_sentence(detector, audio, message):
+    with input_error(message):
+        detector.score(audio)
+
+
+def test_a_rate_that_contradicts_the_dictionary_is_refused(detector):
+    with input_error("the recording states 16000 Hz, not sample_rate=8000: remove `sample_rate`"):
+        detector.score(DICTIONARIES["datasets"], 8000)
+
+
+@pytest.mark.parametrize("audio", [b"RIFF", io.BytesIO(b"RIFF"), "speech.wav"])
+def test_score_files_refuses_a_single_recording(detector, audio):
+    with input_error("score_files requires several paths, not only"):
+        detector.score_files(audio)
+
+
+@pytest.mark.parametrize("audio", ["speech.wav", DICTIONARIES["datasets"], SAMPLES])
+def test_a_call_of_the_detector_names_score_for_what_is_no_tensor(detector, audio):
+    with input_error(r"use detector\.score"):
+        detector(audio)
+
+
+# Decide
+
+
+@pytest.fixture(scope="module")
+def calibration():
+    rng = np.random.default_rng(0)
+    return decisions.fit(rng.normal(2, 1, 200), rng.normal(-2, 1, 200))
+
+
+def test_a_recording_is_decided_by_the_file_of_a_calibration(detector, calibration, path, tmp_path):
+    calibration.save(tmp_path / "calibration.json")
+    expected = detector.decide(path, calibration)
+    for audio in (path.read_bytes(), DICTIONARIES["datasets"]):
+        decided = detector.decide(audio, str(tmp_path / "calibration.json"))
+        assert decided.decision == expected.decision
+        assert_allclose(decided.score, expected.score, atol=1e-6)
+
+
+def test_a_calibration_file_that_is_missing_is_refused_with_its_name(detector, path):
+    with input_error("no_calibration.json: cannot be read"):
+        detector.decide(path, "no_calibration.json")
+
+
+# Metrics
+
+BONAFIDE = [2.0, 3.0, 4.0, 1.0]
+SPOOF = [0.0, 1.5, -1.0, -2.0]
+#: Scores that are a quarter wrong, in the containers of a notebook.
+CONTAINERS = {
+    "list": list,
+    "tuple": tuple,
+    "array": np.array,
+    "no score is masked": masked_array,
+    "tensor": torch.tensor,
+}
+CONTAINERS["bfloat16"] = partial(torch.tensor, dtype=torch.bfloat16)
+CONTAINERS["gradient"] = partial(torch.tensor, requires_grad=True)
+CONTAINERS["list of tensors"] = lambda scores: list(torch.tensor(scores))
+
+
+@pytest.mark.parametrize("container", CONTAINERS)
+def test_scores_in_any_container_have_the_same_eer(container):
+    make = CONTAINERS[container]
+    assert metrics.compute_eer(make(BONAFIDE), make(SPOOF)) == (0.25, 1.0)
+
+
+def test_a_column_of_pandas_has_the_eer_of_its_scores():
+    pandas = pytest.importorskip("pandas")
+    assert metrics.compute_eer(pandas.Series(BONAFIDE), pandas.Series(SPOOF)) == (0.25, 1.0)
+
+
+#: No scores → the error.
+REFUSED = {
+    "masked": (masked_array(BONAFIDE, [0, 0, 0, 1]), r"some bona fide scores are masked: pass scores\.compressed")
+}
+REFUSED["a generator"] = (
+    (score for score in BONAFIDE),
+    "the bona fide scores are not numbers .*generator.*; pass one row",
+)
+REFUSED["gradients"] = (list(torch.ones(3, requires_grad=True)), "the bona fide scores are not numbers .*grad")
+REFUSED["words"] = (["high", "low"], "the bona fide scores are not numbers .*; pass one row")
+REFUSED["NaN"] = ([*BONAFIDE, float("nan")], "1 of 5 bona fide scores are NaN")
+REFUSED["one class"] = ([], "there are no bona fide scores")
+REFUSED["logits"] = (torch.zeros(4, 2), r"must be one-dimensional, got shape \(4, 2\)")
+
+
+@pytest.mark.parametrize("scores, message", REFUSED.values(), ids=REFUSED)
+@pytest.mark.parametrize("metric", [metrics.compute_eer, metrics.compute_cllr, metrics.det_curve])
+def test_what_are_no_scores_is_refused_in_a_sentence(metric, scores, message):
+    with input_error(message):
+        metric(scores, SPOOF)
+
+
+LABELS = np.array([1, 0, 1, 0, 1, 1, 0, 0])
+SCORES = np.array([2.0, 0.0, 3.0, 1.5, 4.0, 1.0, -1.0, -2.0])
+
+
+@pytest.mark.parametrize("labels", [LABELS, LABELS == 1, LABELS.tolist(), torch.from_numpy(LABELS)], ids=range(4))
+def test_labels_in_place_of_scores_are_refused(labels):
+    with input_error(r"holds only 0 and 1, as labels do: .*scores\[labels == 1\]"):
+        metrics.compute_eer(labels, SCORES)
+    with input_error("as labels do"):
+        metrics.compute_min_dcf(SCORES, labels)
+
+
+def test_labels_choose_the_scores_of_the_classes():
+    assert metrics.compute_eer(SCORES[LABELS == 1], SCORES[LABELS == 0]) == (0.25, 1.0)
+
+
+def test_decisions_in_place_of_scores_are_accepted():
+    assert metrics.compute_eer([1, 1, 1, 0], [0, 0, 0, 1], "arena")[0] == 0.25
+
+
+@pytest.fixture
+def notes(capsys):
+    """A function that returns the printed notes, as in a new process."""
+    note_once.cache_clear()
+    return lambda: capsys.readouterr().err
+
+
+def test_an_eer_above_half_beyond_chance_is_explained_once(notes):
+    for _ in range(2):
+        assert metrics.compute_eer(SCORES[LABELS == 0], SCORES[LABELS == 1])[0] == 0.75
+    assert metrics.compute_eer([-3.0, -2.0, -1.0, 0.0], [1.0, 2.0, 3.0, 4.0])[0] == 1
+    note = notes()
+    assert note.count("an EER is above 50 %, beyond chance") == 1
+    assert "swap the arguments or negate the scores" in note
+    assert "then the EER is right" in note
+
+
+@pytest.mark.parametrize(
+    "bonafide, spoof", [([1.0], [2.0]), ([0.0] * 9, [0.0] * 9), ([1.0, 3.0, 5.0], [2.0, 4.0, 6.0]), (BONAFIDE, SPOOF)]
+)
+def test_an_eer_by_chance_by_ties_or_below_half_is_not_explained(bonafide, spoof, notes):
+    metrics.compute_eer(bonafide, spoof)
+    assert notes() == ""
