@@ -31,7 +31,7 @@ class TransferFlags:
         dev_keys: folder or file of the keys of DEV_SCORES
         dev_phase: phase or split of DEV_SCORES
         calibration: use thresholds of calibrations, not DEV_SCORES
-        operating_point: eer, cost:CMISS,CFA,PRIOR, fa:RATE% or miss:RATE%
+        operating_point: eer (default), cost:CMISS,CFA,PRIOR, fa:RATE% or miss:RATE%
         also: evaluate a further test set at the same threshold
     """
 
@@ -42,7 +42,7 @@ class TransferFlags:
     dev_keys: Annotated[Folder | None, UsedWith("threshold_from")] = None
     dev_phase: Annotated[str, Flag("PHASE")] = "dev"
     calibration: Annotated[Sequence[File], NotWith("threshold")] = ()
-    operating_point: Annotated[str, Flag("POINT"), _TRANSFERRED] = "eer"
+    operating_point: Annotated[str | None, Flag("POINT"), _TRANSFERRED] = None
     also: Annotated[Sequence[Sequence[str]], Flag(("CORPUS SCORES KEYS", "PHASE")), _TRANSFERRED] = ()
 
     def source(self) -> ThresholdSource | None:
@@ -54,7 +54,8 @@ class TransferFlags:
         from nes2net.evaluation.transfer import SetFiles, ThresholdSource
         from nes2net.scoring.decisions.decision import OperatingPoint
 
-        point = OperatingPoint.parse(self.operating_point)  # before the return: raises if it is malformed
+        # Before the return: raises an error if it is malformed.
+        point = OperatingPoint.parse(self.operating_point) if self.operating_point else None
         if not self.threshold_from and not self.calibration:
             return None
         for further_set in self.also:

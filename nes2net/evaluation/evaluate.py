@@ -246,7 +246,8 @@ class SystemEvaluation(Evaluation[SystemFigures]):
         for transfer in transfers:
             yield f"threshold of {transfer.system}: {transfer.threshold_in_words}"
             for judged in transfer.one_class:
-                yield f"{judged.headline}; they are judged at a threshold that was chosen on others"
+                num_trials = pluralise(int(judged.row.value("num_trials")), "trial")
+                yield f"{judged.name}: {num_trials}, judged at a threshold that was chosen on others"
 
     def _asv_system(self, systems: Sequence[SystemFigures], files: Sequence[Path]) -> str:
         """Name the ASV system for min t-DCF, if any: the organisers', if its numbers of scores are official."""

@@ -1,4 +1,4 @@
-"""Judge test sets whose trials are all spoofed or all bona fide. Such a set has no EER, only errors at a threshold.
+"""Judge trials of one class: a set of spoofed or of bona fide trials has no EER, only errors at a threshold.
 
 The threshold comes from other trials (:mod:`nes2net.evaluation.transfer`). The Speech Anti-Spoofing
 Arena calls the error rate of spoofed trials, the share accepted as bona fide, 1 − SRR, where SRR is
@@ -17,7 +17,6 @@ from nes2net.data.corpora.trial import BONAFIDE, SPOOF
 from nes2net.evaluation.breakdown import grouping_fields, label_of
 from nes2net.evaluation.matching import Matched
 from nes2net.evaluation.tables import Figure, Measure, Row
-from nes2net.lib.errors import pluralise
 from nes2net.metrics import wilson_interval
 from nes2net.scoring.decisions.decision import Decider
 
@@ -29,7 +28,7 @@ MEASURES = {SPOOF: Measure("one_minus_srr", "1 − SRR %"), BONAFIDE: Measure("m
 
 @dataclass(frozen=True)
 class OneClass:
-    """The errors on a test set of one class, at a threshold that was chosen on other trials.
+    """The errors on trials of one class, at a threshold that was chosen on other trials.
 
     - ``label`` of all trials, ``"spoof"`` or ``"bonafide"``.
     - ``row``: the rate of :data:`MEASURES` with Wilson's 95 % interval (independent trials),
@@ -42,15 +41,10 @@ class OneClass:
     row: Row
     by_field: Mapping[str, Sequence[Row]]
 
-    @property
-    def headline(self) -> str:
-        num_trials = pluralise(int(self.row.value("num_trials")), "trial")
-        return f"{self.name}: {num_trials}, all {WORDS[self.label]}, so there is no EER"
 
-
-def judge_one_class(decider: Decider, matched_trials: Matched, name: str) -> OneClass:
-    """Judge trials of one class at the threshold of ``decider``; ``name`` is that of the set."""
-    label = BONAFIDE if matched_trials.is_bonafide[0] else SPOOF
+def judge_one_class(decider: Decider, matched_trials: Matched, name: str, label: str) -> OneClass:
+    """Judge the trials with ``label`` at the threshold of ``decider``; ``name`` is that of the set."""
+    matched_trials = matched_trials.where(lambda trial: trial.label == label, (), 0)
     is_wrong = decider.accepts(matched_trials.scores) == (label == SPOOF)
 
     def make_row(labels: Mapping[str, str], is_wrong: NDArray) -> Row:
@@ -66,4 +60,4 @@ def judge_one_class(decider: Decider, matched_trials: Matched, name: str) -> One
             for number in np.unique(numbers[numbers >= 0])
         ]
         by_field[field] = rows
-    return OneClass(name, label, make_row({}, is_wrong), by_field)
+    return OneClass(f"{name}, {WORDS[label]}", label, make_row({}, is_wrong), by_field)

@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from nes2net import metrics
-from nes2net.data.audio.waveform import SAMPLE_RATE
 from nes2net.data.corpora.protocol import WHOLE, canonical_phase
 from nes2net.data.registry import corpora
 from nes2net.evaluation.breakdown import DrawnGroups, groups_of
@@ -32,7 +31,7 @@ from nes2net.evaluation.origin import read_scored_by
 from nes2net.evaluation.tables import Figure, Measured, Row, points
 from nes2net.lib.errors import InputError, pluralise, refuse
 from nes2net.metrics.intervals import Draws
-from nes2net.scoring.decisions.calibration import LinearCalibration, Llrs, few_trials, fit, load
+from nes2net.scoring.decisions.calibration import LinearCalibration, Llrs, few_trials, fit, load, scored_part
 from nes2net.scoring.decisions.decision import INVERTED, Decider, OperatingPoint
 from nes2net.scoring.judgement import ScoreFile
 
@@ -63,12 +62,9 @@ class ScoredSet(NamedTuple):
         return self.corpus if self.phase == "eval" else f"{self.corpus}, {self.phase}"
 
     @property
-    def only_label(self) -> str | None:
-        """The label that all trials share; None if both labels occur."""
-        labels = {trial.label for trial in self.matched.trials}
-        if len(labels) != 1:
-            return None
-        return labels.pop()
+    def labels(self) -> list[str]:
+        """The labels of the trials: ``"bonafide"``, ``"spoof"`` or both."""
+        return sorted({str(trial.label) for trial in self.matched.trials})
 
 
 class SetFiles(NamedTuple):
@@ -90,7 +86,7 @@ class ThresholdSource:
         dev_keys: folder or file of the development key.
         dev_corpus: by default, the corpus of the evaluation.
         calibrations: files of ``nes2net calibrate``, in the order of the systems.
-        operating_point: how a threshold is chosen on the development set.
+        operating_point: how a threshold is chosen; see :meth:`Decider.at` for None.
         further: more test sets; only for a single system.
     """
 
@@ -99,7 +95,7 @@ class ThresholdSource:
     dev_corpus: str | None = None
     dev_phase: str = "dev"
     calibrations: Sequence[str] = ()
-    operating_point: OperatingPoint = field(default_factory=lambda: OperatingPoint("eer"))
+    operating_point: OperatingPoint | None = None
     further: Sequence[SetFiles] = ()
 
 
@@ -132,7 +128,7 @@ class Transfer:
 
     - ``decider``: calibration and threshold.
     - ``sets`` of both classes: the development set, if its scores are known, then test sets.
-    - ``one_class``: test sets of one class.
+    - ``one_class``: test sets of one class, or both classes of sets with a threshold of genuine ones.
     - ``warnings``: reasons to doubt threshold or figures.
     """
 
@@ -150,10 +146,11 @@ class Transfer:
         source = " ".join(str(basis[key]) for key in ("corpus", "phase") if key in basis) or "an unnamed set"
         if {"num_bonafide", "num_spoof"} <= basis.keys():
             source += f" ({basis['num_bonafide']} bona fide, {basis['num_spoof']} spoof)"
-        threshold = f"log-likelihood ratio {basis['llr_threshold']!r}"
-        if basis["threshold"] is not None:
-            threshold += f", score {basis['threshold']!r}"
-        return f"operating point {basis['operating_point']} of {source}: {threshold}"
+        thresholds = []
+        for name, key in (("log-likelihood ratio", "llr_threshold"), ("score", "threshold")):
+            if basis.get(key) is not None:
+                thresholds.append(f"{name} {basis[key]!r}")
+        return f"{self.decider.point_in_words} of {source}: {', '.join(thresholds)}"
 
     def facts(self) -> dict[str, object]:
         """Collect threshold, source, judged sets and warnings as plain data."""
@@ -227,10 +224,10 @@ def choose_thresholds(
             },
             scored_by=read_scored_by(development.file.record),
         )
-        decider = Decider(calibration, operating_point=source.operating_point)
+        decider = Decider.at(calibration, source.operating_point)
         thresholds.append(Threshold(decider, development, development.inputs))
     for path in source.calibrations:
-        decider = Decider(load(path), operating_point=source.operating_point)
+        decider = Decider.at(load(path), source.operating_point)
         if (resolution_ms := decider.calibration.resolution_ms) is not None:
             raise InputError(
                 f"{path}: a calibration of scores of frames of {resolution_ms:g} ms, not of recordings: use one that was "
@@ -273,7 +270,8 @@ def judge_sets(
     """Judge the development set and the test sets of one system at its threshold.
 
     If the calibration was read from a file, its log-likelihood ratios, if any, are the development
-    set. Sets of one class are judged only by errors.
+    set. Sets of one class, and all sets after calibration on genuine recordings, are judged only
+    by errors.
     """
     decider, development, _ = threshold
     draws: Draws = {"num_resamples": num_resamples, "seed": seed}
@@ -303,8 +301,9 @@ def judge_sets(
     warnings = _warnings_of_threshold(decider.calibration, development)
     for scored in tested:
         judged = None
-        if scored.only_label:
-            one_class.append(judge_one_class(decider, scored.matched, scored.name))
+        labels = scored.labels
+        if len(labels) == 1 or decider.calibration.genuine:
+            one_class += [judge_one_class(decider, scored.matched, scored.name, label) for label in labels]
         else:
             judged = judge(scored)
             sets.append(judged)
@@ -431,8 +430,8 @@ def _warnings(
             )
         elif min(length, tested_length) < (1 - _SAME_LENGTH) * max(length, tested_length):
             yield (
-                f"the calibration is learned on scores of {_length_in_words(length)}, and {scored.name} has scores of "
-                f"{_length_in_words(tested_length)}: the threshold may not fit them; score the same length for both"
+                f"the calibration is learned on scores of {scored_part(calibrated.num_samples)}, and {scored.name} has scores of "
+                f"{scored_part(tested.num_samples)}: the threshold may not fit them; score the same length for both"
             )
     # The calibration may have made the scores worse.
     if judged is not None:
@@ -447,11 +446,6 @@ def _warnings(
         yield f"the figures of {scored.name} rest on a part of its trials: {left_out}"
     for doubt in scored.matched.doubts:
         yield f"{scored.name}: {doubt}"
-
-
-def _length_in_words(num_samples: float) -> str:
-    """Infinity is the whole recording."""
-    return "whole recordings" if math.isinf(num_samples) else f"the first {num_samples / SAMPLE_RATE:.3g} s"
 
 
 def _same_corpus(facts: Mapping[str, Any], scored: ScoredSet) -> bool:

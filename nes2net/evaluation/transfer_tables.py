@@ -95,11 +95,11 @@ def _tables(transfer: Transfer, several: bool) -> Iterator[Table]:
         measure = MEASURES[tested.label]
         measures = (NUM_TRIALS, Measure("wrong", "wrong", "count"), measure)
         kind = WORDS[tested.label]
-        caption = f"Errors at the threshold: sets whose trials are all {kind}."
+        caption = f"Errors at the threshold on {kind} trials."
         row = replace(tested.row, labels={"set": tested.name})
         yield Table(measure.name, caption, measures, [row], SECTION, [_ONE_CLASS[tested.label]])
         for field, field_rows in tested.by_field.items():
-            caption = f"Errors at the threshold, all trials {kind}, by {words(field)}."
+            caption = f"Errors at the threshold on {kind} trials, by {words(field)}."
             rows = [replace(row, labels={"set": tested.name, **row.labels}) for row in field_rows]
             yield Table(f"{measure.name} by {words(field)}", caption, measures, rows, SECTION)
 

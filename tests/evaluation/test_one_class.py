@@ -13,8 +13,18 @@ from nes2net.evaluation.evaluate import evaluate_systems
 from nes2net.evaluation.matching import match
 from nes2net.evaluation.one_class import judge_one_class
 from nes2net.evaluation.transfer import SetFiles, ThresholdSource
-from nes2net.scoring.decisions import Decider, LinearCalibration
+from nes2net.scoring.decisions import Decider, LinearCalibration, OperatingPoint
 from nes2net.scoring.score_file import read_scores
+
+GENUINE = LinearCalibration(
+    (1.0,),
+    0.0,
+    0.5,
+    0.0,
+    ("a",),
+    {"corpus": "generic", "phase": "all"},
+    genuine={"scores": [0.5, 1.0, *range(2, 20)], "alpha": "10%", "groups": None, "assured": False},
+)
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +94,7 @@ def test_errors_of_each_attack_are_counted_at_the_threshold_of_the_development_s
 def test_a_score_at_the_threshold_is_accepted_as_bona_fide():
     decider = Decider(LinearCalibration((1.0,), 0.0, 0.5, 1e-6, ("a",)))
     matched_trials = match([Trial("a", label="spoof"), Trial("b", label="spoof")], ["a", "b"], [0.0, -0.1])
-    row = judge_one_class(decider, matched_trials, "x").row
+    row = judge_one_class(decider, matched_trials, "x", "spoof").row
     assert row["wrong"].value == 1
 
 
@@ -116,3 +126,31 @@ def test_development_scores_of_one_class_are_refused_as_the_source_of_a_threshol
     source = ThresholdSource([str(case / "one.spoof.txt")], str(case / "spoof.csv"), "generic", "all")
     with input_error("90 trials, all spoofed, but trials of both classes are needed"):
         evaluate_systems("generic", [case / "one.both.txt"], case / "both.csv", "all", threshold_source=source)
+
+
+@pytest.mark.parametrize("name, measures", [("both", ["miss", "one_minus_srr"]), ("bonafide", ["miss"])])
+def test_at_a_threshold_of_genuine_recordings_alone_each_class_has_its_errors_and_no_cost(
+    case, tmp_path, name, measures
+):
+    GENUINE.save(tmp_path / "c.json")
+    source = ThresholdSource(calibrations=[str(tmp_path / "c.json")])
+    report = evaluate_systems(
+        "generic", case / f"one.{name}.txt", case / f"{name}.csv", "all", threshold_source=source, num_resamples=2
+    )
+    _, scores = read_scores(case / f"one.{name}.txt")
+    is_bonafide = np.array(
+        [line.split(",")[1] == "real" for line in (case / f"{name}.csv").read_text().splitlines()[1:]]
+    )
+    rows = [report.rows(measure)[0] for measure in measures]
+    assert rows[0].value("wrong") == (scores[is_bonafide] < 1.0).sum()
+    if name == "both":
+        assert rows[1].value("wrong") == (scores[~is_bonafide] >= 1.0).sum()
+    assert not {"rates", "costs", "reliability"} & {table.name for table in report.tables}
+    assert "threshold of generic all: score 1.0" in report.text()
+
+
+def test_an_operating_point_is_refused_with_a_calibration_of_genuine_recordings(case, tmp_path):
+    GENUINE.save(tmp_path / "c.json")
+    source = ThresholdSource(calibrations=[str(tmp_path / "c.json")], operating_point=OperatingPoint("eer"))
+    with input_error("of genuine recordings only, so it has a fixed threshold"):
+        evaluate_systems("generic", case / "one.both.txt", case / "both.csv", "all", threshold_source=source)

@@ -33,7 +33,7 @@ def robustness(
     suite: Suite,
     length: Reading,
     calibration: File | None = None,
-    operating_point: Annotated[str, Flag("POINT")] = "eer",
+    operating_point: Annotated[str | None, Flag("POINT")] = None,
     batch_size: Count | None = None,
     num_workers: FromZero | None = None,
     num_resamples: Count = 1000,
@@ -57,12 +57,13 @@ def robustness(
 
     Threshold:
         calibration: use the threshold of a calibration
-        operating_point: eer, fa:RATE%, miss:RATE%, or with --calibration cost:CMISS,CFA,PRIOR
+        operating_point: eer (default), fa:RATE%, miss:RATE%, or with --calibration cost:CMISS,CFA,PRIOR
 
     Computing:
         batch_size: utterances of 4 s per batch (8, or 64 on a GPU)
         num_workers: worker processes that read and change audio
     """
+    from nes2net.apps.robustness.robustness import EER_OF_CLEAN
     from nes2net.apps.robustness.run import plan, run
     from nes2net.data.registry import corpora
     from nes2net.evaluation.page import Pages
@@ -70,7 +71,7 @@ def robustness(
     from nes2net.scoring.corpus import ScoringSettings
     from nes2net.scoring.decisions import Decider, OperatingPoint, load
 
-    point = OperatingPoint.parse(operating_point)
+    point = OperatingPoint.parse(operating_point) if operating_point else None
     planned = plan(locate_part(corpus, root, split, protocols), suite)
     if list_:
         print_output("\n".join(planned.words()))
@@ -81,9 +82,9 @@ def robustness(
         )
     detector = loading.load(model)
     num_samples = length.choose_num_samples(corpora.get(corpus).test_samples, detector.provenance)
-    rule: Decider | OperatingPoint = point
+    rule: Decider | OperatingPoint = point or EER_OF_CLEAN
     if calibration is not None:
-        rule = Decider(load(calibration), operating_point=point)
+        rule = Decider.at(load(calibration), point)
         doubts = [*check_belongs(detector, rule.calibration), rule.calibration.warning_on_length(num_samples)]
         print_warnings(filter(None, doubts))
     result = run(

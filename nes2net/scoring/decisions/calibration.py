@@ -239,8 +239,8 @@ class LinearCalibration:
         if self.scored_by is None or self.scored_by.num_samples == num_samples:
             return ""
         return (
-            f"the calibration was learned from scores of {_scored_part(self.scored_by.num_samples)}, not of "
-            f"{_scored_part(num_samples)}, so its decisions are less certain"
+            f"the calibration was learned from scores of {scored_part(self.scored_by.num_samples)}, not of "
+            f"{scored_part(num_samples)}, so its decisions are less certain"
         )
 
     def save(self, path: AnyPath) -> None:
@@ -275,12 +275,13 @@ def _scored_unit(resolution_ms: float | None) -> str:
     return "recordings" if resolution_ms is None else f"frames of {resolution_ms:g} ms"
 
 
-def _scored_part(num_samples: int | None) -> str:
+def scored_part(num_samples: int | None) -> str:
+    """Say which part of recordings is scored: the leading samples; None for all, 0 for windows."""
     if num_samples is None:
         return "whole recordings"
     if num_samples == 0:
         return "windows along a recording"
-    return f"the first {num_samples / SAMPLE_RATE:.4g} s"
+    return f"the first {num_samples / SAMPLE_RATE:.3g} s"
 
 
 def _json_lines(value: Any, indent: str = "") -> str:

@@ -291,10 +291,22 @@ class Decider:
             )
         _ = self.llr_threshold  # computing the threshold raises an error if the calibration's trials are too few
 
+    @classmethod
+    def at(cls, calibration: LinearCalibration, point: OperatingPoint | None) -> Decider:
+        """Decide at ``point``; by default at equal errors, or at the threshold of genuine recordings only."""
+        if point is None and not calibration.genuine:
+            point = OperatingPoint("eer")
+        return cls(calibration, operating_point=point)
+
     @property
     def point(self) -> OperatingPoint:
         """The operating point in force."""
         return self.operating_point or OperatingPoint("cost", prior=self.prior)
+
+    @property
+    def point_in_words(self) -> str:
+        """What chose the threshold."""
+        return "threshold" if self.calibration.genuine else f"operating point {self.point.name}"
 
     @cached_property
     def llr_threshold(self) -> float:

@@ -8,7 +8,7 @@ import pytest
 from nes2net import metrics
 from nes2net.apps.robustness.robustness import CLEAN, evaluate_robustness
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial
-from nes2net.scoring.decisions import OperatingPoint
+from nes2net.scoring.decisions import Decider, LinearCalibration, OperatingPoint
 from nes2net.scoring.score_file import write_scores
 
 DRAWS = 50
@@ -159,6 +159,18 @@ def test_a_summary_names_each_condition_that_accepts_or_misses_nearly_a_whole_cl
     assert "No condition raises the EER for certain." in lines
     assert "At the threshold, nearly all spoofed trials are accepted under mp3:64, mp3:8." in lines
     assert "At the threshold, nearly all bona fide trials are missed under telephone." in lines
+
+
+def test_misses_and_accepted_fakes_are_those_at_the_threshold_of_genuine_recordings_alone(case):
+    trials, paths, scores = case
+    bonafide, spoof = of_classes(trials, scores["mp3:8"])
+    genuine = {"scores": sorted(bonafide.tolist()), "alpha": "10%", "groups": None, "assured": False}
+    decider = Decider(LinearCalibration((1.0,), 0.0, 0.5, 0.0, ("a",), genuine=genuine))
+    result = evaluated(trials, paths, rule=decider)
+    row = row_of(result, "mp3:8")
+    assert row["miss"].value == 4 / 50  # k = 5 of N = 50
+    assert row["false_alarm"].value == np.mean(spoof >= decider.threshold)
+    assert "threshold of the calibration" in result.header["basis"]
 
 
 def test_a_result_notes_few_trials_and_what_is_known_of_the_trials(case):
