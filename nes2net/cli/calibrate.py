@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -35,8 +36,6 @@ from nes2net.lib.shell.commands import Count, File, Flag, Folder, FromZero, Mill
 if TYPE_CHECKING:
     from nes2net.actions.calibration import Calibrated
     from nes2net.scoring.decisions.calibration import LinearCalibration
-
-_FIGURES = ("eer", "min_dcf", "act_dcf", "min_cllr", "cllr")
 
 
 @dataclass(frozen=True)
@@ -353,36 +352,34 @@ def drift(
         workers: threads that read files
     """
     from nes2net.actions.drift import measure_drift
-    from nes2net.lib.storage.files import check_writable, json_text, make_folder, write_output
-    from nes2net.lib.storage.outputs import check_files_differ, check_output_paths, check_picture
+    from nes2net.evaluation.page import Pages
+    from nes2net.lib.storage.files import json_text, make_folder, write_output
     from nes2net.scoring.decisions.calibration import load
 
-    check_files_differ([calibration, *files], filter(None, (save, plot)))
-    if plot:
-        check_picture(plot)
-        check_output_paths([Path(plot)], "name another with --plot")
-    if save:
-        make_folder(Path(save).parent)
-        check_writable(save, stream=True)
+    pages = Pages(json=save, plot=plot)
+    for path in pages.files:
+        make_folder(Path(path).parent)
+    pages.check([calibration, *files])
     learned = load(calibration)
     outcome = measure_drift(
         loading.scorer(model), learned, files, alpha=alpha, by=by, batch_size=batch_size, workers=workers
     )
     result = outcome.result
-    report = json_text(result.to_dict(), indent=1, ensure_ascii=False)
-    print_output(report if json_ else with_flag_names(result.text()))
+    if json_:
+        print_output(json_text(result.to_dict(), indent=1, ensure_ascii=False))
+    else:
+        print_output(with_flag_names(result.text()))
     print_warnings(result.warnings)
     if outcome.failures:
         failures = [f"{path}: {reason}" for path, reason in outcome.failures.items()]
         say_aside(f"{pluralise(failures, 'file')} failed: {join_names(failures)}")
-    if save:
-        write_output(save, report + "\n")
-        say_written(save, beside_data=True)
     if plot:
         from nes2net.actions.drift_plot import plot_drift  # start-up: Matplotlib
 
-        plot_drift(plot, outcome)
-        say_written(plot, beside_data=True)
+        result = replace(result, draw=partial(plot_drift, drift=outcome))
+    pages.write(result, write_output)
+    for path in pages.files:
+        say_written(path, beside_data=True)
     if outcome.found:
         return FOUND
     return INCOMPLETE if outcome.failures or outcome.too_few else 0
@@ -421,7 +418,7 @@ def calibrate() -> None:
 
 
 def _print_learned(source: str, calibrated: Calibrated, saved: Sequence[str]) -> None:
-    from nes2net.scoring.decisions.calibration import separates
+    from nes2net.scoring.decisions.calibration import scored_part, separates
     from nes2net.scoring.decisions.decision import Decider
 
     calibration = calibrated.calibration
@@ -445,10 +442,8 @@ def _print_learned(source: str, calibrated: Calibrated, saved: Sequence[str]) ->
             "applies the calibration to the same detector: keep the records that `nes2net score` writes"
         )
     else:
-        scored_part = "whole recordings"
-        if scored_by.num_samples is not None:
-            scored_part = f"the first {scored_by.num_samples} samples"
-        say(f"detector: {scored_by.fingerprint[:12]} in {scored_by.precision}, scored {scored_part}")
+        part = scored_part(scored_by.num_samples)
+        say(f"detector: {scored_by.fingerprint[:12]} in {scored_by.precision}, scored {part}")
     if population is None:
         say("note: the recordings were not measured, so predict cannot say 'cannot tell'; add --root DIR")
     else:
@@ -476,12 +471,12 @@ def _weights_lines(calibration: LinearCalibration) -> list[str]:
 def _print_figures(rows: list[tuple[str, dict]], warnings: Sequence[str], *written: str | None) -> None:
     from nes2net.evaluation.tables import column
 
-    columns = [column(name, digits=4) for name in _FIGURES]
-    lines = [["", *(measure.heading for measure in columns)]]
-    for name, values in rows:
-        lines.append([name, *(measure.write(values[measure.name], in_text=True) for measure in columns)])
-    widths = [max(len(name) for name, *_ in lines), 10]
     if rows:
+        columns = [column(name, digits=4) for name in rows[0][1]]
+        lines = [["", *(measure.heading for measure in columns)]]
+        for name, values in rows:
+            lines.append([name, *(measure.write(values[measure.name], in_text=True) for measure in columns)])
+        widths = [max(len(name) for name, *_ in lines), 10]
         say(*(table_line(line, widths, gap=0) for line in lines))
         print_warnings(filter(None, warnings))
     for path in filter(None, written):

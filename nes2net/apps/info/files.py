@@ -32,6 +32,7 @@ from nes2net.models.loading import build_errors_as_input_errors
 from nes2net.models.provenance import Provenance, architecture_words
 from nes2net.models.published_models import PUBLISHED
 from nes2net.scoring.decisions.calibration import load as load_calibration
+from nes2net.scoring.decisions.calibration import scored_part
 from nes2net.scoring.judgement import scores_of
 from nes2net.scoring.record import read_whole_record, record_path
 from nes2net.training.recipes.reading import load_recipe
@@ -248,9 +249,8 @@ def _calibration_sheet(path: Path) -> Sheet:
     scored = ""
     if (scored_by := calibration.scored_by) is not None:
         detector = f"{scored_by.fingerprint} (SHA-256 of architecture and weights) in {scored_by.precision}"
-        first = scored_by.num_samples
         frames = "" if scored_by.resolution_ms is None else f", in frames of {scored_by.resolution_ms:g} ms"
-        scored = ("whole recordings" if first is None else f"the first {first} samples") + frames
+        scored = scored_part(scored_by.num_samples) + frames
     operating_points = "all" if kind == "calibration" else ""
     if calibration.llrs is None:
         operating_points = "cost:CMISS,CFA,PRIOR only: the ratios of its own trials are not kept"

@@ -281,14 +281,17 @@ class Decider:
     unbounded: bool = False
 
     def __post_init__(self) -> None:
-        refuse((self.calibration.genuine and (self.prior != 0.5 or self.operating_point or self.unbounded), NO_RATIOS))
+        systems = len(self.calibration.weights)
+        refuse(
+            (self.calibration.genuine and (self.prior != 0.5 or self.operating_point or self.unbounded), NO_RATIOS),
+            (
+                systems != 1,
+                f"the calibration fuses {systems} systems; decisions require a calibration of one system: make one with "
+                "nes2net calibrate",
+            ),
+        )
         check_setting("prior", self.prior, 0 < self.prior < 1, "between 0 and 1")
         check_setting("abstain", self.abstain, 0 <= self.abstain < 1, "a share from 0 to below 1")
-        if (systems := len(self.calibration.weights)) != 1:
-            raise InputError(
-                f"the calibration fuses {systems} systems; decisions require a calibration of one system: make one with "
-                "nes2net calibrate"
-            )
         _ = self.llr_threshold  # computing the threshold raises an error if the calibration's trials are too few
 
     @classmethod
