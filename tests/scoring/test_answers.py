@@ -13,6 +13,7 @@ from builders.files import read_json
 from builders.live import heard
 
 from nes2net.apps.listen.listening import AudioBlock, LiveJudge
+from nes2net.apps.listen.words import in_words
 from nes2net.apps.serve.desk import Desk
 from nes2net.cli.main import main
 from nes2net.scoring.calibrated import default_window
@@ -228,9 +229,31 @@ def test_settings_of_ratios_are_refused_with_a_calibration_of_genuine_recordings
     assert "of genuine recordings only, so it has a fixed threshold" in capsys.readouterr().err
 
 
-def test_a_live_channel_refuses_a_calibration_of_genuine_recordings(clips_folder):
-    with input_error("of genuine recordings only"):
-        listened(clips_folder / "short.wav", clips_folder / "genuine.json", 0.0)
+def test_a_live_channel_decides_each_window_with_speech_as_the_threshold_of_genuine_recordings(clips_folder):
+    lines = listened(clips_folder / "long.wav", clips_folder / "genuine.json", 0.0)
+    rule = load(clips_folder / "genuine.json").rule
+    decided = [line for line in lines if "decision" in line]
+    assert len(decided) > FAKE[1] - FAKE[0]
+    for line in decided:
+        assert line["decision"] == (UNUSUAL if line["score"] < rule.threshold else USUAL)
+        assert line["p_genuine"] == float(rule.p(line["score"]))
+        assert line["llr"] is None
+    unusual = [line for line in decided if line["decision"] == UNUSUAL]
+    assert lines[-1]["unusual_share"] == len(unusual) / len(decided)
+    in_fake = [line for line in decided if FAKE[0] <= line["start"] and line["end"] <= FAKE[1]]
+    assert {line["decision"] for line in in_fake} == {UNUSUAL}
+    assert f"{len(unusual) / len(decided):.0%} of its windows" in in_words(lines[-1])
+    assert UNUSUAL in in_words(unusual[0])
+    assert {line["event"] for line in lines} <= {"score", "silence", "end"}
+
+
+def test_a_live_channel_cannot_tell_of_a_call_unlike_the_genuine_recordings(clips_folder):
+    lines = listened(clips_folder / "call.wav", clips_folder / "genuine.json", 0.08)
+    decided = [line for line in lines if "decision" in line]
+    assert {line["decision"] for line in decided} == {CANNOT_TELL}
+    assert "unlike the embeddings of the calibration's recordings" in decided[0]["reason"]
+    assert lines[-1]["unusual_share"] == 0
+    assert any(line["event"] == "unjudged" for line in lines)
 
 
 def test_command_service_and_python_refuse_a_damaged_file_for_the_same_reason(clips_folder, tmp_path, capsys):

@@ -20,6 +20,7 @@ from nes2net.data.audio.waveform import SAMPLE_RATE
 from nes2net.lib.errors import InputError, with_flag_names
 from nes2net.lib.storage.plain_data import Natural, Seconds, StrictModel
 from nes2net.scoring.decisions.along import MIN_SPEECH
+from nes2net.scoring.decisions.decision import UNUSUAL, Decider
 from nes2net.scoring.decisions.evidence import Evidence
 from nes2net.scoring.decisions.population import Traits, measure
 from nes2net.scoring.kernel import Scorer
@@ -45,8 +46,9 @@ class Tally(StrictModel):
     num_skipped: Natural = 0
     num_failed: Natural = 0
     num_weighed: Natural = 0  # windows that were added to the evidence, also with the weight 0
-    num_speaking: Natural = 0  # windows with a weight above 0
+    num_speaking: Natural = 0  # windows with a weight above 0, or decided among genuine recordings
     num_alarms: Natural = 0  # windows during an alarm
+    num_unusual: Natural = 0  # windows that are unusual among genuine recordings
     lowest: Scored | None = None
     # State of the evidence, as in the line about the latest window.
     last: dict[str, FiniteFloat | bool | None] = Field(default_factory=dict)
@@ -64,7 +66,8 @@ class Channel:
 
     Args:
         hop: seconds from one window to the next.
-        evidence: adds up the evidence by a calibration, if any.
+        evidence: adds up the evidence by a calibration, if it gives ratios.
+        decider: the calibration, if any.
         is_live: whether the audio arrives as it is spoken; only then, lag and delay are measured.
         vad: the rule for windows with little speech.
         earlier: tally before a restart, whose time continues.
@@ -75,6 +78,7 @@ class Channel:
     stream: Stream
     hop: float
     evidence: Evidence | None
+    decider: Decider | None
     is_live: bool
     vad: Vad
     earlier: Tally | None = None
@@ -144,6 +148,11 @@ class Channel:
             return lines
         if self.evidence is not None:
             lines += self._add_evidence(self.evidence, line, weight, item.samples)
+        elif self.decider is not None and weight:
+            decision = self.decider(line["score"], self._traits(self.decider, line, item.samples))
+            line |= decision.row()
+            self._tally.num_speaking += decision.p_genuine is not None
+            self._tally.num_unusual += decision.decision == UNUSUAL
         lines += self._warn_if_unjudged(line)
         self._computing.append(time.perf_counter() - began)
         if self.is_live and self._began is not None:
@@ -194,7 +203,7 @@ class Channel:
         line has None for ``llr`` and ``probability``.
         """
         # A window without a score has the weight 0.
-        traits = self._traits(evidence, line, samples) if weight else None
+        traits = self._traits(evidence.decider, line, samples) if weight else None
         running = evidence.add(line["end"], line["score"] or 0.0, weight, traits)
         tally = self._tally
         was_alarm = tally.last.get("alarm", False)
@@ -222,12 +231,12 @@ class Channel:
             event["because"] = "probability" if running.probability <= evidence.alarm_probability else "against"
         return [{**event, "probability": running.probability, "against": running.against}]
 
-    def _traits(self, evidence: Evidence, line: Line, samples: np.ndarray) -> Traits:
+    def _traits(self, decider: Decider, line: Line, samples: np.ndarray) -> Traits:
         """Share an embedding between overlapping windows, because it takes as long as a score."""
         traits = measure(samples)._replace(embedding=self._embedding, duration=math.inf, in_windows=True)
-        if line["start"] >= self._embedded_until and not evidence.decider.why_too_long(traits):
+        if line["start"] >= self._embedded_until and not decider.why_too_long(traits):
             waveform = WaveformReader.of(self.scorer, None).read_audio(samples, SAMPLE_RATE).waveform
-            (traits,) = Measurer.of(self.scorer, evidence.decider).with_embeddings([traits], waveform[None])
+            (traits,) = Measurer.of(self.scorer, decider).with_embeddings([traits], waveform[None])
             self._embedding = traits.embedding
             self._embedded_until = line["end"]
         return traits
@@ -269,6 +278,8 @@ class Channel:
         if self.evidence is not None:
             alarm_share = tally.num_alarms / max(1, tally.num_weighed)
             summary |= {"probability": None, "mean": None, **tally.last, "alarm_share": alarm_share}
+        elif self.decider is not None:
+            summary["unusual_share"] = tally.num_unusual / max(1, tally.num_speaking)
         summary["compute"] = _summary_of_times(self._computing)
         summary["lag"] = _summary_of_times(self._lags)
         if self._computing:

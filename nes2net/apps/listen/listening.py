@@ -44,7 +44,8 @@ class LiveJudge(LiveWindows):
 
     Args:
         model: name of the detector, for the first line of a session.
-        decider: a calibration with an operating point, for probabilities and alarms.
+        decider: a calibration with an operating point, for probabilities and alarms, or of genuine
+            recordings.
         calibration: its name, for the first line.
         window: seconds; None for the length of the detector's training crops.
         hop: seconds from one window to the next.
@@ -90,10 +91,12 @@ class LiveJudge(LiveWindows):
         for name, tally in zip_longest(names, earlier):
             stream = Stream(self.scorer, rate, window=self.window, hop=self.hop)
             evidence = None
-            if self.decider is not None:
+            if self.decider is not None and not self.decider.calibration.genuine:
                 state = (tally and tally.evidence) or {}
                 evidence = Evidence.from_state(state, self.decider, stream.window, latch=self.latch)
-            channels.append(Channel(name, self.scorer, stream, self.hop, evidence, is_live, self.vad, tally))
+            channels.append(
+                Channel(name, self.scorer, stream, self.hop, evidence, self.decider, is_live, self.vad, tally)
+            )
         # Clients read these keys; the digest of a saved call has them too.
         ready = {
             "event": "ready",

@@ -34,7 +34,7 @@ def in_words(line: Line) -> str:
         if isinstance(value, float):
             value = f"{value:.4f}"
         cells.append("–" if value is None else value)
-    notes = [line.get(key) for key in ("error", "reason", "unusual", "because")]
+    notes = [line.get(key) for key in ("error", "decision", "reason", "unusual", "because")]
     if event == "score":
         notes.append("ALARM" if line.get("alarm") else None)
     elif event not in ("alarm", "clear"):
@@ -51,6 +51,8 @@ def _summary(line: Line) -> str:
     for key, name in (("compute", "computing a window"), ("lag", "lag")):
         if line[key] is not None:
             facts.append(f"{name} {line[key]['median']:.3g} s (95 %: {line[key]['p95']:.3g} s)")
+    if "unusual_share" in line:
+        facts.append(f"{line['unusual_share']:.0%} of its windows with speech are unusual")
     if line["remark"]:
         facts.append(line["remark"])
     return f"# {line['channel']}: {clock(line['seconds'], 1)}, {'; '.join(facts)}"
