@@ -42,7 +42,6 @@ from nes2net.scoring.decisions.calibration import (
     few_trials,
     figures,
     fit,
-    how_sure,
 )
 from nes2net.scoring.decisions.decision import CAUSES_OF_INVERSION, NO_RATIOS
 from nes2net.scoring.decisions.genuine import GenuineScores, genuine_threshold
@@ -96,11 +95,6 @@ class Calibrated:
     def warning(self) -> str:
         """Warns of few trials, below 20 of each class, if there are figures."""
         return few_trials(self.num_bonafide, self.num_spoof) if self.rows else ""
-
-    @property
-    def certainty(self) -> str:
-        """Says how certain error rates on these trials are, and how many trials would make them more certain."""
-        return how_sure(self.num_bonafide, self.num_spoof)
 
 
 def calibrate(
@@ -282,26 +276,30 @@ def calibrate_recordings(
 
 
 def _write_generic_list(path: Path, bonafide: AnyPath, spoof: AnyPath | None, audio_track: int) -> None:
-    folders = {BONAFIDE: bonafide}
-    if spoof is not None:
-        folders[SPOOF] = spoof
-    recordings = {label: expand_folders([str(folder)]) for label, folder in folders.items()}
-    shared_paths = {*map(os.path.realpath, recordings[BONAFIDE])} & {*map(os.path.realpath, recordings.get(SPOOF, []))}
-    # A recording in both folders would have two labels.
-    if shared_paths:
-        recordings_are = pluralise(shared_paths, "recording is", "recordings are")
-        names = join_names(sorted(map(str, shared_paths)))
-        raise InputError(f"{recordings_are} in both {bonafide} and {spoof}: {names}; keep each in only one folder")
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow(("path", "label", "id", "audio_track"))
     # A spreadsheet would take a cell that begins with "=" for a formula. No cell here begins with
     # "=": paths are absolute, and ids begin with the label.
-    for label, folder in folders.items():
+    label_of_path: dict[str, str] = {}
+    shared_paths = []
+    for label, folder in ((BONAFIDE, bonafide), (SPOOF, spoof)):
+        if folder is None:
+            continue
         top = Path(folder) if Path(folder).is_dir() else Path(folder).parent
-        check_utf8(map(str, recordings[label]))
-        for file in recordings[label]:
+        files = expand_folders([str(folder)])
+        check_utf8(map(str, files))
+        for file in files:
+            real_path = os.path.realpath(file)
+            if label_of_path.setdefault(real_path, label) != label:
+                shared_paths.append(real_path)
             rows.writerow((file.absolute(), label, f"{label}/{file.relative_to(top)}", audio_track))
+    # A recording in both folders would have two labels.
+    if shared_paths:
+        recordings_are = pluralise(shared_paths, "recording is", "recordings are")
+        raise InputError(
+            f"{recordings_are} in both {bonafide} and {spoof}: {join_names(sorted(shared_paths))}; keep each in only one folder"
+        )
     write_text(path, text.getvalue())
 
 
@@ -359,8 +357,9 @@ def _detector_of_scores(recordings: Recordings, scored_by: ScoredBy | None, scor
             "again with nes2net score, or remove `model`"
         )
     # In the precision in which the scores were computed.
-    device = own_device(recordings.device)
-    detector = Detector.from_pretrained(model, device, scored_by.precision, recordings.config, recordings.base)
+    detector = Detector.from_pretrained(
+        model, own_device(recordings.device), scored_by.precision, recordings.config, recordings.base
+    )
     if (fingerprint := detector.fingerprint()) != scored_by.fingerprint:
         raise InputError(
             f"{model} is not the detector that made {scores} (fingerprint {fingerprint[:12]}, not "

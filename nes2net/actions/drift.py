@@ -217,8 +217,8 @@ class Drift:
         usual = {comparison.name: comparison.usual for comparison in self.comparisons}
         rows = []
         for period, recordings in self.periods().items():
-            is_undecided = [recording.decision == CANNOT_TELL for recording in recordings]
-            figures = {"number": Figure(len(recordings)), "cannot_tell": Figure(float(np.mean(is_undecided)))}
+            undecided = sum(recording.decision == CANNOT_TELL for recording in recordings)
+            figures = {"number": Figure(len(recordings)), "cannot_tell": Figure(undecided / len(recordings))}
             for name, column in (("llr", "outside"), ("all traits", "unusual")):
                 values = values_of(recordings, name)
                 if name in usual and len(values):
@@ -275,8 +275,7 @@ def measure_drift(
         raise InputError(
             f"none of {pluralise(paths, 'file')} could be compared: name other recordings; {paths[0]}: {failures[str(paths[0])]}"
         )
-    values = {usual.name: values_of(recordings, usual.name) for usual in all_usual}
-    comparisons = compare(all_usual, values, alpha)
+    comparisons = compare(all_usual, {usual.name: values_of(recordings, usual.name) for usual in all_usual}, alpha)
     # Without the first two sentences, on decision and probability.
     return Drift(recordings, comparisons, failures, alpha, by, decider.describe()[2:], judge.doubts)
 
@@ -292,8 +291,14 @@ def _to_new_recording(answer: AnyAnswer[float], calibration: LinearCalibration) 
         modified = datetime.fromtimestamp(os.stat(answer.path).st_mtime, timezone.utc)
     except (OSError, OverflowError, ValueError) as error:
         return f"the time of its last change cannot be read ({error})"
-    values = trait_values(calibration, answer.value, answer.traits)
-    return NewRecording(answer.path, modified, answer.value, answer.decision.decision, answer.remark, values)
+    return NewRecording(
+        answer.path,
+        modified,
+        answer.value,
+        answer.decision.decision,
+        answer.remark,
+        trait_values(calibration, answer.value, answer.traits),
+    )
 
 
 def values_of(recordings: Sequence[NewRecording], name: str) -> NDArray:
@@ -312,5 +317,10 @@ def _table_row(comparison: DriftTest) -> Row:
         "p": Figure(comparison.p_value),
         "adjusted_p": Figure(comparison.adjusted_p),
     }
-    labels = {"trait": comparison.name, "usual": comparison.usual.in_words, "median before": comparison.median_before}
-    return Row({**labels, "median": comparison.median}, figures)
+    labels = {
+        "trait": comparison.name,
+        "usual": comparison.usual.in_words,
+        "median before": comparison.median_before,
+        "median": comparison.median,
+    }
+    return Row(labels, figures)

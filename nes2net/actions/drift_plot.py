@@ -29,8 +29,7 @@ def plot_drift(picture: AnyPath, drift: Drift) -> None:
         usual = comparison.usual
         for low, high in usual.merged:
             axes.axhspan(usual.factor * low, usual.factor * high, color=BONAFIDE, alpha=0.12, linewidth=0)
-        with_value = [recording for recording in drift.recordings if usual.name in recording.values]
-        times = [recording.modified for recording in with_value]
+        times = [recording.modified for recording in drift.recordings if usual.name in recording.values]
         values = usual.factor * comparison.values
         colours = np.where(usual.is_outside(comparison.values), SPOOF, INK)
         axes.scatter(times, values, s=6, c=colours, alpha=0.4, linewidths=0, rasterized=True)

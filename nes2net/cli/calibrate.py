@@ -140,13 +140,12 @@ def fit(
     rows = list(calibrated.rows)
     warnings = [calibrated.warning]
     if out:
-        eval_corpus = evaluating.eval_corpus or corpus
-        eval_labels = Labels(eval_corpus, evaluating.eval_keys or labels.keys, evaluating.eval_phase)
+        eval_keys = evaluating.eval_keys or labels.keys
         applied = apply_calibration(
             calibrated.calibration,
             apply_,
             out,
-            labels=eval_labels,
+            labels=Labels(evaluating.eval_corpus or corpus, eval_keys, evaluating.eval_phase),
             learned_from=labels,
             allow_partial=evaluating.allow_partial,
         )
@@ -228,6 +227,7 @@ def recordings(
     """
     from nes2net.actions.calibration import calibrate_recordings
     from nes2net.lib.storage.files import check_writable, make_folder
+    from nes2net.scoring.decisions.calibration import how_sure
 
     refuse(
         (
@@ -252,7 +252,7 @@ def recordings(
     status = report_finished(scores)
     _print_learned("", calibrated, [str(scores.path)])
     if calibrated.rows and not calibrated.warning:
-        say(f"note: {calibrated.certainty}")
+        say(f"note: {how_sure(calibrated.num_bonafide, calibrated.num_spoof)}")
     _print_figures(list(calibrated.rows), [calibrated.warning], save)
     print_next([["predict", "FILE", "--model", model, "--calibration", save]])
     return status
@@ -430,8 +430,7 @@ def _print_learned(source: str, calibrated: Calibrated, saved: Sequence[str]) ->
     if separates(calibration.llrs):
         say("note: the classes are separated without error here; only --l2 limits the size of the weights")
     if calibrated.failed:
-        recordings = pluralise(calibrated.failed, "recording")
-        say_aside(f"{recordings} failed: {join_names(calibrated.failed)}")
+        say_aside(f"{pluralise(calibrated.failed, 'recording')} failed: {join_names(calibrated.failed)}")
     if len(saved) != 1:
         return
     scored_by = calibration.scored_by
@@ -447,10 +446,7 @@ def _print_learned(source: str, calibrated: Calibrated, saved: Sequence[str]) ->
     if population is None:
         say("note: the recordings were not measured, so predict cannot say 'cannot tell'; add --root DIR")
     else:
-        traits = "duration, level, bandwidth"
-        if population.has_embeddings:
-            traits += ", embedding"
-        say(f"recordings: {population.num_recordings} measured by {traits}")
+        say(f"recordings: {population.num_recordings} measured by {', '.join(population.edges())}")
         if scored_by is not None and scored_by.num_samples is None and scored_by.resolution_ms is None:
             say(
                 "note: whole recordings were scored, so predict answers 'cannot tell' for much longer ones, and listen decides "

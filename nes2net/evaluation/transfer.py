@@ -61,11 +61,6 @@ class ScoredSet(NamedTuple):
         """The corpus, and the phase unless it is ``"eval"``."""
         return self.corpus if self.phase == "eval" else f"{self.corpus}, {self.phase}"
 
-    @property
-    def labels(self) -> list[str]:
-        """The labels of the trials: ``"bonafide"``, ``"spoof"`` or both."""
-        return sorted({str(trial.label) for trial in self.matched.trials})
-
 
 class SetFiles(NamedTuple):
     """A set of scored trials, for :func:`read_set`."""
@@ -150,16 +145,23 @@ class Transfer:
         for name, key in (("log-likelihood ratio", "llr_threshold"), ("score", "threshold")):
             if basis.get(key) is not None:
                 thresholds.append(f"{name} {basis[key]!r}")
-        return f"{self.decider.point_in_words} of {source}: {', '.join(thresholds)}"
+        return f"operating point {self.decider.point.name} of {source}: {', '.join(thresholds)}"
 
     def facts(self) -> dict[str, object]:
         """Collect threshold, source, judged sets and warnings as plain data."""
         (weight,) = self.decider.calibration.weights
         sets = []
         for judged in self.sets:
-            facts = {"set": judged.name, "corpus": judged.corpus, "phase": judged.phase}
-            draws = {**judged.drawn._asdict(), "num_resamples": self.num_resamples}
-            sets.append({**facts, "is_development": judged.is_development, **draws})
+            sets.append(
+                {
+                    "set": judged.name,
+                    "corpus": judged.corpus,
+                    "phase": judged.phase,
+                    "is_development": judged.is_development,
+                    **judged.drawn._asdict(),
+                    "num_resamples": self.num_resamples,
+                }
+            )
         # Users' programs read these keys.
         return {
             "system": self.system,
@@ -281,10 +283,16 @@ def judge_sets(
         # Raw scores, read as log-likelihood ratios for comparison.
         raw = Llrs(scored.matched.bonafide, scored.matched.spoof)
         llrs = Llrs(*map(decider.calibration, raw))
-        rule = scored.matched.eer_rule(corpora.get(scored.corpus).eer_method)
-        row = _figures(decider, llrs, raw, rule, {**draws, **groups_of(trials)})
-        drawn = DrawnGroups.of(trials)
-        return JudgedSet(scored.name, scored.corpus, scored.phase, is_development, drawn, row, llrs, raw)
+        row = _figures(
+            decider,
+            llrs,
+            raw,
+            scored.matched.eer_rule(corpora.get(scored.corpus).eer_method),
+            {**draws, **groups_of(trials)},
+        )
+        return JudgedSet(
+            scored.name, scored.corpus, scored.phase, is_development, DrawnGroups.of(trials), row, llrs, raw
+        )
 
     sets = []
     if development is not None:
@@ -301,7 +309,7 @@ def judge_sets(
     warnings = _warnings_of_threshold(decider.calibration, development)
     for scored in tested:
         judged = None
-        labels = scored.labels
+        labels = sorted({str(trial.label) for trial in scored.matched.trials})
         if len(labels) == 1 or decider.calibration.genuine:
             one_class += [judge_one_class(decider, scored.matched, scored.name, label) for label in labels]
         else:

@@ -312,7 +312,6 @@ def judge_recording(
         recording, sample_rate: as for :meth:`nes2net.Detector.score`.
         decider, judgement, settings: as for :class:`Judge`, which also names the errors.
     """
-    judge = Judge(detector, judgement, decider, settings)
-    return judge.answer(
-        recording if isinstance(recording, RecordingToJudge) else RecordingToJudge.of(recording, sample_rate)
-    )
+    if not isinstance(recording, RecordingToJudge):
+        recording = RecordingToJudge.of(recording, sample_rate)
+    return Judge(detector, judgement, decider, settings).answer(recording)

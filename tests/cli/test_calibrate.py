@@ -456,6 +456,7 @@ def test_without_keys_all_scores_are_genuine_and_the_lowest_are_named(calibrate,
     write("scores.txt", {f"u{number}": float(number) for number in range(400)})
     printed, notes = calibrate("fit generic scores.txt --genuine-only --operating-point miss:0.29% --save c.json")
     assert "unusual below a score of 0.0, k = 1 of 400" in printed
+    assert "Scores equal to it: 1\n" in printed
     assert "move the threshold: u0, u1, u2, u3\n" in notes
     calibrate("fit generic scores.txt --genuine-only --operating-point miss:5% --assured --save assured.json")
     rules = [calibration.load(path).rule for path in ("c.json", "assured.json")]

@@ -146,7 +146,7 @@ def test_at_a_threshold_of_genuine_recordings_alone_each_class_has_its_errors_an
     if name == "both":
         assert rows[1].value("wrong") == (scores[~is_bonafide] >= 1.0).sum()
     assert not {"rates", "costs", "reliability"} & {table.name for table in report.tables}
-    assert "threshold of generic all: score 1.0" in report.text()
+    assert "operating point miss:10% of generic all: score 1.0" in report.text()
 
 
 def test_an_operating_point_is_refused_with_a_calibration_of_genuine_recordings(case, tmp_path):

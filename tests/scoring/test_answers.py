@@ -238,13 +238,14 @@ def test_a_live_channel_decides_each_window_with_speech_as_the_threshold_of_genu
         assert line["decision"] == (UNUSUAL if line["score"] < rule.threshold else USUAL)
         assert line["p_genuine"] == float(rule.p(line["score"]))
         assert line["llr"] is None
+        if FAKE[0] <= line["start"] and line["end"] <= FAKE[1]:
+            assert line["decision"] == UNUSUAL
     unusual = [line for line in decided if line["decision"] == UNUSUAL]
-    assert lines[-1]["unusual_share"] == len(unusual) / len(decided)
-    in_fake = [line for line in decided if FAKE[0] <= line["start"] and line["end"] <= FAKE[1]]
-    assert {line["decision"] for line in in_fake} == {UNUSUAL}
-    assert f"{len(unusual) / len(decided):.0%} of its windows" in in_words(lines[-1])
+    share = len(unusual) / len(decided)
+    end = lines[-1]
+    assert end["unusual_share"] == share
+    assert f"{share:.0%} of its windows" in in_words(end)
     assert UNUSUAL in in_words(unusual[0])
-    assert {line["event"] for line in lines} <= {"score", "silence", "end"}
 
 
 def test_a_live_channel_cannot_tell_of_a_call_unlike_the_genuine_recordings(clips_folder):

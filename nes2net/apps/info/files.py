@@ -254,8 +254,14 @@ def _calibration_sheet(path: Path) -> Sheet:
     operating_points = "all" if kind == "calibration" else ""
     if calibration.llrs is None:
         operating_points = "cost:CMISS,CFA,PRIOR only: the ratios of its own trials are not kept"
-    if calibration.genuine:
-        operating_points = "only that of its genuine recordings"
+    title = f"{kind} of scores"
+    command = (
+        f"calibrate apply {quote(str(path))} {'SCORES' if kind == 'calibration' else 'SCORES …'} --out calibrated.txt"
+    )
+    if rule := calibration.rule:
+        operating_points = f"only that of its genuine recordings: unusual below a score of {rule.threshold}"
+        title = "threshold of genuine recordings"
+        command = f"predict FILE --model MODEL --calibration {quote(str(path))}"
     recordings: Facts = {"recordings": "not measured, so no recording is called 'cannot tell'"}
     if (population := calibration.population) is not None:
         recordings = {
@@ -282,9 +288,7 @@ def _calibration_sheet(path: Path) -> Sheet:
         "weights": weights,
         "figures on the training trials": [{"figure": name, "value": value} for name, value in figure_items],
     }
-    scores = "SCORES" if kind == "calibration" else "SCORES …"
-    commands = [f"nes2net calibrate apply {quote(str(path))} {scores} --out calibrated.txt"]
-    return Sheet(f"{path}: {kind} of scores", facts, tables=tables, commands=commands)
+    return Sheet(f"{path}: {title}", facts, tables=tables, commands=[f"nes2net {command}"])
 
 
 def _record_facts(path: Path) -> Facts:

@@ -19,6 +19,7 @@ from nes2net.lib.process.stop_signals import StopSignals
 from nes2net.lib.shell.commands import Count, Flag, command_facts
 
 if TYPE_CHECKING:
+    from nes2net.apps.listen.channel import Line
     from nes2net.apps.listen.listening import LiveJudge
     from nes2net.apps.listen.sources import LiveSource
     from nes2net.scoring.decisions.decision import Decider
@@ -116,16 +117,15 @@ def _listen(judge: LiveJudge, source: LiveSource, as_json: bool, stop: StopSigna
     listening = Listening(session, source.blocks)
     stop.action = listening.stop
     stop.check()
+    write: Callable[[Line], str] = in_words
     if as_json:
+        write = json_text
         say(json_text(session.ready))
     else:
         say(*heading(session.ready))
     try:
         for line in listening.lines():
-            if as_json:
-                say(json_text(line))
-            else:
-                say(in_words(line))
+            say(write(line))
     finally:
         listening.stop()
         listening.wait(MAX_WAIT)

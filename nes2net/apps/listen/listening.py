@@ -92,8 +92,9 @@ class LiveJudge(LiveWindows):
             stream = Stream(self.scorer, rate, window=self.window, hop=self.hop)
             evidence = None
             if self.decider is not None and not self.decider.calibration.genuine:
-                state = (tally and tally.evidence) or {}
-                evidence = Evidence.from_state(state, self.decider, stream.window, latch=self.latch)
+                evidence = Evidence.from_state(
+                    (tally and tally.evidence) or {}, self.decider, stream.window, latch=self.latch
+                )
             channels.append(
                 Channel(name, self.scorer, stream, self.hop, evidence, self.decider, is_live, self.vad, tally)
             )

@@ -44,8 +44,11 @@ class SavedCalls:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         check_writable(folder / "call.json", _REMEDY)
         self._folder = folder
-        decisions = judge.decider and judge.decider.basis()
-        self._facts = {"detector": judge.scorer.fingerprint(), "decisions": decisions, "latch": judge.latch}
+        self._facts = {
+            "detector": judge.scorer.fingerprint(),
+            "decisions": judge.decider and judge.decider.basis(),
+            "latch": judge.latch,
+        }
         files = sorted(self._folder.glob(f"call-{'[0-9a-f]' * 64}.json"), key=os.path.getmtime)
         # File of a lost call → reading of the monotonic clock when it was lost, oldest first.
         self._lost = dict.fromkeys(files, time.monotonic())

@@ -306,7 +306,7 @@ def find_threshold(clean: tuple[NDArray, NDArray], rule: Decider | OperatingPoin
             raise InputError(
                 "the calibration gives higher scores lower ratios, so it has no threshold on scores: use another `calibration`"
             )
-        return rule.threshold, f"{rule.point_in_words} of the calibration"
+        return rule.threshold, f"operating point {rule.point.name} of the calibration"
     if rule.kind == "cost":
         raise InputError(
             f"the operating point '{rule.name}' needs log-likelihood ratios: add `calibration`, or use the operating point "

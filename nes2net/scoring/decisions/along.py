@@ -294,9 +294,7 @@ def _choose_decision(
     """
     along = replace(along, decision="bonafide", reason=None)
     factor = clipping_factor(traits)
-    threshold = decider.llr_threshold
-    if decider.largest_llr is not None:  # the mean of bounded ratios cannot be above the bound
-        threshold = min(threshold, decider.largest_llr)
+    threshold = min(decider.llr_threshold, decider.bound)  # the mean of bounded ratios cannot be above the bound
     is_bonafide = mean >= threshold
     if traits is not None and is_bonafide != (factor * mean >= threshold):
         return replace(along, decision=CANNOT_TELL, reason=traits.clipping)
@@ -356,10 +354,9 @@ def _count_low_windows(decider: Decider, llrs: list[float], num_independent: int
 
     trials = decider.calibration.llrs
     assert trials is not None
-    largest = math.inf if decider.largest_llr is None else decider.largest_llr
     num_trials = len(trials.bonafide)
     rank = max(1, round(_LOW_TAIL * (num_trials + 1)))
-    lowest_usual = float(np.clip(trials.bonafide[rank - 1], -largest, largest))  # ratios ascend
+    (lowest_usual,) = decider.bounded(trials.bonafide[[rank - 1]]).tolist()  # ratios ascend
     count = int((np.array(llrs) < lowest_usual).sum())
     share = rank / (num_trials + 1)
     num_low = math.floor(count * num_independent / len(llrs))  # number of low windows if windows did not overlap

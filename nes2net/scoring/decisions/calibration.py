@@ -265,9 +265,8 @@ class LinearCalibration:
             "llrs": self.llrs and self.llrs._asdict(),
             "population": self.population and asdict(self.population),
             "genuine": self.genuine,
+            "resamples": self.resamples,
         }
-        if self.resamples is not None:
-            plain["resamples"] = self.resamples
         return f"{_json_lines(plain)}\n"
 
 

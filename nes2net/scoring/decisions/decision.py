@@ -304,12 +304,9 @@ class Decider:
     @property
     def point(self) -> OperatingPoint:
         """The operating point in force."""
+        if rule := self.calibration.rule:
+            return OperatingPoint("miss", rate=float(rule.alpha))
         return self.operating_point or OperatingPoint("cost", prior=self.prior)
-
-    @property
-    def point_in_words(self) -> str:
-        """What chose the threshold."""
-        return "threshold" if self.calibration.genuine else f"operating point {self.point.name}"
 
     @cached_property
     def llr_threshold(self) -> float:
@@ -358,19 +355,22 @@ class Decider:
         return self.calibration(scores) >= self.llr_threshold
 
     @property
+    def bound(self) -> float:
+        """Bound of the shown log-likelihood ratios; infinite without a bound."""
+        return math.inf if self.unbounded else self.calibration.largest_llr
+
+    @property
     def largest_llr(self) -> float | None:
-        """Bound of the shown log-likelihood ratios; None without a bound."""
-        largest = math.inf if self.unbounded else self.calibration.largest_llr
-        return largest if math.isfinite(largest) else None
+        """:attr:`bound`; None without a bound."""
+        return self.bound if math.isfinite(self.bound) else None
 
     def llrs(self, scores: ArrayLike) -> NDArray:
         """Compute the natural-log likelihood ratios (N,) of scores (N,), bounded by :attr:`largest_llr`."""
         return self.bounded(self.calibration(scores))
 
     def bounded(self, llrs: NDArray) -> NDArray:
-        """Bound ratios by :attr:`largest_llr`."""
-        largest = self.largest_llr
-        return llrs if largest is None else np.clip(llrs, -largest, largest)
+        """Bound ratios by :attr:`bound`."""
+        return np.clip(llrs, -self.bound, self.bound)
 
     def probabilities(self, scores: ArrayLike) -> NDArray:
         """Compute the probabilities (N,) of bona fide at the prior from scores (N,)."""
@@ -579,7 +579,7 @@ class Decider:
                 f"decision: unusual below a score of {rule.threshold!r}, k = {rule.k} of {len(rule.scores):,} genuine "
                 f"recordings. About {rule.k / (rule.number + 1):.1%} of recordings like these fall below it (95 % range "
                 f"{rule.low:.1%} to {rule.high:.1%}, wider if people without a stated name have several recordings); how many "
-                "fakes fall below it is not known"
+                f"fakes fall below it is not known. Scores equal to it: {(rule.scores == rule.threshold).sum()}"
             ]
         lines.append(f"calibration: {', '.join(printable_name(fact)[:200] for fact in facts)}")
         return [*lines, INVERTED] if self.calibration.weights[0] < 0 else lines

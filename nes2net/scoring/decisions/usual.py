@@ -185,8 +185,8 @@ class DriftTest:
         """The result as a sentence without full stop."""
         unusual = self.usual.unusual or f"lie outside of {self.usual.in_words}"
         median = f"; their median is {self.median}" if self.usual.is_measured else ""
-        shares = (100 * self.outside, 100 * self.usual.expected)
-        return f"{self.name}: {shares[0]:.0f} % of the recordings {unusual} ({shares[1]:.0f} % expected){median}"
+        expected = f"{100 * self.usual.expected:.0f} % expected"
+        return f"{self.name}: {100 * self.outside:.0f} % of the recordings {unusual} ({expected}){median}"
 
 
 def usual_of(calibration: LinearCalibration) -> list[UsualValues]:
@@ -225,22 +225,21 @@ def _usual_traits(population: Population) -> list[UsualValues]:
     for name in SCALARS:
         factor, unit = SHOWN[name]
         low, middle, high = edges[name]
-        beta_parameters = (_beta_of_share_outside(number, 2),)
-        usual_traits.append(UsualValues(name, ((low, high),), beta_parameters, factor, unit, middle, number))
+        beta = _beta_of_share_outside(number, 2)
+        usual_traits.append(UsualValues(name, ((low, high),), (beta,), factor, unit, middle, number))
     if population.has_embeddings:
         low, _, high = edges["embedding"]
-        beta_parameters = (_beta_of_share_outside(number, 1),)
-        usual_traits.append(UsualValues("embedding", ((low, high),), beta_parameters))
+        usual_traits.append(UsualValues("embedding", ((low, high),), (_beta_of_share_outside(number, 1),)))
     # A conformal p-value is at most 0.05 if the recording is among the ``num_unusual`` most unusual recordings.
     if (num_unusual := math.floor(_OUTSIDE * (number + 1))) > 0:
         usual_p = (math.nextafter(num_unusual / (number + 1), 1), 1.0)
-        beta_parameters = ((float(num_unusual), float(number + 1 - num_unusual)),)
-        words = f"p > {_OUTSIDE:g}"
+        beta = (float(num_unusual), float(number + 1 - num_unusual))
         unusual = f"are unusual, with p ≤ {_OUTSIDE:g}"
-        usual_traits.append(UsualValues("all traits", (usual_p,), beta_parameters, words=words, unusual=unusual))
+        words = f"p > {_OUTSIDE:g}"
+        usual_traits.append(UsualValues("all traits", (usual_p,), (beta,), words=words, unusual=unusual))
     # A calibration does not state how many of its recordings are unfit; a share of 5 % is an assumption.
-    beta_parameters = ((_OUTSIDE * (number + 1), (1 - _OUTSIDE) * (number + 1)),)
-    unfit = UsualValues("unfit", ((0.0, 0.0),), beta_parameters, words="fit", unusual="are unfit to decide on")
+    beta = (_OUTSIDE * (number + 1), (1 - _OUTSIDE) * (number + 1))
+    unfit = UsualValues("unfit", ((0.0, 0.0),), (beta,), words="fit", unusual="are unfit to decide on")
     return [*usual_traits, unfit]
 
 

@@ -133,3 +133,13 @@ def test_info_describes_a_fusion_of_scores_with_its_offset_and_weights(fusion):
 def test_info_refuses_a_file_of_no_known_kind_in_one_line_with_its_name(tmp_path, refused):
     for name, text in (("notes.txt", "three words here\n"), ("x.json", "{}"), ("empty.txt", "\n")):
         assert name in refused(["info", write(tmp_path / name, text)])
+
+
+def test_info_of_a_calibration_of_genuine_recordings_states_its_threshold_and_a_command_that_reads_it(tmp_path, info):
+    genuine = {"scores": [float(number) for number in range(40)], "alpha": "5%", "groups": None, "assured": False}
+    LinearCalibration((1.0,), 0.0, 0.5, 0.0, ("a",), genuine=genuine).save(tmp_path / "c.json")
+    text = " ".join(info(tmp_path / "c.json").split())
+    assert "threshold of genuine recordings" in text
+    assert "unusual below a score of 1.0" in text
+    assert f"nes2net predict FILE --model MODEL --calibration {tmp_path}/c.json" in text
+    assert "calibrate apply" not in text

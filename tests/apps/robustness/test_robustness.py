@@ -170,7 +170,7 @@ def test_misses_and_accepted_fakes_are_those_at_the_threshold_of_genuine_recordi
     row = row_of(result, "mp3:8")
     assert row["miss"].value == 4 / 50  # k = 5 of N = 50
     assert row["false_alarm"].value == np.mean(spoof >= decider.threshold)
-    assert "threshold of the calibration" in result.header["basis"]
+    assert "operating point miss:10% of the calibration" in result.header["basis"]
 
 
 def test_a_result_notes_few_trials_and_what_is_known_of_the_trials(case):
