@@ -246,7 +246,7 @@ class Detector(Network):
         with Work(f"loading {path_or_name}"):
             checkpoint = find_checkpoint(path_or_name, config)
             source = checkpoint.source
-            check_installed(source, checkpoint.provenance.facts.get(PACKAGES_KEY), PARTS)
+            check_installed(source, checkpoint.provenance.facts, PARTS)
             # Build the detector on the meta device first: a small file could describe a model that fills the memory.
             with build_errors_as_input_errors(source), without_memory():
                 detector = cls.from_config(checkpoint.config or {})

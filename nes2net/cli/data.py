@@ -13,6 +13,7 @@ from nes2net.data.registry import corpora
 from nes2net.lib.errors import InputError, join_names, pluralise, readable_size, with_flag_names
 from nes2net.lib.output.findings import listing
 from nes2net.lib.output.terminal import print_output, say, text_table, wrap_text
+from nes2net.lib.parts.registry import note_unusable_entry_points
 from nes2net.lib.shell.command_line import INCOMPLETE, Listed
 from nes2net.lib.shell.commands import Flag, Folder, FromZero, command_facts
 from nes2net.lib.storage.text_files import reading_once
@@ -108,6 +109,7 @@ def check(
     """
     from nes2net.data.corpora.check import check_corpus
 
+    note_unusable_entry_points()
     check = check_corpus(
         corpora.get(corpus),
         locate_part(corpus, root).root,

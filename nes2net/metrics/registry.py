@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
-from nes2net.lib.parts.contracts import PartCheck
 from nes2net.lib.parts.registry import Registry
 
 _BUILT_IN = ("eer", "min_dcf", "min_tdcf", "act_dcf", "cllr", "min_cllr", "rates")
@@ -53,13 +52,6 @@ class Metric:
 
 class MetricRegistry(Registry[Metric]):
     """The names of metrics."""
-
-    def check(self, name: str, registered: Any) -> None:
-        """Check also that the metric has the name of its entry point."""
-        super().check(name, registered)
-        check = PartCheck(self.subject(name))
-        own_name = registered.name
-        check.that(own_name == name, "its 'name' is", own_name, f"the name of its entry point, '{name}'")
 
     def of_kind(self, kind: str) -> list[Metric]:
         """Import all metrics that are ``of`` a kind."""

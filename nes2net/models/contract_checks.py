@@ -111,7 +111,7 @@ def check_computing(subject: str, judgement: Any, scorer: Any) -> None:
         return
     detector = copy_of(PartCheck(subject), scorer).eval()
 
-    def compute(check: PartCheck, judgement: Any, waveforms: Tensor) -> list[Tensor]:
+    def compute(check: PartCheck, judgement: Any, waveforms: Tensor, *weights: Tensor) -> list[Tensor]:
         rows = judgement.checked_rows(detector, waveforms).float().cpu()
         with blame_part(subject, "tell"):
             json.dumps({**judgement.tell(rows[0].numpy())})
@@ -122,6 +122,7 @@ def check_computing(subject: str, judgement: Any, scorer: Any) -> None:
         check_part(
             subject,
             judgement,
-            lambda *_: TinyBatch("compute", [noise], compute, join=None),  # rows differ with `normalize: batch`
+            # Rows differ with `normalize: batch`.
+            lambda *_: TinyBatch("compute", [noise, *detector.parameters()], compute, join=None),
             partial(replace, judgement),
         )

@@ -24,7 +24,7 @@ from nes2net.lib.output.sheet import Facts
 from nes2net.lib.output.terminal import print_note
 from nes2net.lib.parts.contracts import Extension, PartCheck
 from nes2net.lib.parts.options import name_and_options
-from nes2net.lib.parts.registry import PACKAGES_KEY, check_installed
+from nes2net.lib.parts.registry import check_installed
 from nes2net.lib.storage.files import AnyPath, Unchanged
 from nes2net.lib.storage.text_files import KeptTexts, reading_once
 from nes2net.scoring.claim_file import begins_claims
@@ -211,7 +211,7 @@ class ScoreFile:
         with reading_once() as texts:
             record = record_of(path)
         if record is not None and record.judgement is not None:
-            check_installed(str(path), record.facts.get(PACKAGES_KEY), [judgements])
+            check_installed(str(path), record.facts, [judgements])
             judgement = as_judgement(record.judgement)
         else:
             line = first_line(path)

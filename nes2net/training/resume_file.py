@@ -23,7 +23,7 @@ from torch import Tensor
 from nes2net.data.registry import corpora, effects
 from nes2net.lib.errors import InputError
 from nes2net.lib.parts.options import ModelDescription
-from nes2net.lib.parts.registry import PACKAGES_KEY, check_installed
+from nes2net.lib.parts.registry import check_installed
 from nes2net.lib.storage.files import is_absent
 from nes2net.lib.storage.plain_data import Natural, NotNegative, Seconds, StrictModel, Value, check_plain, first_problem
 from nes2net.models.checkpoints.torch_file import read_torch_file
@@ -230,5 +230,5 @@ def read_resume_file(folder: Path) -> ResumeContent | None:
     except ValueError as error:
         problem = first_problem(error) if isinstance(error, ValidationError) else error
         raise InputError(f"{path} is not the state of a run ({problem}): {REMEDY}") from error
-    check_installed(str(path), content.get(PACKAGES_KEY), _REGISTRIES)
+    check_installed(str(path), content, _REGISTRIES)
     return content  # type: ignore[no-any-return]

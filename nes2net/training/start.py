@@ -14,7 +14,7 @@ from nes2net.lib.computing.without_memory import without_memory
 from nes2net.lib.errors import InputError, refuse, short_repr
 from nes2net.lib.output.terminal import check_one_line, print_note
 from nes2net.lib.parts.options import Model, Options, with_options
-from nes2net.lib.parts.registry import PACKAGES_KEY, check_installed
+from nes2net.lib.parts.registry import check_installed
 from nes2net.lib.storage.claims import differences_in_words
 from nes2net.models.checkpoints.base import base_digest, base_names, load_base
 from nes2net.models.checkpoints.published_names import unwrap_frontend
@@ -173,7 +173,7 @@ def _read_start(path: str) -> Checkpoint:
     if not Path(path).exists():
         raise InputError(f"checkpoint {path} not found: name the detector to start from with `train.init_from`")
     checkpoint = read_checkpoint(Path(path))
-    check_installed(path, checkpoint.provenance.facts.get(PACKAGES_KEY), PARTS)
+    check_installed(path, checkpoint.provenance.facts, PARTS)
     return checkpoint
 
 

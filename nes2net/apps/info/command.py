@@ -6,6 +6,7 @@ from os.path import exists
 from typing import Annotated
 
 from nes2net.lib.errors import InputError
+from nes2net.lib.parts.registry import note_unusable_entry_points
 from nes2net.lib.shell.commands import Flag
 
 
@@ -25,6 +26,7 @@ def info(model: Annotated[str | None, Flag("NAME")] = None, key: str | None = No
     from nes2net.lib.output.sheet import as_json, table
     from nes2net.lib.output.terminal import print_output
 
+    note_unusable_entry_points()
     # Read a stored list of names, because computing the list would import every part.
     if key is None and (model is None or not exists(model)):
         from nes2net.apps.info.overview import stored_overview

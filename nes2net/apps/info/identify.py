@@ -13,7 +13,7 @@ from torch import Tensor
 from nes2net.detector import Detector
 from nes2net.lib.errors import InputError, join_names, short_repr
 from nes2net.lib.parts.options import Options
-from nes2net.lib.parts.registry import PACKAGES_KEY, check_installed
+from nes2net.lib.parts.registry import check_installed
 from nes2net.lib.storage.files import AnyPath, is_absent
 from nes2net.lib.storage.plain_data import check_plain
 from nes2net.models.checkpoints.base import expected_tensors, omitted_names
@@ -252,7 +252,7 @@ def _compare_with_record(checkpoint: Checkpoint, kind: str) -> Identity:
     if not identity.config:
         return identity
     try:
-        check_installed("it", identity.provenance.facts.get(PACKAGES_KEY), PARTS)
+        check_installed("it", provenance.facts, PARTS)
     except InputError as error:
         identity.misfit = Misfit(missing=[str(error)])
         return identity

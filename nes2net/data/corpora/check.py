@@ -193,19 +193,15 @@ class CorpusCheck:
             validate = [("validate", "no: there is no part dev")]
         tasks = train + validate + [(f"score {part.split}", part.scoring) for part in self.splits]
         for phase, counts in counts_by_phase.items():
-            tasks.append((f"evaluate {phase}", self._evaluation_answer(phase, counts, reason)))
+            answer = "yes"
+            if not (counts.bonafide or counts.spoof):
+                answer = f"no: {reason}"
+            elif not counts.labelled:
+                answer = f"in part: {_ONE_CLASS}, so at a threshold of other trials"
+            elif self.has_min_tdcf is not None and phase == "eval":
+                answer = "yes: EER and min t-DCF" if self.has_min_tdcf else "in part: EER without min t-DCF"
+            tasks.append((f"evaluate {phase}", answer))
         return [(task.removesuffix(f" {WHOLE}"), answer) for task, answer in tasks]
-
-    def _evaluation_answer(self, phase: str, counts: Counts, reason: str) -> str:
-        if not (counts.bonafide or counts.spoof):
-            return f"no: {reason}"
-        if not counts.labelled:
-            return f"in part: {_ONE_CLASS}, so at a threshold of other trials"
-        if self.has_min_tdcf is None or phase != "eval":
-            return "yes"
-        if self.has_min_tdcf:
-            return "yes: EER and min t-DCF"
-        return "in part: EER without min t-DCF"
 
 
 # Match the names of files that may hold labels: at the root, and below it, where transcripts lie beside recordings.

@@ -70,7 +70,11 @@ def blame_part(subject: str = "", method: str = "", *errors: type[Exception]) ->
         yield
     except (Exception, SystemExit) as error:  # the code of another package may raise any error
         if not subject:
-            subject, method = _find_part(error)
+            for frame, _ in walk_tb(error.__traceback__):
+                instance = frame.f_locals.get("self")
+                if isinstance(instance, Extension):
+                    subject = instance.subject
+                    method = frame.f_code.co_name
         is_for_user = isinstance(error, Explained) or is_out_of_memory(error)
         if not subject or isinstance(error, BrokenPart) or (is_for_user and not errors):
             raise
@@ -82,17 +86,6 @@ def blame_part(subject: str = "", method: str = "", *errors: type[Exception]) ->
                 places.append(f" ({Path(line.filename).name}, line {line.lineno})")
         problem = f"{method} raised {type(error).__name__}: {first_line(error)}"
         raise BrokenPart(f"{subject}: {problem}{places[-1]}", remedy="correct the part, or tell its author") from error
-
-
-def _find_part(error: BaseException) -> tuple[str, str]:
-    subject = ""
-    method = ""
-    for frame, _ in walk_tb(error.__traceback__):
-        instance = frame.f_locals.get("self")
-        if isinstance(instance, Extension):
-            subject = instance.subject
-            method = frame.f_code.co_name
-    return subject, method
 
 
 def check_rows(outputs: Any, count: int, subject: str = "the detector") -> None:

@@ -8,6 +8,7 @@ listing names is fast. Installed packages add names by entry points (see docs/ex
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import cached_property
@@ -24,6 +25,11 @@ from nes2net.lib.parts.source_text import spec_of
 #: Key of the packages of parts in checkpoints and records (:func:`packages_of`).
 PACKAGES_KEY = "packages"
 T = TypeVar("T")
+#: What follows ``nes2net.`` in the groups of entry points.
+KINDS = (
+    "aggregations, backends, commands, corpora, effects, evidence, frontends, heads, judgements, losses, metrics, "
+    "speakers, tasks"
+)
 
 
 def without_missing_modules(table: Mapping[str, str]) -> dict[str, str]:
@@ -63,7 +69,7 @@ class Registry(Generic[T]):
 
     @cached_property
     def _added(self) -> dict[str, list[EntryPoint]]:
-        added: dict[str, list[EntryPoint]] = {}  # _check_owner() removes names
+        added: dict[str, list[EntryPoint]] = {}  # get() removes names
         for point in entry_points(group=self.group):
             added.setdefault(point.name, []).append(point)
         return added
@@ -86,7 +92,7 @@ class Registry(Generic[T]):
     def package_of(self, name: str) -> str:
         """Return distribution and version of the package that adds ``name``; empty if unknown."""
         points = [] if name in self._built_in else self._added.get(name, [])
-        return " and ".join(f"{point.dist.name} {point.dist.version}" for point in points if point.dist)
+        return " and ".join(filter(None, map(_package, points)))
 
     def subject(self, name: str) -> str:
         """Describe a part for messages: ``back-end 'mean_frame' (package my-parts 0.1)``."""
@@ -133,9 +139,20 @@ class Registry(Generic[T]):
                 installed package cannot be imported or breaks its contract.
         """
         check_known([name], self._table, f"unknown {self.kind}", "nes2net info")
-        self._check_owner(name)
+        points = self._added.get(name, [])
+        owners = sorted(f"{_package(point)} ({point.value})" for point in points if point.dist)
         if name in self._built_in:
+            if owners:
+                del self._added[name]  # so that the note comes once
+                print_note(
+                    f"{self.kind} '{name}' is built into nes2net, so that of {' and '.join(owners)} cannot be used: its "
+                    "author has to choose another name"
+                )
             return resolve_name(self._built_in[name])
+        if len(owners) > 1:
+            raise InputError(
+                f"{self.kind} '{name}' is added by {' and by '.join(owners)}: uninstall all of these packages but one"
+            )
         try:
             with same_process_state(self.subject(name)):
                 registered = resolve_name(self._table[name])
@@ -153,21 +170,6 @@ class Registry(Generic[T]):
             return self.get(name) if name in self._table else None
         return None
 
-    def _check_owner(self, name: str) -> None:
-        """Refuse a name of several packages. If a package adds a built-in name, print a note once."""
-        points = self._added.get(name, [])
-        owners = sorted(f"{point.dist.name} {point.dist.version} ({point.value})" for point in points if point.dist)
-        if owners and name in self._built_in:
-            del self._added[name]  # so that the note comes once
-            print_note(
-                f"{self.kind} '{name}' is built into nes2net, so that of {' and '.join(owners)} cannot be used: its "
-                "author has to choose another name"
-            )
-        elif len(owners) > 1:
-            raise InputError(
-                f"{self.kind} '{name}' is added by {' and by '.join(owners)}: uninstall all of these packages but one"
-            )
-
     def check(self, name: str, registered: Any) -> None:
         """Check what the entry point ``name`` of another package names, before a part is built.
 
@@ -177,9 +179,13 @@ class Registry(Generic[T]):
         check = PartCheck(self.subject(name))
         part_class = type(registered) if self.registers == "instance" else registered
         fits = self.registers == "factory" and callable(registered)
+        base = resolve_name(self.base)
         if inspect.isclass(part_class):
-            fits = issubclass(part_class, resolve_name(self.base))
+            fits = issubclass(part_class, base)
         check.that(fits, "its entry point names", registered, f"a part of the class {self.base}")
+        if "name" in inspect.get_annotations(base):
+            own_name = getattr(registered, "name", None)
+            check.that(own_name == name, "its attribute 'name' is", own_name, f"the name of its entry point, '{name}'")
         if self.registers == "instance":
             return
         for argument in inspect.signature(registered).parameters.values():
@@ -218,9 +224,36 @@ def packages_of(parts: Iterable[tuple[Registry, str]]) -> dict[str, str]:
     return {part: package for part, package in packages.items() if package}
 
 
-def check_installed(owner: str, packages: Any, registries: Sequence[Registry]) -> None:
-    """Raise :class:`InputError` if a part of ``packages``, which the file ``owner`` names, is not installed."""
-    named = packages if isinstance(packages, dict) else {}
+def note_unusable_entry_points() -> None:
+    """Print a note about each entry point that nes2net cannot use: its name, group and package, and what is expected."""
+    for group in sorted(entry_points().groups):
+        points = entry_points(group=group)
+        names = [point.name.casefold() for point in points]
+        for point, name in zip(points, names):
+            expected = ""
+            if group.removeprefix("nes2net.") not in KINDS.split(", "):
+                expected = f"a group nes2net.KIND, with one of the kinds {KINDS}"
+            elif not re.fullmatch(r"\w[\w.-]*", name):
+                expected = "a name of letters, digits, '_', '-' and '.'"
+            elif names.count(name) > 1:
+                expected = "a name that differs from others in more than capitals"
+            if expected and group.startswith("nes2net"):
+                print_note(
+                    f"entry point '{point.name}' of the group {group} (package {_package(point)}) cannot be used: "
+                    f"expected {expected}"
+                )
+
+
+def _package(point: EntryPoint) -> str:
+    """Distribution and version that add ``point``; empty if unknown."""
+    return f"{point.dist.name} {point.dist.version}" if point.dist else ""
+
+
+def check_installed(owner: str, facts: Mapping[str, Any], registries: Sequence[Registry]) -> None:
+    """Raise :class:`InputError` if a part whose package the ``facts`` of the file ``owner`` name is not installed."""
+    named = facts.get(PACKAGES_KEY)
+    if not isinstance(named, dict):
+        return
     for registry in registries:
         for part in named.keys() - {f"{registry.kind} {name}" for name in registry.names()}:
             if part.startswith(registry.kind):

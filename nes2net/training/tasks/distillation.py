@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from nes2net.data.corpora.trial import BONAFIDE, Trial
 from nes2net.detector import Detector
@@ -209,22 +209,17 @@ def load_teacher(detector: Detector, path: str, student_too: bool) -> None:
         check_fit(weights, teacher.state_dict(), path)
         teacher.load_state_dict(weights)
         if student_too:
-            is_copy = _copy_shared_weights(student, teacher) and is_copy
+            state = student.state_dict()
+            shared = {
+                key: weight for key, weight in weights.items() if key in state and weight.shape == state[key].shape
+            }
+            student.load_state_dict(state | shared)
+            is_copy = is_copy and len(shared) == len(state) == len(weights)
     if student_too and is_copy:
         raise InputError(
             "the student would start as a copy of the teacher and have nothing to learn: give it fewer layers "
             "(`model.frontend.student.encoder_layers`), or random weights (`train.task.student_init=random`)"
         )
-
-
-def _copy_shared_weights(student: nn.Module, teacher: nn.Module) -> bool:
-    """Return whether ``student`` is now a copy of ``teacher``."""
-    teacher_state = teacher.state_dict()
-    student_state = student.state_dict()
-    common = student_state.keys() & teacher_state.keys()
-    shared = {key: teacher_state[key] for key in common if student_state[key].shape == teacher_state[key].shape}
-    student.load_state_dict(student_state | shared)
-    return len(shared) == len(student_state) == len(teacher_state)
 
 
 def _check_same_options(path: str, section: str, teacher_options: Options, recipe_options: Options) -> None:

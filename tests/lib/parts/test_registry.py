@@ -5,10 +5,10 @@ from importlib.metadata import EntryPoint
 
 import pytest
 from builders import input_error
-from builders.strangers import install
+from builders.strangers import REGISTRIES, install
 
 from nes2net.lib.errors import InputError
-from nes2net.lib.parts.registry import Registry
+from nes2net.lib.parts.registry import KINDS, Registry, note_unusable_entry_points
 from nes2net.models.backends.mean_linear import MeanLinear
 
 
@@ -59,3 +59,32 @@ def test_a_part_of_a_package_with_a_built_in_name_is_reported_once(registry_of_t
     )
     registry_of_two_packages.get("own")
     assert not capsys.readouterr().err
+
+
+def test_entry_points_that_nes2net_cannot_use_are_named_with_group_and_package(tmp_path, monkeypatch, capsys):
+    points = {
+        "backend": {"lone": "odd:Part"},
+        "backends": {"fine": "odd:Part", "two words": "odd:Part", "": "odd:Part"},
+        "commands": {"Tally": "odd:tally", "tally": "odd:tally"},
+        "effects": {"a:b": "odd:Part"},
+    }
+    install(tmp_path, "odd-parts 1.0", points, {})
+    monkeypatch.syspath_prepend(tmp_path)
+    note_unusable_entry_points()
+    lines = capsys.readouterr().err.splitlines()
+    expectations = {
+        ("lone", "backend"): "expected a group nes2net.KIND, with one of the kinds aggregations, backends, ",
+        ("two words", "backends"): "expected a name of letters, digits, '_', '-' and '.'",
+        ("", "backends"): "expected a name of letters",
+        ("Tally", "commands"): "expected a name that differs from others in more than capitals",
+        ("tally", "commands"): "expected a name that differs",
+        ("a:b", "effects"): "expected a name of letters",
+    }
+    assert len(lines) == len(expectations)
+    for line, ((name, kind), words) in zip(lines, expectations.items()):
+        owner = f"note: entry point '{name}' of the group nes2net.{kind} (package odd-parts 1.0) cannot be used: "
+        assert line.startswith(owner + words)
+
+
+def test_the_known_groups_of_entry_points_are_those_of_all_registries():
+    assert [f"nes2net.{kind}" for kind in KINDS.split(", ")] == sorted(REGISTRIES)
