@@ -28,8 +28,9 @@ class CorpusRegistry(Registry["Corpus"]):
         return hub_corpus(name)
 
     def check(self, name: str, registered: Any) -> None:
-        """Check a corpus of another package, also by the labels that it lists."""
+        """Check also the attributes of a corpus of another package, and later the trials that it lists."""
         super().check(name, registered)
+        PartCheck(self.subject(name)).attributes(registered)
         for method in ("trials", "read_protocol", "read_keys"):
             if method not in vars(registered):
                 listing = partial(_check_trials, self.subject(name), method, getattr(registered, method))

@@ -7,9 +7,10 @@ group ``nes2net.judgements`` (docs/extending.md).
 
 from __future__ import annotations
 
+import json
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, is_dataclass
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, TypeVar
@@ -22,7 +23,7 @@ from nes2net.data.corpora.id_tables import first_line
 from nes2net.lib.errors import InputError
 from nes2net.lib.output.sheet import Facts
 from nes2net.lib.output.terminal import print_note
-from nes2net.lib.parts.contracts import Extension, PartCheck
+from nes2net.lib.parts.contracts import Extension, PartCheck, blame_part
 from nes2net.lib.parts.options import name_and_options
 from nes2net.lib.parts.registry import check_installed
 from nes2net.lib.storage.files import AnyPath, Unchanged
@@ -271,13 +272,18 @@ def scores_of(file: AnyPath | ScoreFile) -> tuple[list[str], NDArray]:
 
 
 def check_judgement(check: PartCheck, judgement: Any, _length: int) -> None:
+    judgement_class = type(judgement)
+    check.that(is_dataclass(judgement), "its entry point names", judgement_class, "a frozen dataclass")
+    with blame_part(check.subject, "options"):
+        json.dumps(judgement.options())
     if not hasattr(judgement, "score_of"):  # its values are not rows of numbers
         return
     columns = judgement.columns
     are_names = len({"utterance", *columns}) > len(columns) and "".join(columns).isprintable()
     check.that(are_names, "its attribute 'columns' is", columns, "different names, without tabs, not 'utterance'")
-    if not type(judgement).score_of.__module__.startswith("nes2net."):
+    if not judgement_class.score_of.__module__.startswith("nes2net."):
         rows = np.random.default_rng(0).standard_normal((2, len(columns)), np.float32)
+        rows.setflags(write=False)  # score_of must not change them
         scores = check.call(judgement, "score_of", rows)
         fits = isinstance(scores, np.ndarray) and scores.shape == (2,) and bool(np.isfinite(scores).all())
         check.that(fits, "score_of returned", scores, "an array of shape (2,), of finite numbers")

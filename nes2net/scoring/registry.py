@@ -1,23 +1,10 @@
 """The names of judgements and of evidence."""
 
-import dataclasses
 from typing import Any
 
-from nes2net.lib.parts.contracts import PartCheck
 from nes2net.lib.parts.registry import Registry, without_missing_modules
 
-
-class JudgementRegistry(Registry[Any]):
-    """The names of judgements, which are frozen dataclasses."""
-
-    def check(self, name: str, registered: Any) -> None:
-        """Check also that a judgement of another package is a dataclass."""
-        super().check(name, registered)
-        is_dataclass = dataclasses.is_dataclass(registered)
-        PartCheck(self.subject(name)).that(is_dataclass, "its entry point names", registered, "a frozen dataclass")
-
-
-judgements = JudgementRegistry(
+judgements: Registry[Any] = Registry(
     "judgement",
     "judgements",
     without_missing_modules(

@@ -6,6 +6,7 @@ whose names begin with `good_` have no fault.
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from dataclasses import dataclass
 from typing import ClassVar
@@ -281,6 +282,7 @@ def listed(labels):
 
 GOOD_CORPUS = listed({"genuine": "bonafide", "fake": "spoof"})
 OTHER_LABELS = listed({"genuine": "genuine", "fake": "fake"})
+BARE_COUNTS = dataclasses.replace(GOOD_CORPUS, counts={"train": 8})
 TABLE = {"name": "table"}
 
 #: Group of entry points → name of a part → name of the object in this module.
@@ -318,7 +320,7 @@ PARTS = {
         "no_dataclass": "NoDataclass",
         "another_name": "OtherName",
     },
-    "corpora": {"good_corpus": "GOOD_CORPUS", "other_labels": "OTHER_LABELS"},
+    "corpora": {"good_corpus": "GOOD_CORPUS", "other_labels": "OTHER_LABELS", "bare_counts": "BARE_COUNTS"},
     "effects": {
         "good_effect": "GoodEffect",
         "nan_samples": "NaNSamples",

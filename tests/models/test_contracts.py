@@ -138,6 +138,7 @@ FAULTS = {
     "no_dataclass": "its entry point names NoDataclass; expected a frozen dataclass",
     "another_name": "its attribute 'name' is 'renamed'; expected the name of its entry point, 'another_name'",
     "other_labels": "the label 'genuine'; expected 'bonafide', 'spoof' or None",
+    "bare_counts": "its attribute 'counts' is {'train': 8}; expected a mapping of keys",
     "nan_samples": "__call__ returned an array (12000,) of float32; expected finite samples",
 }
 

@@ -68,10 +68,10 @@ def check_conditions(
             if other not in values:
                 continue
             is_met = values[other] == value if equals else values[other] != defaults[other]
-            if is_met:
-                met.append(f"`{full_setting}`")
-                continue
             wanted = f"`{full_setting}`"
+            if is_met:
+                met.append(wanted)
+                continue
             if equals:
                 present_value = f", not with `{other}={values[other]}`"
             elif str(values[other]).isdigit():

@@ -37,6 +37,14 @@ class PartCheck:
         with blame_part(self.subject, method, InputError):
             return getattr(part, method)(*arguments, **options)
 
+    def attributes(self, part: Any) -> None:
+        """Check the types of the attributes that the class of nes2net above ``part`` declares."""
+        from nes2net.lib.parts.options import attributes_of  # imported late, so that listing names needs no pydantic
+
+        for name, option in attributes_of(type(part)).items():
+            value = getattr(part, name, None)
+            self.that(option.fits(value), f"its attribute '{name}' is", value, option.takes)
+
     def shape(self, method: str, value: Any, shape: Sequence[int | None] = (), why: str = "") -> None:
         """Check the shape of a returned tensor, with None for any size; ``why`` explains it."""
         fits = hasattr(value, "isfinite") and len(value.shape) == len(shape)  # a NumPy array never fits

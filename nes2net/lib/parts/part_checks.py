@@ -15,7 +15,6 @@ from torch import Tensor, nn
 
 from nes2net.lib.errors import InputError
 from nes2net.lib.parts.contracts import PartCheck, blame_part
-from nes2net.lib.parts.options import attributes_of
 from nes2net.lib.parts.process_state import same_process_state
 
 #: A larger part is tried only on one length, with parameters that are not copied and get no gradient.
@@ -96,9 +95,7 @@ def check_part(
     if key in _PASSED or (is_module and torch.get_default_device().type == "meta"):
         return
     check = PartCheck(subject)
-    for name, option in attributes_of(part.__class__).items():
-        value = getattr(part, name, None)
-        check.that(option.fits(value), f"its attribute '{name}' is", value, option.takes)
+    check.attributes(part)
     with same_process_state(subject), preserve_random_state():
         part = copy_of(check, part)
         if is_module:

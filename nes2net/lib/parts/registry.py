@@ -92,7 +92,7 @@ class Registry(Generic[T]):
     def package_of(self, name: str) -> str:
         """Return distribution and version of the package that adds ``name``; empty if unknown."""
         points = [] if name in self._built_in else self._added.get(name, [])
-        return " and ".join(filter(None, map(_package, points)))
+        return " and ".join(map(_package, points))
 
     def subject(self, name: str) -> str:
         """Describe a part for messages: ``back-end 'mean_frame' (package my-parts 0.1)``."""
@@ -140,7 +140,7 @@ class Registry(Generic[T]):
         """
         check_known([name], self._table, f"unknown {self.kind}", "nes2net info")
         points = self._added.get(name, [])
-        owners = sorted(f"{_package(point)} ({point.value})" for point in points if point.dist)
+        owners = sorted(f"{_package(point)} ({point.value})" for point in points)
         if name in self._built_in:
             if owners:
                 del self._added[name]  # so that the note comes once
