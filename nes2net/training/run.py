@@ -162,9 +162,10 @@ class Run:
         disk = failing_disk_is_temporary(self.folder, state.num_bytes)
         with disk, Monitor(selection, log_folder, is_main, self.reporter) as monitor:
             validator = Validator(objective, dev_loaders, accelerator, monitor, recipe, self.task)
-            trainer = self.task.trainer(
-                recipe, objective, train_loader, validator, state, accelerator, monitor, self.stop
-            )
+            with blame_part(self.task.subject, "trainer"):
+                trainer = self.task.trainer(
+                    recipe, objective, train_loader, validator, state, accelerator, monitor, self.stop
+                )
             checkpoint = recipe.train.init_from if saved_state is None else None
             if saved_state is not None:  # load only now that accelerate has moved the optimiser to the device
                 with enough_memory(self.too_large_message):

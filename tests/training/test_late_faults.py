@@ -47,12 +47,14 @@ numerators nan: task 'late_task' PACKAGE: gave numbers that are not finite
 figures raises: task 'late_task' PACKAGE: figures raised KeyError: 'in use'
 figures none: task 'late_task' PACKAGE: figures returned None; expected a dictionary
 figures exits: task 'late_task' PACKAGE: figures raised SystemExit: 3
+target raises: task 'late_task' PACKAGE: target raised KeyError: 'in use'
 extra_tensors raises: task 'late_task' PACKAGE: extra_tensors raised KeyError: 'in use'
 trials raises: task 'late_task' PACKAGE: trials raised KeyError: 'in use'
 trials none: task 'late_task' PACKAGE: trials raised TypeError
 constructor raises: task 'late_task' PACKAGE: objective raised KeyError: 'in use'
 objective none: task 'late_task' PACKAGE: objective raised AttributeError
 begin raises: task 'late_task' PACKAGE: begin raised KeyError: 'in use'
+trainer raises: task 'late_task' PACKAGE: trainer raised KeyError: 'in use'
 check exits: task 'late_task' PACKAGE: check raised SystemExit: 3
 """
 FAULTS = dict(line.split(": ", 1) for line in TABLE.replace("PACKAGE", PACKAGE).strip().splitlines())

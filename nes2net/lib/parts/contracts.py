@@ -41,7 +41,7 @@ class PartCheck:
         """Check the types of the attributes that the class of nes2net above ``part`` declares."""
         from nes2net.lib.parts.options import attributes_of  # imported late, so that listing names needs no pydantic
 
-        for name, option in attributes_of(type(part)).items():
+        for name, option in attributes_of(part.__class__).items():
             value = getattr(part, name, None)
             self.that(option.fits(value), f"its attribute '{name}' is", value, option.takes)
 
@@ -55,16 +55,21 @@ class PartCheck:
     def tensor(self, method: str, value: Any, shape: Sequence[int | None] = (), why: str = "") -> None:
         """Check that a returned tensor has this :meth:`shape` and is finite."""
         self.shape(method, value, shape, why)
-        is_finite = bool(value.isfinite().all())
-        self.that(is_finite, f"{method} returned NaN or infinity in", value, "a tensor of finite numbers")
+        self.that(
+            bool(value.isfinite().all()), f"{method} returned NaN or infinity in", value, "a tensor of finite numbers"
+        )
 
     def agree(self, opening: str, outputs: Iterable[Any], others: Iterable[Any], tolerance: float = 1e-4) -> None:
         """Check that tensors are equal up to ``tolerance`` times their largest number."""
         for output, other in zip(outputs, others):
             self.shape(opening, other, output.shape)
             difference = (output - other).abs().max().item()
-            fits = difference <= tolerance * output.abs().max().item()
-            self.that(fits, f"{opening} differ by", difference, "the same numbers")
+            self.that(
+                difference <= tolerance * output.abs().max().item(),
+                f"{opening} differ by",
+                difference,
+                "the same numbers",
+            )
 
 
 @contextmanager

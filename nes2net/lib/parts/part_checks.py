@@ -45,8 +45,12 @@ class TinyBatch(NamedTuple):
         outputs = self.compute(check, part, *copies)
         for output in outputs:
             check.that(output.dtype == torch.float32, f"{self.method} returned", output, "float32")
-        is_unchanged = all(map(torch.equal, copies, inputs))
-        check.that(is_unchanged, f"{self.method} changed its input", copies, "a new tensor as the result")
+        check.that(
+            all(map(torch.equal, copies, inputs)),
+            f"{self.method} changed its input",
+            copies,
+            "a new tensor as the result",
+        )
         return outputs
 
 
