@@ -97,6 +97,8 @@ def build_detector(recipe: Recipe, folder: Path, saved_state: ResumeContent | No
     model = _model_of_recipe(recipe, task)
     if not recipe.train.init_from:
         detector = Detector.from_config(with_adaptation(model, recipe.train.adapt), recipe.ssl_checkpoint)
+        with without_memory():
+            Detector.from_config(detector.config)  # as its checkpoints will be read
         task.begin(detector)
         return detector
     # A checkpoint of a detector also holds the pre-trained weights, and its options if this package wrote it.

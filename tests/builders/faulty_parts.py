@@ -70,6 +70,14 @@ class LoudIsNaNLater(LoudIsNaN):
         return GoodBackend.embed(self, features) if self.training else super().embed(features)
 
 
+class ItemInside(GoodBackend):
+    """The constructor needs the value of a tensor, which PyTorch's meta device does not have."""
+
+    def __init__(self, *, feature_dim=1024, num_logits=2):
+        super().__init__(feature_dim=feature_dim, num_logits=num_logits)
+        self.scale = torch.ones(1).item()
+
+
 class RaisesInside(GoodBackend):
     """An error of its own in the forward pass."""
 
@@ -293,6 +301,7 @@ PARTS = {
         "loud_is_nan": "LoudIsNaN",
         "loud_is_nan_later": "LoudIsNaNLater",
         "raises_inside": "RaisesInside",
+        "item_inside": "ItemInside",
         "table": "TABLE",
     },
     "frontends": {

@@ -122,6 +122,7 @@ FAULTS = {
     "needs_width": "its constructor has no default for 'width'",
     "loud_is_nan": "gave numbers that are not finite for the batch",
     "loud_is_nan_later": "gave numbers that are not finite for the batch",
+    "item_inside": "its constructor raised RuntimeError: Tensor.item() cannot be called on meta",
     "raises_inside": "embed raised IndexError: too many indices",
     "table": "its entry point names {'name': 'table'}; expected a part of the class",
     "no_hop_length": "its attribute 'hop_length' is None; expected a whole number",
