@@ -27,8 +27,8 @@ PACKAGES_KEY = "packages"
 T = TypeVar("T")
 #: What follows ``nes2net.`` in the groups of entry points.
 KINDS = (
-    "aggregations, backends, commands, corpora, effects, evidence, frontends, heads, judgements, losses, metrics, "
-    "speakers, tasks"
+    "aggregations, attacks, backends, commands, corpora, effects, evidence, frontends, heads, judgements, losses, "
+    "metrics, speakers, tasks"
 )
 
 

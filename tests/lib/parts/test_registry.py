@@ -73,7 +73,7 @@ def test_entry_points_that_nes2net_cannot_use_are_named_with_group_and_package(t
     note_unusable_entry_points()
     lines = capsys.readouterr().err.splitlines()
     expectations = {
-        ("lone", "backend"): "expected a group nes2net.KIND, with one of the kinds aggregations, backends, ",
+        ("lone", "backend"): "expected a group nes2net.KIND, with one of the kinds aggregations, attacks, ",
         ("two words", "backends"): "expected a name of letters, digits, '_', '-' and '.'",
         ("", "backends"): "expected a name of letters",
         ("Tally", "commands"): "expected a name that differs from others in more than capitals",
