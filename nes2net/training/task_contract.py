@@ -81,7 +81,7 @@ def check_task(task: Any, objective: Objective, dataset: TrainingSet) -> None:
         check_part(
             task.subject,
             objective,
-            lambda *_: TinyBatch("numerators", [batch.part.inputs], compute, join=None, has_gradient=False),
+            lambda *_: TinyBatch("numerators", [batch.part.inputs], compute, join=None),
             partial(copy_of, check, objective),
         )
 

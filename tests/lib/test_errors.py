@@ -75,6 +75,7 @@ def test_every_setting_in_a_message_exists(messages):
         "on_error",
         "time",
         "encoding",
+        "sample_rate",
         "channels",
         "alarm_probability",
         "clear_probability",

@@ -35,8 +35,6 @@ class TinyBatch(NamedTuple):
     compute: Callable[..., list[Tensor]]
     #: outputs for single rows → output for the batch; None if rows are no utterances
     join: Callable[..., Tensor] | None = torch.cat
-    #: whether a run sends gradients through the inputs
-    has_gradient: bool = True
 
     def outputs(self, check: PartCheck, part: Any, inputs: Sequence[Tensor] = ()) -> list[Tensor]:
         """Compute outputs, which must be float32, from copies of ``inputs``, which must not change."""
@@ -134,8 +132,8 @@ def _check_training(check: PartCheck, part: Any, batch: TinyBatch) -> None:
     # Gradients must reach each parameter in some step, and no other tensor; the weights change.
     weights = {id(weight): name for name, weight in part.named_parameters() if weight.requires_grad}
     inputs = [tensor.clone() for tensor in batch.inputs]
-    if batch.has_gradient:
-        inputs = [tensor.requires_grad_(tensor.is_floating_point()) for tensor in inputs]
+    for tensor in inputs:  # the waveforms of an objective need no gradient, as in a run
+        tensor.requires_grad_(batch.join is not None and tensor.is_floating_point())
     trained: dict[int, Tensor] = {}
     for mode in (False, True, True):  # no layer is skipped by chance in eval mode
         part.train(mode)

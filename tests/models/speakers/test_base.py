@@ -114,18 +114,25 @@ class Levels(SpeakerEncoder):
         return np.array([np.abs(part).mean() for part in np.array_split(waveform, 8)])
 
 class Random(Levels):
+    name = "random"
+
     def compute(self, waveform):
         return np.random.default_rng().standard_normal(8)
 
 class Narrow(Levels):
+    name = "narrow"
+
     def compute(self, waveform):
         return super().compute(waveform)[:4]
 
 class Long(Levels):
+    name = "long"
+
     def embed(self, audio, sample_rate=None):
         return 2 * super().embed(audio, sample_rate)
 
 class Nameless(Levels):
+    name = "nameless"
     sha256 = "unknown"
 """
 
