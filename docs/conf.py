@@ -40,6 +40,7 @@ GROUPS = {
         "score",
         "localisation",
         "tracing",
+        "person",
         "evaluate",
         "experiments",
         "checkpoints",

@@ -95,7 +95,8 @@ def no_gradients_in_eval_mode(forward: Any, on_device: Any) -> Any:
     def ruled(self: torch.nn.RNNBase, x: Any, *state: Any) -> Any:
         outputs, last = forward(self, x, *state)
         output = outputs.data if isinstance(outputs, torch.nn.utils.rnn.PackedSequence) else outputs
-        if on_device(output) and output.requires_grad and not self.training:
+        is_ruled = torch.backends.cudnn.enabled and not self.training
+        if is_ruled and on_device(output) and output.requires_grad:
             output.register_hook(lambda _: refuse("cudnn RNN backward can only be called in training mode"))
         return outputs, last
 

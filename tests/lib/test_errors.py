@@ -25,7 +25,7 @@ PACKAGE = REPOSITORY / "nes2net"
 SETTING = re.compile(r"(?<!`)`([\w.]+)(?:=[^`\s]+)?`(?!`)")
 # Whole commands may stand in a message: their flags are those of the program that they name.
 COMMAND = re.compile(
-    r"(nes2net (augment|average|calibrate|evaluate|experiment|export|predict|score|\{\}) |torchrun |pip install |"
+    r"(nes2net (augment|average|calibrate|enrol|evaluate|experiment|export|predict|score|\{\}) |torchrun |pip install |"
     r"docker run |speech-spoof-bench |main\.py |CtrSVDD program )[^`(),]*"
 )
 FLAG = re.compile(r"(?<![\w-])(?<!var\()(?<!style=\")--[a-z]")

@@ -48,7 +48,7 @@ class Examined:
 
     def findings(self) -> list[Finding]:
         """List the problems."""
-        remedy = "use further or other recordings, or enrol with --accept"
+        remedy = "use further or other recordings, or accept them: nes2net enrol add … --accept"
         return [
             Finding(str(self.path), problem, f"{remedy} {kind}", facts={"kind": kind})
             for kind, problem in self.problems.items()

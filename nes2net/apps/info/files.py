@@ -255,13 +255,12 @@ def _calibration_sheet(path: Path) -> Sheet:
     if calibration.llrs is None:
         operating_points = "cost:CMISS,CFA,PRIOR only: the ratios of its own trials are not kept"
     title = f"{kind} of scores"
-    command = (
-        f"calibrate apply {quote(str(path))} {'SCORES' if kind == 'calibration' else 'SCORES …'} --out calibrated.txt"
-    )
+    scores = "SCORES" if kind == "calibration" else "SCORES …"
+    command = f"nes2net calibrate apply {quote(str(path))} {scores} --out calibrated.txt"
     if rule := calibration.rule:
         operating_points = f"only that of its genuine recordings: unusual below a score of {rule.threshold}"
         title = "threshold of genuine recordings"
-        command = f"predict FILE --model MODEL --calibration {quote(str(path))}"
+        command = f"nes2net predict FILE --model MODEL --calibration {quote(str(path))}"
     recordings: Facts = {"recordings": "not measured, so no recording is called 'cannot tell'"}
     if (population := calibration.population) is not None:
         recordings = {
@@ -288,7 +287,7 @@ def _calibration_sheet(path: Path) -> Sheet:
         "weights": weights,
         "figures on the training trials": [{"figure": name, "value": value} for name, value in figure_items],
     }
-    return Sheet(f"{path}: {title}", facts, tables=tables, commands=[f"nes2net {command}"])
+    return Sheet(f"{path}: {title}", facts, tables=tables, commands=[command])
 
 
 def _record_facts(path: Path) -> Facts:

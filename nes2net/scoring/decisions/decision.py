@@ -354,7 +354,7 @@ class Decider:
         """Whether each score's unbounded ratio reaches the threshold."""
         return self.calibration(scores) >= self.llr_threshold
 
-    @property
+    @cached_property
     def bound(self) -> float:
         """Bound of the shown log-likelihood ratios; infinite without a bound."""
         return math.inf if self.unbounded else self.calibration.largest_llr
