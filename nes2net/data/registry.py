@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -20,21 +21,27 @@ class CorpusRegistry(Registry["Corpus"]):
     """The names of corpora; ``hub:OWNER/NAME`` stands for a data set on the Hugging Face hub."""
 
     def get(self, name: str) -> Corpus:
-        """Import a corpus; ``hub:OWNER/NAME`` is downloaded when first needed."""
-        if not name.startswith("hub:"):
-            return super().get(name)  # type: ignore[no-any-return]
-        from nes2net.data.corpora.hub import hub_corpus  # imported late, so that listing names needs no NumPy
+        """Import a corpus; ``hub:OWNER/NAME`` is downloaded when first needed.
 
-        return hub_corpus(name)
+        Trials that the corpus of another package lists are checked.
+        """
+        if name.startswith("hub:"):
+            from nes2net.data.corpora.hub import hub_corpus  # imported late, so that listing names needs no NumPy
+
+            return hub_corpus(name)
+        corpus: Corpus = super().get(name)
+        if self.is_built_in(name):
+            return corpus
+        checked = copy.copy(corpus)
+        for method in ("trials", "read_protocol", "read_keys"):
+            listing = partial(_check_trials, self.subject(name), method, getattr(corpus, method))
+            object.__setattr__(checked, method, listing)  # a corpus is a frozen dataclass
+        return checked
 
     def check(self, name: str, registered: Any) -> None:
-        """Check also the attributes of a corpus of another package, and later the trials that it lists."""
+        """Check also the attributes of a corpus of another package."""
         super().check(name, registered)
         PartCheck(self.subject(name)).attributes(registered)
-        for method in ("trials", "read_protocol", "read_keys"):
-            if method not in vars(registered):
-                listing = partial(_check_trials, self.subject(name), method, getattr(registered, method))
-                object.__setattr__(registered, method, listing)  # a corpus is a frozen dataclass
 
 
 def _check_trials(subject: str, method: str, listing: Callable[..., Any], *args: Any, **options: Any) -> Any:
