@@ -27,25 +27,33 @@ for _name, _value in NO_REPORTS.items():
 __all__ = [
     "Detector",
     "InputError",
+    "Result",
     "augment",
     "average_checkpoints",
+    "conditions",
+    "corpora",
     "create_aggregation",
     "create_backend",
     "create_frontend",
     "decisions",
+    "evaluate",
     "list_models",
     "load_state_dict",
     "localisation",
     "losses",
     "metrics",
     "robustness",
+    "score_file",
     "speakers",
 ]
 
 if TYPE_CHECKING:  # editors and type checkers do not see names that are imported late
     from nes2net import metrics
-    from nes2net.data import augment
+    from nes2net.actions.evaluation import evaluate
+    from nes2net.data import augment, corpora
+    from nes2net.data.augment import conditions
     from nes2net.detector import Detector
+    from nes2net.evaluation.result import Result
     from nes2net.lib.errors import InputError
     from nes2net.metrics import localisation
     from nes2net.models import speakers
@@ -54,25 +62,30 @@ if TYPE_CHECKING:  # editors and type checkers do not see names that are importe
     from nes2net.models.checkpoints.averaging import average_checkpoints
     from nes2net.models.checkpoints.state_dict import load_state_dict
     from nes2net.models.registry import create_aggregation, create_backend, create_frontend
-    from nes2net.scoring import decisions
+    from nes2net.scoring import decisions, score_file
     from nes2net.training import losses
 
 #: Public name → its address for :func:`pkgutil.resolve_name`; a module's ends in a colon.
 _ADDRESSES = {
     "Detector": "nes2net.detector:Detector",
     "InputError": "nes2net.lib.errors:InputError",
+    "Result": "nes2net.evaluation.result:Result",
     "augment": "nes2net.data.augment:",
     "average_checkpoints": "nes2net.models.checkpoints.averaging:average_checkpoints",
+    "conditions": "nes2net.data.augment.conditions:",
+    "corpora": "nes2net.data.corpora:",
     "create_aggregation": "nes2net.models.registry:create_aggregation",
     "create_backend": "nes2net.models.registry:create_backend",
     "create_frontend": "nes2net.models.registry:create_frontend",
     "decisions": "nes2net.scoring.decisions:",
+    "evaluate": "nes2net.actions.evaluation:evaluate",
     "list_models": "nes2net.models.catalogue:list_models",
     "load_state_dict": "nes2net.models.checkpoints.state_dict:load_state_dict",
     "localisation": "nes2net.metrics.localisation:",
     "losses": "nes2net.training.losses:",
     "metrics": "nes2net.metrics:",
     "robustness": "nes2net.models.attacks.robustness:",
+    "score_file": "nes2net.scoring.score_file:",
     "speakers": "nes2net.models.speakers:",
 }
 
@@ -85,5 +98,5 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    """List all names, also those not imported yet."""
-    return sorted({*globals(), *__all__})
+    """List the public names, also those not imported yet."""
+    return __all__

@@ -115,7 +115,7 @@ def test_an_evaluation_records_the_digest_of_the_scores_that_it_read_not_of_a_la
     scores = folder / "scores.txt"
     judged = sha256(scores)
     before(monkeypatch, matching, "match", scores)
-    result = evaluate(labels_of(folder), [scores], num_resamples=5)
+    result = evaluate("generic", scores, folder / "key.csv", num_resamples=5)
     assert result.header["inputs"][0]["sha256"] == judged
     assert sha256(scores) != judged
 

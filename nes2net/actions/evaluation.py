@@ -13,12 +13,24 @@ from nes2net.lib.storage.files import AnyPath
 from nes2net.scoring.judgement import ScoreFile
 
 
-def evaluate(labels: Labels, scores: Sequence[AnyPath], *, metrics: Collection[str] = (), **settings: Any) -> Result:
-    """Evaluate files of judgements against ``labels``; several are compared on the same trials.
+def evaluate(
+    corpus: str,
+    scores: AnyPath | Sequence[AnyPath | ScoreFile],
+    keys: AnyPath = ".",
+    phase: str = "eval",
+    *,
+    metrics: Collection[str] = (),
+    **settings: Any,
+) -> Result:
+    """Evaluate files of judgements against labels; several are compared on the same trials.
 
     Args:
+        corpus: a name of :data:`nes2net.data.registry.corpora`.
         scores: score files; a single file of frame scores; or files of another kind, such as class
-            logits.
+            logits. Higher scores are more bona fide.
+        keys: file or folder of the labels, as ``keys`` of the corpus accepts it.
+        phase: a phase or split of the corpus; ``"eval"`` if it has none. Your own corpus also has
+            ``"all"``.
         metrics: slow figures to compute besides the usual ones, such as
             ``"one_against_rest_eer"``.
         settings: fields of the judgement's evaluation, such as
@@ -27,6 +39,8 @@ def evaluate(labels: Labels, scores: Sequence[AnyPath], *, metrics: Collection[s
     Raises:
         InputError: if files or labels cannot be read or do not fit, or a setting has no effect.
     """
+    if isinstance(scores, AnyPath):
+        scores = [scores]
     files = list(map(ScoreFile.of, scores))
     # Only files with scores of recordings can be compared. Any other kind chooses the evaluator, which then refuses
     # other kinds.
@@ -35,4 +49,4 @@ def evaluate(labels: Labels, scores: Sequence[AnyPath], *, metrics: Collection[s
     evaluation = judgement.evaluation()
     judgement.check_settings(evaluation, settings, files[0].path)
     with Work("evaluating scores"):
-        return evaluation(labels, files, metrics=metrics, **settings).run()
+        return evaluation(Labels(corpus, keys, phase), files, metrics=metrics, **settings).run()

@@ -177,7 +177,6 @@ def evaluate(
         reference: embeddings of training or enrolled trials
     """
     from nes2net.actions.evaluation import evaluate as evaluated
-    from nes2net.evaluation.key import Labels
     from nes2net.evaluation.page import Pages
     from nes2net.lib.storage.files import write_output
 
@@ -188,7 +187,7 @@ def evaluate(
     settings = judgement.settings() | {"num_resamples": num_resamples, "seed": seed, "allow_partial": allow_partial}
     if source is not None:
         settings["threshold_source"] = source
-    result = evaluated(Labels(corpus, keys, phase), scores, metrics=metric, **settings)
+    result = evaluated(corpus, scores, keys, phase, metrics=metric, **settings)
     shown = result.only(metric) if metric else result
     try:
         print_output(shown.text())

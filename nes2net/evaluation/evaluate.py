@@ -1,7 +1,4 @@
-"""Evaluate scores against keys: error rates with intervals, breakdowns, comparisons of systems.
-
-``evaluate_systems`` is the public function.
-"""
+"""Evaluate scores against keys: error rates with intervals, breakdowns, comparisons of systems."""
 
 from __future__ import annotations
 
@@ -10,7 +7,6 @@ import itertools
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +17,7 @@ from nes2net.data.corpora.trial import BONAFIDE
 from nes2net.evaluation.breakdown import Unit, breakdown_tables, groups_of, resolve_unit
 from nes2net.evaluation.curves import thin_det
 from nes2net.evaluation.evaluation import Evaluation
-from nes2net.evaluation.key import Key, Labels, describe_excluded, score_input
+from nes2net.evaluation.key import Key, describe_excluded, score_input
 from nes2net.evaluation.matching import check_classes
 from nes2net.evaluation.origin import differences_of_one_detector
 from nes2net.evaluation.result import Plot, Result
@@ -51,7 +47,6 @@ from nes2net.evaluation.transfer import (
 )
 from nes2net.evaluation.transfer_tables import transfer_tables
 from nes2net.lib.errors import pluralise
-from nes2net.lib.storage.files import AnyPath
 from nes2net.metrics import registry
 from nes2net.metrics.dcf import ASVSPOOF5_COSTS
 from nes2net.scoring.judgement import ScoreFile
@@ -82,7 +77,12 @@ _DIFFERENCES = (
 
 @dataclass
 class SystemEvaluation(Evaluation[SystemFigures]):
-    """The evaluation of score files; see :func:`evaluate_systems`.
+    """The evaluation of score files; every two systems are compared.
+
+    The result has the tables ``systems`` and ``calibration``, ``differences`` of every two systems,
+    tables at transferred thresholds (``rates``, ``costs``, …), and breakdowns such as ``by attack``.
+    ``differences`` orders trials as the key, not as the score file: with ties and the method
+    ``"interpolated"``, its EERs may differ a little.
 
     Args:
         num_resamples: At most 200 for rows of a breakdown.
@@ -257,37 +257,6 @@ class SystemEvaluation(Evaluation[SystemFigures]):
         if official is not None and all(system.min_tdcf.asv_counts in (None, official) for system in systems):
             return ORGANISERS
         return f"the ASV scores of {', '.join(map(str, files))}"
-
-
-def evaluate_systems(
-    corpus: str,
-    score_paths: AnyPath | Sequence[AnyPath | ScoreFile],
-    keys_path: AnyPath,
-    phase: str = "eval",
-    **settings: Any,
-) -> Result:
-    """Evaluate the score files of one or more systems on the same trials, and compare every two systems.
-
-    Args:
-        corpus: A name of :data:`nes2net.data.registry.corpora`.
-        score_paths: A file for each system, with a line ``utterance score`` for each trial; higher
-            is more bona fide.
-        keys_path: File or folder, as ``keys`` of the corpus accepts it.
-        phase: A phase or split of the corpus; ``"eval"`` if it has none. Your own corpus also has
-            ``"all"``.
-        settings: Further fields of :class:`SystemEvaluation`, such as ``num_resamples``.
-
-    Returns:
-        The tables ``systems`` and ``calibration``, ``differences`` of every two systems, tables at
-        transferred thresholds (``rates``, ``costs``, …), and breakdowns such as ``by attack``.
-        ``differences`` orders trials as the key, not as the score file: with ties and the method
-        ``"interpolated"``, its EERs may differ a little.
-
-    Raises:
-        InputError: as :meth:`~nes2net.evaluation.evaluation.Evaluation.run`.
-    """
-    files = [score_paths] if isinstance(score_paths, AnyPath) else score_paths
-    return SystemEvaluation(Labels(corpus, keys_path, phase), files, **settings).run()
 
 
 def _notes_on_records(systems: Sequence[SystemFigures]) -> Iterator[str]:

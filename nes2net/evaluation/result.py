@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -36,9 +37,9 @@ class Plot(NamedTuple):
     """CSS class in the page, if any."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Result:
-    """The facts of an evaluation, and all its figures.
+    """The facts of an evaluation, and all its figures; ``dict(result)`` maps measure → figure.
 
     - ``header``: facts as plain data, at the top of the JSON: ``sources`` of the scores, ``inputs``
       (files with SHA-256), ``versions`` of software and so on.
@@ -70,6 +71,15 @@ class Result:
     def printed(self) -> list[Table]:
         """The tables that pages and papers show."""
         return [table for table in self.tables if table.readers != "nobody"]
+
+    def __repr__(self) -> str:
+        """The first nine lines of :meth:`text`, and a line about the others."""
+        return "\n".join([*self.text().splitlines()[:9], "… print(result.text()) prints all"])
+
+    def keys(self) -> list[str]:
+        """List the measures for which :meth:`__getitem__` finds a figure."""
+        first_rows = [table.rows[0] for table in self.tables if table.rows]
+        return list(dict.fromkeys(chain.from_iterable(row.figures for row in first_rows)))
 
     def __getitem__(self, measure: str) -> Figure:
         """Find the figure of ``measure`` in the first table whose first row has it.
@@ -104,6 +114,10 @@ class Result:
             if table.name == name:
                 return table.rows
         return []
+
+    def records(self, name: str = "systems") -> list[dict[str, str | float | None]]:
+        """Return labels and values of the rows of the table called ``name``, such as for ``pandas.DataFrame``."""
+        return [row.to_values() for row in self.rows(name)]
 
     def to_dict(self) -> dict[str, object]:
         """Convert the result to plain data for JSON, without scores; NaN and infinity become None."""

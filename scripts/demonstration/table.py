@@ -18,9 +18,9 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from demonstration.synthesis import METHODS
+from nes2net.actions.evaluation import evaluate
 from nes2net.data.corpora import asvspoof2019_la
 from nes2net.evaluation.breakdown import breakdown
-from nes2net.evaluation.evaluate import evaluate_systems
 from nes2net.evaluation.key import Labels
 from nes2net.evaluation.segments import SegmentEvaluation
 from nes2net.evaluation.tables import Figure
@@ -66,7 +66,7 @@ def system_table(corpus: Path, scores: Path, systems: dict[str, str]) -> str:
         results = []
         for track, (name, keys) in PARTS.items():
             path = scores / f"{file}.{track}.txt"
-            results.append(evaluate_systems(name, path, corpus / keys))
+            results.append(evaluate(name, path, corpus / keys))
         rows.append([system, *(cell(result["eer"]) for result in results)])
         trials = [f"*{result['num_bonafide'].value} + {result['num_spoof'].value}*" for result in results]
     head = ["EER in % (95 % interval)", *(name for name, _ in PARTS.values())]

@@ -91,7 +91,7 @@ API = {
             "nes2net.metrics",
             "nes2net.metrics.localisation",
             "nes2net.scoring.decisions",
-            "nes2net.evaluation.evaluate.evaluate_systems",
+            "nes2net.actions.evaluation.evaluate",
             "nes2net.evaluation.evaluate.SystemEvaluation",
             "nes2net.evaluation.segments.SegmentEvaluation",
             "nes2net.metrics.registry.Metric",

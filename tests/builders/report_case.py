@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nes2net.evaluation.evaluate import evaluate_systems
+from nes2net.actions.evaluation import evaluate
 from nes2net.evaluation.result import Result
 
 CODECS = ("none", "alaw", "gsm")
@@ -35,4 +35,4 @@ def make_case(folder: Path, attacks=("A07", "A08"), num=240) -> Path:
 def report_of(folder: Path, *systems: str) -> Result:
     """The report of these score files of :func:`make_case`."""
     paths = [folder / f"{system}.txt" for system in systems]
-    return evaluate_systems("asvspoof2021_la", paths, folder / "trial_metadata.txt", num_resamples=50)
+    return evaluate("asvspoof2021_la", paths, folder / "trial_metadata.txt", num_resamples=50)

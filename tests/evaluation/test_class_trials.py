@@ -6,7 +6,6 @@ from builders import input_error
 from builders.files import write, write_record
 
 from nes2net.actions.evaluation import evaluate
-from nes2net.evaluation.key import Labels
 from nes2net.lib.storage.files import sha256_of
 from nes2net.scoring.judgement import ScoreFile, scores_of
 
@@ -42,7 +41,7 @@ def write_class_labels(folder, class_labels, name="logits.tsv"):
 
 def evaluated(folder, *files, **settings):
     paths = [folder / file for file in files or ("logits.tsv",)]
-    return evaluate(Labels("generic", folder / "key.csv", "all"), paths, num_resamples=5, **settings)
+    return evaluate("generic", paths, folder / "key.csv", "all", num_resamples=5, **settings)
 
 
 def test_without_a_record_the_class_of_a_trial_is_its_attack(folder):

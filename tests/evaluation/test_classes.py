@@ -64,11 +64,6 @@ def tones(tmp_path_factory):
     return write(root / "tones.csv", rows)
 
 
-@pytest.fixture(scope="module")
-def labels(tones):
-    return Labels("generic", tones, "eval")
-
-
 def recipe_of(tones, folder, task=None, **train_settings):
     return recipe_from_dict(
         {
@@ -127,9 +122,9 @@ def scored(tones, checkpoint):
 
 
 @pytest.fixture(scope="module")
-def evaluated(scored, labels):
+def evaluated(scored, tones):
     """A function that evaluates the logits, with settings."""
-    return partial(evaluate, labels, [scored], num_resamples=20)
+    return partial(evaluate, "generic", scored, tones, num_resamples=20)
 
 
 def table_of(file):
@@ -334,7 +329,7 @@ def embedded(scored, train_logits, embeddings, tones, tmp_path):
 def compared(folder, logits="classes.tsv", reference=("train.npy", "train.tsv", "eval.npy")):
     """The rows of the scores of being known, with embeddings and logits of training."""
     settings = {"reference": tuple(folder / name for name in reference), "num_resamples": 20}
-    rows = evaluate(Labels("generic", folder / "key.csv", "eval"), [folder / logits], **settings).rows("open")
+    rows = evaluate("generic", folder / logits, folder / "key.csv", **settings).rows("open")
     return {row.labels["score"]: row.figures for row in rows}
 
 
@@ -408,7 +403,7 @@ def test_accuracy_is_tabulated_by_a_condition_with_24_trials_but_not_by_one_with
         codec = "a" if "_300_" in line or "_900_" in line else "b"
         rows.append(f"{line},{codec}")
     key = write(tmp_path / "key.csv", rows)
-    result = evaluate(Labels("generic", key, "eval"), [scored], num_resamples=20)
+    result = evaluate("generic", scored, key, num_resamples=20)
     (row,) = result.rows("by codec")
     assert row.labels["codec"] == "a"
     assert row.value("num_trials") == 24
@@ -426,10 +421,10 @@ def verification_eer(embeddings, enrolled, frequencies):
 
 
 @pytest.fixture(scope="module")
-def verification(embeddings, labels):
+def verification(embeddings, tones):
     """The result of verifying the evaluation set against the classes of the training set."""
     training, evaluation = embeddings
-    return evaluate(labels, [evaluation], reference=(training,), num_resamples=20)
+    return evaluate("generic", evaluation, tones, reference=(training,), num_resamples=20)
 
 
 def test_verification_counts_the_pairs_of_each_spoofed_trial_with_each_class(verification):
@@ -443,15 +438,15 @@ def test_the_eer_of_verification_compares_trials_with_the_mean_embedding_of_each
     assert verification["eer"].value == verification_eer(embeddings, models, FREQUENCIES)
 
 
-def test_verification_requires_embeddings_of_enrolled_trials(embeddings, labels):
+def test_verification_requires_embeddings_of_enrolled_trials(embeddings, tones):
     with input_error("compared with embeddings of enrolled trials: add `reference`"):
-        evaluate(labels, embeddings[1:])
+        evaluate("generic", embeddings[1:], tones)
 
 
-def test_verification_requires_embeddings_of_evaluated_trials(embeddings, labels):
+def test_verification_requires_embeddings_of_evaluated_trials(embeddings, tones):
     training, evaluation = embeddings
     with input_error("train.npy: has no embedding of a spoofed trial of the phase"):
-        evaluate(labels, [training], reference=(evaluation,), allow_partial=True)
+        evaluate("generic", training, tones, reference=(evaluation,), allow_partial=True)
 
 
 @pytest.fixture(scope="module")
@@ -466,7 +461,7 @@ def enrolled(checkpoint, tones, tmp_path_factory):
             rows.append(f"{line},{enrolment}")
     write(key, rows)
     files = embed(key, checkpoint, tmp_path_factory.mktemp("enrolled"))
-    return files, evaluate(Labels("generic", key, "eval"), [files[1]], reference=files[:1])
+    return files, evaluate("generic", files[1], key, reference=files[:1])
 
 
 def test_each_enrolled_model_has_a_row_in_the_result_of_verification(enrolled):
@@ -489,7 +484,7 @@ def test_a_model_enrolled_by_trials_of_two_classes_is_refused(embeddings, tones,
     rows = [f"{line},{'one' if line.startswith('train') else ''}" for line in lines]
     key = write(tmp_path / "key.csv", [f"{header},enrolment_models", *rows])
     with input_error("a model must have examples of only one vocoder"):
-        evaluate(Labels("generic", key, "eval"), [evaluation], reference=(training,))
+        evaluate("generic", evaluation, key, reference=(training,))
 
 
 def test_the_json_of_a_result_has_the_confusions_of_known_classes(result):
@@ -586,8 +581,8 @@ def test_a_threshold_learned_for_other_classes_than_those_of_the_detector_is_ref
 def of_posteriors(scored, tones, tmp_path):
     """A function that evaluates posteriors of another program, with settings."""
     file = write_posteriors(tmp_path / "posteriors.tsv", table_of(scored))
-    labels = Labels("generic", write(tmp_path / "key.csv", tones.read_text().replace("vocoder", "attack")), "eval")
-    return partial(evaluate, labels, [file])
+    key = write(tmp_path / "key.csv", tones.read_text().replace("vocoder", "attack"))
+    return partial(evaluate, "generic", file, key)
 
 
 def test_of_posteriors_only_the_scores_of_being_known_that_need_no_logits_are_tabulated(of_posteriors):
@@ -611,12 +606,12 @@ def test_malformed_files_of_logits_of_classes_are_refused(tmp_path, text, messag
         Classes().table(write(tmp_path / "classes.tsv", text))
 
 
-def test_logits_that_are_not_finite_are_refused(scored, labels, tmp_path):
+def test_logits_that_are_not_finite_are_refused(scored, tones, tmp_path):
     text = scored.read_text()
     first_logit = text.split("\n")[1].split("\t")[1]
     file = write(tmp_path / "classes.tsv", text.replace(first_logit, "nan", 1))
     with input_error("with a score that is not finite"):
-        evaluate(labels, [file])
+        evaluate("generic", file, tones)
 
 
 def test_the_judgement_classes_refuses_a_detector_that_only_tells_bona_fide_from_spoof():

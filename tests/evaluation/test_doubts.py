@@ -37,7 +37,7 @@ def labels_of(folder):
 
 
 def test_evaluate_notes_that_scores_seem_to_be_those_of_the_predicted_class(folder):
-    result = evaluate(labels_of(folder), [folder / "predicted.csv"], num_resamples=5)
+    result = evaluate("generic", folder / "predicted.csv", folder / "key.csv", num_resamples=5)
     assert any(note.startswith(DOUBT) for note in result.notes)
 
 

@@ -11,11 +11,11 @@ from builders.files import write, write_scores
 from builders.report_case import make_case
 
 from nes2net import metrics
+from nes2net.actions.evaluation import evaluate
 from nes2net.data.corpora import generic
 from nes2net.data.corpora.corpus import OfficialRow
 from nes2net.data.corpora.trial import Trial
 from nes2net.evaluation.breakdown import MIN_TRIALS, breakdown, over_corpora
-from nes2net.evaluation.evaluate import evaluate_systems
 from nes2net.evaluation.matching import match
 
 
@@ -36,9 +36,7 @@ def case(request, tmp_path_factory):
 def test_2021_la_has_the_figures_of_the_published_program(case, phase):
     """EER, threshold, minimum t-DCF and numbers of trials."""
     published = case.results[f"evaluate_2021_LA:{phase}"]["values"]
-    result = evaluate_systems(
-        "asvspoof2021_la", case.folder / "scores_LA.txt", case.folder / "keys", phase, num_resamples=20
-    )
+    result = evaluate("asvspoof2021_la", case.folder / "scores_LA.txt", case.folder / "keys", phase, num_resamples=20)
     assert result["eer"].value == exactly(published["eer"])
     assert result["threshold"].value == exactly(published["eer_threshold"])
     assert result["min_tdcf"].value == exactly(published["tDCF_new_2021"]["min_tDCF"])
@@ -49,20 +47,20 @@ def test_2021_la_has_the_figures_of_the_published_program(case, phase):
 
 def test_2021_df_has_the_eer_of_the_published_program(case):
     published = case.results["evaluate_2021_DF:eval"]["values"]
-    result = evaluate_systems("asvspoof2021_df", case.folder / "scores_DF.txt", case.folder / "keys", num_resamples=5)
+    result = evaluate("asvspoof2021_df", case.folder / "scores_DF.txt", case.folder / "keys", num_resamples=5)
     assert result["eer"].value == exactly(published["eer"])
 
 
 def test_in_the_wild_has_the_eer_of_the_published_program_with_a_stable_sort(case):
     published = case.results["Cal_EER_in_the_wild"]["values"]
-    result = evaluate_systems("in_the_wild", case.folder / "scores_ITW.txt", case.folder, num_resamples=5)
+    result = evaluate("in_the_wild", case.folder / "scores_ITW.txt", case.folder, num_resamples=5)
     assert result["eer"].value == exactly(published["EER_if_stable_argsort"])
 
 
 @pytest.fixture
 def evaluate_ctrsvdd(case):
     files = case.folder / "scores_CtrSVDD.txt", case.folder / "test.txt"
-    return partial(evaluate_systems, "ctrsvdd", *files, num_resamples=5)
+    return partial(evaluate, "ctrsvdd", *files, num_resamples=5)
 
 
 def test_ctrsvdd_has_the_figures_of_the_published_program(case, evaluate_ctrsvdd):
@@ -94,7 +92,7 @@ def test_asvspoof5_has_the_figures_of_the_published_program(case, tmp_path):
         lines.append(f"E_{n % 30} {id} F C0{n % 5} 1 x AC1 A{17 + n % 3} {label} -")
     key = write(tmp_path / "ASVspoof5.eval.track_1.tsv", lines)
     scores = "\n".join(" ".join(row) for row in case.table("asv5_cm_score.tsv")[1:])
-    result = evaluate_systems("asvspoof5", write(tmp_path / "scores.txt", scores), key, num_resamples=5)
+    result = evaluate("asvspoof5", write(tmp_path / "scores.txt", scores), key, num_resamples=5)
     for name, published_name in {"eer": "eer", "min_dcf": "minDCF", "cllr": "cllr", "act_dcf": "actDCF"}.items():
         assert result[name].value == exactly(published[published_name])
 
@@ -103,7 +101,7 @@ def of_list(folder, rows, scores, corpus="generic", columns="path,label", phase=
     """Evaluate ``scores`` of ``rows`` of a list with these columns."""
     key = write(folder / "list.csv", [columns, *rows])
     scores = write_scores(folder / "s.txt", scores)
-    return evaluate_systems(corpus, scores, key, phase, **{"num_resamples": 5, **options})
+    return evaluate(corpus, scores, key, phase, **{"num_resamples": 5, **options})
 
 
 @pytest.fixture
@@ -163,7 +161,7 @@ def test_the_text_of_a_result_has_its_notices(tmp_path):
     rows += [("s2", "c", "none", "A07"), ("s2", "d", "opus", "A08"), ("s2", "e", "none", "A08")]
     key = la_key(tmp_path, rows)
     scores = write(tmp_path / "scores.txt", "a 2\nb 0\nc 1\nd -1\ne -2\n")
-    result = evaluate_systems("asvspoof2021_la", scores, key, num_resamples=50)
+    result = evaluate("asvspoof2021_la", scores, key, num_resamples=50)
     text = result.text()
     assert "ASV key of ASVspoof 2021 LA not found" in text
     for notice in result.notices:
@@ -220,9 +218,7 @@ def la(tmp_path):
 
     def run(without=(), **options):
         scores = {id: score_of_kind[id[:-1]] for _, id, *_ in rows if id not in without}
-        return evaluate_systems(
-            "asvspoof2021_la", write_scores(tmp_path / "s.txt", scores), key, num_resamples=5, **options
-        )
+        return evaluate("asvspoof2021_la", write_scores(tmp_path / "s.txt", scores), key, num_resamples=5, **options)
 
     return run
 
@@ -262,7 +258,7 @@ def test_a_phase_that_the_key_lacks_is_refused(tmp_path):
         ("generic", own_list, "names no parts, so there is no phase 'dev'; fill its column 'split', or ask for"),
     ):
         with input_error(message):
-            evaluate_systems(corpus, scores, keys, "dev", num_resamples=5)
+            evaluate(corpus, scores, keys, "dev", num_resamples=5)
 
 
 def test_intervals_are_drawn_over_speakers_only_if_there_are_at_least_ten(tmp_path):
@@ -292,7 +288,7 @@ def with_attacks(folder, num_attacks, names, **options):
     for name in names:
         scores = {id: hash_of(name + id) + 0.4 * (kind == "bonafide") for _, id, _, kind in rows}
         paths.append(write_scores(folder / f"{name}.txt", scores))
-    return evaluate_systems("asvspoof2021_la", paths, key, num_resamples=50, **options).text()
+    return evaluate("asvspoof2021_la", paths, key, num_resamples=50, **options).text()
 
 
 def test_a_comparison_draws_speakers_and_attacks_if_there_are_five_attacks(tmp_path):
@@ -315,7 +311,7 @@ def hash_of(text):
 def notes_on_equal_scores(tmp_path):
     golden_metrics.load("all_equal", tmp_path)
     scores = tmp_path / "scores_LA.txt"
-    return evaluate_systems("asvspoof2021_la", scores, tmp_path / "keys", num_resamples=5).notes
+    return evaluate("asvspoof2021_la", scores, tmp_path / "keys", num_resamples=5).notes
 
 
 def test_a_note_says_that_equal_scores_have_no_min_tdcf(notes_on_equal_scores):
@@ -329,7 +325,7 @@ def test_a_note_says_that_equal_scores_tell_no_classes_apart(notes_on_equal_scor
 
 def test_the_result_states_at_most_200_draws_for_rows_of_a_breakdown(tmp_path):
     folder = make_case(tmp_path)
-    result = evaluate_systems("asvspoof2021_la", folder / "good.txt", folder, num_resamples=201)
+    result = evaluate("asvspoof2021_la", folder / "good.txt", folder, num_resamples=201)
     assert result.header["num_row_resamples"] == 200
 
 
@@ -400,7 +396,7 @@ def test_scores_are_called_no_better_than_chance_if_the_interval_of_the_eer_hold
 
 def test_figures_of_calibration_are_not_marked_as_the_best(tmp_path):
     folder = make_case(tmp_path)
-    result = evaluate_systems("asvspoof2021_la", [folder / "good.txt", folder / "useless.txt"], folder)
+    result = evaluate("asvspoof2021_la", [folder / "good.txt", folder / "useless.txt"], folder)
     rows = result.rows("calibration")
     assert len(rows) == 2
     for row in rows:
@@ -410,6 +406,6 @@ def test_figures_of_calibration_are_not_marked_as_the_best(tmp_path):
 
 def test_the_latex_and_the_markdown_of_a_result_name_no_folders(tmp_path):
     golden_metrics.load("g200", tmp_path)
-    result = evaluate_systems("asvspoof2021_la", tmp_path / "scores_LA.txt", tmp_path / "keys", num_resamples=5)
+    result = evaluate("asvspoof2021_la", tmp_path / "scores_LA.txt", tmp_path / "keys", num_resamples=5)
     for text in (result.latex(), result.markdown()):
         assert str(tmp_path) not in text

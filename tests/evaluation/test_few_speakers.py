@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from builders.files import write
 
-from nes2net.evaluation.evaluate import evaluate_systems
+from nes2net.actions.evaluation import evaluate
 from nes2net.evaluation.page import html_page
 
 NOTE = (
@@ -23,7 +23,7 @@ def result_of(folder, num_speakers, **settings):
         scores.append(f"{number} {rng.normal() + number % 2}\n")
     key = write(folder / "list.csv", f"path,label,speaker\n{''.join(rows)}")
     score_file = write(folder / "scores.txt", "".join(scores))
-    return evaluate_systems("generic", score_file, key, "all", num_resamples=5, **settings)
+    return evaluate("generic", score_file, key, "all", num_resamples=5, **settings)
 
 
 def test_text_page_markdown_and_json_note_the_small_number_of_speakers(tmp_path):

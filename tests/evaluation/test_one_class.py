@@ -8,8 +8,8 @@ import pytest
 from builders import input_error
 from builders.files import write
 
+from nes2net.actions.evaluation import evaluate
 from nes2net.data.corpora.trial import Trial
-from nes2net.evaluation.evaluate import evaluate_systems
 from nes2net.evaluation.matching import match
 from nes2net.evaluation.one_class import judge_one_class
 from nes2net.evaluation.transfer import SetFiles, ThresholdSource
@@ -55,7 +55,7 @@ def report_of(case, name, *systems, further_sets=(), **options):
         "num_resamples": 2,
         "threshold_source": ThresholdSource(dev, str(case / "dev.csv"), "generic", "all", further=further_sets),
     }
-    return evaluate_systems(
+    return evaluate(
         "generic", [case / f"{system}.{name}.txt" for system in systems], case / f"{name}.csv", "all", **options
     )
 
@@ -119,13 +119,13 @@ def test_if_allowed_scores_of_a_part_of_the_trials_of_one_class_are_judged_with_
 
 def test_trials_of_one_class_are_refused_without_a_source_of_a_threshold(case):
     with input_error("trials, all spoofed, but trials of both classes are needed.*`threshold_from`"):
-        evaluate_systems("generic", case / "one.spoof.txt", case / "spoof.csv", "all")
+        evaluate("generic", case / "one.spoof.txt", case / "spoof.csv", "all")
 
 
 def test_development_scores_of_one_class_are_refused_as_the_source_of_a_threshold(case):
     source = ThresholdSource([str(case / "one.spoof.txt")], str(case / "spoof.csv"), "generic", "all")
     with input_error("90 trials, all spoofed, but trials of both classes are needed"):
-        evaluate_systems("generic", [case / "one.both.txt"], case / "both.csv", "all", threshold_source=source)
+        evaluate("generic", [case / "one.both.txt"], case / "both.csv", "all", threshold_source=source)
 
 
 @pytest.mark.parametrize("name, measures", [("both", ["miss", "one_minus_srr"]), ("bonafide", ["miss"])])
@@ -134,7 +134,7 @@ def test_at_a_threshold_of_genuine_recordings_alone_each_class_has_its_errors_an
 ):
     GENUINE.save(tmp_path / "c.json")
     source = ThresholdSource(calibrations=[str(tmp_path / "c.json")])
-    report = evaluate_systems(
+    report = evaluate(
         "generic", case / f"one.{name}.txt", case / f"{name}.csv", "all", threshold_source=source, num_resamples=2
     )
     _, scores = read_scores(case / f"one.{name}.txt")
@@ -153,4 +153,4 @@ def test_an_operating_point_is_refused_with_a_calibration_of_genuine_recordings(
     GENUINE.save(tmp_path / "c.json")
     source = ThresholdSource(calibrations=[str(tmp_path / "c.json")], operating_point=OperatingPoint("eer"))
     with input_error("of genuine recordings only, so it has a fixed threshold"):
-        evaluate_systems("generic", case / "one.both.txt", case / "both.csv", "all", threshold_source=source)
+        evaluate("generic", case / "one.both.txt", case / "both.csv", "all", threshold_source=source)

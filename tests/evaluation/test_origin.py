@@ -7,9 +7,9 @@ from builders.files import write, write_record, write_scores
 from builders.report_case import make_case, report_of
 from scipy.stats import spearmanr
 
+from nes2net.actions.evaluation import evaluate
 from nes2net.data.corpora.trial import Trial
 from nes2net.data.registry import corpora
-from nes2net.evaluation.evaluate import evaluate_systems
 from nes2net.evaluation.judgements import Scores
 from nes2net.evaluation.origin import read_origin, read_scored_by, training_in_words, uses_in_words
 from nes2net.lib.storage.files import sha256_of
@@ -250,7 +250,7 @@ def compared(tmp_path_factory):
     settings = {"dtype": "bfloat16", "num_samples": None, "trials": "c" * 64}
     second = scores_with_record(tmp_path / "bfloat16.txt", rounded, run=settings, versions={"torch": "2.8.0"})
     third = scores_with_record(tmp_path / "other.txt", dict.fromkeys(scores, 1), run={"model": "d" * 64})
-    result = evaluate_systems("generic", [first, second, third], key, num_resamples=5)
+    result = evaluate("generic", [first, second, third], key, num_resamples=5)
     return result, [*scores.values()], [*rounded.values()]
 
 

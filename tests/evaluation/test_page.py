@@ -11,9 +11,9 @@ from builders import input_error
 from builders.files import write
 from builders.report_case import make_case, report_of
 
+from nes2net.actions.evaluation import evaluate
 from nes2net.data.corpora import asvspoof2019_la, asvspoof2021_la
 from nes2net.data.corpora.corpus import Counts
-from nes2net.evaluation.evaluate import evaluate_systems
 from nes2net.evaluation.page import Pages, html_page
 from nes2net.evaluation.plots import strip_svg
 from nes2net.metrics.localisation.metrics import ScoredUtterance
@@ -27,7 +27,7 @@ def pages(single, several):
 
 
 def evaluated(corpus, keys, *scores, **options):
-    return evaluate_systems(corpus, list(scores), keys, num_resamples=2, **options)
+    return evaluate(corpus, list(scores), keys, num_resamples=2, **options)
 
 
 def file_digest(path):

@@ -6,8 +6,8 @@ import re
 import pytest
 from builders.files import read_json, write
 
+from nes2net.actions.evaluation import evaluate
 from nes2net.cli.main import main
-from nes2net.evaluation.evaluate import evaluate_systems
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +25,7 @@ def real_2019(shared, tmp_path_factory):
 
 def test_the_development_figures_of_cqcc_gmm_are_the_published_ones(real_2019):
     """EER, minimum t-DCF with the organisers' ASV system, and number of trials of ASVspoof 2019 LA."""
-    result = evaluate_systems("asvspoof2019_la", real_2019 / "CQCC-GMM.dev.txt", real_2019, "dev", num_resamples=2)
+    result = evaluate("asvspoof2019_la", real_2019 / "CQCC-GMM.dev.txt", real_2019, "dev", num_resamples=2)
     assert f"{100 * result['eer'].value:.6f}" == "0.431141"
     assert f"{result['min_tdcf'].value:.6f}" == "0.012267"
     assert result["num_expected"].value == 24844

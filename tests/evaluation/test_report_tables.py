@@ -9,7 +9,7 @@ import pytest
 from builders.files import write
 from builders.report_case import make_case, report_of
 
-from nes2net.evaluation.evaluate import evaluate_systems
+from nes2net.actions.evaluation import evaluate
 from nes2net.evaluation.page import html_page, sections
 from nes2net.evaluation.result import Result
 from nes2net.evaluation.tables import Figure, Measure, Row, Table
@@ -23,7 +23,7 @@ def marks(result, name, table="systems"):
 
 
 def compared_with_good(case, score_file, num_resamples):
-    return evaluate_systems("asvspoof2021_la", [case / "good.txt", score_file], case, num_resamples=num_resamples)
+    return evaluate("asvspoof2021_la", [case / "good.txt", score_file], case, num_resamples=num_resamples)
 
 
 def test_the_best_figure_of_a_column_is_marked_only_if_it_is_certain(case, several, tmp_path):
@@ -136,7 +136,7 @@ def test_no_figure_of_systems_with_different_trials_is_marked_as_the_best(case, 
         tmp_path / "part.txt", "".join((case / "good.txt").read_text().splitlines(keepends=True)[:-7])
     )
     paths = [partial_scores, case / "worse.txt"]
-    check_no_figure_is_marked(evaluate_systems("asvspoof2021_la", paths, case, allow_partial=True, num_resamples=2))
+    check_no_figure_is_marked(evaluate("asvspoof2021_la", paths, case, allow_partial=True, num_resamples=2))
 
 
 def test_the_result_gives_by_name_the_figure_of_the_first_row_that_has_it(several):

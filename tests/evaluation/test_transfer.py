@@ -14,7 +14,7 @@ from numpy.random import default_rng
 
 from nes2net import metrics
 from nes2net.actions.calibration import calibrate
-from nes2net.evaluation.evaluate import evaluate_systems
+from nes2net.actions.evaluation import evaluate
 from nes2net.evaluation.key import Labels
 from nes2net.evaluation.page import html_page
 from nes2net.evaluation.tables import Figure
@@ -55,7 +55,7 @@ def report_of(case, *names, num_resamples=2, **settings):
     paths = [case / f"{name}.txt" for name in names]
     where = settings.pop("where", None) or source(case, *names, **settings)
     keys = case / "trial_metadata.txt"
-    return evaluate_systems("asvspoof2021_la", paths, keys, num_resamples=num_resamples, threshold_source=where)
+    return evaluate("asvspoof2021_la", paths, keys, num_resamples=num_resamples, threshold_source=where)
 
 
 def transfer_of(case, name, num_resamples=2, **settings):
@@ -273,7 +273,7 @@ def test_only_the_list_that_the_calibration_was_learned_on_is_warned_of(tmp_path
     source = ThresholdSource(calibrations=[str(tmp_path / "c.json")])
     warned = []
     for name, (scores, key) in files.items():
-        report = evaluate_systems("generic", [scores], key, num_resamples=5, threshold_source=source)
+        report = evaluate("generic", [scores], key, num_resamples=5, threshold_source=source)
         warned += [name for line in report.warnings if "learned on trials of" in line]
     assert warned == ["own"]
 
@@ -283,5 +283,5 @@ def test_equal_ids_in_the_lists_of_development_and_test_are_warned_of(tmp_path):
     dev_scores, dev_key = list_with_scores(tmp_path, "dev", ids)
     scores, key = list_with_scores(tmp_path, "test", [*ids, "new"])
     source = ThresholdSource([str(dev_scores)], str(dev_key), dev_phase="all")
-    report = evaluate_systems("generic", [scores], key, num_resamples=5, threshold_source=source)
+    report = evaluate("generic", [scores], key, num_resamples=5, threshold_source=source)
     assert any("have ids of development" in line for line in report.warnings)

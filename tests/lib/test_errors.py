@@ -11,10 +11,10 @@ from builders import input_error
 from builders.files import write
 from conftest import REPOSITORY
 
+from nes2net.actions.evaluation import evaluate
 from nes2net.cli.main import build_parser, main
 from nes2net.cli.published import easy_inference_demo as demo
 from nes2net.cli.published import main as legacy
-from nes2net.evaluation.evaluate import evaluate_systems
 from nes2net.lib.errors import MissingLibrary, concerning, settings_called, with_flag_names
 from nes2net.scoring.score_file import write_scores
 from nes2net.training.recipes.data import CorpusConfig
@@ -178,7 +178,7 @@ def test_messages_of_a_program_call_settings_as_its_users_give_them(error_of, wo
 
 def test_messages_in_python_call_settings_by_their_arguments(error_of):
     with input_error(r"1 of 2 trials without a score: b; correct them, or evaluate the rest with `allow_partial`"):
-        evaluate_systems("generic", "scores.txt", "list.csv")
+        evaluate("generic", "scores.txt", "list.csv")
 
 
 def test_an_error_raised_within_concerning_begins_with_the_file_and_trial_it_concerns():

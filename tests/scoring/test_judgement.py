@@ -107,8 +107,7 @@ def plain(out, tmp_path):
 
 
 def test_evaluation_of_a_file_of_rows_gives_the_eer_of_their_scores(corpus, out, plain):
-    labels = Labels(LA, corpus, "dev")
-    of_rows, of_scores = (evaluate(labels, [path], num_resamples=20) for path in (out, plain))
+    of_rows, of_scores = (evaluate(LA, path, corpus, "dev", num_resamples=20) for path in (out, plain))
     assert of_rows["eer"] == of_scores["eer"]
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
+from nes2net.actions.evaluation import evaluate
 from nes2net.actions.scoring import score_corpus
 from nes2net.apps.experiments.description import Average, EvaluationSet, metric_names
 from nes2net.apps.experiments.missing import Search, missing_for_training
@@ -23,7 +24,6 @@ from nes2net.apps.experiments.settings import Machine
 from nes2net.data.corpora.part import Part
 from nes2net.data.registry import corpora
 from nes2net.detector import Detector
-from nes2net.evaluation.evaluate import evaluate_systems
 from nes2net.evaluation.page import Pages
 from nes2net.lib.errors import InputError, pluralise
 from nes2net.lib.output.findings import Finding
@@ -313,7 +313,7 @@ class EvaluateJob(Job):
     def do(self, machine: Machine) -> None:
         tested = self.tested
         scoring = self.needs
-        result = evaluate_systems(
+        result = evaluate(
             tested.corpus,
             [scoring.scores],
             tested.key_path,

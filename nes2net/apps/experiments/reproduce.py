@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from nes2net.actions.evaluation import evaluate
 from nes2net.actions.scoring import score_corpus
 from nes2net.apps.experiments.missing import Paths, recipe_path, recipe_with_folders
 from nes2net.apps.experiments.settings import Machine
@@ -17,7 +18,6 @@ from nes2net.data.corpora.part import Part
 from nes2net.data.corpora.protocol import canonical_phase
 from nes2net.data.registry import corpora
 from nes2net.detector import Detector
-from nes2net.evaluation.evaluate import evaluate_systems
 from nes2net.evaluation.page import Pages
 from nes2net.evaluation.result import Result
 from nes2net.evaluation.tables import column
@@ -275,7 +275,7 @@ def reproduce(
             legacy_train_mode=row.legacy_train_mode,
         ),
     )
-    result = evaluate_systems(
+    result = evaluate(
         row.corpus,
         [scores],
         paths.key(row),

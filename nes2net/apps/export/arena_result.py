@@ -8,7 +8,6 @@ from typing import Any
 from nes2net.actions.evaluation import evaluate
 from nes2net.apps.export.arena import META, check_meta
 from nes2net.data.corpora.hub import download
-from nes2net.evaluation.key import Labels
 from nes2net.evaluation.transfer import ThresholdSource
 from nes2net.lib.errors import InputError
 from nes2net.lib.storage.files import make_folder, sha256_of, write_text
@@ -52,7 +51,7 @@ def write_arena_result(folder: Path, corpus: str, scores: Path, deep_voice: Path
         settings["threshold_source"] = ThresholdSource(
             dev_scores=[str(deep_voice)], dev_keys=".", dev_corpus=DEEP_VOICE, dev_phase="eval"
         )
-    result = evaluate(Labels(corpus, ".", "eval"), [scores], **settings)
+    result = evaluate(corpus, scores, **settings)
     measure = "eer" if deep_voice is None else "one_minus_srr"
     figure = result[measure].value
     if figure is None:

@@ -6,6 +6,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 
+from numpy.typing import NDArray
+
 from nes2net.data.corpora.corpus import Corpus
 from nes2net.data.corpora.trial import Trial
 from nes2net.data.registry import corpora
@@ -16,7 +18,11 @@ from nes2net.lib.storage.text_files import reading_once
 
 @dataclass(frozen=True)
 class Part:
-    """A part of a corpus, and the folders of its files; its list is read once."""
+    """A part of a corpus, and the folders of its files; its list is read once.
+
+    It is a data set for ``torch.utils.data.DataLoader``: ``part[index]`` is the waveform (N,) at 16 kHz,
+    float32, and 1 for bona fide, 0 for spoof, None without a label.
+    """
 
     corpus: str
     root: AnyPath | None
@@ -35,6 +41,15 @@ class Part:
         """All trials, as :meth:`~nes2net.data.corpora.corpus.Corpus.trials` lists them."""
         with reading_once():
             return self.definition.trials(self.root, self.split, protocols=self.protocols)
+
+    def __len__(self) -> int:
+        return len(self.trials)
+
+    def __getitem__(self, index: int) -> tuple[NDArray, int | None]:
+        from nes2net.data.audio.read import load_audio  # imported late, because listing trials needs no decoder
+
+        trial = self.trials[index]
+        return load_audio(trial.recording()), trial.target
 
     @property
     def has_labels(self) -> bool:

@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 from builders.files import write
 
+from nes2net.actions.evaluation import evaluate
 from nes2net.data.corpora import in_the_wild
-from nes2net.evaluation.evaluate import evaluate_systems
 
 
 @pytest.fixture
@@ -15,4 +15,4 @@ def evaluation(tmp_path, register_corpus):
     register_corpus("tiny", replace(in_the_wild.CORPUS, counts={}, key_digests={}))
     write(tmp_path / "meta.csv", "file,speaker,label\n0.wav,A,spoof\n1.wav,A,bona-fide\n")
     scores = write(tmp_path / "s.txt", "0 0\n1 1\n")
-    return evaluate_systems("tiny", scores, tmp_path, num_resamples=2)
+    return evaluate("tiny", scores, tmp_path, num_resamples=2)

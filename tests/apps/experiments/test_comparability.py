@@ -13,10 +13,10 @@ from builders.small_parts import SPECTRUM
 from conftest import REPOSITORY
 
 from nes2net import Detector
+from nes2net.actions.evaluation import evaluate
 from nes2net.apps.experiments.reproduce import compare_conditions, published_architectures
 from nes2net.data.corpora import asvspoof2019_la, asvspoof2021_la, generic
 from nes2net.data.corpora.corpus import Counts, key_digest
-from nes2net.evaluation.evaluate import evaluate_systems
 from nes2net.models.published_results import PublishedRow, published_rows
 from nes2net.training.recipes.reading import load_recipe
 
@@ -37,7 +37,7 @@ def conditions_of(corpus, tmp_path):
     def compared(row: PublishedRow, config: dict = SPECTRAL, keys: Path = corpus / "keys"):
         ids = [line.split()[1] for line in (keys / "LA" / "CM" / "trial_metadata.txt").read_text().splitlines()]
         scores = write(tmp_path / "s.txt", "".join(f"{id} {n % 5}\n" for n, id in enumerate(ids)))
-        evaluation = evaluate_systems(row.corpus, scores, keys, num_resamples=2)
+        evaluation = evaluate(row.corpus, scores, keys, num_resamples=2)
         return compare_conditions(row, built(config), evaluation, keys)
 
     return compared
@@ -76,7 +76,7 @@ def test_numbers_of_trials_other_than_the_official_ones_are_listed_as_a_differen
 def test_trials_of_a_corpus_without_official_numbers_are_listed_as_not_checked(tmp_path, register_corpus):
     register_corpus("tiny", replace(generic.CORPUS, title="Mine"))
     keys = write(tmp_path / "list.csv", "path,label\na.wav,real\nb.wav,fake\n")
-    evaluation = evaluate_systems("tiny", write(tmp_path / "s.txt", "a 1\nb 0\n"), keys, num_resamples=2)
+    evaluation = evaluate("tiny", write(tmp_path / "s.txt", "a 1\nb 0\n"), keys, num_resamples=2)
     conditions = compare_conditions(ROW, built(SPECTRAL), evaluation, keys)
     unchecked = ["the trials: the official numbers of Mine, phase eval, are not known"]
     assert (conditions.differences, conditions.unchecked) == ([], unchecked)

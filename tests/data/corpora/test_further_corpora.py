@@ -10,13 +10,13 @@ from builders.miniature_corpora import CORPORA, make
 
 from nes2net import metrics
 from nes2net.actions.calibration import Labels, calibrate
+from nes2net.actions.evaluation import evaluate
 from nes2net.actions.flags import Learning
 from nes2net.data.corpora import ctrsvdd
 from nes2net.data.corpora.check import check_corpus
 from nes2net.data.corpora.corpus import Counts
 from nes2net.data.corpora.trial import Trial
 from nes2net.data.registry import corpora
-from nes2net.evaluation.evaluate import evaluate_systems
 
 of_every_corpus = pytest.mark.parametrize("name", CORPORA)
 
@@ -160,7 +160,7 @@ def ctrsvdd_scores(tmp_path):
 
 def test_an_evaluation_of_ctrsvdd_computes_the_eer_by_the_rule_of_its_published_figures(tmp_path, ctrsvdd_scores):
     score_file, expected = ctrsvdd_scores
-    assert evaluate_systems("ctrsvdd", score_file, tmp_path, num_resamples=10)["eer"].value == expected
+    assert evaluate("ctrsvdd", score_file, tmp_path, num_resamples=10)["eer"].value == expected
 
 
 def test_a_calibration_on_ctrsvdd_states_the_eer_by_the_rule_of_its_published_figures(tmp_path, ctrsvdd_scores):
