@@ -162,7 +162,7 @@ class OnnxDetector:
         if samples < self.min_samples or (self.max_samples and samples > self.max_samples):
             limit = describe_lengths(self.min_samples, self.max_samples)
             raise InputError(f"{self.path} requires {limit} samples, got {samples}: crop or repeat the waveform")
-        array = np.ascontiguousarray(waveform.numpy(), dtype=np.float32)
+        array = np.ascontiguousarray(waveform.detach().numpy(), dtype=np.float32)
         computed: list[np.ndarray] = []
         batches = [array]
         if self.precision == "int8":  # compute one waveform at a time, see the docstring of the class

@@ -31,17 +31,18 @@ class Attack:
     usual_step: ClassVar[float] = 0.25
     is_control: ClassVar[bool] = False
     """Whether the last iterate is kept, although the clean recording may be worse."""
+    budgets: ClassVar[str] = r"(\d+(?:\.\d+)?)(fs)?"
+    """Pattern of ``budget``: its number, and ``fs`` for an amplitude."""
+    budget_advice: ClassVar[str] = "a ratio in dB, such as pgd:40, or an amplitude, such as pgd:0.001fs"
 
     def __init__(self, budget: str, steps: Size | None = None, step: Share | None = None) -> None:
         self.steps = steps or self.usual_steps
         self.step = step or self.usual_step or 1 / self.steps
-        match = re.fullmatch(r"(\d+(?:\.\d+)?)(fs)?", budget)
+        match = re.fullmatch(self.budgets, budget)
         if match is None:
-            raise InputError(
-                f"budget '{budget}': write a ratio in dB, such as pgd:40, or an amplitude, such as pgd:0.001fs"
-            )
+            raise InputError(f"budget '{budget}': write {self.budget_advice}")
         self.size = float(match[1])
-        self.is_amplitude = match[2] is not None
+        self.is_amplitude = match.lastindex == 2
 
     def iterates(self, batch: AttackedBatch) -> Iterator[Tensor]:
         """Yield perturbed waveforms B×N within the budget, float64, step by step."""

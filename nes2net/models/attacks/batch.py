@@ -9,13 +9,12 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import pad, softplus
 
 from nes2net.lib.computing.devices import differentiable, float32_products, without_autocast
 from nes2net.lib.errors import InputError
 from nes2net.models.backends.base import scores_of
-from nes2net.models.network import Network
 
 #: What an attack raises (:func:`objective_of`).
 Objective: TypeAlias = Literal["score", "margin", "ce"]
@@ -53,10 +52,12 @@ class AttackedBatch:
     Attributes:
         draws: calls to average (expectation over transformations).
         start: replaces random numbers of a start.
+        perturbation: fitted on other recordings, for an attack that fits one for all.
         generators: of random numbers, one for each recording.
     """
 
     start: Tensor | None = None
+    perturbation: Tensor | None = None
     draws = 1
 
     def __init__(
@@ -97,10 +98,10 @@ class AttackedBatch:
         hashes = [zlib.crc32(samples.tobytes()) for samples in self.clean.cpu().numpy()]
         self.generators = [np.random.default_rng([*numbers, number]) for number in hashes]
 
-    def uniform(self) -> Tensor:
-        """Draw numbers B×N between −1 and 1."""
-        num_samples = self.clean.shape[1]
-        rows = [generator.uniform(-1, 1, num_samples) for generator in self.generators]
+    def uniform(self, count: int | None = None) -> Tensor:
+        """Draw numbers B×N, or B×``count``, from −1 to 1."""
+        count = count or self.clean.shape[1]
+        rows = [generator.uniform(-1, 1, count) for generator in self.generators]
         return self.clean.new_tensor(np.stack(rows))
 
     def values(self, waveforms: Tensor) -> Tensor:
@@ -112,16 +113,24 @@ class AttackedBatch:
         """Compute the objective (B,), the mean over draws."""
         return torch.stack([self.values(waveforms) for _ in range(self.draws)]).mean(0)
 
-    def gradient(self, waveforms: Tensor) -> Tensor:
-        """Compute the gradient B×N, the mean over draws; raise :class:`NoGradient` if missing or not finite."""
-        leaf = waveforms.detach().requires_grad_()
+    def gradient(self, inputs: Tensor, values_of: Callable[[Tensor], Tensor] | None = None) -> Tensor:
+        """Compute the gradient of the sum of the objective, or of ``values_of(inputs)``, the mean over draws.
+
+        Raises:
+            NoGradient: if it is missing or not finite.
+        """
+        values_of = values_of or self.values
+        leaf = inputs.detach().requires_grad_()
         for _ in range(self.draws):
             with torch.enable_grad():
-                objective = self.values(leaf).sum()
-            if objective.requires_grad:
-                objective.backward(inputs=[leaf])
+                total = values_of(leaf).sum()
+            if total.requires_grad:
+                total.backward(inputs=[leaf])
         if leaf.grad is None or not leaf.grad.isfinite().all():
-            raise NoGradient("the gradient of this detector is missing, NaN or infinite: attack another detector")
+            raise NoGradient(
+                "the gradient of this detector is missing, as in int8 or an ONNX file, or not finite: attack by spsa or "
+                "square, or attack another detector and score the result"
+            )
         return leaf.grad / self.draws
 
     def is_random(self) -> bool:
@@ -138,18 +147,17 @@ def attackable(detector: Any, num_samples: int | None = None) -> Iterator[Callab
     autocast, draws random numbers from one seed, and its weights require no gradient.
 
     Args:
-        detector: a :class:`nes2net.Detector`.
+        detector: a :class:`nes2net.Detector`; in int8, or a
+            :class:`nes2net.models.onnx_detector.OnnxDetector`, it gives no gradients.
         num_samples: score length; None for whole recordings.
-
-    Raises:
-        NoGradient: if the detector is in an ONNX file or quantised.
     """
-    if not isinstance(detector, Network) or detector.precision == "int8":
-        raise NoGradient("detectors in int8 or in an ONNX file give no gradients: attack the original detector")
     training = [module for module in detector.modules() if module.training]
-    weights = [weight for weight in detector.parameters() if weight.requires_grad]
+    all_weights = nn.ModuleList(detector.modules()).parameters()  # a detector in an ONNX file has no modules
+    weights = [weight for weight in all_weights if weight.requires_grad]
 
     def logits_of(waveforms: Tensor) -> Tensor:
+        if detector.precision == "int8":
+            waveforms = waveforms.detach()
         count = waveforms.shape[1]
         length = num_samples or max(count, detector.min_samples)
         emphasised = waveforms - detector.pre_emphasis * pad(waveforms[:, :-1], (1, 0))
@@ -157,8 +165,9 @@ def attackable(detector: Any, num_samples: int | None = None) -> Iterator[Callab
         return detector(repeated[:, :length].to(detector.device)).to(waveforms.device)
 
     detector.check_score()
-    detector.eval()
-    detector.requires_grad_(False)
+    detector.train(False)
+    for weight in weights:
+        weight.requires_grad_(False)
     try:
         with (
             float32_products(),

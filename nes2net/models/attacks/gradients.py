@@ -25,7 +25,7 @@ class ProjectedGradient(Attack):
             waveforms = batch.limited(self.inside(size * self.start(batch), size))
         direction = torch.zeros_like(waveforms)
         for _ in range(self.steps):
-            direction = self.momentum * direction + unit(batch.gradient(waveforms), 1)
+            direction = self.momentum * direction + unit(self.ascent(batch, waveforms), 1)
             delta = waveforms - batch.clean + self.step * size * self.steepest(direction)
             waveforms = batch.limited(self.inside(delta, size))
             yield waveforms
@@ -33,6 +33,10 @@ class ProjectedGradient(Attack):
     def start(self, batch: AttackedBatch) -> Tensor:
         """Return where to start, B×N in parts of ε or the radius."""
         return batch.uniform() if batch.start is None else batch.start
+
+    def ascent(self, batch: AttackedBatch, waveforms: Tensor) -> Tensor:
+        """Return the gradient B×N, or an estimate up to a factor."""
+        return batch.gradient(waveforms)
 
     def steepest(self, gradient: Tensor) -> Tensor:
         """Return the direction of length 1 in which the objective rises most; 0 for a gradient 0."""

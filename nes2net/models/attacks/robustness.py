@@ -10,7 +10,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Literal
 
 import torch
@@ -23,7 +23,7 @@ from nes2net.models.attacks.batch import AttackedBatch, Objective, attackable
 from nes2net.models.attacks.check import check_gradient
 from nes2net.models.registry import attacks
 
-__all__ = ["attack", "attack_logits", "attackable", "check_gradient"]
+__all__ = ["attack", "attack_logits", "attackable", "check_gradient", "fit_attack"]
 
 _DRAWS = 8  # calls to average for a detector with random input; an assumption, for random crops
 
@@ -87,6 +87,7 @@ def attack_logits(
     restarts: int = 1,
     draws: int | None = None,
     seed: int = 0,
+    perturbation: Tensor | None = None,
 ) -> Tensor:
     """Perturb ``waveforms`` B×N so that the objective rises; return them in their type.
 
@@ -103,6 +104,7 @@ def attack_logits(
         restarts: repeats with other random numbers.
         draws: gradients to average for a detector with random input; None for 8 if two calls
             differ, otherwise 1.
+        perturbation: for ``universal`` and ``malafide``, from :func:`fit_attack`; None fits it on ``waveforms``.
 
     Raises:
         InputError: if an argument does not fit, or there is no gradient.
@@ -116,6 +118,7 @@ def attack_logits(
     batch = AttackedBatch(logits_of, waveforms, is_spoof, objective, unit)
     if start is not None:
         batch.start = start + 0 * batch.clean
+    batch.perturbation = perturbation
     if draws is None and batch.is_random():
         draws = _DRAWS
         print_note(f"two scores of one recording differ, so gradients are the mean of {_DRAWS} (`draws`)")
@@ -132,3 +135,30 @@ def attack_logits(
             best = torch.where(is_kept[:, None], candidate, best)
             best_values = values.where(is_kept, best_values)
     return best.to(waveforms.dtype)
+
+
+def fit_attack(
+    logits_of: Callable[[Tensor], Tensor],
+    recordings: Iterable[tuple[Tensor, Tensor]],
+    attack: str,
+    *,
+    objective: Objective = "score",
+    steps: int | None = None,
+    step: float | None = None,
+    seed: int = 0,
+) -> Tensor:
+    """Fit one perturbation for all recordings, such as the filter of ``malafide:513``.
+
+    Args:
+        recordings: batches of waveforms B×N and ``is_spoof`` (B,), such as 8 fakes each; a step uses one.
+        steps, step: number of steps; their size in parts of ε, or the learning rate.
+
+    Returns:
+        ``perturbation`` of :func:`attack_logits`.
+    """
+    name, _, budget = attack.partition(":")
+    unit = 2.0**-15
+    batches = [AttackedBatch(logits_of, waveforms, is_spoof, objective, unit) for waveforms, is_spoof in recordings]
+    for batch in batches:
+        batch.seed(seed, 0)
+    return attacks.create(name, budget=budget, steps=steps, step=step).fit(batches)

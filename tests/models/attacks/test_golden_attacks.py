@@ -16,6 +16,8 @@ from torch.nn.functional import conv1d
 from nes2net import Detector, robustness
 from nes2net.models.attacks.batch import AttackedBatch
 from nes2net.models.attacks.check import probe_gradient
+from nes2net.models.attacks.queries import Spsa, estimate_gradient
+from nes2net.models.attacks.universal import AddedWaveform, Malafide, filtered
 
 FILE = SHARED / "golden/attacks/tiny.json"
 RUN = re.compile(r"(\w+)/(fgsm|pgd|pgd_l2|mi_fgsm)/(snr30|linf 0.002)/(.*?)(/16 bit)?")
@@ -118,6 +120,60 @@ def test_the_gradient_of_a_random_detector_is_the_mean_of_its_draws():
     attacked = attacked_by(crop, "pgd:30", steps=5, draws=4)
     name = "conv/eot_pgd/snr30/5 steps/alpha eps:4/crops 300 at 0,100,37,64/score"
     assert_near(attacked, arrays()[f"attacked/{name}"], 1e-9)
+
+
+def golden_batch(rows=slice(None)):
+    return AttackedBatch(conv, arrays()["waveforms"][rows], arrays()["is_spoof"][rows], "score")
+
+
+class SpsaOfGoldenDirections(Spsa):
+    """Probes are not limited to full scale, as in the golden run."""
+
+    def ascent(self, batch, waveforms):
+        return estimate_gradient(batch.mean_values, waveforms, self.probes(batch))
+
+    def probes(self, batch):
+        return [self.epsilon(batch) * direction for direction in arrays()["directions_S"]]
+
+
+def test_a_step_of_spsa_equals_the_golden_one():
+    batch = golden_batch()
+    spsa = SpsaOfGoldenDirections("30", steps=1)
+    attacked = next(spsa.iterates(batch))
+    name = "conv/spsa/snr30/1 step/alpha eps:4/8 directions/score"
+    assert_near(attacked, arrays()[f"attacked/{name}"], 1e-9)
+    assert_near(conv(attacked), tensor(numbers()[name]["logits"]), 1e-9)
+    estimate = spsa.ascent(batch, batch.clean)
+    cosines = torch.cosine_similarity(estimate, batch.gradient(batch.clean))
+    assert_near(cosines, tensor(numbers()["conv/spsa/cosine to the gradient"]), 1e-9)
+
+
+def test_a_universal_waveform_equals_the_golden_one():
+    fakes = golden_batch(arrays()["is_spoof"])
+    attack = AddedWaveform("0.002fs", steps=10, step=0.25)
+    delta = attack.fit([fakes])
+    name = "conv/universal/linf 0.002/10 steps/alpha eps:4/score"
+    assert_near(delta[0], arrays()["attacked/conv/universal"], 1e-9)
+    attacked = attack.apply(golden_batch(), delta)
+    assert_near(conv(attacked), tensor(numbers()[name]["logits"]), 1e-9)
+
+
+@pytest.mark.parametrize("weight_decay", (0, 0.0001))
+def test_a_filter_of_malafide_equals_the_golden_one(monkeypatch, weight_decay):
+    expected = numbers()[f"conv/malafide/9 taps/Adam 0.01/20 steps/weight decay {weight_decay}"]
+    monkeypatch.setattr(Malafide, "weight_decay", weight_decay)
+    monkeypatch.setattr(Malafide, "last_rate", 1.0)
+    monkeypatch.setattr(Malafide, "start", lambda *_: tensor(expected["start"]))
+    fakes = golden_batch(arrays()["is_spoof"])
+    attack = Malafide("9", steps=20, step=0.01)
+    taps = attack.fit([fakes])
+    assert_near(taps, tensor(expected["filter"]), 1e-9)
+    unscaled = filtered(fakes.clean, taps)
+    peaks = unscaled.abs().amax(1)
+    assert_near(conv(unscaled), tensor(expected["logits"]), 1e-9)
+    assert_near(peaks, tensor(expected["peak"]), 1e-9)
+    scaled = unscaled / torch.stack([torch.ones_like(peaks[0]), peaks[1]])[:, None]
+    assert_near(attack.apply(fakes, taps), scaled, 1e-9)
 
 
 @pytest.mark.parametrize("snr", (80, 50, 30))

@@ -7,10 +7,13 @@ from builders import input_error, small_parts
 from builders.strangers import install, installed_in
 
 from nes2net import Detector, robustness
+from nes2net.apps.export.onnx import export_onnx
 from nes2net.models.attacks.batch import AttackedBatch
+from nes2net.models.onnx_detector import OnnxDetector
 
 ASCENTS = ("fgsm", "pgd", "pgd_l2", "mi_fgsm")
-ATTACKS = (*ASCENTS, "noise")
+QUERIES = ("spsa", "square")
+ATTACKS = (*ASCENTS, *QUERIES, "noise")
 RNG = np.random.default_rng(0)
 #: 6×400 samples; row 1 reaches full scale, and row 2 is silent.
 WAVEFORMS = torch.from_numpy(RNG.normal(0, 0.1, (6, 400)))
@@ -53,7 +56,7 @@ def ratios_in_db(clean, attacked):
 @pytest.mark.parametrize("attack", ATTACKS)
 def test_samples_of_16_bits_stay_within_budget_and_range(attack, budget, dtype):
     waveforms = WAVEFORMS.to(dtype)
-    attacked = attacked_by(f"{attack}:{budget}", waveforms=waveforms, keep="last")
+    attacked = attacked_by(f"{attack}:{budget}", waveforms=waveforms, keep="last", steps=5)
     assert attacked.dtype == dtype
     samples = attacked.double() * 32768
     assert torch.equal(samples, samples.round())
@@ -85,14 +88,14 @@ def test_fgsm_reaches_its_ratio_away_from_full_scale():
 @pytest.mark.parametrize("attack", ATTACKS)
 def test_order_and_size_of_the_batch_change_nothing(attack):
     attack = f"{attack}:30"
-    attacked = attacked_by(attack)
+    attacked = attacked_by(attack, steps=5)
     for rows in ([4, 2, 0, 5, 1, 3], [3, 0], [3]):
-        reordered = attacked_by(attack, rows=rows)
+        reordered = attacked_by(attack, rows=rows, steps=5)
         difference = reordered - attacked[rows]
         assert difference.abs().max() <= 1e-9
 
 
-@pytest.mark.parametrize("attack", ("pgd", "pgd_l2", "noise"))
+@pytest.mark.parametrize("attack", ("pgd", "pgd_l2", *QUERIES, "noise"))
 def test_the_seed_decides_the_random_numbers(attack):
     attack = f"{attack}:30"
     settings = {"steps": 1, "keep": "last"}
@@ -142,6 +145,8 @@ REFUSED_ATTACKS = {
     "pgd": "budget ''.*pgd:40.*pgd:0.001fs",
     "pgd:loud": "budget 'loud'",
     "pgd:0.00001fs": "attack 'pgd:0.00001fs' is below one step of 16 bits: use at least 0.0000305fs",
+    "universal:40": "budget '40': write an amplitude, such as universal:0.002fs",
+    "malafide:512": "budget '512': write an odd number of taps, such as malafide:513",
 }
 
 
@@ -229,7 +234,7 @@ def test_a_missing_or_infinite_gradient_is_broken_and_no_attack_follows_it():
 
     assert verdict_on(detached) == "broken"
     assert verdict_on(lambda x: smooth(Scaled.apply(x, torch.inf))) == "broken"
-    with input_error("the gradient of this detector is missing, NaN or infinite"):
+    with input_error("the gradient of this detector is missing.* or not finite"):
         attacked_by("pgd:40", detached)
 
 
@@ -336,13 +341,32 @@ def test_a_difference_or_probability_is_attacked_by_its_log_odds(monkeypatch, de
     assert torch.equal(by_score, by_margin)
 
 
-@pytest.mark.slow  # quantises
-def test_a_quantised_detector_gives_no_gradients():
-    frontend = {"name": "wav2vec2", **small_parts.FRONTENDS["wav2vec2"]}
-    detector = Detector.from_config({"frontend": frontend, "backend": "mean_linear"})
-    detector.set_precision("int8")
-    with input_error("detectors in int8 or in an ONNX file give no gradients"):
+def check_without_gradients(detector):
+    with input_error("the gradient of this detector is missing.*attack by spsa or square, or attack another detector"):
         robustness.attack(detector, RECORDINGS, LABELS, "pgd:40")
+    scaled = RECORDINGS * 32768
+    clean = scaled.round() / 32768
+    for query in QUERIES:
+        attacked = robustness.attack(detector, clean, LABELS, f"{query}:10", steps=10)
+        gain = detector.scores(attacked) - detector.scores(clean)
+        assert gain[LABELS].min() > -0.000001
+        assert gain.max() > 0.0001
+
+
+@pytest.mark.slow  # quantises
+def test_a_quantised_detector_is_attacked_by_queries():
+    frontend = {"name": "wav2vec2", **small_parts.FRONTENDS["wav2vec2"]}
+    quantised = Detector.from_config({"frontend": frontend, "backend": "mean_linear"})
+    quantised.set_precision("int8")
+    check_without_gradients(quantised)
+
+
+@pytest.mark.slow  # exports
+def test_a_detector_in_an_onnx_file_is_attacked_by_queries(tmp_path, detector):
+    pytest.importorskip("onnxruntime")
+    path = tmp_path / "detector.onnx"
+    export_onnx(detector, path)
+    check_without_gradients(OnnxDetector(path))
 
 
 LOUDER = """
