@@ -208,11 +208,14 @@ def bootstrap_options() -> dict[str, Any]:
 
 
 class Measured:
-    """Metrics of the scores of two classes, all computed on the same bootstrap draws.
+    """Metrics of the scores of two classes, or more, all computed on the same bootstrap draws.
 
     Args:
-        rules: name → metric of bona fide and spoofed scores, which returns a number, an EER and its
+        rules: name → metric of the scores of all classes, which returns a number, an EER and its
             threshold, or :class:`~nes2net.metrics.Rates`, whose fields count as metrics.
+        classes: finite scores of bona fide, then of spoofed trials, or of other classes.
+        num_trials: name of a rate → as for :func:`nes2net.metrics.rate_interval`; None for two
+            classes.
         draws: as for :func:`nes2net.metrics.bootstrap_values`.
 
     Attributes:
@@ -223,11 +226,15 @@ class Measured:
     """
 
     def __init__(
-        self, rules: Mapping[str, Callable[..., object]], bonafide: NDArray, spoof: NDArray, **draws: Unpack[Draws]
+        self,
+        rules: Mapping[str, Callable[..., object]],
+        *classes: NDArray,
+        num_trials: Mapping[str, float] | None = None,
+        **draws: Unpack[Draws],
     ) -> None:
         self.values: dict[str, float] = {}
         self.thresholds: dict[str, float] = {}
-        results, values = measure_and_resample(list(rules.values()), bonafide, spoof, **bootstrap_options(), **draws)
+        results, values = measure_and_resample(list(rules.values()), *classes, **bootstrap_options(), **draws)
         for name, measured in zip(rules, results):
             if isinstance(measured, metrics.Rates):
                 self.values |= measured._asdict()
@@ -237,7 +244,9 @@ class Measured:
                 self.values[name] = measured
         # `values` is (R, M): a column for each number, in the order in which the loop filled self.values.
         self.draws: dict[str, NDArray] = dict(zip(self.values, values.T))
-        self._num_trials_by_rate = num_trials_by_rate(bonafide.size, spoof.size)
+        if num_trials is None:
+            num_trials = num_trials_by_rate(*map(len, classes))
+        self._num_trials_by_rate = num_trials
 
     def figure(self, name: str) -> Figure:
         """Return a metric with its 95 % interval: Wilson's for an error rate, otherwise percentiles."""

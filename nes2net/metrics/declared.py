@@ -7,22 +7,15 @@ from nes2net.metrics.registry import Metric, Term
 from nes2net.metrics.resampling import (
     quick_a_dcf,
     quick_act_dcf,
+    quick_claim_eer,
     quick_cllr,
     quick_eer,
     quick_min_cllr,
     quick_min_dcf,
     quick_min_tdcf,
     quick_rates,
-    quick_sasv_eer,
-    quick_spf_eer,
-    quick_sv_eer,
 )
-from nes2net.metrics.sasv import (
-    compute_a_dcf,
-    compute_sasv_eer,
-    compute_spf_eer,
-    compute_sv_eer,
-)
+from nes2net.metrics.sasv import compute_a_dcf, compute_claim_eer
 from nes2net.metrics.tdcf import compute_min_tdcf
 
 _ASVSPOOF_5 = "ASVspoof 5 evaluation plan, track 1, 2024"
@@ -105,33 +98,32 @@ _SASV_2022 = "Jung et al., “SASV 2022”, Interspeech 2022"
 SASV_EER = Metric(
     "sasv_eer",
     "SASV-EER %",
-    compute_sasv_eer,
+    compute_claim_eer,
     of="claims",
-    quick=quick_sasv_eer,
+    quick=quick_claim_eer,
     term=Term(
         "SASV-EER",
         "EER of targets (the claimed person, bona fide) against nontargets (other people) and spoofed trials together.",
         _SASV_2022,
     ),
-    has_interval=True,
 )
 SV_EER = Metric(
     "sv_eer",
     "SV-EER %",
-    compute_sv_eer,
+    compute_claim_eer,
     of="claims",
-    quick=quick_sv_eer,
+    options={"against": (1,)},
+    quick=quick_claim_eer,
     term=Term("SV-EER", "EER of targets against nontargets, without spoofed trials.", _SASV_2022),
-    has_interval=True,
 )
 SPF_EER = Metric(
     "spf_eer",
     "SPF-EER %",
-    compute_spf_eer,
+    compute_claim_eer,
     of="claims",
-    quick=quick_spf_eer,
+    options={"against": (2,)},
+    quick=quick_claim_eer,
     term=Term("SPF-EER", "EER of targets against spoofed trials, without nontargets.", _SASV_2022),
-    has_interval=True,
 )
 _A_DCF = "Shim et al., “a-DCF”, Odyssey 2024"
 MIN_A_DCF = Metric(
@@ -148,7 +140,6 @@ MIN_A_DCF = Metric(
         "other weights cannot be compared.",
         _A_DCF,
     ),
-    has_interval=True,
 )
 ACT_A_DCF = Metric(
     "act_a_dcf",
@@ -159,5 +150,4 @@ ACT_A_DCF = Metric(
     "claims",
     quick_a_dcf,
     Term("actual a-DCF", "The a-DCF at a threshold chosen before.", _A_DCF),
-    has_interval=True,
 )

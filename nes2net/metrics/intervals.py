@@ -81,6 +81,8 @@ class Draws(Resampling, Groups, total=False):
     progress: Callable[[Iterable[NDArray], int], Iterable[NDArray]] | None
     """Called with the draws and their number; yields the draws and shows progress, like
     :func:`nes2net.lib.output.progress.bootstrap_progress`. None shows nothing."""
+    drawing: Drawing | None
+    """What is drawn of other classes than two; replaces :class:`Groups`."""
 
 
 class Comparison(NamedTuple):
@@ -127,7 +129,7 @@ def bootstrap_interval(
     >>> round(low, 2), round(high, 2)
     (0.12, 0.16)
     """
-    (result,), values = measure_and_resample([metric], bonafide, spoof, **draws)
+    (result,), values = measure_and_resample([metric], *check_classes(bonafide, spoof), **draws)
     function = metric.func if isinstance(metric, functools.partial) else metric
     if function is not compute_eer:
         return percentiles(values[:, 0], confidence)
@@ -201,15 +203,14 @@ def bootstrap_values(
     ``compute_rates`` has six columns. For the interval of a difference, subtract columns and call
     :func:`percentiles`. Arguments and errors: see :func:`bootstrap_interval`.
     """
-    return measure_and_resample(metrics, bonafide, spoof, **draws)[1]
+    return measure_and_resample(metrics, *check_classes(bonafide, spoof), **draws)[1]
 
 
 def measure_and_resample(
-    metrics: Sequence[Callable[..., Any]], bonafide: ArrayLike, spoof: ArrayLike, **draws: Unpack[Draws]
+    metrics: Sequence[Callable[..., Any]], *classes: NDArray, **draws: Unpack[Draws]
 ) -> tuple[list[Any], NDArray]:
-    """Compute metrics on all trials, and :func:`bootstrap_values`; see there."""
-    system = check_classes(bonafide, spoof)
-    return _resample([(metric, *system) for metric in metrics], **draws)
+    """Compute metrics of checked scores on all trials, and :func:`bootstrap_values`; see there."""
+    return _resample([(metric, *classes) for metric in metrics], **draws)
 
 
 def compare_systems(
@@ -299,24 +300,26 @@ def percentiles(values: NDArray, confidence: float) -> Interval:
 
 
 def _resample(
-    systems: list[tuple[Callable, NDArray, NDArray]],
+    systems: Sequence[tuple],
     num_resamples: int = 1000,
     seed: int = 0,
     num_threads: int | None = None,
     progress: Callable[[Iterable[NDArray], int], Iterable[NDArray]] | None = None,
+    drawing: Drawing | None = None,
     **groups: Unpack[Groups],
 ) -> tuple[list[Any], NDArray]:
-    """Return each metric on all trials, and on the resamples, (num_resamples, columns).
+    """Return each metric of ``systems``, (metric, scores of each class), on all trials, and on the
+    resamples, (num_resamples, columns).
 
     Each resample has its own generator, so threads do not change the result.
     """
     check_draws(num_resamples, seed)
     check_setting("num_threads", num_threads, num_threads is None or num_threads >= 1, "at least 1")
-    _, bonafide, spoof = systems[0]
-    drawings = _drawings(seed, bonafide.size, spoof.size, **groups)
+    _, bonafide, spoof, *_ = systems[0]
+    drawings = [drawing] if drawing else _drawings(seed, bonafide.size, spoof.size, **groups)
     results = [metric(*scores) for metric, *scores in systems]
     values: Iterable[NDArray] = itertools.chain.from_iterable(
-        values_of_resamples(systems, drawing, num_resamples, num_threads) for drawing in drawings
+        _values_of_resamples(systems, drawing, num_resamples, num_threads) for drawing in drawings
     )
     if progress:
         values = progress(values, num_resamples * len(drawings))
@@ -333,10 +336,10 @@ def _resample(
     return results, np.clip(sample + distances, lowest, highest)
 
 
-def values_of_resamples(
+def _values_of_resamples(
     systems: Sequence[tuple], drawing: Drawing, num_resamples: int, num_threads: int | None
 ) -> Iterator[NDArray]:
-    """Evaluate each resample of ``systems``, (metric, scores of each class): yields (columns,)."""
+    """Evaluate each resample of ``systems``: yields (columns,)."""
     evaluators = []
     is_quick = True
     for metric, *classes in systems:

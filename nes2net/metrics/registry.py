@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 from nes2net.lib.parts.registry import Registry
@@ -31,12 +31,14 @@ class Metric:
     """An error rate or cost of bona fide and spoofed scores: at least 0, and lower is better.
 
     - ``name`` is the key in JSON, ``heading`` the head of a column, ``digits`` its decimals.
-    - ``function`` maps scores (B,) and (S,) to the figure, or to a tuple that begins with it.
+    - ``function`` maps scores (B,) and (S,) to the figure, or to a tuple that begins with it;
+      ``options`` are its further arguments.
     - ``unit``: ``"rate"`` is a fraction, written in percent.
     - ``of``: ``"ratios"`` are log-likelihood ratios; ``"tandem"`` and ``"decisions"`` need further
       arguments; ``"claims"`` have scores of targets (T,), nontargets (N,) and spoofed trials (S,).
     - ``quick`` makes a fast ``function`` of bootstrap draws, see :mod:`nes2net.metrics.resampling`.
-    - ``term`` explains the metric on pages; ``has_interval``: whether tables have its 95 % interval.
+    - ``term`` explains the metric on pages; ``has_interval``: whether tables have its 95 % interval,
+      which ``"claims"`` always have.
     """
 
     name: str
@@ -48,6 +50,7 @@ class Metric:
     quick: Callable[..., Any] | None = None
     term: Term = _NO_TERM
     has_interval: bool = False
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 class MetricRegistry(Registry[Metric]):

@@ -320,18 +320,13 @@ def quick_rates(bonafide: NDArray, spoof: NDArray, threshold: float, cells: Cell
     return _quick_sums((bonafide < threshold, spoof >= threshold), cells, rates_of_counts)
 
 
-def quick_sasv_eer(target: NDArray, nontarget: NDArray, spoof: NDArray, cells: Cells) -> Resampled:
-    return eer_of_blocks(_blocks_of_trials((target, np.concatenate((nontarget, spoof))), cells), "roc")
-
-
-def quick_sv_eer(target: NDArray, nontarget: NDArray, spoof: NDArray, cells: Cells) -> Resampled:
-    is_used = slice(target.size + nontarget.size)
-    return eer_of_blocks(_blocks_of_trials((target, nontarget), cells._replace(numbers=cells.numbers[is_used])), "roc")
-
-
-def quick_spf_eer(target: NDArray, nontarget: NDArray, spoof: NDArray, cells: Cells) -> Resampled:
-    numbers = np.delete(cells.numbers, slice(target.size, target.size + nontarget.size))
-    return eer_of_blocks(_blocks_of_trials((target, spoof), cells._replace(numbers=numbers)), "roc")
+def quick_claim_eer(
+    target: NDArray, nontarget: NDArray, spoof: NDArray, against: Sequence[int], cells: Cells
+) -> Resampled:
+    others = [(target, nontarget, spoof)[number] for number in against]
+    numbers = np.split(cells.numbers, np.cumsum((target.size, nontarget.size)))
+    cells = cells._replace(numbers=np.concatenate([numbers[number] for number in (0, *against)]))
+    return eer_of_blocks(_blocks_of_trials((target, np.concatenate(others)), cells), "roc")
 
 
 def quick_a_dcf(

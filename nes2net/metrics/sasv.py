@@ -82,8 +82,8 @@ def compute_sasv_eers(target: ArrayLike, nontarget: ArrayLike, spoof: ArrayLike)
     >>> compute_sasv_eers([2.0, 3.0], [0.0, 1.0], [2.5, 1.0])
     (0.25, 0.0, 0.5)
     """
-    classes = _finite_classes(target, nontarget, spoof)
-    return compute_sasv_eer(*classes), compute_sv_eer(*classes), compute_spf_eer(*classes)
+    target, nontarget, spoof = _finite_classes(target, nontarget, spoof)
+    return tuple(compute_claim_eer(target, nontarget, spoof, against) for against in ((1, 2), (1,), (2,)))
 
 
 def compute_a_dcf(
@@ -131,19 +131,12 @@ def a_dcf(rates: Sequence | NDArray, weights: SasvWeights):
     return cost / min(weights.target, weights.nontarget + weights.spoof)
 
 
-def compute_sasv_eer(target: ArrayLike, nontarget: ArrayLike, spoof: ArrayLike) -> float:
-    """Compute the SASV-EER alone, as :func:`compute_sasv_eers`."""
-    return compute_eer(target, np.concatenate((nontarget, spoof)), "roc")[0]
-
-
-def compute_sv_eer(target: ArrayLike, nontarget: ArrayLike, spoof: ArrayLike) -> float:
-    """Compute the SV-EER alone; ``spoof`` may be empty."""
-    return compute_eer(target, nontarget, "roc")[0]
-
-
-def compute_spf_eer(target: ArrayLike, nontarget: ArrayLike, spoof: ArrayLike) -> float:
-    """Compute the SPF-EER alone; ``nontarget`` may be empty."""
-    return compute_eer(target, spoof, "roc")[0]
+def compute_claim_eer(
+    target: ArrayLike, nontarget: ArrayLike, spoof: ArrayLike, against: Sequence[int] = (1, 2)
+) -> float:
+    """Compute one of :func:`compute_sasv_eers`: of targets against classes of these indices; others may be empty."""
+    others = [(target, nontarget, spoof)[number] for number in against]
+    return compute_eer(target, np.concatenate(others), "roc")[0]
 
 
 def check_finite(scores: ArrayLike, name: str) -> NDArray:

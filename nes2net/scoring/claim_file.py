@@ -8,6 +8,7 @@ package of the a-DCF.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -15,8 +16,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from nes2net.data.corpora.claims import CLAIMS, claim_id
-from nes2net.data.corpora.id_tables import ID_COLUMNS, column_name, column_of, delimiter_of, first_line, open_rows
+from nes2net.data.corpora.id_tables import column_name, delimiter_of, first_line, open_rows
+from nes2net.data.corpora.trial import CLAIMS, claim_id
 from nes2net.lib.errors import InputError, short_repr
 from nes2net.lib.storage.text_files import parse_float, reading_once
 from nes2net.scoring.score_file import MISSING, is_number
@@ -24,8 +25,12 @@ from nes2net.scoring.score_file import MISSING, is_number
 #: The scores of a claim; all are higher for accept.
 KINDS = ("cm", "asv", "sasv")
 HEADER = "spk\tfilename\tcm-score\tasv-score\tsasv-score\n"
-_PERSON = ("spk", "speaker", "person", "model")
-_NAMES = {"cm": ("cm_score", "cm"), "asv": ("asv_score", "asv"), "sasv": ("sasv_score", "sasv")}
+_COLUMNS = tuple(f"{kind}_score" for kind in KINDS)
+# Number of columns → their names in a file without header.
+_FORMS = {
+    4: ("spk", "filename", "sasv_score", "claim"),
+    5: ("spk", "filename", "attack", "claim", "sasv_score"),
+}
 
 
 class ClaimTable(NamedTuple):
@@ -34,41 +39,22 @@ class ClaimTable(NamedTuple):
     ids: list[str]
     scores: NDArray
     """(N, 3) float64: ``KINDS``; a column that the file does not have is NaN."""
-    claims: Sequence[str] = ()
-    """What the file itself calls each claim, if it does."""
-
-
-class _Columns(NamedTuple):
-    person: int
-    recording: int
-    scores: dict[str, int]
-    """Kind → column."""
-    claim: int | None = None
-    has_header: bool = False
 
 
 def begins_claims(line: str) -> bool:
     """Whether ``line``, the first of a file, is one of a score file of claims."""
-    return _columns_of(_fields_of(line)) is not None
+    return bool(_columns_of([field.strip() for field in line.split(delimiter_of(line))]))
 
 
-def _fields_of(line: str) -> list[str]:
-    return [field.strip() for field in line.split(delimiter_of(line))]
-
-
-def _columns_of(fields: Sequence[str]) -> _Columns | None:
+def _columns_of(fields: Sequence[str]) -> Sequence[str]:
+    """Name the columns by the first line; empty if it is no line of scores of claims."""
     header = list(map(column_name, fields))
-    person = column_of(header, _PERSON)
-    scores = {kind: number for kind in KINDS if (number := column_of(header, _NAMES[kind])) is not None}
-    recording = column_of(header, ID_COLUMNS)
-    if person is not None and recording is not None and scores.keys() & {"asv", "sasv"}:
-        return _Columns(person, recording, scores, has_header=True)
-    # Both forms without header name the claim in the fourth field.
-    if len(fields) in (4, 5) and fields[3] in CLAIMS:
-        score = 2 if len(fields) == 4 else 4
-        if is_number(fields[score]):
-            return _Columns(0, 1, {"sasv": score}, claim=3)
-    return None
+    if {"spk", "filename"}.issubset(header) and not {"asv_score", "sasv_score"}.isdisjoint(header):
+        return header
+    form = _FORMS.get(len(fields), ())
+    if form and fields[3] in CLAIMS and is_number(fields[form.index("sasv_score")]):
+        return form
+    return ()
 
 
 @reading_once()
@@ -76,41 +62,38 @@ def read_claim_table(path: Path) -> ClaimTable:
     """Read a score file of claims.
 
     Raises:
-        InputError: if it is malformed, a column has some of its scores only, or there are no rows;
+        InputError: if it is malformed, a column has some of its scores only, or there are no scores;
             the message states file and line.
     """
     fields, rows, _ = open_rows(path, first_line(path), "score", is_number)
     columns = _columns_of(fields)
-    if columns is None:
+    if not columns:
         raise InputError(
             f"{path}, line 1: {short_repr(' '.join(fields))} is no line of scores of claims: expected the columns "
             f"{', '.join(HEADER.split())}"
         )
-    if columns.has_header:
+    if "filename" in map(column_name, fields):
         next(rows)
     ids: list[str] = []
-    claims: list[str] = []
-    values: dict[str, list[str]] = {kind: [] for kind in columns.scores}
     lines: list[int] = []
+    values: list[list[float]] = []
     for line, row in rows:
+        cells = dict(zip(columns, map(str.strip, row)))
+        ids.append(claim_id(cells["spk"], "%20".join(cells["filename"].split())))
         lines.append(line)
-        recording = "%20".join(row[columns.recording].split())
-        ids.append(claim_id(row[columns.person].strip(), recording))
-        for kind, column in columns.scores.items():
-            values[kind].append(row[column].strip())
-        if columns.claim is not None:
-            claims.append(row[columns.claim])
-    if not ids:
-        raise InputError(f"{path}: has no rows; expected one for each claim: score again")
-    scores = np.full((len(ids), len(KINDS)), np.nan)
-    for kind, words in values.items():
-        is_missing = [word.lower() in MISSING for word in words]
-        if all(is_missing):
-            continue
-        if any(is_missing):
-            line = lines[is_missing.index(True)]
+        values.append([_score(cells.get(column, "-"), path, line) for column in _COLUMNS])
+    scores = np.array(values).reshape(-1, len(KINDS))
+    is_missing = np.isnan(scores)
+    if is_missing.all():
+        raise InputError(f"{path}: has no scores; expected one for each claim: score again")
+    for kind, column in zip(KINDS, is_missing.T):
+        if column.any() and not column.all():
+            line = lines[int(column.argmax())]
             raise InputError(
                 f"{path}, line {line}: no {kind} score, but other lines have one: give a column all its scores, or none"
             )
-        scores[:, KINDS.index(kind)] = [parse_float(word, path, line) for word, line in zip(words, lines)]
-    return ClaimTable(ids, scores, claims)
+    return ClaimTable(ids, scores)
+
+
+def _score(word: str, path: Path, line: int) -> float:
+    return math.nan if word.lower() in MISSING else parse_float(word, path, line)

@@ -151,7 +151,7 @@ _SASV_2022 = Miniature(
     malformed=[
         ("ASVspoof2019_LA_asv_protocols/ASVspoof2019.LA.asv.eval.gi.trl.txt", f"LA_2 E_1 {line}\n", message)
         for line, message in (
-            ("bonafide other", "line 4: unknown label 'other'; expected one of target, nontarget, spoof"),
+            ("bonafide other", "line 4: 'E_1' has the claim 'other': expected target, nontarget, spoof"),
             ("A07 target", "'E_1' is target and A07 at once"),
             ("A07 spoof\nLA_2 E_1 A07 spoof", "lists 1 utterance more than once: LA_2:E_1"),
         )

@@ -1,71 +1,23 @@
 """Corpora whose trial is a claim: a recording, and the enrolled person who is said to speak.
 
-A recording stands in several trials, so the id of a trial is ``PERSON:RECORDING``. The person is the
-``speaker``; ``claim`` is ``target`` (bona fide, this person), ``nontarget`` (bona fide, another
-person) or ``spoof``.
+See :func:`nes2net.data.corpora.trial.as_claim`; the id of a trial is ``PERSON:RECORDING``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+import re
+from collections.abc import Iterator
 from pathlib import Path
 
-from nes2net.data.audio.files import AUDIO_SUFFIXES
 from nes2net.data.corpora import protocol as files
 from nes2net.data.corpora.corpus import Counts
 from nes2net.data.corpora.layout import Columns, Files, ListedCorpus
-from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial
-from nes2net.lib.errors import InputError, concerning
+from nes2net.data.corpora.trial import CLAIMS, SPOOF, Trial, as_claim
+from nes2net.lib.errors import concerning, refuse
 from nes2net.lib.storage.text_files import read_rows
 from nes2net.metrics.tdcf import ASVSPOOF5_WEIGHTS
 
-#: Claim → label of the recording.
-CLAIMS = {"target": BONAFIDE, "nontarget": BONAFIDE, "spoof": SPOOF}
-
-
-def claim_id(person: str, recording: str) -> str:
-    """Make the id of a trial.
-
-    >>> claim_id("LA_0015", "LA_E_1103494")
-    'LA_0015:LA_E_1103494'
-    """
-    return f"{person}:{recording}"
-
-
-def as_claim(trial: Trial, enrolment: str = "") -> Trial:
-    """Give a ``trial`` with ``claim`` and ``speaker`` its id and label.
-
-    Args:
-        enrolment: the recording in the id, if one stands for its speaker.
-
-    Raises:
-        InputError: if the claim is unknown, there is no speaker, or label or attack contradict the
-            claim.
-    """
-    if trial.claim not in CLAIMS:
-        raise InputError(f"'{trial.id}' has the claim '{trial.claim}': expected {', '.join(CLAIMS)}")
-    label = CLAIMS[trial.claim]
-    if trial.label not in (None, label) or (trial.attack is not None and label != SPOOF):
-        stated = trial.attack or trial.label
-        raise InputError(f"'{trial.id}' is {trial.claim} and {stated} at once: correct its row")
-    if not trial.speaker:
-        raise InputError(f"'{trial.id}' is a claim without a speaker: name the claimed person")
-    return replace(trial, id=claim_id(enrolment or trial.speaker, trial.id), label=label)
-
-
-@dataclass(frozen=True)
-class ClaimColumns(Columns):
-    """The columns of a list of claims, with ``speaker`` and ``claim``."""
-
-    labels: Mapping[str, str | None] = field(default_factory=lambda: CLAIMS)
-
-    def __call__(self, path: Path, phase: str | None, audio: Path | None) -> Iterator[Trial]:
-        for trial in super().__call__(path, phase, audio):
-            with concerning(f"{path}:"):
-                claim = as_claim(trial)
-            yield claim
-
+_NO_ATTACK = {"attack": {"bonafide": None}}
 
 ASVSPOOF2019_LA = ListedCorpus(
     title="ASVspoof 2019 LA, claims of SASV 2022",
@@ -78,7 +30,7 @@ ASVSPOOF2019_LA = ListedCorpus(
     dev has 1,484 targets, 5,768 nontargets and 22,296 spoofed trials of 10 speakers; eval has
     5,370, 33,327 and 63,882 of 48.
     """,
-    rows=ClaimColumns("speaker, utterance, attack, claim", {"label": "claim"}, words={"attack": {"bonafide": None}}),
+    rows=Columns("speaker, utterance, attack, claim", words=_NO_ATTACK),
     below=(".", "LA"),
     parts={
         split: Files(
@@ -103,14 +55,14 @@ ASVSPOOF2019_LA = ListedCorpus(
 
 def _text_of_track_2(a_dcf: float, t_eer: float | None = None, min_tdcf: float | None = None) -> str:
     """Write what the evaluation package of ASVspoof 5 prints, without t-EER and min t-DCF in the mode ``t2_single``."""
-    result = f"\nSASV RESULT\n\ta-DCF\t\t= {a_dcf:8.9f}\n"
+    head = f"\nSASV RESULT\n\ta-DCF\t\t= {a_dcf:8.9f}\n"
     summary = f"-eval_adcf: {a_dcf:.5f}\n"
-    title = "Track 2 (Single) Result"
-    if t_eer is not None and min_tdcf is not None:
-        result += f"\tt-EER\t\t= {100 * t_eer:8.9f}\n\tmin-tDCF\t\t= {min_tdcf:8.9f}\n"
-        summary += f"-eval_tdcf: {min_tdcf:.5f}\n-eval_teer (%): {100 * t_eer:.3f}\n"
-        title = "Track 2 Result"
-    return f"{result}# {title}: \n\n{summary}\n"
+    if t_eer is None or min_tdcf is None:
+        return f"{head}# Track 2 (Single) Result: \n\n{summary}\n"
+    return (
+        f"{head}\tt-EER\t\t= {100 * t_eer:8.9f}\n\tmin-tDCF\t\t= {min_tdcf:8.9f}\n# Track 2 Result: \n\n{summary}"
+        f"-eval_tdcf: {min_tdcf:.5f}\n-eval_teer (%): {100 * t_eer:.3f}\n\n"
+    )
 
 
 ASVSPOOF5 = ListedCorpus(
@@ -123,9 +75,7 @@ ASVSPOOF5 = ListedCorpus(
     spaces despite the suffix .tsv: claimed speaker, utterance, gender, bonafide or attack, and
     target, nontarget or spoof. dev has 282,456 trials, eval 834,536.
     """,
-    rows=ClaimColumns(
-        "speaker, utterance, gender, attack, claim", {"label": "claim"}, words={"attack": {"bonafide": None}}
-    ),
+    rows=Columns("speaker, utterance, gender, attack, claim", words=_NO_ATTACK),
     parts={
         split: Files(
             (f"ASVspoof5.{split}.track_2.trial.tsv",),
@@ -150,27 +100,16 @@ def _rows_of_spoofceleb(path: Path, phase: str | None, audio: Path | None) -> It
     for line, row in files.read_csv(path):
         if line == 1 and row[-1] not in CLAIMS:  # some copies have a header
             continue
-        if len(row) != 3:
-            raise InputError(f"{path}, line {line}: expected enrolment, file and claim, found {','.join(row)}")
-        person, name, claim = row
-        enrolment = files.check_path(person, path, line)
-        if "/" in person or enrolment.suffix.lower() in AUDIO_SUFFIXES:  # a recording stands for its speaker
-            person = files.id_of(enrolment)
+        refuse((len(row) != 3, f"{path}, line {line}: expected enrolment, file and claim, found {','.join(row)}"))
+        enrolment, name, claim = row
+        person = files.id_of(files.check_path(enrolment, path, line))  # a speaker, or a recording in place of one
         file = files.check_path(name, path, line)
-        recording = None if audio is None else audio / file
         attack = file.parts[0] if claim == SPOOF else None  # ATTACK/SPEAKER/NAME.flac
+        recording = audio and audio / file
         trial = Trial(files.id_of(file), recording, speaker=person, attack=attack, phase=phase, claim=claim)
         with concerning(f"{path}, line {line}:"):
             trial = as_claim(trial)
         yield trial
-
-
-def _spoofceleb_files(folder: str) -> Files:
-    return Files(
-        protocols=(f"sasv_{folder}_evaluation_protocol.csv",),
-        audio=(f"flac/{folder}", f"spoofceleb/flac/{folder}"),
-        folders=("protocol", "metadata", "spoofceleb/metadata", "."),
-    )
 
 
 SPOOFCELEB = ListedCorpus(
@@ -185,7 +124,14 @@ SPOOFCELEB = ListedCorpus(
     recording, which then stands for its speaker. The lists were described by others, not seen.
     """,
     rows=_rows_of_spoofceleb,
-    parts={"dev": _spoofceleb_files("development"), "eval": _spoofceleb_files("evaluation")},
+    parts={
+        split: Files(
+            protocols=(f"sasv_{folder}_evaluation_protocol.csv",),
+            audio=(f"flac/{folder}", f"spoofceleb/flac/{folder}"),
+            folders=("protocol", "metadata", "spoofceleb/metadata", "."),
+        )
+        for split, folder in {"dev": "development", "eval": "evaluation"}.items()
+    },
     about="claims of speakers of VoxCeleb1, with fakes",
     licence="see https://jungjee.github.io/spoofceleb; the recordings are from VoxCeleb1",
     source="https://arxiv.org/abs/2409.17285",
@@ -196,41 +142,29 @@ SPOOFCELEB = ListedCorpus(
 )
 
 
+# SPEAKER_ROOM_ENVIRONMENT_GENERATOR_SENTENCE.wav; a genuine recording has its microphone in place of the generator.
+_FAKE = re.compile(r"(?:[^_]+_){3}(L[^_]*)_")
+
+
 def _rows_of_jspaw2(path: Path, phase: str | None, audio: Path | None) -> Iterator[Trial]:
     for line, (word, *names) in read_rows(path, 3, "1 or 0, file, file"):
         claim = files.look_up_word(word, {"1": "target", "0": "nontarget"}, "claim", path, line)
         first, second = (files.check_path(name, path, line) for name in names)
         file = second
-        # Names are SPEAKER_ROOM_ENVIRONMENT_MICROPHONE_SENTENCE.wav, or have L3 to L5 in place of the microphone. A list
-        # calls fakes 0, as other people, and names them first.
-        generator = _generator_of(first.name)
-        if generator:
-            file = first
-        generator = generator or _generator_of(second.name)
+        folder = "ASV"
         attack = None
-        if generator and claim == "nontarget":
-            claim = SPOOF
-            attack = generator
-        recording = None
-        if audio is not None:
-            recording = audio / (f"LA/{generator}" if generator else "ASV") / file
+        # A list calls fakes 0, as other people, and names them first.
+        for named in (second, first):
+            if generator := _FAKE.match(named.name):
+                file = named
+                folder = f"LA/{generator[1]}"
+                if claim == "nontarget":
+                    claim = SPOOF
+                    attack = generator[1]
+        recording = audio and audio / folder / file
         speaker = first.name.partition("_")[0]
         trial = Trial(files.id_of(second), recording, speaker=speaker, attack=attack, phase=phase, claim=claim)
         yield as_claim(trial, files.id_of(first))
-
-
-def _generator_of(name: str) -> str:
-    parts = name.split("_")
-    return parts[3] if len(parts) > 4 and parts[3].startswith("L") else ""
-
-
-def _jspaw2_files(name: str) -> Files:
-    return Files(
-        protocols=(name,),
-        folders=("protocols", "protocols/ASV_LA", ".", "ASV_LA"),
-        audio=("jspaw2", "."),
-        holds=("ASV",),
-    )
 
 
 JSPAW2 = ListedCorpus(
@@ -246,13 +180,15 @@ JSPAW2 = ListedCorpus(
     rows=_rows_of_jspaw2,
     parts_overlap=True,
     parts={
-        "eval": _jspaw2_files("ASV_eval.txt"),
-        **{f"l{number}": _jspaw2_files(f"ASV_eval_L{number}.txt") for number in (3, 4, 5)},
+        split: Files(
+            protocols=(f"ASV_eval{suffix}.txt",),
+            folders=("protocols", "protocols/ASV_LA", ".", "ASV_LA"),
+            audio=("jspaw2", "."),
+            holds=("ASV",),
+        )
+        for split, suffix in {"eval": "", "l3": "_L3", "l4": "_L4", "l5": "_L5"}.items()
     },
-    counts={
-        "eval": Counts(37600, 37600, 0),
-        **dict.fromkeys(("l3", "l4", "l5"), Counts(53600, 37600, 16000)),
-    },
+    counts={"eval": Counts(37600, 37600, 0), **dict.fromkeys(("l3", "l4", "l5"), Counts(53600, 37600, 16000))},
     counts_from="the repository of the organisers",
     licence="not for commercial use",
     source="https://github.com/takamichi-lab/j-spaw2",

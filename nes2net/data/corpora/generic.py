@@ -14,7 +14,6 @@ from nes2net.data.audio.files import list_recordings
 from nes2net.data.audio.read import count_samples
 from nes2net.data.audio.waveform import SAMPLE_RATE
 from nes2net.data.corpora import protocol as files
-from nes2net.data.corpora.claims import as_claim
 from nes2net.data.corpora.corpus import Corpus
 from nes2net.data.corpora.id_tables import (
     LABELS,
@@ -29,7 +28,7 @@ from nes2net.data.corpora.list_forms import find_list, is_list, open_list
 from nes2net.data.corpora.listed_parts import TIMES, find_columns, read_part
 from nes2net.data.corpora.protocol import WHOLE
 from nes2net.data.corpora.segments import Uncovered, any_spoof, check_labels, covering_segments, labels_of
-from nes2net.data.corpora.trial import SPOOF, Trial, Trials
+from nes2net.data.corpora.trial import SPOOF, Trial, Trials, as_claim
 from nes2net.lib.errors import InputError, concerning, join_names, pluralise, refuse, short_repr
 from nes2net.lib.output.progress import ProgressDisplay
 from nes2net.lib.storage.files import AnyPath, is_absent

@@ -21,7 +21,7 @@ from typing import TypeAlias
 from nes2net.data.audio.files import is_recording, note_skipped_files, walk
 from nes2net.data.corpora import protocol as files
 from nes2net.data.corpora.corpus import Corpus
-from nes2net.data.corpora.trial import Trial
+from nes2net.data.corpora.trial import Trial, as_claim
 from nes2net.lib.errors import InputError, check_known, concerning, short_repr
 from nes2net.lib.storage.files import AnyPath, is_absent
 from nes2net.lib.storage.text_files import read_rows
@@ -106,7 +106,11 @@ class Columns:
             if audio is not None:
                 recording = audio / file
             values = {name: meanings[row[column]] for name, column, meanings in field_columns}
-            yield Trial(id, recording, label, phase=row_phase, **values)  # type: ignore[arg-type]  # only text
+            trial = Trial(id, recording, label, phase=row_phase, **values)  # type: ignore[arg-type]  # only text
+            if "claim" in columns:
+                with concerning(f"{path}, line {line}:"):
+                    trial = as_claim(trial)
+            yield trial
 
     def _header_and_rows(self, path: Path) -> tuple[list[str], files.NumberedRows]:
         if self.names:

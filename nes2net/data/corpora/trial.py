@@ -14,7 +14,7 @@ import numpy as np
 from pydantic import Field
 
 from nes2net.data.audio.parts import RecordingPart
-from nes2net.lib.errors import InputError, check_setting, join_names, pluralise
+from nes2net.lib.errors import InputError, check_setting, join_names, pluralise, refuse
 from nes2net.lib.output.terminal import check_one_line
 from nes2net.lib.parts.options import Takes
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 BONAFIDE = "bonafide"
 SPOOF = "spoof"
+#: Word for a claim, see :func:`as_claim` → label of the recording.
+CLAIMS = {"target": BONAFIDE, "nontarget": BONAFIDE, "spoof": SPOOF}
 #: Name of the item of ``extra`` with the models that a trial enrols in verification, separated by spaces.
 ENROLMENT_MODELS = "enrolment_models"
 
@@ -131,6 +133,40 @@ class Trial:
         if path is not None:
             path = str(path)
         return _unpickled_trial, (kind, id, path, *other_fields)
+
+
+def claim_id(person: str, recording: str) -> str:
+    """Make the id of a claim.
+
+    >>> claim_id("LA_0015", "LA_E_1103494")
+    'LA_0015:LA_E_1103494'
+    """
+    return f"{person}:{recording}"
+
+
+def as_claim(trial: Trial, enrolment: str = "") -> Trial:
+    """Give a trial with a ``claim`` its id and label.
+
+    A claim says that the enrolled ``speaker`` speaks in the recording: ``target`` (bona fide, this
+    person), ``nontarget`` (bona fide, another person) or ``spoof``. A recording stands in several
+    claims, so its id is not enough.
+
+    Args:
+        enrolment: the recording in the id, if one stands for its speaker.
+
+    Raises:
+        InputError: if the claim is unknown, there is no speaker, or label or attack contradict the
+            claim.
+    """
+    label = CLAIMS.get(str(trial.claim))
+    contradicts = trial.label not in (None, label) or (trial.attack and label == BONAFIDE)
+    stated = trial.attack or trial.label
+    refuse(
+        (label is None, f"'{trial.id}' has the claim '{trial.claim}': expected {', '.join(CLAIMS)}"),
+        (contradicts, f"'{trial.id}' is {trial.claim} and {stated} at once: correct its row"),
+        (not trial.speaker, f"'{trial.id}' is a claim without a speaker: name the claimed person"),
+    )
+    return replace(trial, id=claim_id(enrolment or str(trial.speaker), trial.id), label=label)
 
 
 #: Trials of a corpus, in order.
