@@ -9,7 +9,7 @@ python=${PYTHON:-$(command -v python3.11 || command -v python3 || true)}
 [ -n "$python" ] || { echo "error: no python3 found: install Python 3.10 to 3.13, or name one with PYTHON=…" >&2; exit 2; }
 case $set in
   demo) extras=demo,encoder,voices ;;
-  test) extras=demo,dev,docs,encoder,explain,fairseq,listen,onnx,parquet,remote,report,robustness,scale,serve,slurm,voices ;;
+  test) extras=demo,dev,docs,encoder,explain,fairseq,listen,marks,onnx,parquet,remote,report,robustness,scale,serve,slurm,voices ;;
   *) echo "error: unknown set $set (known: demo, test)" >&2; exit 2 ;;
 esac
 

@@ -184,7 +184,8 @@ class Judge(Generic[T]):
             findings = rows.setdefault("evidence", [])
             try:
                 with evidence.guard(name, "its reader"):
-                    findings += [{"finding": str(finding), **finding.facts} for finding in read(source)]
+                    for finding in read(source):
+                        rows.setdefault(finding.list_name, []).append({"finding": str(finding), **finding.facts})
             except InputError as error:  # the answer stays
                 findings.append({"finding": f"{name}: {error.reason}"})
         return rows

@@ -24,7 +24,13 @@ judgements: Registry[Any] = Registry(
 evidence: Registry[Any] = Registry(
     "evidence",
     "evidence",
-    {"neighbours": "nes2net.scoring.neighbours:Neighbours"},
+    without_missing_modules(
+        {
+            "neighbours": "nes2net.scoring.neighbours:Neighbours",
+            "perth": "nes2net.apps.marks.perth:Perth",
+            "c2pa": "nes2net.apps.marks.credentials:ContentCredentials",
+        }
+    ),
     "builtins:object",
     registers="factory",
     given=("detector", "argument"),

@@ -25,6 +25,8 @@ class Finding:
     """Whether only some needed files are missing, so that a partial result is possible."""
     facts: Facts = field(default_factory=dict)
     """Plain data for JSON beside the text."""
+    list_name: str = "evidence"
+    """Key of the list of evidence in JSON."""
 
     def __str__(self) -> str:
         text = f"{self.subject}: {self.problem}"

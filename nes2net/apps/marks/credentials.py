@@ -1,0 +1,139 @@
+"""Read Content Credentials (C2PA) without any request to the network.
+
+A manifest may be hostile: its texts are cut, and only some fields of the report about it are kept. Its
+reader is compiled, so it runs in a thread with a time limit.
+"""
+
+from __future__ import annotations
+
+import os
+from importlib.metadata import version
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from threading import Thread
+from typing import Any
+
+from nes2net.apps.marks.finding import mark, original
+from nes2net.data.audio.packed import fetch, open_recording
+from nes2net.lib.errors import InputError, first_line
+from nes2net.lib.output.findings import Finding
+from nes2net.lib.process.installation import optional
+from nes2net.lib.storage.files import read_bounded
+from nes2net.scoring.waveforms import RecordingToJudge
+
+_PACKAGE = "encypher-c2pa"
+_MAX_BYTES = 128 << 20
+_MAX_SECONDS = 5.0  # an assumption
+_MAX_TEXT = 200  # characters
+_MAX_CODES = 20
+#: First bytes, or those behind the size of a box, → MIME type.
+_MIMES = {b"RIFF": "audio/wav", b"RF64": "audio/wav", b"fLaC": "audio/flac", b"ftyp": "audio/mp4"}
+#: Values of IPTC's digital source type → what they claim.
+_CLAIMS = {
+    "trainedAlgorithmicMedia": "ai",
+    "compositeWithTrainedAlgorithmicMedia": "ai",
+    "compositeSynthetic": "ai",
+    "algorithmicMedia": "ai",
+    "digitalCapture": "recording",
+    "computationalCapture": "recording",
+}
+_CLAIM_WORDS = {"ai": "claims to be made by AI, wholly or in part", "recording": "claims to be a recording"}
+_CREATING = ("c2pa.created", "c2pa.opened")
+#: Fact → its name in a manifest, in what says who signed or what made it.
+_TEXTS = {"title": "title", "issuer": "issuer", "common_name": "common_name", "signed_at": "time", "generator": "name"}
+# Version of the package → date of its trust lists.
+_LISTS = {"1.7.1": "2026-09-24"}
+
+
+class ContentCredentials:
+    """Reads Content Credentials; evidence.
+
+    Args:
+        argument: file of certificates (PEM) to trust as well; empty for none.
+
+    Raises:
+        MissingLibrary: if encypher-c2pa is not installed.
+        InputError: if the file holds no certificate.
+    """
+
+    def __init__(self, detector: Any, argument: str) -> None:
+        self.library = optional("encypher_c2pa", f"Content Credentials need {_PACKAGE}", "marks")
+        self.trusted = read_bounded(argument, 1 << 20).decode("ascii", "replace") if argument else None
+        if self.trusted is not None and "BEGIN CERTIFICATE" not in self.trusted:
+            raise InputError(f"{argument}: holds no certificate: give a file of certificates in PEM")
+        release = version(_PACKAGE)
+        self.facts = {
+            "kind": "c2pa",
+            "reader": {"name": _PACKAGE, "version": release},
+            "trust_list": {"name": f"{Path(argument).name} {_PACKAGE}".strip(), "date": _LISTS.get(release)},
+        }
+
+    def __call__(self, recording: RecordingToJudge) -> list[Finding]:
+        with open_recording(fetch(original(recording))) as file:
+            content = file.read(_MAX_BYTES + 1)
+        if len(content) > _MAX_BYTES:
+            raise InputError(f"not read: larger than {_MAX_BYTES >> 20} MiB")
+        results: SimpleQueue[dict[str, Any]] = SimpleQueue()
+        Thread(target=lambda: results.put(self._read(content)), daemon=True).start()
+        try:
+            facts = {**self.facts, **results.get(timeout=_MAX_SECONDS)}
+        except Empty:
+            raise InputError(f"not read: took longer than {_MAX_SECONDS:g} s") from None
+        return mark(_in_words(facts), **facts)
+
+    def _read(self, content: bytes) -> dict[str, Any]:
+        for variable in ("ENCYPHER_C2PA_ONLINE", "ENCYPHER_C2PA_TELEMETRY"):
+            os.environ.pop(variable, None)  # either would open connections
+        mime = _MIMES.get(content[:4]) or _MIMES.get(content[4:8], "audio/mpeg")
+        try:
+            # `telemetry=False` would write a file into the user's configuration.
+            return _facts_of(self.library.verify(content, mime, online=False, trust_pem=self.trusted))
+        except BaseException as error:  # also a panic of compiled code
+            return {"state": "unreadable", "reason": first_line(error)[:_MAX_TEXT]}
+
+
+def _facts_of(report: Any) -> dict[str, Any]:
+    """Choose what is kept; a manifest of another shape raises any error."""
+    manifests = report["manifest_report"]
+    manifest = manifests["manifests"].get(manifests["active_manifest"])
+    failures = report["validation_results"]["failure"]
+    codes = [failure["code"][:_MAX_TEXT] for failure in failures]
+    # That nobody vouches for the signer is a state.
+    facts: dict[str, Any] = {"codes": [code for code in codes if code != "signingCredential.untrusted"][:_MAX_CODES]}
+    if not report["present"]:
+        return facts | {"state": "not_found"}
+    if manifest is None:
+        reason = failures[0].get("url", codes[0])[:_MAX_TEXT]
+        return facts | {"state": "remote" if report["network"]["needed"] else "unreadable", "reason": reason}
+    texts = manifest | manifest["signature_info"] | manifest["claim_generator_info"]
+    facts |= {fact: texts[name][:_MAX_TEXT] for fact, name in _TEXTS.items() if name in texts}
+    if report["integrity"] != "valid":
+        return facts | {"state": "broken"}
+    for assertion in manifest["assertions"]:
+        if assertion["label"].startswith("c2pa.actions"):
+            for action in assertion["data"]["actions"]:
+                if action["action"] in _CREATING and "digitalSourceType" in action:
+                    facts["source_type"] = action["digitalSourceType"].rpartition("/")[2][:_MAX_TEXT]
+    is_trusted = report["trust"]["status"] == "valid_for_supplied_material"
+    claim = _CLAIMS.get(facts.get("source_type", ""), "other")
+    return facts | {"state": "trusted" if is_trusted else "untrusted", "claim": claim}
+
+
+def _in_words(facts: dict[str, Any]) -> str:
+    reason = facts.get("reason", "")
+    issuer = facts.get("issuer")
+    lists = facts["trust_list"]
+    words = {
+        "not_found": "no Content Credentials; says nothing",
+        "unreadable": f"Content Credentials unreadable: {reason}",
+        "remote": f"names Content Credentials at {reason.partition('://')[2].partition('/')[0]}; not fetched",
+        "broken": f"Content Credentials broken: {', '.join(facts.get('codes', ()))}; the file was changed after signing; "
+        "says nothing of the audio",
+        "untrusted": f'Content Credentials: signed by someone who calls himself "{issuer}"; nobody vouches for that',
+        "trusted": f'Content Credentials: signed by "{issuer}" (trusted by {lists["name"]}, lists of {lists["date"]})',
+    }[facts["state"]]
+    if "claim" in facts:
+        source_type = facts.get("source_type", "none")
+        words += f"; {_CLAIM_WORDS.get(facts['claim'], f'its source type is {source_type}')}; unchanged since"
+        words += f'; title "{facts.get("title")}"; made with "{facts.get("generator")}"'
+    return words

@@ -1,0 +1,44 @@
+"""Marks beside a score: watermarks, Content Credentials, and how often a watermark is a false alarm.
+
+The readers are parts of the registry of evidence, and may be missing.
+"""
+
+from __future__ import annotations
+
+from pydantic import FiniteFloat
+
+from nes2net.lib.storage.plain_data import Natural, StrictModel, read_json_as
+
+#: Kinds of marks, by their names in the registry of evidence.
+MARKS = ("perth", "c2pa")
+#: Value by which Perth's authors tell marked from unmarked recordings.
+NATURAL_THRESHOLD = 0.5
+#: Value from which a watermark counts as found if its false alarms were not measured; an assumption.
+FOUND_FROM = 0.9
+UNMEASURED = "false alarms not measured on your recordings; here: 0 of 90 genuine"
+
+
+class FalseAlarms(StrictModel):
+    """How often a watermark is found in genuine recordings."""
+
+    n: Natural
+    """Genuine recordings with a value."""
+    seen: Natural
+    """Recordings above the threshold."""
+    expected: FiniteFloat
+    """Share of new genuine recordings above the order statistic."""
+    low: FiniteFloat
+    high: FiniteFloat
+    """95 % interval of this share."""
+    threshold: FiniteFloat
+    """Values above it count as found."""
+
+    def __str__(self) -> str:
+        share = f"at most {100 * self.expected:.3g} % expected"
+        return f"false alarms on your genuine recordings: {share}, {self.seen} of {self.n} seen"
+
+
+def read_false_alarms(path: str) -> FalseAlarms:
+    """Read a file of ``nes2net calibrate marks``; raise :class:`InputError` if it is another file."""
+    remedy = "give a file that `nes2net calibrate marks` saved"
+    return read_json_as(FalseAlarms, path, 1 << 20, "measured false alarms", remedy)

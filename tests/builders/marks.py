@@ -1,0 +1,28 @@
+"""Readers of marks, and recordings of ../shared/golden/marks."""
+
+import numpy as np
+import soundfile
+
+from nes2net.scoring.registry import evidence
+from nes2net.scoring.waveforms import RecordingToJudge
+
+
+def reader(kind, argument=""):
+    """A function that returns the one finding of ``kind`` about a recording."""
+    read = evidence.get(kind)(None, str(argument))
+
+    def read_one(recording, sample_rate=None):
+        (finding,) = read(RecordingToJudge.of(recording, sample_rate))
+        return finding
+
+    return read_one
+
+
+def first_seconds(path, seconds):
+    """Samples of the mean of the channels (N,) and their rate."""
+    samples, rate = soundfile.read(path, always_2d=True)
+    return samples[: seconds * rate].mean(axis=1), rate
+
+
+def in_16_bits(samples):
+    return np.rint(samples * 32768) / 32768
