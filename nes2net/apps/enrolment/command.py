@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from nes2net.actions.flags import Loading, ModelName
-from nes2net.lib.errors import InputError, check_setting
+from nes2net.actions.flags import CorpusName, Loading, ModelName
+from nes2net.data.registry import corpora
+from nes2net.lib.errors import InputError, check_setting, refuse
 from nes2net.lib.output.findings import listing
 from nes2net.lib.output.terminal import print_note, print_output, say
 from nes2net.lib.parts.conditions import UsedWith
@@ -16,6 +18,8 @@ from nes2net.lib.shell.commands import File, Folder, command_facts
 
 if TYPE_CHECKING:
     from nes2net.apps.enrolment.recordings import Examined
+    from nes2net.models.speakers import SpeakerEncoder
+    from nes2net.scoring.judging import Judge
     from nes2net.scoring.people import PeopleStore
 
 _BIOMETRIC = "Embeddings of a voice are biometric data of this person. They are stored without audio."
@@ -39,27 +43,37 @@ class Examining:
     detector: Annotated[ModelName | None, UsedWith("calibration")] = None
     calibration: Annotated[File | None, UsedWith("detector")] = None
 
+    @cached_property
+    def speaker_encoder(self) -> SpeakerEncoder:
+        from nes2net.lib.parts.options import name_and_options
+        from nes2net.lib.storage.yaml_text import read_value
+        from nes2net.models.speakers import create_speaker_encoder
+
+        kind, options = name_and_options({"encoder": read_value(self.encoder, None, "`encoder`")}, "encoder")
+        return create_speaker_encoder(kind, **options)
+
+    @cached_property
+    def judge(self) -> Judge[float] | None:
+        """What decides whether a recording is a fake, if anything."""
+        from nes2net.scoring.decisions.calibration import load
+        from nes2net.scoring.decisions.decision import Decider
+        from nes2net.scoring.judging import Judge
+
+        if self.detector is None or self.calibration is None:
+            return None
+        return Judge(Loading().scorer(self.detector), decider=Decider(load(self.calibration)))
+
     def examine(
         self, store: str, name: str, files: Sequence[str], consent: str = ""
     ) -> tuple[PeopleStore, list[Examined]]:
         """Examine recordings of the person ``name``, who may be new."""
         from nes2net.apps.enrolment.recordings import compare, examine
-        from nes2net.lib.parts.options import name_and_options
-        from nes2net.lib.storage.yaml_text import read_value
-        from nes2net.models.speakers import create_speaker_encoder
-        from nes2net.scoring.decisions.calibration import load
-        from nes2net.scoring.decisions.decision import Decider
-        from nes2net.scoring.judging import Judge
         from nes2net.scoring.people import PeopleStore
 
-        kind, options = name_and_options({"encoder": read_value(self.encoder, None, "`encoder`")}, "encoder")
-        encoder = create_speaker_encoder(kind, **options)
+        encoder = self.speaker_encoder
         people = PeopleStore(store, encoder.identity)
         enrolled = people.find(name)
-        judge: Judge[float] | None = None
-        if self.detector is not None and self.calibration is not None:
-            judge = Judge(Loading().scorer(self.detector), decider=Decider(load(self.calibration)))
-        examined = examine(files, encoder, consent, judge)
+        examined = examine(files, encoder, consent, self.judge)
         compare(examined, enrolled, encoder.same_voice)
         return people, examined
 
@@ -98,6 +112,39 @@ def add(
     if len(person.facts.recordings) < _FEW:
         print_note(f"add recordings, best of other days: fewer than {_FEW} tell little of a voice")
     return 0
+
+
+def corpus(
+    store: Folder,
+    name: CorpusName,
+    root: str,
+    *,
+    split: str = "eval",
+    protocols: Folder | None = None,
+    consent: str,
+    accept: Sequence[Kind] = (),
+    examining: Examining,
+) -> int:
+    """Enrol each person of a corpus as `add` does: by its lists of enrolment, else each speaker of a list.
+
+    Example:
+        nes2net enrol corpus people asvspoof2019_la_sasv LA --consent "ODC-By 1.0"
+
+    Args:
+        store: folder of enrolled people
+        root: corpus folder, or a list for the corpus generic
+        split: train, dev or eval
+        protocols: protocol folder; searched for in root if not given
+        consent: how all these people have agreed, such as the licence of the corpus
+        accept: enrol despite these findings
+    """
+    people = corpora.get(name).enrolment(root, split, protocols=protocols)
+    statuses = []
+    for person, recordings in people.items():
+        files = list(map(str, recordings))
+        statuses.append(add(store, person, files, consent=consent, accept=accept, examining=examining))
+    refuse((not statuses, f"{root}: names no speakers: nobody is enrolled"))
+    return max(statuses)
 
 
 def check(store: Folder, name: str, files: Sequence[str], *, examining: Examining) -> int:
@@ -165,7 +212,7 @@ def forget(store: Folder, name: str) -> None:
     say("removed:", *PeopleStore(store).forget(name), "Remove copies and backups of these files yourself.")
 
 
-@command_facts(subcommands=(add, check, list_, show, forget))
+@command_facts(subcommands=(add, corpus, check, list_, show, forget))
 def enrol() -> None:
     """Enrol people with recordings of their voices, check, list, show and forget them.
 

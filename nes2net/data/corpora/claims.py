@@ -37,6 +37,7 @@ ASVSPOOF2019_LA = ListedCorpus(
             protocols=(f"ASVspoof2019.LA.asv.{split}.gi.trl.txt",),
             folders=("ASVspoof2019_LA_asv_protocols", "."),
             audio=(f"ASVspoof2019_LA_{split}/flac",),
+            enrolment=tuple(f"ASVspoof2019.LA.asv.{split}.{gender}.trn.txt" for gender in ("female", "male")),
         )
         for split in ("dev", "eval")
     },
@@ -81,6 +82,7 @@ ASVSPOOF5 = ListedCorpus(
             (f"ASVspoof5.{split}.track_2.trial.tsv",),
             folders,
             (".", "ASVspoof5_protocols", "protocols"),
+            enrolment=(f"ASVspoof5.{split}.track_2.enroll.tsv",),
         )
         for split, folders in {"dev": ("flac_D",), "eval": ("flac_E_eval", "flac_E")}.items()
     },

@@ -298,6 +298,19 @@ class Corpus(ABC):
         root = corpus_root(self.place(root))
         return self.read_protocol(self.find_protocol(root, split, protocols), split, self.find_audio(root, split))
 
+    def enrolment(
+        self, root: AnyPath | None, split: str = "eval", *, protocols: AnyPath | None = None
+    ) -> dict[str, list[Path]]:
+        """Map each person to the recordings that enrol them: of each speaker, those that are not spoofed.
+
+        The arguments are those of :meth:`find_protocol`. Claims enrol nobody.
+        """
+        people: dict[str, list[Path]] = {}
+        for trial in self.trials(root, split, protocols=protocols):
+            if trial.speaker and trial.label != SPOOF and not trial.claim:
+                people.setdefault(trial.speaker, []).append(trial.audio_path())
+        return people
+
     def find_splits(self, root: AnyPath | None, protocols: AnyPath | None = None) -> tuple[str, ...]:
         """List the parts that a copy should have; of a user's own files, the parts that exist."""
         return self.splits

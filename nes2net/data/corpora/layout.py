@@ -22,7 +22,7 @@ from nes2net.data.audio.files import is_recording, note_skipped_files, walk
 from nes2net.data.corpora import protocol as files
 from nes2net.data.corpora.corpus import Corpus
 from nes2net.data.corpora.trial import Trial, as_claim
-from nes2net.lib.errors import InputError, check_known, concerning, short_repr
+from nes2net.lib.errors import InputError, check_known, concerning, join_names, refuse, short_repr
 from nes2net.lib.storage.files import AnyPath, is_absent
 from nes2net.lib.storage.text_files import read_rows
 
@@ -165,6 +165,8 @@ class Files:
     """Whether all ``protocols`` that exist make up the split; otherwise the first."""
     unlisted: str = ""
     """Suffix of the recordings that are the trials if the list is missing, if any."""
+    enrolment: Sequence[str] = ()
+    """Lists of people beside the protocol, with lines ``PERSON ID,ID,…`` of FLAC files, if any."""
 
     @property
     def advice(self) -> str:
@@ -305,6 +307,43 @@ class ListedCorpus(Corpus):
             exists=Path.is_dir,
         )
         return audio_of[subfolder_path]
+
+    def enrolment(
+        self, root: AnyPath | None, split: str = "eval", *, protocols: AnyPath | None = None
+    ) -> dict[str, list[Path]]:
+        """Read ``Files.enrolment``, by default as ``Corpus.enrolment`` does.
+
+        Raises:
+            InputError: also if a claimed person is in no list, or a recording enrols a person and is
+                claimed to be of this person.
+        """
+        split = self.resolve_split(split)
+        if not self.parts[split].enrolment:
+            return super().enrolment(root, split, protocols=protocols)
+        folder = self.find_protocol(root, split, protocols).parent
+        audio = self.find_audio(root, split)
+        people: dict[str, list[Path]] = {}
+        for name in self.parts[split].enrolment:
+            for line, (person, ids) in read_rows(folder / name, 2, "person, utterances"):
+                recordings = people.setdefault(person, [])
+                recordings += [audio / f"{files.check_id(id, folder / name, line)}.flac" for id in ids.split(",")]
+        unknown = set()
+        repeated = []
+        for trial in self.trials(root, split, protocols=protocols):
+            person = str(trial.speaker)
+            if person not in people:
+                unknown.add(person)
+            elif trial.path in people[person]:
+                repeated.append(trial.id)
+        lists = f"{folder}: {', '.join(self.parts[split].enrolment)}"
+        refuse(
+            (
+                unknown,
+                f"{lists}: do not enrol {join_names(sorted(unknown))}, who are claimed: use lists of one edition",
+            ),
+            (repeated, f"{lists}: enrol with recordings of the trials {join_names(repeated)}: remove these trials"),
+        )
+        return people
 
     def read_protocol(self, path: Path, split: str | None = None, audio: Path | None = None) -> list[Trial]:
         """Read trials as ``Corpus.read_protocol`` does, also from a folder of several lists.

@@ -212,3 +212,51 @@ def test_a_recording_that_the_detector_takes_for_a_fake_may_not_be_live(anna, ad
     words = "enrol add people bob 2.wav 1.wav --consent c --encoder pitches --accept fake --calibration spoof.json"
     refused(f"{words} --detector small.pth", "all recordings may be fakes")
     add("1.wav", *detector, "bonafide.json", "--accept", "too_little", name="bob")
+
+
+@pytest.fixture
+def track_2(workdir):
+    """A corpus with two enrolled people and a claim of each; the lists are returned as one function that writes them."""
+    (workdir / "flac_E").mkdir()
+    for number in range(5):
+        soundfile.write(workdir / "flac_E" / f"E_{number}.flac", voice(number, 6.0), 16000)
+
+    def write(enrolled="A E_0,E_1\nB E_2\n", claims="A E_3 F bonafide target\nB E_4 F A17 spoof\n"):
+        (workdir / "ASVspoof5.eval.track_2.enroll.tsv").write_text(enrolled)
+        (workdir / "ASVspoof5.eval.track_2.trial.tsv").write_text(claims)
+
+    return write
+
+
+ENROL_TRACK_2 = "enrol corpus people asvspoof5_track2 . --consent licence --encoder pitches --accept too_little unlike"
+
+
+def test_the_lists_of_a_corpus_enrol_all_its_people(track_2, output):
+    track_2()
+    assert output(ENROL_TRACK_2).out == "A is enrolled; recordings: 2\nB is enrolled; recordings: 1\n"
+    assert PeopleStore("people").names() == ["A", "B"]
+    # Nobody is enrolled twice with the same recordings.
+    assert "was enrolled before" in output(ENROL_TRACK_2, status=3).out
+    assert len(PeopleStore("people").read("A").facts.recordings) == 2
+
+
+@pytest.mark.parametrize(
+    "lists, message",
+    [
+        ({"enrolled": "A E_0\n"}, "ASVspoof5.eval.track_2.enroll.tsv: do not enrol B, who are claimed"),
+        ({"enrolled": "A E_0,E_3\nB E_2\n"}, "enrol with recordings of the trials A:E_3"),
+        ({"enrolled": "A ../E_0\nB E_2\n"}, "line 1: '../E_0' cannot be an utterance id"),
+    ],
+)
+def test_lists_of_enrolment_that_do_not_fit_the_claims_are_refused(track_2, refused, lists, message):
+    track_2(**lists)
+    refused(ENROL_TRACK_2, message)
+
+
+def test_a_list_of_own_recordings_enrols_each_speaker_with_all_that_are_not_spoofed(recordings, output):
+    rows = ["file,speaker,label", "0.wav,Ann,real", "1.wav,Bob,real", "2.wav,Bob,fake"]
+    (recordings / "people.csv").write_text("\n".join(rows))
+    command = (
+        "enrol corpus people generic people.csv --split all --consent form_1 --encoder pitches --accept too_little"
+    )
+    assert output(command).out == "Ann is enrolled; recordings: 1\nBob is enrolled; recordings: 1\n"
