@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,25 +20,37 @@ from numpy.typing import NDArray
 from nes2net import metrics
 from nes2net.data.corpora.trial import BONAFIDE, CLAIMS
 from nes2net.evaluation.breakdown import DrawnGroups, grouping_fields, label_of
-from nes2net.evaluation.claim_figures import COUNTS, ClaimScores
+from nes2net.evaluation.claim_figures import COUNTS, MIN_PEOPLE, ClaimScores
 from nes2net.evaluation.evaluation import Evaluation
 from nes2net.evaluation.judgements import Rows
 from nes2net.evaluation.matching import match
 from nes2net.evaluation.result import Result
 from nes2net.evaluation.system import ROW_RESAMPLES
-from nes2net.evaluation.tables import MIN_TRIALS, NUM_SPOOF, Figure, Measure, Row, Table, column, join_tables, words
+from nes2net.evaluation.tables import (
+    MIN_TRIALS,
+    NUM_SPOOF,
+    Figure,
+    Measure,
+    Measured,
+    Row,
+    Table,
+    column,
+    join_tables,
+    words,
+)
 from nes2net.evaluation.trial_table import TrialTable
 from nes2net.lib.errors import InputError, concerning, join_names, pluralise, refuse
 from nes2net.metrics import registry
 from nes2net.metrics.intervals import Resampling, two_sided_p
 from nes2net.metrics.sasv import ASVSPOOF5_SASV_WEIGHTS, SasvWeights
-from nes2net.metrics.tdcf import asv_error_rates, tandem_weights, tdcf_curve
+from nes2net.metrics.tdcf import TandemWeights, asv_error_rates, tandem_weights, tdcf_curve
 from nes2net.scoring.claim_file import HEADER, KINDS, read_claim_table
 from nes2net.scoring.judgement import ScoreFile
 from nes2net.scoring.score_file import ScoreTable
 
 #: Kind of score → its name in tables, in this order; the first that a file has decides.
 _NAMES = {"sasv": "sasv", "asv": "asv alone", "cm": "cm alone"}
+_ENOUGH_TRIALS = 30  # of each class, an assumption: figures of fewer are coarse
 _EERS = tuple(column(name, text_digits=3) for name in ("sasv_eer", "sv_eer", "spf_eer"))
 _COSTS = (column("min_a_dcf", text_digits=5), column("act_a_dcf", text_digits=5))
 _TANDEM = (Measure("t_eer", "t-EER %", text_digits=3), column("min_tdcf", text_digits=5))
@@ -174,8 +187,12 @@ class ClaimEvaluation(Evaluation[ClaimSystem]):
             figures["num_people"] = Figure(len(np.unique(scores.people)))
             rows.append(Row({"score": _NAMES[kind]}, figures))
             tandem = {}  # only beside the first score
-        missing = [name for name, count in zip(CLAIMS, COUNTS) if not rows[0].value(count)]
-        notes = [self._meaning_of_costs(), note, *(f"There are no {name} trials." for name in missing)]
+        notes = [self._meaning_of_costs(), note]
+        sizes = [int(rows[0].value(count)) for count in COUNTS]
+        num_people = rows[0].value("num_people")
+        if min(sizes) < _ENOUGH_TRIALS or num_people < MIN_PEOPLE:
+            trials = ", ".join(f"{size or 'no'} {name} trials" for size, name in zip(sizes, CLAIMS))
+            notes.append(f"Figures are coarse: {trials}, {num_people} enrolled people.")
         added = [column(metric.name) for metric in registry.metrics.added("claims")]
         measures = [*_EERS, *_COSTS, *_TANDEM, *added, *_COUNTS, _NUM_PEOPLE]
         yield Table("claims", f"{self.key.title}.", measures, rows, notes=list(filter(None, notes)))
@@ -195,20 +212,23 @@ class ClaimEvaluation(Evaluation[ClaimSystem]):
         """Compute t-EER and min t-DCF from ``cm`` and ``asv``, and say where the error rates of ``asv`` come from."""
         if not {"cm", "asv"} <= system.scores.keys():
             return {}, ""
-        cm, asv = (system.scores[kind].by_class(system.scores[kind].scores) for kind in ("cm", "asv"))
-        bonafide = np.concatenate(cm[:2])
-        weights = self.key.definition.tandem_weights
-        whose = "the organisers' speaker comparison"
+        cm = system.scores["cm"]
+        classes = [*cm.by_class(cm.scores), *cm.by_class(system.scores["asv"].scores)]
+        definition = self.key.definition
+        min_tdcf = functools.partial(_min_tdcf, weights=definition.tandem_weights, version=definition.tdcf_version)
+        rules: dict[str, Callable[..., float]] = {"t_eer": _t_eer, "min_tdcf": min_tdcf}
         try:
-            if weights is None:
-                weights = tandem_weights(asv_error_rates(*asv), self.key.definition.tdcf_version)
-                whose = "its own asv scores"
-            t_eer = metrics.compute_t_eer(bonafide, cm[2], *asv)
-            min_tdcf = float(tdcf_curve(bonafide, cm[2], weights).min())
+            figures = {name: Figure(rule(*classes)) for name, rule in rules.items()}
         except InputError as error:
             return {}, f"No t-EER and no min t-DCF: {error}."
-        note = f"min t-DCF with the error rates of {whose}; t-EER and min t-DCF have no interval."
-        return {"t_eer": Figure(t_eer), "min_tdcf": Figure(min_tdcf)}, note
+        drawing = cm.drawing(self.seed)
+        cells = drawing.cells._replace(numbers=np.tile(drawing.cells.numbers, 2))  # asv scores are drawn as cm scores
+        drawing = drawing._replace(cells=cells)
+        with suppress(InputError):  # no interval if a draw has no value
+            measured = Measured(rules, *classes, num_trials={}, drawing=drawing, **self._row_draws)
+            figures = {name: measured.figure(name) for name in rules}
+        whose = "the organisers' speaker comparison" if definition.tandem_weights else "its own asv scores"
+        return figures, f"t-EER and min t-DCF have few draws; min t-DCF with the error rates of {whose}."
 
     def _breakdown(self, name: str, system: ClaimSystem) -> Table:
         scores = next(iter(system.scores.values()))
@@ -241,3 +261,20 @@ def _differences(systems: Sequence[ClaimSystem], rows: Sequence[Row]) -> Iterato
             "p_value": Figure(p_value, is_bound=p_value <= 2 / (differences.size + 1)),
         }
         yield Row({"first": systems[first].name, "second": systems[second].name}, figures)
+
+
+def _t_eer(target: NDArray, nontarget: NDArray, spoof: NDArray, *asv: NDArray) -> float:
+    return metrics.compute_t_eer(np.concatenate((target, nontarget)), spoof, *asv)
+
+
+def _min_tdcf(
+    target: NDArray,
+    nontarget: NDArray,
+    spoof: NDArray,
+    *asv: NDArray,
+    weights: TandemWeights | None,
+    version: int,
+) -> float:
+    if weights is None:
+        weights = tandem_weights(asv_error_rates(*asv), version)
+    return float(tdcf_curve(np.concatenate((target, nontarget)), spoof, weights).min())

@@ -80,6 +80,26 @@ def test_figures_of_claims_are_those_of_the_metrics_and_each_recording_counts_wi
     assert [row.labels["attack"] for row in result.rows("by attack")] == ["A07", "A08"]
 
 
+def test_all_figures_have_intervals_and_those_of_few_trials_or_people_are_called_coarse(evaluated):
+    rng = np.random.default_rng(0)
+    means = {"bonafide target": (2, 2), "bonafide nontarget": (2, 0), "A07 spoof": (0, 1)}
+    rows = ""
+    for number in range(90):
+        person = number % 12
+        for claim, mean in means.items():
+            cm, asv = rng.normal(mean)
+            sasv = cm + asv
+            rows += f"P{person} R{len(rows)} {claim} {cm} {asv} {sasv}\n"
+    result = evaluated(rows=rows)
+    row = result.rows("claims")[0]
+    for name in ("sasv_eer", "sv_eer", "spf_eer", "min_a_dcf", "act_a_dcf", "t_eer", "min_tdcf"):
+        low, high = row[name].interval
+        assert low < row.value(name) < high, name
+    assert "coarse" not in result.text()
+    coarse = "Figures are coarse: 2 target trials, 2 nontarget trials, 2 spoof trials, 2 enrolled people."
+    assert coarse in evaluated().text()
+
+
 def test_the_actual_cost_is_that_at_the_threshold_of_the_weights_or_at_a_given_one(evaluated):
     weights = SasvWeights(1.0, 1.0, 1.0)
     assert evaluated(weights=weights)["act_a_dcf"].value == 1.0  # at ln 2, both R1 of P2 and R5 are accepted
