@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from itertools import chain
 from typing import Any, NamedTuple, TypeAlias
 
@@ -20,7 +21,9 @@ from nes2net.data.corpora.trial import BONAFIDE
 from nes2net.detector import Detector
 from nes2net.lib.errors import InputError, refuse
 from nes2net.lib.parts.contracts import Extension, check_rows
+from nes2net.models.attacks.batch import frozen
 from nes2net.models.backends.base import Backend
+from nes2net.training.adversarial import AdversarialTraining
 from nes2net.training.dataset import StepPart, Tensors
 from nes2net.training.losses import Criterion
 from nes2net.training.losses.by_name import create_loss
@@ -28,10 +31,11 @@ from nes2net.training.measures import Figures, Validated, eer_methods, error_rat
 from nes2net.training.recipes.recipe import Recipe
 from nes2net.training.sampling import seed_of_stream
 
-# Arbitrary numbers that distinguish the random streams of Specmix and latent augmentation from other streams of the
-# same (seed, epoch).
+# Arbitrary numbers that distinguish the random streams of Specmix, latent augmentation and adversarial training from
+# other streams of the same (seed, epoch).
 _SPECMIX_STREAM = 0x5BEC
 _LATENT_STREAM = 0x1A7E
+_ADVERSARIAL_STREAM = 0xADF0
 
 
 #: Input of a back-end: features B×T×D, or all hidden states.
@@ -86,6 +90,9 @@ class Objective(Extension, nn.Module):
         freeze_key = "freeze_frontend" if train.freeze_frontend else "freeze_frontend_epochs"
         self.specmix = None if augment.specmix is None else Specmix.of(**augment.specmix)
         self.latent = None if augment.latent is None else LatentAugmentation.of(**augment.latent)
+        self.adversarial = None
+        if augment.adversarial is not None:
+            self.adversarial = AdversarialTraining.of(**augment.adversarial)
         frontend_name = frontend.config["name"]
         backend_name = backend.config["name"]
         num_layers = len(frontend.transformer_layers)
@@ -105,6 +112,11 @@ class Objective(Extension, nn.Module):
                 self.latent is not None and not has_embeddings,
                 f"latent augmentation perturbs the input of a last layer, and back-end '{backend_name}' has no such "
                 "layer: remove `augment.latent`",
+            ),
+            (
+                self.adversarial is not None and BONAFIDE not in detector.classes,
+                "adversarial training attacks bona fide against spoofed utterances, but no class is bonafide: remove "
+                "`augment.adversarial`",
             ),
             (
                 (train.freeze_layers or 0) > num_layers,
@@ -169,7 +181,7 @@ class Objective(Extension, nn.Module):
         return extra_tensors
 
     def mix(self, part: StepPart, targets: Tensor, epoch: int, step: int, number: int) -> tuple[StepPart, Tensor]:
-        """Mix the examples of ``part`` by Specmix, and set the seed of latent augmentation.
+        """Attack the examples of ``part``, mix them by Specmix, and set the seed of latent augmentation.
 
         Specmix replaces the waveforms by spectrograms B×T×F and the targets by shares B×K. Each
         (seed, epoch, step, ``number``) has its own random stream, for resumed runs.
@@ -181,6 +193,12 @@ class Objective(Extension, nn.Module):
         Returns:
             The part, and its targets on the CPU.
         """
+        if self.adversarial is not None:
+            seed = self._seed_of_part(epoch, step, number, _ADVERSARIAL_STREAM)
+            with frozen(self.detector):
+                is_spoof = targets != self.bonafide_class
+                attacked = self.adversarial(partial(self._attacked_logits, part), part.inputs, is_spoof, seed)
+            part = part._replace(inputs=attacked)
         if self.latent is not None:
             part = part._replace(latent_seed=self._seed_of_part(epoch, step, number, _LATENT_STREAM))
         if self.specmix is None:
@@ -190,6 +208,11 @@ class Objective(Extension, nn.Module):
         assert isinstance(spectrograms, Tensor)  # the constructor refuses Specmix with a list of hidden states
         inputs, targets = self.specmix(spectrograms, targets, generator, len(self.detector.classes))[:2]
         return part._replace(inputs=inputs, targets=targets.to(inputs.device, non_blocking=True)), targets
+
+    def _attacked_logits(self, part: StepPart, waveforms: Tensor) -> Tensor:
+        # Not self.features(): it computes a frozen front-end without gradients.
+        states = self.detector.hidden_states(waveforms)
+        return self.logits(self.detector.features(states), part)
 
     def _seed_of_part(self, epoch: int, step: int, number: int, stream: int) -> int:
         numbers = [number] if number else []  # the seed of part 0 does not contain the index of the part

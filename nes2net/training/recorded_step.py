@@ -30,6 +30,7 @@ def known_obstacle(recipe: Recipe, objective: Objective, accelerator: Accelerato
         "`train.activation_checkpointing` sets random generators back": train.activation_checkpointing,
         "batches have different lengths": recipe.data.crop in ("dynamic", "pieces"),
         "`augment.latent` draws random numbers on the CPU": objective.latent is not None,
+        "`augment.adversarial` attacks the detector in each step": objective.adversarial is not None,
         "the loss changes from step to step": objective.criterion.changes_with_steps,
         "layers are dropped at random": objective.detector.frontend.encoder_layerdrop > 0,
     }

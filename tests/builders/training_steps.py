@@ -51,6 +51,7 @@ _SMALL = {**MODEL, "frontend": WAV2VEC2}
 _specmix = {"specmix": {"mix_labels": True}}
 STEPS["Specmix"] = ({"model": {**MODEL, "backend": MPIF}, "augment": _specmix}, {})
 STEPS["latent augmentation"] = ({"augment": {"latent": {"probability": 1.0}}}, {})
+STEPS["adversarial training"] = ({"augment": {"adversarial": {"attack": "pgd:30", "steps": 2}}}, {})
 _frame_labels = {FRAMES: torch.ones(4, 50, dtype=torch.int8)}
 STEPS["segments"] = ({"model": {**MODEL, "backend": FRAME_SCORES}, "segments": {"resolutions": [20]}}, _frame_labels)
 _fusion = {"model": {**_SMALL, "backend": {"name": "ensemble", "num_layers": 2}}}

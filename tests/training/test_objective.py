@@ -40,7 +40,12 @@ def training_loss(objective, waveforms, targets, epoch, step, part_number=0):
 
 @pytest.mark.parametrize(
     "kind, settings, loss",
-    [("specmix", SPECMIX, "angular_softmax"), ("latent", {}, "cross_entropy"), ("latent", {}, "oc_softmax")],
+    [
+        ("specmix", SPECMIX, "angular_softmax"),
+        ("latent", {}, "cross_entropy"),
+        ("latent", {}, "oc_softmax"),
+        ("adversarial", {"attack": "pgd:30", "steps": 1}, "cross_entropy"),
+    ],
 )
 def test_each_part_of_a_step_draws_its_mixing_of_inputs_or_embeddings_from_its_own_stream(kind, settings, loss):
     """The stream belongs to (seed, epoch, step, part)."""
@@ -59,7 +64,7 @@ def test_each_part_of_a_step_draws_its_mixing_of_inputs_or_embeddings_from_its_o
     assert loss_of((1, 2)) == losses[1, 2, 0] != loss_of((1, 2), seed=7)
 
 
-@pytest.mark.parametrize("kind, settings", [("specmix", SPECMIX), ("latent", {})])
+@pytest.mark.parametrize("kind, settings", [("specmix", SPECMIX), ("latent", {}), ("adversarial", {})])
 def test_validation_mixes_neither_inputs_nor_embeddings(kind, settings):
     detector = seeded_detector(SMALL)
     waveforms = torch.randn(8, 8000)

@@ -13,6 +13,7 @@ PRECISIONS = ("fp32", "tf32", "bf16")
 TRIED = ("back-end nes2net_x", "accumulate", "layer drop")
 #: Why a step is not recorded, by the beginning of the name.
 REASONS = {
+    "adversarial training": "`augment.adversarial` attacks the detector in each step",
     "aggregation moe": "the computation waits for the GPU",
     "latent augmentation": "`augment.latent` draws random numbers on the CPU",
     "layer drop": "layers are dropped at random",

@@ -101,6 +101,7 @@ dynamic: {at: [[1, 2], [2, 0]], data: &dynamic {crop: dynamic, chunk_samples: [3
   train: {freeze_frontend: true, frontend_mode: train,
     schedule: cosine_epochs, warmup_steps: 0, warmup_epochs: 1, warmup_from_zero: true},
   validation: {select_on: train_loss}}
+adversarial: {at: [[2, 1]], model: *gf, augment: {adversarial: {attack: "pgd:30", steps: 2}}, train: {accumulate: 2}}
 pieces: {at: [[2, 1]], model: *gf, data: {crop: pieces, min_piece: 2000},
   train: {accumulate: 2, schedule: step, decay_epochs: 1, loss: {name: cross_entropy, normalize: false}},
   validation: {mode: train}}

@@ -16,6 +16,7 @@ from nes2net.training.registry import losses
 #: Key of a recipe whose value is a mapping → class that declares its keys; by name, because some of their modules
 #: load torch.
 _DECLARED_BY = {
+    "augment.adversarial": "nes2net.training.adversarial:AdversarialTraining",
     "augment.fir": "nes2net.data.augment.channels:LowPass",
     "augment.latent": "nes2net.data.augment.latent:LatentAugmentation",
     "augment.parameters": "nes2net.data.augment.rawboost:RawBoostParameters",

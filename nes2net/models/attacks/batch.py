@@ -18,6 +18,8 @@ from nes2net.models.backends.base import scores_of
 
 #: What an attack raises (:func:`objective_of`).
 Objective: TypeAlias = Literal["score", "margin", "ce"]
+#: Recordings that an attack changes.
+Side: TypeAlias = Literal["spoof", "bonafide", "both"]
 
 
 class NoGradient(InputError):
@@ -40,6 +42,11 @@ def objective_of(logits: Tensor, signs: Tensor, objective: Objective) -> Tensor:
         return signs * logits[:, -1]
     margins = signs * scores_of(logits, "difference")
     return softplus(margins) if objective == "ce" else margins
+
+
+def on_side(is_spoof: Tensor, side: Side) -> Tensor:
+    """Tell which recordings (B,) an attack changes."""
+    return (is_spoof == (side == "spoof")) | (side == "both")
 
 
 class AttackedBatch:
@@ -151,9 +158,6 @@ def attackable(detector: Any, num_samples: int | None = None) -> Iterator[Callab
             :class:`nes2net.models.onnx_detector.OnnxDetector`, it gives no gradients.
         num_samples: score length; None for whole recordings.
     """
-    training = [module for module in detector.modules() if module.training]
-    all_weights = nn.ModuleList(detector.modules()).parameters()  # a detector in an ONNX file has no modules
-    weights = [weight for weight in all_weights if weight.requires_grad]
 
     def logits_of(waveforms: Tensor) -> Tensor:
         if detector.precision == "int8":
@@ -165,6 +169,16 @@ def attackable(detector: Any, num_samples: int | None = None) -> Iterator[Callab
         return detector(repeated[:, :length].to(detector.device)).to(waveforms.device)
 
     detector.check_score()
+    with frozen(detector):
+        yield logits_of
+
+
+@contextmanager
+def frozen(detector: Any) -> Iterator[None]:
+    """Within this context, a detector computes as :func:`attackable` says."""
+    training = [module for module in detector.modules() if module.training]
+    all_weights = nn.ModuleList(detector.modules()).parameters()  # a detector in an ONNX file has no modules
+    weights = [weight for weight in all_weights if weight.requires_grad]
     detector.train(False)
     for weight in weights:
         weight.requires_grad_(False)
@@ -177,7 +191,7 @@ def attackable(detector: Any, num_samples: int | None = None) -> Iterator[Callab
             torch.random.fork_rng(range(torch.cuda.device_count())),
         ):
             torch.manual_seed(0)
-            yield logits_of
+            yield
     finally:
         for weight in weights:
             weight.requires_grad_()

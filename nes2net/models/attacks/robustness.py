@@ -19,7 +19,7 @@ from torch import Tensor
 from nes2net.lib.errors import InputError, check_setting
 from nes2net.lib.output.terminal import print_note
 from nes2net.lib.parts.options import UpTo64, check_options
-from nes2net.models.attacks.batch import AttackedBatch, Objective, attackable
+from nes2net.models.attacks.batch import AttackedBatch, Objective, Side, attackable, on_side
 from nes2net.models.attacks.check import check_gradient
 from nes2net.models.registry import attacks
 
@@ -34,7 +34,7 @@ def attack(
     is_spoof: Tensor,
     attack: str,
     *,
-    side: Literal["spoof", "bonafide", "both"] = "spoof",
+    side: Side = "spoof",
     num_samples: int | None = None,
     objective: Objective = "score",
     **settings: Any,
@@ -60,7 +60,7 @@ def attack(
     """
     check_setting("side", side, side in ("spoof", "bonafide", "both"), "spoof, bonafide or both")
     labels = torch.as_tensor(is_spoof).bool()
-    rows = (labels == (side == "spoof")) | (side == "both")
+    rows = on_side(labels, side)
     if objective == "score" and detector.score_rule in ("difference", "probability"):
         objective = "margin"
     with attackable(detector, num_samples) as logits_of:

@@ -72,6 +72,10 @@ class AugmentConfig(Section):
     """Settings of latent augmentation, which perturbs embeddings of spoofed utterances before the
     last layer in training: `kinds`, `probability`, `noise`, `affine`, `mixup`, `factor`. With `{}`,
     all these settings have their defaults."""
+    adversarial: Annotated[dict[str, object] | None, Source("arXiv 1706.06083")] = None
+    """Settings of adversarial training, which attacks training utterances by the current weights:
+    `attack` (as in nes2net.robustness), `probability`, `side` (`spoof`, `bonafide` or `both`),
+    `steps`."""
 
     @model_validator(mode="after")
     def _set_default_and_check(self) -> AugmentConfig:
