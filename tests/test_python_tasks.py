@@ -1,4 +1,4 @@
-"""What people try first in a notebook: load, score, decide, and compute metrics."""
+"""What people try first in a notebook: load, score, decide, augment, and compute metrics."""
 
 import io
 from functools import partial
@@ -13,8 +13,10 @@ from builders.small_parts import SPECTRAL_MODEL
 from conftest import load_detector, seeded_detector
 from numpy.ma import masked_array
 from numpy.testing import assert_allclose
+from torch.utils.data import DataLoader, Dataset
 
-from nes2net import Detector, decisions, metrics
+from nes2net import Detector, augment, decisions, metrics
+from nes2net.data.augment.conditions import create_condition
 from nes2net.lib.output.terminal import note_once
 from nes2net.models.card import CardFile
 
@@ -205,6 +207,60 @@ def test_a_recording_is_decided_by_the_file_of_a_calibration(detector, calibrati
 def test_a_calibration_file_that_is_missing_is_refused_with_its_name(detector, path):
     with input_error("no_calibration.json: cannot be read"):
         detector.decide(path, "no_calibration.json")
+
+
+# Augment
+
+#: No waveform of a condition → the error.
+NO_WAVEFORMS = {"two channels": (STEREO, r"has shape \(2, 16000\); Clip\(5 %\) requires one channel, shape \(N,\)")}
+NO_WAVEFORMS["whole numbers"] = (np.ones(9, np.int16), "the waveform is int16; .* requires float32 or float64 samples")
+NO_WAVEFORMS["full scale"] = (20000 * SAMPLES, r"the waveform has samples that reach .*: divide by full scale")
+NO_WAVEFORMS["NaN"] = (np.full(9, np.nan, np.float32), "the waveform holds NaN or infinite samples")
+NO_WAVEFORMS["no samples"] = (SAMPLES[:0], "the waveform is empty")
+NO_WAVEFORMS["words"] = ("speech.wav", "requires one channel")
+
+
+@pytest.mark.parametrize("waveform, message", NO_WAVEFORMS.values(), ids=NO_WAVEFORMS)
+def test_a_condition_refuses_what_is_no_waveform(waveform, message):
+    with input_error(message):
+        create_condition("clip:5")(waveform, np.random.default_rng(0))
+
+
+def test_a_condition_refuses_another_rate_and_what_is_no_generator():
+    condition = create_condition("gain:-10")
+    with input_error(r"the waveform has 8000 Hz; Gain\(-10 dB\) requires 16000 Hz: resample it"):
+        condition(SAMPLES, np.random.default_rng(0), sample_rate=8000)
+    with input_error(r"rng must be a numpy\.random\.Generator or RandomState, not int"):
+        condition(SAMPLES, 0)
+
+
+@pytest.mark.parametrize(
+    "text, shown", [("gain:-10", "Gain(-10 dB)"), ("rawboost:5", "RawBoost(5)"), ("telephone", "Telephone()")]
+)
+def test_a_condition_is_printed_with_its_strength_and_unit(text, shown):
+    assert repr(create_condition(text)) == shown
+
+
+class Augmented(Dataset):
+    """A user's own data set: each recording with RawBoost, then with a condition."""
+
+    def __init__(self):
+        self.condition = create_condition("gain:-10")
+
+    def __len__(self):
+        return 2
+
+    def __getitem__(self, index):
+        rng = np.random.default_rng(index)
+        boosted = augment.rawboost(TENSOR, 3, rng)
+        return torch.from_numpy(self.condition(boosted, rng))
+
+
+def test_rawboost_and_a_condition_augment_the_tensors_of_a_data_set():
+    (batch,) = DataLoader(Augmented(), batch_size=2)
+    assert batch.shape == (2, RATE)
+    expected = augment.rawboost(SAMPLES, 3, np.random.default_rng(1)) * np.float32(10**-0.5)
+    assert_allclose(batch[1], expected, atol=1e-7)
 
 
 # Metrics

@@ -9,12 +9,14 @@ from itertools import chain
 from typing import Any, TypeAlias
 
 import numpy as np
-from numpy.random import Generator
+from numpy.random import Generator, RandomState
 from numpy.typing import NDArray
 
 from nes2net.data.audio.packed import AnyRecording
+from nes2net.data.audio.waveform import SAMPLE_RATE
+from nes2net.data.audio.waveform import check_samples as check_audio
 from nes2net.data.augment.sources import Sources
-from nes2net.lib.errors import InputError
+from nes2net.lib.errors import InputError, refuse
 from nes2net.lib.parts.contracts import Extension, PartCheck
 
 #: The samples of an utterance, (N,), at 16 kHz.
@@ -30,7 +32,7 @@ _NEEDED = {
 class Effect(Extension, ABC):
     """A change of a waveform. Each worker gets a pickled copy of an effect.
 
-    A subclass sets the class variables and defines ``__call__``; one that needs a library also
+    A subclass sets the class variables and defines :meth:`apply`; one that needs a library also
     defines :meth:`prepare`. ``nes2net info`` and the manual show the first line of its docstring.
 
     Args:
@@ -107,8 +109,26 @@ class Effect(Extension, ABC):
         """Recordings that the effect may mix in."""
         return list(chain.from_iterable(map(self.sources.recordings, self.needs)))
 
+    def __repr__(self) -> str:
+        strength = "" if math.isnan(self.strength) else f"{self.strength:g} {self.unit}".rstrip()
+        return f"{type(self).__name__}({strength})"
+
+    def __call__(self, x: NDArray, rng: Generator, sample_rate: float = SAMPLE_RATE) -> Waveform:
+        """Check ``x``, and :meth:`apply` the effect.
+
+        Raises:
+            InputError: if ``x`` is not of shape (N,), floating-point and finite, mostly in [−1, 1];
+                if ``sample_rate`` is not 16,000 Hz; or if ``rng`` is not a generator.
+        """
+        x = np.asarray(x)
+        fault = input_fault(x, rng, repr(self))
+        wrong_rate = f"the waveform has {sample_rate} Hz; {self} requires {SAMPLE_RATE} Hz: resample it"
+        refuse((fault, fault), (sample_rate != SAMPLE_RATE, wrong_rate))
+        check_audio(x, SAMPLE_RATE, "the waveform")
+        return self.apply(x, rng)
+
     @abstractmethod
-    def __call__(self, x: Waveform, rng: Generator) -> Waveform:
+    def apply(self, x: Waveform, rng: Generator) -> Waveform:
         """Apply the effect to a copy of ``x``.
 
         Args:
@@ -123,11 +143,24 @@ class Effect(Extension, ABC):
         """
 
 
+def input_fault(x: NDArray, rng: object, user: str) -> str:
+    """Say why ``user``, such as ``"RawBoost"``, cannot use waveform and generator; empty for samples (N,)."""
+    if not isinstance(rng, (Generator, RandomState)):
+        return f"rng must be a numpy.random.Generator or RandomState, not {type(rng).__name__}"
+    if x.ndim != 1:
+        return f"the waveform has shape {x.shape}; {user} requires one channel, shape (N,)"
+    if x.dtype not in (np.float32, np.float64):
+        return f"the waveform is {x.dtype}; {user} requires float32 or float64 samples in [-1, 1]"
+    if len(x) == 0:
+        return f"the waveform is empty; {user} needs at least one sample"
+    return ""
+
+
 def check_samples(check: PartCheck, samples: Any) -> None:
     """Raise :class:`BrokenPart` unless an effect returned ``samples`` (N,), N ≥ 1."""
     fits = isinstance(samples, np.ndarray) and samples.ndim == 1 and samples.size and samples.dtype.kind == "f"
     is_audio = bool(fits) and bool(abs(samples).max() < 16)  # false for NaN; more is another unit
-    check.that(is_audio, "__call__ returned", samples, "finite samples, an array of shape (N,), mostly in [−1, 1]")
+    check.that(is_audio, "apply returned", samples, "finite samples, an array of shape (N,), mostly in [−1, 1]")
 
 
 class OneOf(Effect):
@@ -147,11 +180,11 @@ class OneOf(Effect):
     def __bool__(self) -> bool:
         return bool(self.effects)
 
-    def __call__(self, x: Waveform, rng: Generator) -> Waveform:
+    def apply(self, x: Waveform, rng: Generator) -> Waveform:
         # Another order of draws would change the result of every seed.
         if not self.effects or rng.random() >= self.probability:
             return x
-        return self.effects[int(rng.integers(len(self.effects)))](x, rng)
+        return self.effects[int(rng.integers(len(self.effects)))].apply(x, rng)
 
     @property
     def recordings(self) -> list[AnyRecording]:
@@ -165,9 +198,9 @@ class InOrder(OneOf):
     def __init__(self, effects: Sequence[Effect]) -> None:
         super().__init__([effect for effect in effects if effect], 1.0)
 
-    def __call__(self, x: Waveform, rng: Generator) -> Waveform:
+    def apply(self, x: Waveform, rng: Generator) -> Waveform:
         for effect in self.effects:
-            x = effect(x, rng)
+            x = effect.apply(x, rng)
         if self.subject:
             check_samples(PartCheck(self.subject), x)
         return x

@@ -28,7 +28,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from pydantic import Field
 
-from nes2net.data.augment.effect import Effect, Waveform
+from nes2net.data.augment.effect import Effect, Waveform, input_fault
 from nes2net.data.augment.sources import Sources
 from nes2net.lib.errors import InputError
 from nes2net.lib.parts.options import Settings, Share
@@ -141,7 +141,7 @@ class RawBoost(Effect):
         self.stream = stream
         self.in_turn = stream is not None
 
-    def __call__(self, x: Waveform, rng: Generator) -> Waveform:
+    def apply(self, x: Waveform, rng: Generator) -> Waveform:
         # The strength is the number of the algorithm.
         parameters = vars(self.parameters) if self.parameters else {}
         generator, gates = (rng, None) if self.stream is None else (self.stream.rng, self.stream.gates)
@@ -227,18 +227,12 @@ def _fault(x: NDArray, algo: object, rng: object, gate_rng: object, p: RawBoostP
             return f"RawBoost: {name}={getattr(p, name)} lies above {limit}"
     if algo not in ALGORITHMS:
         return f"RawBoost algorithm must be an integer from 0 to 11, not {algo!r}"
-    if not isinstance(rng, (np.random.Generator, np.random.RandomState)):
-        return f"rng must be a numpy.random.Generator or RandomState, not {type(rng).__name__}"
     if gate_rng is not None and not isinstance(gate_rng, random.Random):
         return f"gate_rng must be a random.Random, not {type(gate_rng).__name__}"
     if algo in (10, 11) and gate_rng is None and isinstance(rng, np.random.RandomState):
         return f"RawBoost algorithm {algo} with a RandomState needs gate_rng, for example random.Random(0)"
-    if x.ndim != 1:
-        return f"the waveform has shape {x.shape}; RawBoost requires one channel, shape (N,)"
-    if x.dtype not in (np.float32, np.float64):
-        return f"the waveform is {x.dtype}; RawBoost requires float32 or float64 samples in [-1, 1]"
-    if len(x) == 0:
-        return "the waveform is empty; RawBoost needs at least one sample"
+    if fault := input_fault(x, rng, "RawBoost"):
+        return fault
     peak = float(_peak(x))
     if not math.isfinite(peak):
         return "the waveform has NaN or infinite samples; repair or remove its audio file"
