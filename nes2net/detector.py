@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nes2net.data.audio.sources import Audio
+from nes2net.data.audio.sources import Audio, hinting_at_rate
 from nes2net.data.audio.waveform import Padding
 from nes2net.evaluation.judgements import Frames, Scores
 from nes2net.lib.computing.devices import PRECISIONS, check_precision, choose_device, parse_precision
@@ -44,7 +44,14 @@ from nes2net.models.checkpoints.hub import upload
 from nes2net.models.checkpoints.state_dict import check_fit, save_state_dict
 from nes2net.models.frontends.adaptation import merge
 from nes2net.models.frontends.sizes import pretraining_file
-from nes2net.models.loading import build_errors_as_input_errors, find_checkpoint, load_weights, saves_all
+from nes2net.models.loading import (
+    AnyCheckpoint,
+    as_path,
+    build_errors_as_input_errors,
+    find_checkpoint,
+    load_weights,
+    saves_all,
+)
 from nes2net.models.network import EmbeddingOf, Network
 from nes2net.models.provenance import Provenance
 from nes2net.models.published_models import PUBLISHED_MODELS
@@ -206,7 +213,7 @@ class Detector(Network):
     @classmethod
     def from_pretrained(
         cls,
-        path_or_name: AnyPath,
+        path_or_name: AnyCheckpoint,
         device: str = "auto",
         dtype: str | torch.dtype = "auto",
         config: Mapping[str, object] | str | None = None,
@@ -220,8 +227,8 @@ class Detector(Network):
         Args:
             path_or_name: a whole-model state dict ``.pth``; a folder by :meth:`save`; a run folder,
                 for its best epoch by the run's own measure; a published model
-                (:func:`nes2net.list_models`); or ``owner/name`` on the Hugging Face hub. Existing
-                files and folders take precedence.
+                (:func:`nes2net.list_models`); ``owner/name`` on the Hugging Face hub; a file open
+                in binary mode; or a state dict. Existing files and folders take precedence.
             device: ``"auto"`` for CUDA if there is a GPU, else the CPU.
             dtype: precision, see :meth:`set_precision`; ``"auto"`` for the checkpoint's; of several
                 types, the one to which PyTorch promotes them.
@@ -243,8 +250,8 @@ class Detector(Network):
         target_device = choose_device(device)
         if precision is not None:
             check_precision(precision, target_device)
-        with Work(f"loading {path_or_name}"):
-            checkpoint = find_checkpoint(path_or_name, config)
+        with as_path(path_or_name) as path, Work(f"loading {path}"):
+            checkpoint = find_checkpoint(path, config)
             source = checkpoint.source
             check_installed(source, checkpoint.provenance.facts, PARTS)
             # Build the detector on the meta device first: a small file could describe a model that fills the memory.
@@ -264,6 +271,7 @@ class Detector(Network):
                 precision = parse_precision(reduce(torch.promote_types, types))
             return detector.to(target_device, PRECISIONS[precision]).set_precision(precision).eval()
 
+    @hinting_at_rate
     def score(
         self,
         audio: Audio,
@@ -310,6 +318,7 @@ class Detector(Network):
         )
         return score_or_raise(self, torch.from_numpy(reader.read_audio(audio, sample_rate).waveform)[None])[0]
 
+    @hinting_at_rate
     def score_batch(
         self,
         waveforms: Iterable[NDArray | Tensor],
@@ -335,6 +344,7 @@ class Detector(Network):
         reader = WaveformReader.of(self, samples_to_score(self.provenance, num_samples).num_samples)
         return score_each(self, [reader.read_audio(waveform, sample_rate).waveform for waveform in waveforms])
 
+    @hinting_at_rate
     def embed(
         self,
         audio: Audio,
@@ -402,6 +412,7 @@ class Detector(Network):
 
         return scored()
 
+    @hinting_at_rate
     def decide(
         self,
         audio: Audio,
@@ -429,6 +440,7 @@ class Detector(Network):
         assert judged.decision is not None
         return judged.decision
 
+    @hinting_at_rate
     def score_track(
         self,
         audio: Audio,
@@ -456,6 +468,7 @@ class Detector(Network):
         """
         return score_track(self, audio, sample_rate, window=window, hop=hop, batch_size=batch_size)
 
+    @hinting_at_rate
     def stream(
         self, sample_rate: float, *, window: float | None = None, hop: float = 0.5, batch_size: int = 1
     ) -> Stream:
@@ -480,6 +493,7 @@ class Detector(Network):
         """
         return Stream(self, sample_rate, window=window, hop=hop, batch_size=batch_size)
 
+    @hinting_at_rate
     def frame_scores(
         self,
         audio: Audio,
@@ -503,6 +517,7 @@ class Detector(Network):
         """
         return frame_scores(self, audio, sample_rate, resolution_ms=resolution_ms, batch_size=batch_size)
 
+    @hinting_at_rate
     def segment(
         self,
         audio: Audio,

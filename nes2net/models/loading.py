@@ -8,13 +8,17 @@ find the one that fits a checkpoint of other code.
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
+from typing import Any, BinaryIO, TypeAlias
+
+import torch
 
 from nes2net.lib.computing.without_memory import without_memory
 from nes2net.lib.errors import InputError, MissingLibrary, did_you_mean, first_line, nearest, short_repr
@@ -50,6 +54,8 @@ from nes2net.models.published_models import PUBLISHED, PUBLISHED_MODELS
 from nes2net.models.registry import create_frontend
 from nes2net.models.weights_known import holds_weights_of, record_without_weights
 
+#: A file, folder or name; an open file in binary mode; or the content of a file, such as a state dict.
+AnyCheckpoint: TypeAlias = "AnyPath | BinaryIO | Mapping[str, Any]"
 _MAX_WRAPPERS = 4  # largest number of prefixes to remove in :func:`without_wrapper`
 
 
@@ -74,6 +80,21 @@ class Checkpoint:
         config = facts.pop("model", None)
         base = facts.pop("base", None)
         return cls(path, source or str(path), state_dict, config, base, Provenance.read(facts))
+
+
+@contextmanager
+def as_path(checkpoint: AnyCheckpoint) -> Iterator[AnyPath]:
+    """Yield a path or name as it is; write a file object or a state dict to a temporary file, and yield its path."""
+    if isinstance(checkpoint, (str, os.PathLike)):
+        yield checkpoint
+        return
+    with TemporaryDirectory(ignore_cleanup_errors=True) as folder:  # Windows keeps a mapped file
+        path = Path(folder, "checkpoint")
+        if isinstance(checkpoint, Mapping):
+            torch.save(checkpoint, path)
+        else:
+            path.write_bytes(checkpoint.read())
+        yield path
 
 
 def find_checkpoint(path_or_name: AnyPath, config: Mapping[str, object] | str | None = None) -> Checkpoint:

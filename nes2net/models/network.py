@@ -35,6 +35,7 @@ from nes2net.lib.output.terminal import printable_name
 from nes2net.lib.parts.options import FrontendSizes, ModelConfig, Options, fit_options, name_and_options
 from nes2net.models.aggregations.base import Aggregation
 from nes2net.models.backends.base import Backend, ScoreRule
+from nes2net.models.backends.plain_module import PlainModule
 from nes2net.models.checkpoints.published_names import prefix_in_files, read_published_names, write_published_names
 from nes2net.models.checkpoints.state_dict import digest
 from nes2net.models.frontends.adaptation import merge
@@ -65,7 +66,8 @@ class Network(nn.Module):
     Args:
         frontend: waveform B×N → list of hidden states B×T×D.
         aggregation: list of hidden states B×T×D → features B×T×D.
-        backend: features B×T×D → logits B×n.
+        backend: features B×T×D → logits B×n; a module without the class
+            :class:`nes2net.models.backends.base.Backend` gives B×1 or B×2, bona fide last.
 
     Attributes:
         provenance: origin of the weights, as the checkpoint states it; otherwise empty.
@@ -83,8 +85,10 @@ class Network(nn.Module):
     torch.Size([2, 2])
     """
 
-    def __init__(self, frontend: Frontend, aggregation: Aggregation, backend: Backend) -> None:
+    def __init__(self, frontend: Frontend, aggregation: Aggregation, backend: nn.Module) -> None:
         super().__init__()
+        if not isinstance(backend, Backend):
+            backend = PlainModule(backend, frontend.out_dim)
         self.frontend = frontend
         self.aggregation = aggregation
         self.backend = backend

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import wraps
 from io import BytesIO
 from pathlib import Path
-from typing import Any, BinaryIO, TypeAlias
+from typing import Any, BinaryIO, TypeAlias, TypeVar
 
 import numpy as np
 import torch
@@ -20,6 +21,7 @@ from nes2net.data.audio.read import join_blocks, stream_audio
 from nes2net.data.audio.remarks import Channels
 from nes2net.lib.errors import InputError, as_input_error, refuse, short_repr
 
+Method = TypeVar("Method", bound=Callable[..., Any])
 #: A recording: a file, a part or channel of it, a file object in binary mode or the bytes of a file, floating-point
 #: samples (N,) or (channels, N) in [−1, 1] on any device, an iterator of blocks of such samples, raw bytes without a
 #: header, or a dictionary of one of these and its rate.
@@ -31,8 +33,21 @@ Audio: TypeAlias = (
 # value counts.
 _AUDIO_KEYS = ("array", "raw", "waveform", "audio", "bytes", "path")
 _RATE_KEYS = ("sampling_rate", "sample_rate")
+_OTHER_RATES = {"sr", "fs", "samplerate", "sampling_rate"}  # names of `sample_rate` in other libraries
 _MAX_CHANNELS = 2  # an array of more rows is refused, because it may be a batch of waveforms
 _BLOCK_SAMPLES = 1 << 20  # length of the blocks into which an array is cut
+
+
+def hinting_at_rate(method: Method) -> Method:
+    """Let ``method`` raise an :class:`InputError` that names ``sample_rate`` for other libraries' names of it."""
+
+    @wraps(method)
+    def checked(*args: Any, **options: Any) -> Any:
+        for name in _OTHER_RATES.intersection(options):
+            raise InputError(f"the rate in Hz is called `sample_rate`, not '{name}'")
+        return method(*args, **options)
+
+    return checked  # type: ignore[return-value]
 
 
 def recording_of(

@@ -16,7 +16,7 @@ from nes2net.data.audio.packed import AnyRecording
 from nes2net.data.audio.waveform import SAMPLE_RATE
 from nes2net.data.audio.waveform import check_samples as check_audio
 from nes2net.data.augment.sources import Sources
-from nes2net.lib.errors import InputError, refuse
+from nes2net.lib.errors import InputError, check_setting
 from nes2net.lib.parts.contracts import Extension, PartCheck
 
 #: The samples of an utterance, (N,), at 16 kHz.
@@ -110,8 +110,7 @@ class Effect(Extension, ABC):
         return list(chain.from_iterable(map(self.sources.recordings, self.needs)))
 
     def __repr__(self) -> str:
-        strength = "" if math.isnan(self.strength) else f"{self.strength:g} {self.unit}".rstrip()
-        return f"{type(self).__name__}({strength})"
+        return f"{type(self).__name__}({vars(self).get('strength', '')})"
 
     def __call__(self, x: NDArray, rng: Generator, sample_rate: float = SAMPLE_RATE) -> Waveform:
         """Check ``x``, and :meth:`apply` the effect.
@@ -121,9 +120,9 @@ class Effect(Extension, ABC):
                 if ``sample_rate`` is not 16,000 Hz; or if ``rng`` is not a generator.
         """
         x = np.asarray(x)
-        fault = input_fault(x, rng, repr(self))
-        wrong_rate = f"the waveform has {sample_rate} Hz; {self} requires {SAMPLE_RATE} Hz: resample it"
-        refuse((fault, fault), (sample_rate != SAMPLE_RATE, wrong_rate))
+        if fault := input_fault(x, rng, repr(self)):
+            raise InputError(fault)
+        check_setting("sample_rate", sample_rate, sample_rate == SAMPLE_RATE, "16000 (resample the waveform)")
         check_audio(x, SAMPLE_RATE, "the waveform")
         return self.apply(x, rng)
 
