@@ -19,13 +19,13 @@ from torch.utils.data import DataLoader, Dataset
 from nes2net import (
     Detector,
     augment,
+    conditions,
     create_aggregation,
     create_frontend,
     decisions,
     load_state_dict,
     metrics,
 )
-from nes2net.data.augment.conditions import create_condition
 from nes2net.lib.output.terminal import note_once
 from nes2net.models.card import CardFile
 
@@ -311,11 +311,11 @@ NO_WAVEFORMS["words"] = ("speech.wav", "requires one channel")
 @pytest.mark.parametrize("waveform, message", NO_WAVEFORMS.values(), ids=NO_WAVEFORMS)
 def test_a_condition_refuses_what_is_no_waveform(waveform, message):
     with input_error(message):
-        create_condition("clip:5")(waveform, np.random.default_rng(0))
+        conditions.create_condition("clip:5")(waveform, np.random.default_rng(0))
 
 
 def test_a_condition_refuses_another_rate_and_what_is_no_generator():
-    condition = create_condition("gain:-10")
+    condition = conditions.create_condition("gain:-10")
     with input_error(r"`sample_rate` must be 16000 \(resample the waveform\), not 8000"):
         condition(SAMPLES, np.random.default_rng(0), sample_rate=8000)
     with input_error(r"rng must be a numpy\.random\.Generator or RandomState, not int"):
@@ -326,14 +326,14 @@ def test_a_condition_refuses_another_rate_and_what_is_no_generator():
     "text, shown", [("gain:-10", "Gain(-10.0)"), ("rawboost:5", "RawBoost(5.0)"), ("telephone", "Telephone()")]
 )
 def test_a_condition_is_printed_with_its_strength(text, shown):
-    assert repr(create_condition(text)) == shown
+    assert repr(conditions.create_condition(text)) == shown
 
 
 class Augmented(Dataset):
     """A user's own data set: each recording with RawBoost, then with a condition."""
 
     def __init__(self):
-        self.condition = create_condition("gain:-10")
+        self.condition = conditions.create_condition("gain:-10")
 
     def __len__(self):
         return 2

@@ -19,13 +19,13 @@ from nes2net import (
     Detector,
     InputError,
     average_checkpoints,
+    conditions,
     create_aggregation,
     create_backend,
     create_frontend,
     load_state_dict,
     metrics,
 )
-from nes2net.data.augment.conditions import create_condition
 from numpy import float32, ones
 from numpy.random import default_rng
 from torch import nn, zeros
@@ -45,7 +45,7 @@ def score(checkpoint: Path) -> float:
     reveal_type(detector.score("a.wav"))  # float
     reveal_type(detector.score({"array": ones(16000, float32), "sampling_rate": 16000}))  # float
     reveal_type(detector.decide(b"RIFF", "calibration.json"))  # nes2net.scoring.decisions.decision.Decision
-    reveal_type(create_condition("mp3:16")(ones(16000, float32), default_rng(0)))  # numpy.ndarray
+    reveal_type(conditions.create_condition("mp3:16")(ones(16000, float32), default_rng(0)))  # numpy.ndarray
     for _, value in detector.score_files(["a.wav"]):
         reveal_type(value)  # float
     states = create_frontend("lps")(zeros(1, 16000))
