@@ -185,7 +185,9 @@ def test_no_package_imports_one_with_a_higher_number_on_the_page_on_architecture
     wrong = []
     for path in MODULES:
         module = dotted(path)
-        texts = [(line, name) for line, name in own_names(path) if district(name) not in NAMED_FROM_BELOW.get(module, ())]
+        texts = [
+            (line, name) for line, name in own_names(path) if district(name) not in NAMED_FROM_BELOW.get(module, ())
+        ]
         for line, name in own_imports(path) + texts:
             if runs_up(district(module), district(name)):
                 wrong.append(f"{module}, line {line}: {name}")
