@@ -41,6 +41,7 @@ GROUPS = {
         "localisation",
         "tracing",
         "person",
+        "marks",
         "evaluate",
         "experiments",
         "checkpoints",

@@ -44,10 +44,27 @@ class CorpusNames(Listed):
 
 CorpusName = Annotated[str, Flag(choices=CorpusNames, meaning="a corpus (nes2net info corpora), or hub:OWNER/NAME")]
 ModelName = Annotated[str, Flag("MODEL", meaning="file, folder, name (nes2net models) or OWNER/NAME")]
-EvidenceNames = Annotated[
-    Sequence[str],
-    Flag("NAME:ARGUMENT", repeated=True, meaning="print below an answer what NAME finds: neighbours:FILE"),
-]
+
+
+@dataclass(frozen=True)
+class EvidenceFlags:
+    """Evidence beside an answer, which it never changes.
+
+    Args:
+        evidence: print below an answer what NAME finds: neighbours:FILE
+        marks: print marks of recordings: all kinds, or perth,c2pa
+    """
+
+    evidence: Annotated[Sequence[str], Flag("NAME:ARGUMENT", repeated=True)] = ()
+    marks: Annotated[str | None, Flag("KINDS", nargs="?", const="", pattern="(perth|c2pa)([:,].*)?")] = None
+
+    def requests(self) -> list[str]:
+        """List the requests for :class:`~nes2net.scoring.judging.JudgingSettings`."""
+        from nes2net.scoring.marks import with_marks  # start-up
+
+        return with_marks(self.evidence, self.marks)
+
+
 Precision = Literal["auto", "fastest", "float32", "tf32", "bfloat16", "float16", "int8"]
 
 

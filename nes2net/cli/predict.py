@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from nes2net.actions.flags import Deciding, EvidenceNames, Loading, ModelName, Reading
+from nes2net.actions.flags import Deciding, EvidenceFlags, Loading, ModelName, Reading
 from nes2net.cli.next_commands import command_line
 from nes2net.cli.predict_files import FilesBeside
 from nes2net.lib.errors import InputError, pluralise, readable_size, with_flag_names
@@ -78,7 +78,7 @@ def predict(
     plot: Annotated[str | None, Flag("FILE|DIR"), _ONE_RESULT_A_FILE] = None,
     threshold: Annotated[float | None, NotWith("calibration")] = None,
     deciding: Deciding,
-    evidence: Annotated[EvidenceNames, NotWith("csv")] = (),
+    evidence: Annotated[EvidenceFlags, NotWith("csv")],
     judgement: Annotated[str, Flag("NAME|OPTIONS")] = "scores",
     detector: Annotated[ModelName | None, UsedWith("judgement")] = None,
     channel: Annotated[str, Flag("N|mix|each")] = "mix",
@@ -138,7 +138,12 @@ def predict(
     scorer = loading.scorer(model)
     shows_windows = along.track or (bool(plot) and not chosen_judgement.has_frames)
     settings = JudgingSettings(
-        along.requested_samples_of_files(), Along(along.window, along.hop), shows_windows, batch_size, workers, evidence
+        along.requested_samples_of_files(),
+        Along(along.window, along.hop),
+        shows_windows,
+        batch_size,
+        workers,
+        evidence.requests(),
     )
     predictions = ask(
         scorer,
@@ -281,7 +286,7 @@ class _Table:
             times = f"{segment['start']:.2f} to {segment['end']:.2f} s"
             cells = self._cells({**segment, "duration": segment["end"] - segment["start"]})
             yield table_line([times, *cells], self.widths, "r")
-        for finding in answer.facts.get("evidence", ()):
+        for finding in (*answer.facts.get("marks", ()), *answer.facts.get("evidence", ())):
             yield f"  - {printable_name(finding['finding'])}"
         if not self.shows_windows or answer.track is None or len(answer.track) == 1:
             return

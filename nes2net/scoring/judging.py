@@ -17,11 +17,12 @@ import torch
 from nes2net.data.audio.read import LongAudio
 from nes2net.data.audio.sources import Audio
 from nes2net.data.audio.waveform import SAMPLE_RATE
+from nes2net.data.corpora.trial import BONAFIDE
 from nes2net.lib.errors import InputError
 from nes2net.lib.parts.contracts import check_rows
 from nes2net.scoring.calibrated import check_decider, choose_num_samples, default_window
 from nes2net.scoring.decisions.along import Cutoff, decide_along
-from nes2net.scoring.decisions.decision import Decider
+from nes2net.scoring.decisions.decision import USUAL, Decider
 from nes2net.scoring.decisions.population import Traits
 from nes2net.scoring.files import judge_files
 from nes2net.scoring.judged import AnyAnswer, Failed, Judged
@@ -36,6 +37,7 @@ from nes2net.scoring.waveforms import RecordingToJudge
 
 T = TypeVar("T")
 _LLR = "llr: natural-log likelihood ratio of bona fide against spoof; above 0, the recording makes bona fide likelier"
+_CONTRADICTION = "note: the score says bona fide, the mark says AI: the mark is the stronger evidence if it is real; see its false alarms"
 #: ``watch(source, duration, hop)`` makes a context around a long recording, in seconds (hop 0 for
 #: frames). It yields a function, called with the seconds judged so far, or None.
 Watch: TypeAlias = Callable[[RecordingToJudge, float, float], AbstractContextManager[SecondsDone | None]]
@@ -174,11 +176,13 @@ class Judge(Generic[T]):
                 else:
                     yield judged
                     continue
-                yield replace(answer, decider=self._calibrated, facts={**self.facts, **self._read_evidence(source)})
+                yield replace(
+                    answer, decider=self._calibrated, facts={**self.facts, **self._read_evidence(source, answer)}
+                )
             except InputError as error:
                 yield Failed(judged.recording, error)
 
-    def _read_evidence(self, source: RecordingToJudge) -> dict[str, Any]:
+    def _read_evidence(self, source: RecordingToJudge, answer: Judged[T]) -> dict[str, Any]:
         rows: dict[str, Any] = {}
         for name, read in self._evidence:
             findings = rows.setdefault("evidence", [])
@@ -188,6 +192,9 @@ class Judge(Generic[T]):
                         rows.setdefault(finding.list_name, []).append({"finding": str(finding), **finding.facts})
             except InputError as error:  # the answer stays
                 findings.append({"finding": f"{name}: {error.reason}"})
+        claims = [mark.get("claim") for mark in rows.get("marks", ())]
+        if "ai" in claims and answer.decision is not None and answer.decision.decision in (BONAFIDE, USUAL):
+            rows["evidence"].append({"finding": _CONTRADICTION})
         return rows
 
     def answer(self, source: RecordingToJudge) -> AnyAnswer[T]:

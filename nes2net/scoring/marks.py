@@ -5,9 +5,14 @@ The readers are parts of the registry of evidence, and may be missing.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from pydantic import FiniteFloat
 
+from nes2net.lib.errors import InputError
+from nes2net.lib.output.terminal import print_note
 from nes2net.lib.storage.plain_data import Natural, StrictModel, read_json_as
+from nes2net.scoring.registry import evidence
 
 #: Kinds of marks, by their names in the registry of evidence.
 MARKS = ("perth", "c2pa")
@@ -42,3 +47,28 @@ def read_false_alarms(path: str) -> FalseAlarms:
     """Read a file of ``nes2net calibrate marks``; raise :class:`InputError` if it is another file."""
     remedy = "give a file that `nes2net calibrate marks` saved"
     return read_json_as(FalseAlarms, path, 1 << 20, "measured false alarms", remedy)
+
+
+def with_marks(requests: Sequence[str], kinds: str | None) -> list[str]:
+    """Add ``kinds`` of marks, separated by commas, to requests of evidence.
+
+    None adds nothing. The empty text adds all kinds that are not requested yet and can be read; a
+    note says which ones cannot.
+    """
+    if kinds is None:
+        return [*requests]
+    if kinds:
+        return [*requests, *kinds.split(",")]
+    names = [request.partition(":")[0] for request in requests]
+    added = []
+    problems = []
+    for kind in MARKS:
+        try:
+            if kind not in names:
+                evidence.get(kind)(None, "")
+                added.append(kind)
+        except InputError as error:
+            problems.append(str(error))
+    if problems:
+        print_note(f"not all marks are read: {'; '.join(problems)}")
+    return [*requests, *added]

@@ -7,7 +7,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Annotated
 
-from nes2net.actions.flags import Deciding, EvidenceNames, Loading, ModelName
+from nes2net.actions.flags import Deciding, EvidenceFlags, Loading, ModelName
 from nes2net.lib.errors import InputError
 from nes2net.lib.output.terminal import printable_name, say_written
 from nes2net.lib.shell.commands import Count, File, Flag, FromZero, command_facts, flags_of
@@ -29,7 +29,7 @@ def report(
     json_: File | None = None,
     channel: FromZero | None = None,
     deciding: Deciding,
-    evidence: EvidenceNames = (),
+    evidence: EvidenceFlags,
     batch_size: Count | None = None,
 ) -> int:
     """Report on one recording in plain words.
@@ -62,10 +62,11 @@ def report(
     if len({Path(path).resolve() for path in paths.values()}) < len(paths):
         raise InputError(f"{' and '.join(paths)} name one file twice: name another file for each")
     decider = deciding.decider()
+    requests = evidence.requests()
     recording = Unchanged(file)  # check() below raises InputError if the file changes meanwhile
     audio = ExaminedFile.of(Path(file), channel)
     detector = loading.load(model)
-    examination = examine(audio, detector, decider, batch_size, evidence)
+    examination = examine(audio, detector, decider, batch_size, requests)
     # Compose the command for the report, without the folders of its files.
     channel_words = [] if channel is None else ["--channel", str(channel)]
     words = [
@@ -76,7 +77,7 @@ def report(
         *channel_words,
         *map(_without_folders, [*flags_of(loading), *flags_of(deciding)]),
     ]
-    for request in evidence:
+    for request in requests:
         name, _, argument = request.partition(":")
         words += ["--evidence", f"{name}:{_without_folders(argument)}"]
     for flag, path in paths.items():

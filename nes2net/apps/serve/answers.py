@@ -154,6 +154,8 @@ class JudgedRecording(TypedDict):
     lowest: NotRequired[Lowest]
     remark: NotRequired[str]
     """What is remarkable about the recording, such as silence."""
+    marks: NotRequired[list[dict[str, Any]]]
+    """Marks of who made or signed the recording, one object for each kind; `finding` is its text."""
     evidence: NotRequired[list[dict[str, Any]]]
     """What the server was asked to find beside the answer; `finding` is its text."""
     trained_on_segments: bool

@@ -33,7 +33,7 @@ from nes2net.version import __version__
 _SCORE_PATH = "/api/score"
 _PAGE_PATH = "/page/score"
 # The only paths to which the server answers, and the parameters of those that receive a recording.
-_PARAMETERS = {_SCORE_PATH: ("track", "channel", "judgement"), _PAGE_PATH: ("each",)}
+_PARAMETERS = {_SCORE_PATH: ("track", "channel", "judgement", "marks"), _PAGE_PATH: ("each",)}
 _API_PATHS = {"/api/info", "/docs", "/openapi.json", *HEALTH_PATHS}
 _GET_PATHS = {"/", "/page.css", "/page.js", *_API_PATHS}
 _GET_PREFIXES = ("/static-offline-docs/", "/heard/")
@@ -99,15 +99,18 @@ def _add_api(app: FastAPI, desk: Desk) -> None:
             max_length=100,
             description="What to say of the recording: scores, frames, classes, embeddings or another.",
         ),
+        marks: bool = Query(False, description="Whether to read marks, beside scores."),
     ) -> JSONResponse:
         """Judge a recording."""
-        return await in_thread(partial(_answer_score, desk, upload, track, channel, judgement))
+        return await in_thread(partial(_answer_score, desk, upload, track, channel, judgement, marks))
 
 
-def _answer_score(desk: Desk, upload: Upload, track: bool, channel: int | None, judgement: str) -> JSONResponse:
+def _answer_score(
+    desk: Desk, upload: Upload, track: bool, channel: int | None, judgement: str, marks: bool
+) -> JSONResponse:
     try:
         with upload.store(desk) as source:
-            row = desk.score(source, upload.name, channel=channel, judgement=judgement).row()
+            row = desk.score(source, upload.name, channel=channel, judgement=judgement, marks=marks).row()
     except Exception as error:
         return _answer_failure(desk, error, file=upload.name)
     if not track:

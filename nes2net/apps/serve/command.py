@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated
 
-from nes2net.actions.flags import Deciding, EvidenceNames, Loading, ModelName
+from nes2net.actions.flags import Deciding, EvidenceFlags, Loading, ModelName
 from nes2net.apps.serve.limits import Limits
 from nes2net.lib.process.installation import optional
 from nes2net.lib.process.stop_signals import StopSignals
@@ -22,7 +22,7 @@ def serve(
     model: ModelName,
     loading: Loading,
     deciding: Deciding,
-    evidence: EvidenceNames = (),
+    evidence: EvidenceFlags,
     port: Annotated[int | None, Flag("N", minimum=0, maximum=65_535)] = None,
     host: str = "127.0.0.1",
     allow_name: Annotated[Sequence[str], Flag("NAME", repeated=True)] = (),
@@ -59,7 +59,7 @@ def serve(
             decider,
             Address(host, port, allow_name),
             loading,
-            evidence,
+            evidence.requests(),
             limits=limits,
             log=log,
             stop=stop,

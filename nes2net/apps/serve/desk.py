@@ -30,6 +30,7 @@ from nes2net.lib.output.times import clock, readable_duration
 from nes2net.lib.web.service_health import WHY_NOT, PresentWork
 from nes2net.scoring.judged import Failed, Judged, stretch_rows
 from nes2net.scoring.judging import Judge, JudgingSettings
+from nes2net.scoring.marks import with_marks
 from nes2net.scoring.track import FrameScores
 from nes2net.scoring.waveforms import RecordingToJudge
 
@@ -120,6 +121,7 @@ class Desk(PresentWork):
         self.detector = detector
         self.folder = folder
         self.decider = decider
+        self.evidence = evidence
         # Name of a judgement → its judge; others are made when they are first asked for.
         self._judges: dict[str, Judge[Any]] = {
             "scores": Judge(detector, "scores", decider, JudgingSettings(track=True, evidence=evidence))
@@ -163,6 +165,7 @@ class Desk(PresentWork):
         for_page: bool = False,
         channel: int | None = None,
         judgement: str = "scores",
+        marks: bool = False,
         progress: Progress = lambda fraction, step: None,
         check: Callable[[], object] = lambda: None,
     ) -> ScoredUpload:
@@ -172,6 +175,7 @@ class Desk(PresentWork):
             for_page: whether to make a picture, and a file for the player.
             channel: counted from 0; None for the mean of all.
             judgement: beside scores, a detector trained on segments also finds fake stretches.
+            marks: whether to read marks beside scores.
             check: called often; an exception from it ends the scoring.
 
         Raises:
@@ -184,7 +188,7 @@ class Desk(PresentWork):
         with self.observer.recording() as times, self._wait_for_turn(times), self.work_folder() as folder:
             check_end = partial(self._check_end, time.monotonic() + self.limits.timeout, check)
             progress(0.0, "decoding")
-            judge = self._judge(judgement)
+            judge = self._judge(judgement, marks)
             full_wav = folder / "full.wav"
             player_wav = folder / "player.wav" if for_page else None
             duration, channels = decode(
@@ -224,7 +228,12 @@ class Desk(PresentWork):
                 self._offered[offered] = time.monotonic()
             return ScoredUpload(name, judged, fakes, picture, token)
 
-    def _judge(self, judgement: str) -> Judge[Any]:
+    def _judge(self, judgement: str, marks: bool = False) -> Judge[Any]:
+        if marks and judgement == "scores":
+            judgement = "scores with marks"
+            if judgement not in self._judges:
+                settings = JudgingSettings(track=True, evidence=with_marks(self.evidence, ""))
+                self._judges[judgement] = Judge(self.detector, "scores", self.decider, settings)
         if judgement not in self._judges:
             self._judges[judgement] = Judge(self.detector, judgement)
         return self._judges[judgement]

@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 import io
 import os
+import re
 import sys
 import textwrap
 from collections import ChainMap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from itertools import pairwise
 from typing import Any, NoReturn
 
 from nes2net.lib.errors import (
@@ -122,6 +124,8 @@ class OneLineParser(argparse.ArgumentParser):
         self.names: dict[str, str] = {}
         #: Name of an argument → the smallest and the largest number that it allows.
         self.ranges: dict[str, tuple[float, float]] = {}
+        #: Flag whose value is optional → regular expression of a value in a word of its own.
+        self.patterns: dict[str, str] = {}
         #: Conditions of flags, each with the name of its argument.
         self.conditions: list[tuple[str, Condition]] = []
         #: Whether an interrupted run is resumed if the user gives the command again.
@@ -164,6 +168,10 @@ class OneLineParser(argparse.ArgumentParser):
                     and not any(name.startswith(flag) for name in actions_by_flag)
                 ):
                     self.error(f"unrecognized arguments: {flag}{nearest(flag, actions_by_flag, cutoff=0.7)}")
+        for flag, pattern in self.patterns.items():
+            for number, (word, following) in enumerate(pairwise(words)):
+                if len(word) > 2 and flag.startswith(word) and not re.fullmatch(pattern, following):
+                    words[number] = f"{word}="
         return super().parse_known_args(words, namespace)
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:

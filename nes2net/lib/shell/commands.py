@@ -30,6 +30,8 @@ class Flag(NamedTuple):
     nargs: str | int | None = None
     const: Any = None
     """Value of the flag without a value, for ``nargs="?"``."""
+    pattern: str | None = None
+    """With ``const``: regular expression of values in a word of their own; another word is an argument."""
     repeated: bool = False
     """Whether the flag is repeated for each value."""
     meaning: str | None = None
@@ -149,6 +151,8 @@ def _add_arguments(
         if "minimum" in options:
             parser.ranges[key] = options.pop("minimum"), options.pop("maximum")
         flag = _flag_of(key)
+        if "pattern" in options:
+            parser.patterns[f"--{flag}"] = options.pop("pattern")
         has_default = parameter.default is not parameter.empty
         if has_default:
             if isinstance(parameter.default, tuple):

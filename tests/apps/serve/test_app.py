@@ -85,7 +85,7 @@ def test_a_parameter_that_would_have_no_effect_is_refused(client, query):
     answer = client.post(f"/api/score?{query}", files={"file": ("a.wav", wav())})
     assert answer.status_code == 422
     assert answer.json()["error"].startswith(
-        f"?{query[:100]} is not understood: expected track, channel, judgement here"
+        f"?{query[:100]} is not understood: expected track, channel, judgement, marks here"
     )
 
 
