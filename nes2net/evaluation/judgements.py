@@ -268,13 +268,13 @@ class Rows(OfRecordings[NDArray]):
         from nes2net.scoring.kernel import start_rows  # quick start-up: reading files needs no torch
 
         what = f"rows of {self.subject or self.name} have {{}}"
-        return start_rows(scorer, what, partial(self.checked_rows, scorer), inputs[0], rows=rows)
+        return start_rows(scorer, what, partial(self.checked_rows, scorer), *inputs, rows=rows)
 
-    def checked_rows(self, scorer: Scorer, waveforms: Tensor) -> Tensor:
+    def checked_rows(self, scorer: Scorer, *inputs: Tensor) -> Tensor:
         """Call :meth:`compute`; raise :class:`BrokenPart` unless it returns B×K."""
         with blame_part(judgements.subject(self.name), "compute"):
-            computed = self.compute(scorer, waveforms)
-        shape = (len(waveforms), len(self.columns))
+            computed = self.compute(scorer, *inputs)
+        shape = (len(inputs[0]), len(self.columns))
         why = " (a row for each recording and a column for each of 'columns')"
         PartCheck(judgements.subject(self.name)).shape("compute", computed, shape, why)
         return computed

@@ -344,6 +344,7 @@ UNITS: dict[str, Callable[[float, int], str]] = {
     "cost": decimal,
     "bits": decimal,
     "correlation": decimal,
+    "decibels": decimal,
     "seconds": decimal,
     "milliseconds": lambda seconds, digits: decimal(1000 * seconds, digits),
     "count": lambda value, digits: count(int(value)),

@@ -361,7 +361,7 @@ class Compute(Generic[T]):
 
     Args:
         random_streams: seed the random numbers of a group by its first id; required in train mode.
-        system_scores: id of a trial → scores of other systems; None if the detector fuses none.
+        numbers: id of a trial → further inputs, such as scores of other systems; None for none.
         ahead: batches to start before waiting for values; None for 1 on a GPU, so that it is never
             idle, and 0 on a CPU.
     """
@@ -370,7 +370,7 @@ class Compute(Generic[T]):
     plan: BatchPlan
     judgement: Judgement[T]
     random_streams: bool = False
-    system_scores: Mapping[str, Sequence[float]] | None = None
+    numbers: Mapping[str, Sequence[float]] | None = None
     ahead: int | None = None
 
     def __call__(self, batches: Iterable[ReadBatch]) -> Generator[BatchResult[T], None, None]:
@@ -406,8 +406,8 @@ class Compute(Generic[T]):
 
     def _start_group(self, group: Group) -> Callable[[], Sequence[T | str]]:
         inputs = [group.waveforms]
-        if self.system_scores is not None:
-            inputs.append(torch.tensor([self.system_scores[id] for id in group.ids]))
+        if self.numbers is not None:
+            inputs.append(torch.tensor([self.numbers[id] for id in group.ids]))
         # Seeds the random numbers of the group.
         group_id = group.ids[0] if self.random_streams else None
         return self.judgement.start(

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from nes2net.data.audio.waveform import Padding
-from nes2net.data.corpora.trial import Trials
+from nes2net.data.corpora.trial import BONAFIDE, Trials
 from nes2net.lib.errors import pluralise, refuse
 from nes2net.lib.output.progress import print_above
 from nes2net.lib.output.sheet import Facts
@@ -121,9 +121,11 @@ def judge_trials(
         run["batch_size"] = batch_size
     run |= settings.identity()
     run |= judgement.identity()
-    system_scores = None
+    numbers = None
     if scorer.num_scores:
-        system_scores = {trial.id: trial.system_scores for trial in trials}
+        numbers = {trial.id: trial.system_scores for trial in trials}
+    elif judgement.needs_labels:
+        numbers = {trial.id: (float(trial.label != BONAFIDE),) for trial in trials}
     if batch_matters and is_first():
         print_above(
             f"the front-end normalises the batch as a whole, so a score depends on the {pluralise(batch_size, 'utterance')} "
@@ -131,7 +133,7 @@ def judge_trials(
         )
     if settings.compile:
         scorer.compile(dynamic=False)
-    compute = Compute(scorer, plan, judgement, random_streams=legacy, system_scores=system_scores)
+    compute = Compute(scorer, plan, judgement, random_streams=legacy, numbers=numbers)
     about = {**plain(about or {}), "judgement": judgement.describe()}
     with scoring_mode(scorer, legacy):
         about |= describe_computation(scorer, batch_size)

@@ -71,6 +71,8 @@ class Judgement(Extension, Output[T]):
     of_batch: ClassVar[bool] = False
     """Several recordings share a batch under ``normalize: batch``, as published, and affect each
     other. If False, such a front-end judges one recording at a time."""
+    needs_labels: ClassVar[bool] = False
+    """:meth:`start` also gets whether recordings are spoofed, B×1."""
 
     def fit_to(self, scorer: Scorer) -> Self:
         """Return this judgement with the options that depend on ``scorer``.
@@ -114,7 +116,7 @@ class Judgement(Extension, Output[T]):
 
         Args:
             scorer: in :func:`nes2net.scoring.kernel.scoring_mode`.
-            inputs: waveforms B×N, 16 kHz, in [−1, 1], and perhaps scores of other systems B×S.
+            inputs: waveforms B×N, 16 kHz, in [−1, 1], and perhaps scores of other systems B×S or labels.
             stream, rows: as for :func:`nes2net.scoring.kernel.start`.
         """
 

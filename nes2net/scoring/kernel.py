@@ -119,18 +119,19 @@ def start(
 
 
 def start_rows(
-    scorer: Scorer, message: str, compute: Callable[[Tensor], Tensor], waveforms: Tensor, *, rows: int | None = None
+    scorer: Scorer, message: str, compute: Callable[..., Tensor], *inputs: Tensor, rows: int | None = None
 ) -> Callable[[], list[NDArray | str]]:
-    """Start to compute a row of numbers, such as an embedding, for each of ``waveforms`` B×N.
+    """Start to compute a row of numbers, such as an embedding, for each of B recordings.
 
     The returned function waits for rows (K,) float32, or reasons why one is missing.
 
     Args:
         message: the reason for a number that is not finite, such as ``"score is {}"``.
-        compute: B×N to B×K.
+        compute: ``inputs`` to B×K.
+        inputs: waveforms B×N, and perhaps further tensors of B rows.
         rows: as for :func:`start`.
     """
-    return _start_or_split(scorer, compute, np.asarray, message, [waveforms], None, rows)
+    return _start_or_split(scorer, compute, np.asarray, message, [*inputs], None, rows)
 
 
 def _start_or_split(

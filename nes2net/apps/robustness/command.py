@@ -15,8 +15,8 @@ from nes2net.lib.shell.commands import Count, File, Flag, Folder, FromZero, comm
 
 
 @command_facts(
-    about="OUT gets a score file for each condition, and a report. The same command resumes an interrupted run "
-    "and adds further conditions. Exit status 1 means that figures or files are missing.",
+    about="OUT gets score files and a report. The same command resumes an interrupted run and adds conditions. "
+    "Exit status 1 means that figures or files are missing.",
     names={"augment.musan": "--musan", "augment.rir": "--rir"},
 )
 def robustness(
@@ -37,8 +37,9 @@ def robustness(
     batch_size: Count | None = None,
     num_workers: FromZero | None = None,
     num_resamples: Count = 1000,
+    check_gradients: bool = False,
 ) -> int:
-    """Score the same trials clean, coded, noisy and cut, and compare the errors.
+    """Score the same trials clean, coded, noisy or attacked, and compare the errors.
 
     Example:
         nes2net robustness in_the_wild DB --model detector.pth --out robustness \\
@@ -49,20 +50,18 @@ def robustness(
         out: folder to write
         overwrite: replace the scores of another run
         list_: list trials and conditions, and stop
+        calibration: use the threshold of a calibration
+        operating_point: eer (default), fa:RATE%, miss:RATE%, or with --calibration cost:CMISS,CFA,PRIOR
+        batch_size: utterances of 4 s per batch (8, or 64 on a GPU)
+        num_workers: worker processes that read and change audio
         num_resamples: bootstrap draws for each interval
 
     Trials and conditions:
         split: train, dev or eval
         protocols: protocol folder; searched for in root if not given
-
-    Threshold:
-        calibration: use the threshold of a calibration
-        operating_point: eer (default), fa:RATE%, miss:RATE%, or with --calibration cost:CMISS,CFA,PRIOR
-
-    Computing:
-        batch_size: utterances of 4 s per batch (8, or 64 on a GPU)
-        num_workers: worker processes that read and change audio
+        check_gradients: tell whether attacks can follow them, and stop
     """
+    from nes2net.apps.robustness.attacked import check_detector
     from nes2net.apps.robustness.robustness import EER_OF_CLEAN
     from nes2net.apps.robustness.run import plan, run
     from nes2net.data.registry import corpora
@@ -76,12 +75,15 @@ def robustness(
     if list_:
         print_output("\n".join(planned.words()))
         return 0
-    if not model or not out:
+    if not model or not (out or check_gradients):
         raise InputError(
             "scoring requires a detector and a folder: add `model` and `out`, or `list` to only list conditions"
         )
-    detector = loading.load(model)
+    detector = loading.scorer(model)
     num_samples = length.choose_num_samples(corpora.get(corpus).test_samples, detector.provenance)
+    if check_gradients or not out:
+        print_output(check_detector(detector, planned.trials, num_samples)[0])
+        return 0
     rule: Decider | OperatingPoint = point or EER_OF_CLEAN
     if calibration is not None:
         rule = Decider.at(load(calibration), point)

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nes2net import metrics
+from nes2net.apps.robustness.attacked import AttackedScores, attack_row
 from nes2net.data.corpora.trial import BONAFIDE, Trials
 from nes2net.data.registry import corpora
 from nes2net.evaluation.breakdown import DrawnGroups, groups_of
@@ -39,7 +40,10 @@ EER_OF_CLEAN = OperatingPoint("eer")
 # all others, too.
 _MAX_MISSING = 0.1
 _NEARLY_ALL = 0.99  # share of a class that the summary calls nearly all
-
+_ATTACKS = (
+    "Error rates under attack. Success: of the attacked trials that are decided rightly when clean, the share that is "
+    "decided wrongly. SNR: the median, and the range of all. Not attacked: silent recordings."
+)
 
 MEASURES = (
     column("eer"),
@@ -49,6 +53,12 @@ MEASURES = (
     Measure("miss", "miss %"),
     Measure("false_alarm", "false alarm %"),
     Measure("changed", "decisions changed %", digits=1),
+)
+ATTACK_MEASURES = (
+    *MEASURES,
+    Measure("success", "success %"),
+    Measure("snr", "SNR, dB", "decibels"),
+    Measure("not_attacked", "not attacked", "count"),
 )
 
 
@@ -64,6 +74,7 @@ def evaluate_robustness(
     failed: Mapping[str, str] | None = None,
     num_available: int | None = None,
     notes: Sequence[str] = (),
+    attacks: Mapping[str, AttackedScores] | None = None,
 ) -> Result:
     """Compute error rates from the score files of clean trials, and of the same trials under conditions.
 
@@ -77,10 +88,11 @@ def evaluate_robustness(
         failed: condition without scores → reason.
         num_available: number of trials of the phase, if ``trials`` are a subset.
         notes: notes on the trials, see :meth:`nes2net.evaluation.key.Key.notes`.
+        attacks: condition → attack, for conditions that are attacks.
 
     Returns:
         A result with the table ``conditions``: first :data:`CLEAN`, then the conditions from the
-        largest rise of the EER to the smallest.
+        largest rise of the EER to the smallest; and the table ``attacks``, in the order of ``attacks``.
 
     Raises:
         InputError: if a score file does not fit the trials, if a class has no trials, or if
@@ -108,6 +120,15 @@ def evaluate_robustness(
     drawn = DrawnGroups.of(common)
     measure = functools.partial(Measured, rules, num_resamples=num_resamples, seed=seed, **groups_of(common))
     clean_row, *rows = _condition_rows(values, is_bonafide, threshold, measure)
+    sentences = summary_sentences(clean_row, rows)
+    num_conditions = len(rows)
+    attack_rows = [clean_row]
+    for name, attack in (attacks or {}).items():
+        if name in values:
+            row = next(row for row in rows if row.labels["condition"] == name)
+            rows.remove(row)
+            is_wrong = (np.stack([values[CLEAN], values[name]]) >= threshold) != is_bonafide
+            attack_rows.append(attack_row(row, attack, files[name].path, common, is_wrong))
     origin = read_origin(files[CLEAN], corpus, phase)
     num_bonafide = int(is_bonafide.sum())
     num_spoof = len(common) - num_bonafide
@@ -134,16 +155,22 @@ def evaluate_robustness(
         "sources": _source_facts(origin, seed, calibration),
         "inputs": inputs,
         "versions": versions(),
+        "attacks": attacks,
     }
     caption = (
         "Error rates under each condition, by damage. HTER, misses and false alarms are those at one threshold for all "
-        f"conditions. The {len(rows)} p-values are not corrected for their number."
+        f"conditions. The {num_conditions} p-values are not corrected for their number."
     )
+    tables = [Table("conditions", caption, MEASURES, [clean_row, *rows], "By damage")]
+    if attacks:
+        strong = [row.labels["condition"] for row in attack_rows if (row["success"].value or 0) >= 0.5]
+        sentences.append(f"Attacks with a success of at least 50 %: {join_names(strong) or 'none'}.")
+        tables += [Table("attacks", _ATTACKS, ATTACK_MEASURES, attack_rows, "What this detector does not withstand")]
     return Result(
         f"{corpora.get(corpus).title}, {phase}: robustness",
         header,
-        [*_header_lines(header, len(rows)), *summary_sentences(clean_row, rows)],
-        [Table("conditions", caption, MEASURES, [clean_row, *rows], "By damage")],
+        [*_header_lines(header, num_conditions), *sentences],
+        tables,
         [*notes, *drawn.notes(num_bonafide, num_spoof), *_notes_on_missing(left_out, failed)],
         origin.uses,
         functools.partial(_draw_plots, clean_row, rows),

@@ -13,6 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nes2net.actions.scoring import score_corpus
+from nes2net.apps.robustness.attacked import (
+    MEANINGS,
+    AttackedScores,
+    check_detector,
+    count_calls,
+    expand_attacks,
+)
 from nes2net.apps.robustness.robustness import CLEAN, EER_OF_CLEAN, evaluate_robustness, find_threshold
 from nes2net.apps.robustness.settings import Suite
 from nes2net.data.augment import Effect, Sources
@@ -25,6 +32,8 @@ from nes2net.evaluation.key import Labels
 from nes2net.evaluation.matching import check_classes
 from nes2net.evaluation.result import Result
 from nes2net.lib.errors import InputError, one_line, pluralise
+from nes2net.lib.output.terminal import print_note
+from nes2net.lib.output.times import readable_duration
 from nes2net.lib.process.this_process import process_count, usable_processors
 from nes2net.lib.storage.files import AnyPath, path_below, writing_folder
 from nes2net.scoring.corpus import ScoringSettings
@@ -34,6 +43,8 @@ from nes2net.scoring.kernel import Scorer, check_takes_audio_alone
 
 # Largest number of recordings that are mixed to make babble, the noise of many talkers.
 _MAX_TALKERS = 200
+# Number of trials for the default attacks.
+_DEFAULT_TRIALS = 200
 
 
 @dataclass(frozen=True)
@@ -83,6 +94,8 @@ class RobustnessPlan:
     left_out: dict[str, str] = field(default_factory=dict)
     """Condition → why it cannot be applied, such as a missing library."""
     seed: int = 0
+    attacks: dict[str, AttackedScores] = field(default_factory=dict)
+    """Name of a condition, such as ``"attack_pgd:40"`` → attack."""
 
     def words(self) -> list[str]:
         num_bonafide = sum(trial.label == BONAFIDE for trial in self.trials)
@@ -119,7 +132,10 @@ def plan(part: Part, suite: Suite) -> RobustnessPlan:
             f"{subject} of {part.definition.title}, {part.split}, has a label of phase '{phase}': name the folder of the labels with "
             "`keys`, or another `phase`"
         )
-    trials = labelled if suite.num_trials is None else stratified_subset(labelled, suite.num_trials, seed)
+    num_trials = suite.num_trials
+    if "default" in suite.attack:
+        num_trials = num_trials or _DEFAULT_TRIALS
+    trials = labelled if num_trials is None else stratified_subset(labelled, num_trials, seed)
     speech = [trial.recording() for trial in labelled if trial.label == BONAFIDE]
     if len(speech) > _MAX_TALKERS:
         indices = np.random.default_rng(seed).choice(len(speech), _MAX_TALKERS, replace=False)
@@ -127,7 +143,7 @@ def plan(part: Part, suite: Suite) -> RobustnessPlan:
     sources = Sources(suite.musan, suite.rir, tuple(speech))
     names: list[str] = []
     left_out: dict[str, str] = {}
-    if suite.conditions is None:
+    if suite.conditions is None and not suite.attack:
         possible = default_conditions(sources)
         names += possible.names
         left_out |= possible.left_out
@@ -137,7 +153,13 @@ def plan(part: Part, suite: Suite) -> RobustnessPlan:
             names.append(name)
     if named_twice := find_repeated(names):
         raise InputError(f"condition '{named_twice[0]}' is named twice: name each condition once")
-    return RobustnessPlan(part, phase, trials, len(labelled), names, sources, key.notes(), left_out, seed)
+    attacks = {}
+    for name in expand_attacks(suite.attack):
+        attack = AttackedScores(name, suite.attack_side, suite.attack_steps, seed)
+        count_calls(attack)  # an impossible attack raises an error here
+        attacks[f"attack_{name}"] = attack
+    names += attacks
+    return RobustnessPlan(part, phase, trials, len(labelled), names, sources, key.notes(), left_out, seed, attacks)
 
 
 def _expand_strengths(text: str) -> list[str]:
@@ -199,12 +221,16 @@ def run(
     # Raises before hours of scoring if there will be no threshold, which depends only on numbers of trials, not on
     # scores.
     find_threshold((np.zeros(is_bonafide.sum()), np.zeros((~is_bonafide).sum())), rule)
+    attacks = {name: replace(attack, num_samples=num_samples) for name, attack in plan.attacks.items()}
+    notes = list(plan.notes)
+    if attacks:
+        notes.append(_start_attacks(scorer, plan, num_samples))
     with writing_folder(out):
         folder = path_below(out, "scores")
         paths = {name: folder / f"{name.replace(':', '_')}.txt" for name in (CLEAN, *plan.names)}
         failed = dict(plan.left_out)
         for number, (name, path) in enumerate(paths.items(), 1):
-            transform = None if name == CLEAN else _condition_transform(name, plan)
+            transform = None if name in (CLEAN, *attacks) else _condition_transform(name, plan)
             title = f"condition {number} of {len(paths)}, {name}"
             try:
                 score_corpus(
@@ -214,6 +240,7 @@ def run(
                     checkpoint=checkpoint,
                     trials=plan.trials,
                     num_samples=num_samples,
+                    judgement=attacks.get(name, "scores"),
                     about={"condition": name},
                     say=number == 1,
                     settings=replace(settings, transform=transform, title=title),
@@ -238,8 +265,29 @@ def run(
             seed=plan.seed,
             failed=failed,
             num_available=plan.num_available,
-            notes=plan.notes,
+            notes=notes,
+            attacks=attacks,
         )
+
+
+def _start_attacks(scorer: Scorer, plan: RobustnessPlan, num_samples: int | None) -> str:
+    """Check the gradient, and print what the attacks cost; return the note on the gradient."""
+    verdict, seconds = check_detector(scorer, plan.trials, num_samples)
+    gradients = 0
+    scores = 0
+    for attack in plan.attacks.values():
+        num_attacked = sum(attack.side in (trial.label, "both") for trial in plan.trials)
+        calls = count_calls(attack)
+        gradients += num_attacked * calls[0]
+        scores += num_attacked * calls[1] + len(plan.trials)
+    if verdict == "broken" and gradients:
+        raise InputError(
+            "this detector gives no gradients, as in int8 or an ONNX file, or gradients that are not finite: attack by "
+            "spsa or square"
+        )
+    duration = readable_duration(seconds * (2 * gradients + scores))
+    print_note(f"the attacks take {gradients:,} gradients and {scores:,} scores, about {duration}")
+    return f"gradient check: {verdict}{MEANINGS.get(verdict, '')}"
 
 
 def _condition_transform(name: str, plan: RobustnessPlan) -> UnderCondition:

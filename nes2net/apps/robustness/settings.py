@@ -1,13 +1,14 @@
-"""The trials and conditions of a robustness run, which are flags of `nes2net robustness`, too."""
+"""The trials, conditions and attacks of a robustness run, which are flags of `nes2net robustness`, too."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
-from nes2net.lib.shell.commands import Flag, FromZero
+from nes2net.lib.parts.conditions import UsedWith
+from nes2net.lib.shell.commands import Count, Flag, FromZero
 
 _Folder = Annotated[Path, Flag("DIR")]
 
@@ -19,11 +20,14 @@ class Suite:
     Args:
         phase: phase of the keys; the split if not given
         keys: key folder; searched for in root if not given
-        num_trials: score a subset of N trials, stratified by label and attack
+        num_trials: score N trials, stratified by label and attack
         seed: seed of subset, conditions, bootstrap
-        conditions: such as mp3:16 telephone (nes2net info conditions); all that are possible if not given
+        conditions: such as mp3:16 (nes2net info conditions), else all
         musan: folder of MUSAN, for noise, music and speech
         rir: folder of impulse responses, for condition rir
+        attack: such as pgd:40 (dB) fgsm:0.001fs, or default
+        attack_side: attacked trials
+        attack_steps: steps of an attack, if it has any
     """
 
     phase: str | None = None
@@ -33,3 +37,6 @@ class Suite:
     conditions: Annotated[Sequence[str] | None, Flag("NAME[:STRENGTH]")] = None
     musan: _Folder | None = None
     rir: _Folder | None = None
+    attack: Annotated[Sequence[str], Flag("NAME:DB")] = ()
+    attack_side: Annotated[Literal["spoof", "bonafide", "both"], UsedWith("attack")] = "spoof"
+    attack_steps: Annotated[Count | None, UsedWith("attack")] = None

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from nes2net.lib.errors import InputError, check_setting
-from nes2net.lib.output.terminal import print_note
+from nes2net.lib.output.terminal import note_once
 from nes2net.lib.parts.options import UpTo64, check_options
 from nes2net.models.attacks.batch import AttackedBatch, Objective, Side, attackable, on_side
 from nes2net.models.attacks.check import check_gradient
@@ -121,7 +121,7 @@ def attack_logits(
     batch.perturbation = perturbation
     if draws is None and batch.is_random():
         draws = _DRAWS
-        print_note(f"two scores of one recording differ, so gradients are the mean of {_DRAWS} (`draws`)")
+        note_once(f"two scores of one recording differ, so gradients are the mean of {_DRAWS} (`draws`)")
     batch.draws = draws or 1
     best = batch.clean
     best_values = batch.mean_values(best)

@@ -1,0 +1,236 @@
+"""Attacks as conditions of a robustness run: what they change, what they cost, and what the report says of them."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from builders import input_error, small_parts
+from builders.interruption import journalled
+
+from nes2net import Detector, robustness
+from nes2net.apps.robustness.attacked import expand_attacks
+from nes2net.apps.robustness.run import plan, run
+from nes2net.apps.robustness.settings import Suite
+from nes2net.data.audio.read import load_audio
+from nes2net.data.corpora.part import Part
+from nes2net.data.corpora.trial import SPOOF
+from nes2net.evaluation.page import Pages
+from nes2net.scoring.corpus import ScoringSettings
+from nes2net.scoring.score_file import read_scores
+
+#: More than the shortest recordings of the corpus have.
+NUM_SAMPLES = 20000
+
+
+def planned(root, *attacks, **options):
+    return plan(Part("asvspoof2019_la", root, "dev"), Suite(attack=attacks, **options))
+
+
+@pytest.fixture(scope="module")
+def detector():
+    torch.manual_seed(0)
+    return Detector.from_config(small_parts.SPECTRAL_MODEL).eval()
+
+
+@pytest.fixture(scope="module")
+def attacked(detector):
+    """A function that does a planned run."""
+
+    def attack(planned_run, out, detector=detector, batch_size=4):
+        settings = ScoringSettings(batch_size=batch_size, num_workers=0)
+        options = {"checkpoint": "detector.pth", "num_resamples": 20}
+        return run(detector, planned_run, out, num_samples=NUM_SAMPLES, settings=settings, **options)
+
+    return attack
+
+
+class Report:
+    """A run under FGSM and PGD, which tests only read."""
+
+    def __init__(self, plan, folder, attacked):
+        self.folder = folder
+        self.trials = plan.trials
+        self.result = attacked(plan, folder)
+        self.clean = scores_of(folder, "clean")
+
+    def row(self, condition):
+        return self.result.tables[1].row(condition=condition)
+
+
+@pytest.fixture(scope="module")
+def report(attacked, corpus, tmp_path_factory):
+    return Report(planned(corpus, "fgsm:30", "pgd:40"), tmp_path_factory.mktemp("report"), attacked)
+
+
+def scores_of(folder, name):
+    return dict(zip(*read_scores(folder / "scores" / f"{name}.txt")))
+
+
+def ratios_of(folder, name):
+    """Utterance → SNR in dB."""
+    lines = (folder / "scores" / f"{name}.txt").read_text().splitlines()
+    cells = [line.split("\t") for line in lines[1:]]
+    return {id: float(snr) for id, _, snr in cells}
+
+
+def files_of(folder):
+    return {path.name: path.read_bytes() for path in sorted(folder.rglob("*.txt"))}
+
+
+def test_fakes_are_attacked_within_the_budget(report):
+    scores = scores_of(report.folder, "attack_pgd_40")
+    ratios = ratios_of(report.folder, "attack_pgd_40")
+    spoofed_ratios = []
+    for trial in report.trials:
+        if trial.label == SPOOF:
+            assert scores[trial.id] > report.clean[trial.id]
+            spoofed_ratios.append(ratios[trial.id])
+        else:
+            assert scores[trial.id] == pytest.approx(report.clean[trial.id], abs=1e-6)
+    assert min(spoofed_ratios) >= 40
+    assert max(spoofed_ratios) < 45
+    snr = report.row("attack_pgd:40")["snr"]
+    assert snr.value == pytest.approx(np.median(spoofed_ratios))
+    assert snr.interval == pytest.approx((min(spoofed_ratios), max(spoofed_ratios)))
+
+
+def test_the_score_under_attack_is_that_of_a_file_of_16_bits(report, detector, tmp_path):
+    scores = scores_of(report.folder, "attack_pgd_40")
+    trial = next(trial for trial in report.trials if trial.label == SPOOF)
+    clip = torch.from_numpy(load_audio(trial.path))
+    changed = robustness.attack(detector, clip[None], [True], "pgd:40", num_samples=NUM_SAMPLES)
+    soundfile.write(tmp_path / "u.wav", changed[0].numpy(), 16000, subtype="PCM_16")
+    repeated = np.resize(load_audio(tmp_path / "u.wav"), NUM_SAMPLES)
+    assert scores[trial.id] == pytest.approx(detector.score(repeated, 16000), abs=1e-5)
+
+
+def test_success_is_the_share_of_right_decisions_that_an_attack_turns(report):
+    threshold = report.result.header["threshold"]
+    changed = scores_of(report.folder, "attack_fgsm_30")
+    right = [trial.id for trial in report.trials if trial.label == SPOOF and report.clean[trial.id] < threshold]
+    success = report.row("attack_fgsm:30")["success"]
+    assert success.value == np.mean([changed[id] >= threshold for id in right])
+    assert success.interval[0] < success.value <= success.interval[1]
+
+
+def test_a_report_has_noise_beside_attacks_and_the_verdict_on_the_gradient(report, tmp_path):
+    conditions = [row.labels["condition"] for row in report.result.rows("attacks")]
+    assert conditions == ["clean", "attack_noise:30", "attack_fgsm:30", "attack_noise:40", "attack_pgd:40"]
+    Pages(tmp_path / "r.html", tmp_path / "r.json", markdown=tmp_path / "r.md").write(report.result)
+    facts = json.loads((tmp_path / "r.json").read_text())
+    settings = {"attack": "pgd:40", "side": "spoof", "objective": "score", "steps": None, "seed": 0}
+    assert facts["attacks"]["attack_pgd:40"] == {**settings, "num_samples": NUM_SAMPLES}
+    assert "gradient check: curved, so one step says little: use attacks of many steps" in facts["notices"]
+    assert "What this detector does not withstand" in (tmp_path / "r.html").read_text()
+
+
+def test_an_attack_on_genuine_recordings_lowers_their_scores(attacked, report, corpus, tmp_path):
+    attacked(planned(corpus, "fgsm:30", attack_side="bonafide"), tmp_path)
+    changed = scores_of(tmp_path, "attack_fgsm_30")
+    for trial in report.trials:
+        if trial.label == SPOOF:
+            assert changed[trial.id] == pytest.approx(report.clean[trial.id], abs=1e-6)
+        else:
+            assert changed[trial.id] < report.clean[trial.id]
+
+
+def test_a_silent_recording_is_not_attacked_but_counted(attacked, corpus, tmp_path):
+    root = shutil.copytree(corpus, tmp_path / "corpus")
+    planned_run = planned(root, "fgsm:40")
+    silent = next(trial for trial in planned_run.trials if trial.label == SPOOF)
+    soundfile.write(silent.path, np.zeros(16000), 16000)
+    row = attacked(planned_run, tmp_path / "out").tables[1].row(condition="attack_fgsm:40")
+    assert row["not_attacked"].value == 1
+    assert row["snr"].interval[0] > 39.9
+
+
+def test_the_printed_cost_is_what_the_detector_computes(attacked, detector, corpus, tmp_path, capsys):
+    """In rows of waveforms: forwards with a gradient, and others."""
+    counts = {True: 0, False: 0}
+
+    def count(_module, inputs, _output):
+        counts[inputs[0].requires_grad] += len(inputs[0])
+
+    planned_run = planned(corpus, "pgd:40", "fgsm:40")
+    handle = detector.register_forward_hook(count)
+    attacked(planned_run, tmp_path)
+    handle.remove()
+    num_checked = 16  # recordings, of which the gradient check computes 39 or 57 scores
+    gradients = counts[True] - num_checked
+    assert gradients == 6 * 11
+    scores = 6 * (4 + 4 + 13) + 3 * 12  # the clean recording thrice, each iterate, and the result
+    assert counts[False] - scores - 12 in (num_checked * 39, num_checked * 57)
+    assert f"the attacks take {gradients} gradients and {scores} scores, about " in capsys.readouterr().err
+
+
+def test_a_run_that_was_interrupted_ends_with_the_same_scores(attacked, report, corpus, tmp_path):
+    planned_run = planned(corpus, "fgsm:30", "pgd:40")
+    with journalled(stop_after=14):  # in the last of five conditions of three batches
+        attacked(planned_run, tmp_path)
+    with journalled() as added:
+        attacked(planned_run, tmp_path)
+    assert len(added) == 1
+    assert files_of(tmp_path) == files_of(report.folder)
+
+
+def test_only_a_new_attack_is_computed(attacked, corpus, tmp_path):
+    attacked(planned(corpus, "fgsm:30", conditions=["gain:-20"]), tmp_path)
+    before = files_of(tmp_path)
+    with journalled() as added:
+        attacked(planned(corpus, "fgsm:30", "mi_fgsm:30", conditions=["gain:-20"]), tmp_path)
+    assert len(added) == 3
+    after = files_of(tmp_path)
+    assert after.keys() - before.keys() == {"attack_mi_fgsm_30.txt"}
+    assert before.items() <= after.items()
+    with input_error("attack_noise_30.txt was made by another run or program \\(another steps\\)"):
+        attacked(planned(corpus, "fgsm:30", attack_steps=2), tmp_path)
+
+
+def test_the_batch_changes_attacks_only_by_rounding(attacked, report, corpus, tmp_path):
+    attacked(planned(corpus, "fgsm:30"), tmp_path, batch_size=12)
+    changed = scores_of(tmp_path, "attack_fgsm_30")
+    assert changed == pytest.approx(scores_of(report.folder, "attack_fgsm_30"), abs=1e-3)
+
+
+def test_a_masked_gradient_is_no_evidence_and_a_missing_one_is_refused(attacked, detector, corpus, tmp_path):
+    handle = detector.register_forward_pre_hook(lambda _, inputs: (inputs[0] * 128).round() / 128)
+    result = attacked(planned(corpus, "fgsm:40"), tmp_path / "masked")
+    handle.remove()
+    masked = "gradient check: masked, so attacks that follow it are no evidence of robustness: use spsa or square, too"
+    assert masked in result.notes
+    handle = detector.register_forward_pre_hook(lambda _, inputs: inputs[0].detach())
+    with input_error("this detector gives no gradients.*: attack by spsa or square"):
+        attacked(planned(corpus, "fgsm:40"), tmp_path / "broken")
+    assert not (tmp_path / "broken").exists()
+    attacked(planned(corpus, "square:40", attack_steps=3), tmp_path / "broken")
+    handle.remove()
+
+
+def test_impossible_attacks_are_refused_by_the_plan(corpus):
+    with input_error("unknown attack 'pdg'"):
+        planned(corpus, "pdg:40")
+    with input_error("attack 'noise:0.00001fs' is below one step of 16 bits"):
+        planned(corpus, "pgd:0.00001fs")
+    with input_error("attack 'malafide:513' must be fitted first: use nes2net.robustness.fit_attack in Python"):
+        planned(corpus, "malafide:513")
+
+
+def test_default_is_noise_and_three_attacks_at_four_budgets():
+    names = expand_attacks(["default"])
+    assert len(names) == 16
+    assert names[:4] == ["noise:60", "fgsm:60", "pgd:60", "pgd_l2:60"]
+    assert names[-1] == "pgd_l2:30"
+
+
+def test_without_conditions_only_attacks_are_made(corpus):
+    lines = planned(corpus, "fgsm:40").words()
+    assert lines[1:] == ["  attack_noise:40", "  attack_fgsm:40"]
+
+
+def test_the_gradient_check_needs_no_folder_and_no_attack(detector, corpus, tmp_path, output):
+    detector.save(tmp_path / "d.pth")
+    command = f"robustness asvspoof2019_la {corpus} --split dev --model {tmp_path}/d.pth --samples {NUM_SAMPLES}"
+    assert output(f"{command} --device cpu --check-gradients --conditions gain").out == "curved\n"
