@@ -15,7 +15,7 @@ from typing import NamedTuple
 from nes2net.apps.info.overview import COMMANDS, STORED_CARDS
 from nes2net.apps.info.part_options import PLURALS, all_option_rows, option_rows
 from nes2net.apps.info.results import figure_of, lines_about, result_sheet, rows_about
-from nes2net.data.augment.conditions import create_condition
+from nes2net.data.augment.conditions import create_condition, expand_strengths
 from nes2net.data.corpora.corpus import Counts
 from nes2net.data.corpora.layout import ListedCorpus
 from nes2net.data.registry import corpora, effects
@@ -247,7 +247,7 @@ def judgement_sheet(registry: Registry, name: str) -> Sheet:
 
 def condition_sheet(name: str) -> Sheet:
     condition = effects.get(name)
-    strengths = [f"{name}:{strength:g}" for strength in condition.strengths] or [name]
+    strengths = expand_strengths(name)
     flags = "".join(f" --{source} DIR" for source in condition.needs)
     keys = "".join(f" augment.{source}=DIR" for source in condition.needs if source != "speech")
     length = "stays"

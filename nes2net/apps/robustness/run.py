@@ -23,11 +23,10 @@ from nes2net.apps.robustness.attacked import (
 from nes2net.apps.robustness.robustness import CLEAN, EER_OF_CLEAN, evaluate_robustness, find_threshold
 from nes2net.apps.robustness.settings import Suite
 from nes2net.data.augment import Effect, Sources
-from nes2net.data.augment.conditions import create_condition, default_conditions
+from nes2net.data.augment.conditions import create_condition, default_conditions, expand_strengths
 from nes2net.data.corpora.part import Part
 from nes2net.data.corpora.protocol import find_repeated
 from nes2net.data.corpora.trial import BONAFIDE, Trial, stratified_subset, trials_digest
-from nes2net.data.registry import effects
 from nes2net.evaluation.key import Labels
 from nes2net.evaluation.matching import check_classes
 from nes2net.evaluation.result import Result
@@ -148,7 +147,7 @@ def plan(part: Part, suite: Suite) -> RobustnessPlan:
         names += possible.names
         left_out |= possible.left_out
     for text in suite.conditions or ():
-        for name in _expand_strengths(text):
+        for name in expand_strengths(text):
             create_condition(name, sources)  # an impossible condition raises an error here, not after hours of scoring
             names.append(name)
     if named_twice := find_repeated(names):
@@ -160,24 +159,6 @@ def plan(part: Part, suite: Suite) -> RobustnessPlan:
         attacks[f"attack_{name}"] = attack
     names += attacks
     return RobustnessPlan(part, phase, trials, len(labelled), names, sources, key.notes(), left_out, seed, attacks)
-
-
-def _expand_strengths(text: str) -> list[str]:
-    """Expand a condition without strength, such as ``mp3``, to its default strengths: ``mp3:8``, …
-
-    A strength is written as ``%g``, so that each condition has only one name.
-    """
-    name, colon, strength = text.partition(":")
-    condition = effects.get(name)
-    if not colon:
-        return [f"{name}:{strength:g}" for strength in condition.strengths] or [name]
-    try:
-        return [f"{name}:{float(strength):g}"]
-    except ValueError:
-        raise InputError(
-            f"condition '{text}': the strength behind the colon must be a number, not '{strength}'; 'nes2net info {name}' "
-            "lists strengths"
-        ) from None
 
 
 def run(

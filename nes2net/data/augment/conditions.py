@@ -23,17 +23,38 @@ def create_condition(text: str, sources: Sources | None = None) -> Effect:
     Raises:
         InputError: if the name is unknown, or the strength or a source does not fit.
     """
+    name, effect_class, strength = _effect_and_strength(text)
+    with concerning(f"condition '{text}':"), effects.guard(name):
+        effect = effect_class(strength, sources)
+    return effects.check_part(name, effect, check_effect, partial(effect_class, strength, sources))
+
+
+def _effect_and_strength(text: str) -> tuple[str, Any, float | None]:
+    """Return the name of the effect, its class, and the strength, if any."""
     name, colon, strength = text.partition(":")
     effect_class = effects.get(name)
+    if not colon:
+        return name, effect_class, None
     try:
-        number = float(strength) if colon else None
+        return name, effect_class, float(strength)
     except ValueError:
         raise InputError(
-            f"condition '{text}': the strength behind the colon must be a number, not '{strength}'"
+            f"condition '{text}': the strength behind the colon must be a number, not '{strength}'; 'nes2net info {name}' "
+            "lists strengths"
         ) from None
-    with concerning(f"condition '{text}':"), effects.guard(name):
-        effect = effect_class(number, sources)
-    return effects.check_part(name, effect, check_effect, partial(effect_class, number, sources))
+
+
+def expand_strengths(text: str) -> list[str]:
+    """Expand a condition without strength, such as ``mp3``, to its default strengths: ``mp3:8``, …
+
+    A strength is written as ``%g``, so that each condition has only one name.
+
+    Raises:
+        InputError: if the name is unknown, or the strength is no number.
+    """
+    name, effect_class, strength = _effect_and_strength(text)
+    strengths = effect_class.strengths if strength is None else [strength]
+    return [f"{name}:{strength:g}" for strength in strengths] or [name]
 
 
 class ConditionSuite(NamedTuple):
@@ -62,7 +83,7 @@ def default_conditions(sources: Sources | None = None) -> ConditionSuite:
             suite.left_out[name] = f"needs {' and '.join(missing)}"
             continue
         # Build one condition, to find out whether this machine can compute the effect.
-        texts = [f"{name}:{strength:g}" for strength in effect.strengths] or [name]
+        texts = expand_strengths(name)
         try:
             create_condition(texts[0], sources)
         except InputError as error:
