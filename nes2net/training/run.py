@@ -16,7 +16,7 @@ from nes2net.detector import Detector
 from nes2net.lib.computing.module_size import count_numbers
 from nes2net.lib.errors import InputError, join_names, pluralise, with_flag_names
 from nes2net.lib.parts.contracts import blame_part
-from nes2net.lib.parts.options import PARTS
+from nes2net.lib.parts.options import part_names
 from nes2net.lib.parts.registry import PACKAGES_KEY, packages_of
 from nes2net.lib.process.this_process import enough_memory
 from nes2net.lib.storage.files import path_below
@@ -267,7 +267,7 @@ class Run:
         """List the first lines of a run: the detector, notes about it, and the numbers of trials."""
         detector = trainer.state.detector
         accelerator = self.accelerator
-        names = " + ".join(detector.config[kind]["name"] for kind in PARTS)
+        names = " + ".join(part_names(detector.config))
         num_trained = count_numbers(trainer.objective.trained_parameters())
         num_parameters = count_numbers(trainer.objective.parameters())
         line = f"detector: {names}, {num_parameters:,} parameters"

@@ -25,6 +25,7 @@ from nes2net.lib.computing.module_size import count_numbers
 from nes2net.lib.errors import InputError, pluralise
 from nes2net.lib.output.progress import ProgressDisplay
 from nes2net.lib.output.terminal import markdown_table
+from nes2net.lib.parts.options import part_names
 from nes2net.lib.process.processes import ALONE
 from nes2net.lib.process.this_process import peak_bytes, processor_name, usable_processors
 from nes2net.models.frontends.onednn import OneDNNLinear
@@ -185,7 +186,7 @@ def environment(detector: Detector) -> list[str]:
         lines.append(
             f"{torch.cuda.get_device_name(detector.device)}, CUDA {torch.version.cuda}, cuDNN {torch.backends.cudnn.version()}"
         )
-    names = " + ".join(detector.config[role]["name"] for role in ("frontend", "aggregation", "backend"))
+    names = " + ".join(part_names(detector.config))
     size = count_numbers(detector.parameters())
     lines.append(f"{names}, {size:,} parameters, {detector.precision} on {detector.device}")
     peak = peak_bytes()  # None or 0 if the operating system does not report peak memory

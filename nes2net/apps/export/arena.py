@@ -21,6 +21,7 @@ from nes2net.detector import Detector
 from nes2net.lib.computing.module_size import count_numbers
 from nes2net.lib.errors import InputError, pluralise
 from nes2net.lib.output.sheet import Facts
+from nes2net.lib.parts.options import part_names
 from nes2net.lib.storage.files import AnyPath, path_below, write_text, writing_folder
 from nes2net.lib.storage.plain_data import StrictModel, first_problem
 from nes2net.lib.storage.yaml_text import read_yaml_file, write_yaml
@@ -168,7 +169,7 @@ def write_arena(
     check_takes_audio_alone(detector)
     detector.check_score()
     WaveformReader.of(detector, num_samples)  # checks the number
-    frontend, aggregation, backend = (detector.config[role]["name"] for role in ("frontend", "aggregation", "backend"))
+    frontend, aggregation, backend = part_names(detector.config)
     published = detector.provenance.published
     name = arena.name or (published[0] if published else detector.provenance.name) or f"{frontend} + {backend}"
     slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")

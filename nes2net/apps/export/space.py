@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from nes2net.detector import Detector
+from nes2net.lib.parts.options import part_names
 from nes2net.lib.process.installation import requirement
 from nes2net.lib.storage.files import AnyPath, path_below, write_text, writing_folder
 from nes2net.models.backends.base import NATURE
@@ -101,7 +102,7 @@ def write_space(detector: Detector, folder: Path, calibration: AnyPath | None = 
         else:
             write_text(folder / "calibration.json", loaded.text())
             meaning = "Its score is calibrated: the page shows a probability at a prior of 0.5 and a decision, which `app.py` can change."
-        names = " → ".join(detector.config[role]["name"] for role in ("frontend", "aggregation", "backend"))
+        names = " → ".join(part_names(detector.config))
         title = f"Speech anti-spoofing: {detector.config['backend']['name']}"
         facts = {"title": title, "quoted": json.dumps(title), "gradio": _GRADIO, "parts": names, "meaning": meaning}
         write_text(folder / "README.md", _README_TEXT.format(**facts))

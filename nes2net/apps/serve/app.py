@@ -23,6 +23,7 @@ from nes2net.apps.serve.desk import Desk
 from nes2net.apps.serve.page import lines_of
 from nes2net.apps.serve.uploads import Upload, one_upload
 from nes2net.lib.output.terminal import printable
+from nes2net.lib.parts.options import PARTS, part_names
 from nes2net.lib.web.guard import Admission, Admitted
 from nes2net.lib.web.health_routes import add_health
 from nes2net.lib.web.http_server import RefusedRequest
@@ -60,11 +61,10 @@ def _add_api(app: FastAPI, desk: Desk) -> None:
     def info() -> Info:
         """Return facts about the server."""
         limits = desk.limits
-        config = desk.detector.config
         return {
             "version": __version__,
             "model": desk.observer.model,
-            "parts": {role: config[role]["name"] for role in ("frontend", "aggregation", "backend")},
+            "parts": dict(zip(PARTS, part_names(desk.detector.config))),
             "device": str(desk.detector.computes_on),
             "threads": torch.get_num_threads(),
             "precision": desk.detector.precision,

@@ -355,6 +355,11 @@ def check_model(model: Any) -> Model:
     return options_of_roles
 
 
+def part_names(model: ModelConfig) -> list[str]:
+    """List the names of the parts of a complete model, in the order of :data:`PARTS`."""
+    return [model[role]["name"] for role in PARTS]  # type: ignore[index]
+
+
 def with_options(model: Model, role: str, **options: Any) -> Model:
     """Return a copy of ``model`` (:func:`check_model`) with ``options`` added to the part ``role``."""
     return {**model, role: {**model.get(role, {}), **options}}
