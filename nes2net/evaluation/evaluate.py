@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nes2net import metrics
+from nes2net.data.corpora.corpus import Excluded
 from nes2net.data.corpora.protocol import canonical_phase
 from nes2net.data.corpora.trial import BONAFIDE
 from nes2net.evaluation.breakdown import Unit, breakdown_tables, groups_of, resolve_unit
@@ -20,7 +21,7 @@ from nes2net.evaluation.evaluation import Evaluation
 from nes2net.evaluation.key import Key, describe_excluded, score_input
 from nes2net.evaluation.matching import check_classes
 from nes2net.evaluation.origin import differences_of_one_detector
-from nes2net.evaluation.result import Plot, Result
+from nes2net.evaluation.result import Plots, Result
 from nes2net.evaluation.system import ROW_RESAMPLES, SystemFigures
 from nes2net.evaluation.tables import (
     EER,
@@ -96,7 +97,7 @@ class SystemEvaluation(Evaluation[SystemFigures]):
             always draw speakers if possible, otherwise trials.
     """
 
-    exclude: Mapping[str, Collection[str]] | None = None
+    exclude: Excluded | None = None
     threshold_source: ThresholdSource | None = None
     draw: Unit = "auto"
 
@@ -307,7 +308,7 @@ def _draw(systems: Sequence[SystemFigures], path: str | Path) -> None:
     write_score_plot(systems, path)
 
 
-def _plots(systems: Sequence[SystemFigures], transfers: Sequence[Transfer]) -> Mapping[str, Sequence[Plot]]:
+def _plots(systems: Sequence[SystemFigures], transfers: Sequence[Transfer]) -> Plots:
     from nes2net.evaluation.plots import score_plots  # quick start-up: the text needs no Matplotlib
 
     return score_plots(systems, transfers)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from inspect import signature
@@ -26,6 +26,7 @@ from nes2net.evaluation.key import Labels
 from nes2net.evaluation.labelled_frames import labelled_frames
 from nes2net.evaluation.matching import labelled_trials, unlabelled_scores
 from nes2net.lib.errors import InputError
+from nes2net.lib.output.sheet import Facts
 from nes2net.lib.parts.contracts import PartCheck, blame_part
 from nes2net.metrics.localisation.stretches import MIN_DURATION, StretchRule
 from nes2net.scoring import score_file, segment_file
@@ -194,7 +195,7 @@ class Scores(OfRecordings[float]):
     def tell(self, value: float) -> dict[str, object]:
         return {"score": value}
 
-    def in_words(self, told: Mapping[str, Any]) -> str:
+    def in_words(self, told: Facts) -> str:
         return ""
 
     def meaning(self, scorer: Scorer) -> list[str]:

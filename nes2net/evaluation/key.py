@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from nes2net.data.corpora.corpus import Corpus, key_digest
+from nes2net.data.corpora.corpus import Corpus, Excluded, key_digest
 from nes2net.data.corpora.protocol import canonical_phase, select_phase
 from nes2net.data.corpora.trial import Trial, extra_fields
 from nes2net.data.registry import corpora
@@ -50,7 +50,7 @@ class Key:
     path: Path
     phase: str
     trials: TrialTable
-    excluded: Mapping[str, Collection[str]]
+    excluded: Excluded
     digests: Mapping[Path, str]
 
     @property
@@ -140,7 +140,7 @@ def score_input(path: Path, sha256: str, kind: str = "scores") -> dict[str, str]
     return {"kind": kind, "path": str(path), "sha256": sha256}
 
 
-def describe_excluded(excluded: Mapping[str, Collection[str]]) -> str:
+def describe_excluded(excluded: Excluded) -> str:
     """Say which trials are omitted.
 
     >>> describe_excluded({"attack": ["A14"], "source": ["acesinger"]})
@@ -158,7 +158,7 @@ class Labels:
     """Folder or file, as ``keys`` of the corpus accepts it."""
     phase: str = "dev"
 
-    def read(self, excluded: Mapping[str, Collection[str]] | None = None) -> Key:
+    def read(self, excluded: Excluded | None = None) -> Key:
         """Read the labels.
 
         Args:

@@ -7,15 +7,16 @@ detectors trained or selected on the scored trials; ``training_in_words`` lists 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from nes2net.data.corpora.part import Part
 from nes2net.data.corpora.protocol import WHOLE, canonical_phase
 from nes2net.data.registry import corpora
 from nes2net.lib.errors import join_names
+from nes2net.lib.output.sheet import Facts
 from nes2net.lib.storage.claims import differing_names
 from nes2net.models.provenance import Provenance, architecture_words
 from nes2net.scoring.decisions.calibration import ScoredBy
@@ -126,7 +127,7 @@ def uses_in_words(
     split: str,
     root: str | os.PathLike[str] = "",
     phase: str | None = None,
-    trials: Mapping[str, Any] | None = None,
+    trials: Facts | None = None,
 ) -> list[str]:
     """Say how a detector was trained or selected on the scored trials, one sentence for each use.
 
@@ -182,7 +183,7 @@ class _Use(NamedTuple):
     corpus: str
     split: str
     """Split or phase; empty for the whole corpus."""
-    trials: Mapping[str, Any] | None = MappingProxyType({"official": True})
+    trials: Facts | None = MappingProxyType({"official": True})
     """As ``Corpus.describe_trials`` describes them, if known."""
     in_folder: bool = False
     """Whether the used and the scored corpus share a folder."""
@@ -208,7 +209,7 @@ def _list_uses(provenance: Provenance, root: str | os.PathLike[str]) -> Iterator
             yield _Use("selected", used.name, _used_split(used.name, used.dev_split, used.dev_phase), trials, in_folder)
 
 
-def _share_trials(used: Mapping[str, object] | None, scored: Mapping[str, object] | None) -> bool | None:
+def _share_trials(used: Facts | None, scored: Facts | None) -> bool | None:
     """Whether the ``used`` and the ``scored`` trials of one part overlap; None for perhaps.
 
     They do if both are the official lists, or one is not described; perhaps if only one is official.
@@ -221,7 +222,7 @@ def _share_trials(used: Mapping[str, object] | None, scored: Mapping[str, object
     return None if used.get("official") != scored.get("official") else False
 
 
-def _split_in_words(title: str, trials: Mapping[str, Any] | None) -> str:
+def _split_in_words(title: str, trials: Facts | None) -> str:
     if trials is not None and trials.get("official") is False and isinstance(trials.get("trials"), int):
         return f"{trials['trials']:,} trials in the layout of {title}"
     return title

@@ -29,6 +29,7 @@ from nes2net.evaluation.transfer_tables import SECTION
 from nes2net.lib.output.pictures import Axes, Figure, MaxNLocator, matplotlib
 from nes2net.lib.storage.files import writing
 from nes2net.lib.storage.outputs import save_picture
+from nes2net.metrics.intervals import Interval
 from nes2net.metrics.localisation.metrics import ScoredUtterance
 from nes2net.metrics.localisation.segments import BONAFIDE
 from nes2net.scoring.track_plot import score_limits
@@ -275,7 +276,7 @@ def _shares_in_bins(classes: Iterable[NDArray], edges: NDArray) -> list[NDArray]
     return [np.histogram(scores, edges)[0] / scores.size for scores in classes]
 
 
-def _common_ranges(ranges: list[tuple[float, float]]) -> list[tuple[float, float]]:
+def _common_ranges(ranges: list[Interval]) -> list[Interval]:
     lows, highs = zip(*ranges)
     low = min(lows)
     high = max(highs)
@@ -403,7 +404,7 @@ def reliability_svg(judged: JudgedSet, name: str) -> Markup:
 # Axes and figures
 
 
-def score_range(classes: Sequence[NDArray]) -> tuple[float, float]:
+def score_range(classes: Sequence[NDArray]) -> Interval:
     """Choose the ends of an axis for the scores of several classes.
 
     Beyond either end lies 0.1 % of the scores of each class, or 1 % if this halves the axis;
@@ -513,7 +514,7 @@ def strip_plots(examples: Sequence[Example], resolution_ms: float, threshold: fl
 
 
 def strip_svg(
-    utterance: ScoredUtterance, resolution_ms: float, threshold: float | None, limits: tuple[float, float], number: int
+    utterance: ScoredUtterance, resolution_ms: float, threshold: float | None, limits: Interval, number: int
 ) -> Markup:
     """Draw true segments, and below them frame scores as steps, from ``limits[0]`` to ``limits[1]``.
 

@@ -13,11 +13,12 @@ from dataclasses import dataclass, replace
 from importlib.metadata import version
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from nes2net.evaluation import writers
 from nes2net.evaluation.tables import Figure, Row, Table, plain
 from nes2net.lib.errors import check_known
+from nes2net.lib.output.sheet import Facts
 from nes2net.lib.output.terminal import markdown_text
 from nes2net.version import __version__
 
@@ -37,6 +38,10 @@ class Plot(NamedTuple):
     """CSS class in the page, if any."""
 
 
+#: Heading of a section → plots.
+Plots: TypeAlias = Mapping[str, Sequence[Plot]]
+
+
 @dataclass(frozen=True, repr=False)
 class Result:
     """The facts of an evaluation, and all its figures; ``dict(result)`` maps measure → figure.
@@ -53,13 +58,13 @@ class Result:
     """
 
     title: str
-    header: Mapping[str, Any]
+    header: Facts
     lines: Sequence[str]
     tables: Sequence[Table]
     notes: Sequence[str] = ()
     warnings: Sequence[str] = ()
-    plots: Callable[[], Mapping[str, Sequence[Plot]]] = dict
-    curves: Callable[[], Mapping[str, object]] = dict
+    plots: Callable[[], Plots] = dict
+    curves: Callable[[], Facts] = dict
     draw: Callable[[str | Path], None] | None = None
 
     @property

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from nes2net.evaluation.evaluation import Evaluation
 from nes2net.evaluation.key import Key
 from nes2net.evaluation.labelled_frames import RTTM, Example, LabelledFrames, labelled_frames
-from nes2net.evaluation.result import Plot, Result
+from nes2net.evaluation.result import Plots, Result
 from nes2net.evaluation.tables import EER, NUM_BONAFIDE, NUM_SPOOF, THRESHOLD, Figure, Measure, Row, Table
 from nes2net.lib.errors import InputError, check_setting, pluralise
 from nes2net.metrics.intervals import Resampling
@@ -170,7 +170,7 @@ def _examples(utterances: Sequence[ScoredUtterance], wrong: NDArray) -> list[Exa
     return examples
 
 
-def _plots(examples: Sequence[Example], resolution_ms: float, threshold: float | None) -> Mapping[str, Sequence[Plot]]:
+def _plots(examples: Sequence[Example], resolution_ms: float, threshold: float | None) -> Plots:
     from nes2net.evaluation.plots import strip_plots  # quick start-up: the text needs no Matplotlib
 
     return {EXAMPLES_SECTION: strip_plots(examples, resolution_ms, threshold)}

@@ -20,7 +20,7 @@ from nes2net import metrics
 from nes2net.lib.output.progress import bootstrap_progress
 from nes2net.lib.process.this_process import usable_processors
 from nes2net.metrics import registry
-from nes2net.metrics.intervals import Draws, measure_and_resample, num_trials_by_rate
+from nes2net.metrics.intervals import Draws, Interval, measure_and_resample, num_trials_by_rate
 
 #: Trials of each class that the EER of a group needs (an assumption): one trial of 20 is 5 %.
 MIN_TRIALS = 20
@@ -40,7 +40,7 @@ class Figure:
     """
 
     value: float | None = None
-    interval: tuple[float, float] | None = None
+    interval: Interval | None = None
     is_best: bool = field(default=False, compare=False)
     is_bound: bool = field(default=False, compare=False)
     draws: NDArray | None = field(default=None, repr=False, compare=False)
@@ -81,7 +81,7 @@ class Measure:
         text = UNITS[self.unit](value, digits)
         return text if in_text else text.replace("-", "−")  # a score on a terminal can be copied to a flag
 
-    def write_interval(self, interval: tuple[float, float]) -> str:
+    def write_interval(self, interval: Interval) -> str:
         between = " to " if self.unit == "points" else "–"
         return between.join(map(self.write, interval))
 

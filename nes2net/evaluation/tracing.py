@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -21,7 +21,7 @@ from nes2net.evaluation.breakdown import grouping_fields, label_of
 from nes2net.evaluation.class_trials import ClassGroup, ClassTrials, OfClasses, class_trials
 from nes2net.evaluation.judgements import Rows
 from nes2net.evaluation.resampled_classes import RATES_OF_SCORES, Resamples, Rule
-from nes2net.evaluation.result import Plot, Result
+from nes2net.evaluation.result import Plots, Result
 from nes2net.evaluation.system import ROW_RESAMPLES
 from nes2net.evaluation.tables import MIN_TRIALS, NUM_TRIALS, Figure, Measure, Row, Table, column, join_tables, words
 from nes2net.lib.errors import InputError, pluralise
@@ -348,7 +348,7 @@ def _confusion_rows(group: ClassGroup) -> Iterator[Row]:
             yield Row(labels, {"num_trials": Figure(size), "share": Figure(size / int(group.confusion[true].sum()))})
 
 
-def _plots(systems: Sequence[ClassTrials], kind: str) -> Mapping[str, Sequence[Plot]]:
+def _plots(systems: Sequence[ClassTrials], kind: str) -> Plots:
     from nes2net.evaluation.tracing_plots import confusion_plot, known_plot  # quick start-up: text needs no Matplotlib
 
     with_unknown = [trials for trials in systems if trials.unknown.names]

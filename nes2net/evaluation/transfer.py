@@ -15,12 +15,13 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 from nes2net import metrics
+from nes2net.data.corpora.corpus import Excluded
 from nes2net.data.corpora.protocol import WHOLE, canonical_phase
 from nes2net.data.registry import corpora
 from nes2net.evaluation.breakdown import DrawnGroups, groups_of
@@ -30,6 +31,7 @@ from nes2net.evaluation.one_class import OneClass, judge_one_class
 from nes2net.evaluation.origin import read_scored_by
 from nes2net.evaluation.tables import Figure, Measured, Row, points
 from nes2net.lib.errors import InputError, pluralise, refuse
+from nes2net.lib.output.sheet import Facts
 from nes2net.metrics.intervals import Draws
 from nes2net.scoring.decisions.calibration import LinearCalibration, Llrs, few_trials, fit, load, scored_part
 from nes2net.scoring.decisions.decision import INVERTED, Decider, OperatingPoint
@@ -243,7 +245,7 @@ def choose_thresholds(
 def read_set(
     files: SetFiles,
     kind: str,
-    excluded: Mapping[str, Collection[str]] | None,
+    excluded: Excluded | None,
     *,
     allow_partial: bool = False,
 ) -> ScoredSet:
@@ -456,7 +458,7 @@ def _warnings(
         yield f"{scored.name}: {doubt}"
 
 
-def _same_corpus(facts: Mapping[str, Any], scored: ScoredSet) -> bool:
+def _same_corpus(facts: Facts, scored: ScoredSet) -> bool:
     """All users' own lists have one corpus name, so digests of their keys are compared."""
     if corpora.get(scored.corpus).user_defined:
         return facts.get("key_sha256") == scored.key_sha256

@@ -34,7 +34,7 @@ from nes2net.lib.errors import InputError, check_setting, join_names
 from nes2net.lib.output.terminal import printable_name
 from nes2net.lib.parts.options import FrontendSizes, ModelConfig, Options, fit_options, name_and_options
 from nes2net.models.aggregations.base import Aggregation
-from nes2net.models.backends.base import Backend, ScoreRule
+from nes2net.models.backends.base import Backend, ScoreRule, SegmentLogits
 from nes2net.models.backends.plain_module import PlainModule
 from nes2net.models.checkpoints.published_names import prefix_in_files, read_published_names, write_published_names
 from nes2net.models.checkpoints.state_dict import digest
@@ -398,7 +398,7 @@ class Network(nn.Module):
             return isinstance(section, dict) and bool(section.get("resolutions"))
         return self.backend.made_for_segments
 
-    def segment_logits(self, waveform: Tensor) -> dict[float, Tensor]:
+    def segment_logits(self, waveform: Tensor) -> SegmentLogits:
         """Compute the logits of the T segments of ``waveform`` B×N: segment length in ms → B×T×n.
 
         Raises:

@@ -22,7 +22,7 @@ from nes2net.evaluation.breakdown import DrawnGroups, groups_of
 from nes2net.evaluation.key import score_input
 from nes2net.evaluation.matching import check_classes, match_file
 from nes2net.evaluation.origin import Origin, read_origin
-from nes2net.evaluation.result import Plot, Result, versions
+from nes2net.evaluation.result import Plots, Result, versions
 from nes2net.evaluation.tables import Figure, Measure, Measured, Row, Table, column, percent, points
 from nes2net.lib.errors import InputError, join_names, pluralise
 from nes2net.lib.output.progress import ProgressDisplay
@@ -278,7 +278,7 @@ def _notes_on_missing(left_out: Mapping[str, Sequence[str]], failed: Mapping[str
     return notes + [f"no figures of {condition}: {reason}" for condition, reason in failed.items()]
 
 
-def _draw_plots(clean: Row, rows: Sequence[Row]) -> Mapping[str, Sequence[Plot]]:
+def _draw_plots(clean: Row, rows: Sequence[Row]) -> Plots:
     from nes2net.apps.robustness.plots import condition_plots  # import only here, because only a page needs Matplotlib
 
     return {"By family": condition_plots(clean, rows)}

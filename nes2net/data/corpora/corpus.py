@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from numpy.typing import NDArray
 
@@ -34,6 +34,8 @@ from nes2net.metrics.tdcf import TandemWeights
 
 #: Fields of a trial by whose values :func:`count` counts the trials; a field that is always empty is left out.
 COUNTED = ("attack", "codec", "transmission", "source", "vocoder", "quality")
+#: Field → values of trials to omit.
+Excluded: TypeAlias = Mapping[str, Collection[str]]
 
 
 @dataclass(frozen=True)
@@ -213,7 +215,7 @@ class Corpus(ABC):
     """``official_text(a_dcf, t_eer, min_tdcf)`` writes figures of claims as the organisers' program;
         the last two may be missing.
     """
-    excluded: Mapping[str, Collection[str]] = field(default_factory=dict)
+    excluded: Excluded = field(default_factory=dict)
     """Field → values whose trials the published figures omit."""
 
     counts: Mapping[str, Counts] = field(default_factory=dict)

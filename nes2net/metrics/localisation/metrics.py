@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from nes2net.lib.errors import InputError
 from nes2net.metrics.eer import check_scores, eer_of_sorted, last_of_ties
+from nes2net.metrics.intervals import Interval
 from nes2net.metrics.localisation.segments import ROUNDING, SPOOF, frame_labels
 
 Tail = Literal["bonafide", "last"]
@@ -392,7 +393,7 @@ def _seconds_of_frames(utterance: ScoredUtterance, step: float, tail: Tail) -> _
     return _FrameSeconds(scores[:count], seconds, (duration - total, total))
 
 
-def spoofed_time(segments: Sequence[tuple], name: str, duration: float) -> list[tuple[float, float]]:
+def spoofed_time(segments: Sequence[tuple], name: str, duration: float) -> list[Interval]:
     """List (start, end) of the spoofed stretches in order, joined where they touch or overlap.
 
     No stretch ends after ``duration`` in seconds; ``name`` is for messages.
@@ -400,7 +401,7 @@ def spoofed_time(segments: Sequence[tuple], name: str, duration: float) -> list[
     Raises:
         InputError: if a segment begins before 0, or ends over 1 ms after ``duration``.
     """
-    joined: list[tuple[float, float]] = []
+    joined: list[Interval] = []
     for label, start, end, *_ in sorted(segments, key=lambda segment: segment[1]):
         if not 0 <= start <= end <= duration + ROUNDING:
             raise InputError(

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from nes2net.lib.errors import InputError, check_known, check_setting
+from nes2net.metrics.intervals import Interval
 from nes2net.metrics.localisation.segments import BONAFIDE, SPOOF, Segment
 
 #: Score rule → threshold and hysteresis of :class:`StretchRule`. Classes are equally likely at the threshold for
@@ -134,13 +135,13 @@ def with_bonafide(stretches: Iterable[Segment], duration: float) -> list[Segment
     return segments
 
 
-def drawn_places(stretches: Iterable[Segment], gap: float) -> list[tuple[float, float]]:
+def drawn_places(stretches: Iterable[Segment], gap: float) -> list[Interval]:
     """List (start, end) for a picture: stretches less than ``gap`` seconds apart are joined.
 
     >>> drawn_places([Segment("spoof", 0.0, 1.0), Segment("spoof", 1.1, 2.0), Segment("spoof", 3.0, 4.0)], 0.5)
     [(0.0, 2.0), (3.0, 4.0)]
     """
-    drawn: list[tuple[float, float]] = []
+    drawn: list[Interval] = []
     for _, start, end, *_ in stretches:
         if drawn and start - drawn[-1][1] < gap:
             start, _ = drawn.pop()

@@ -19,6 +19,8 @@ HiddenStates: TypeAlias = Sequence[Tensor]
 """Hidden states B×T×D of a front-end, one for each layer."""
 ScoreRule = Literal["logit", "difference", "probability", "cosine"]
 """The rule that computes a score from logits, see :func:`scores_of`."""
+#: Length of a segment in ms → logits B×S×n of the S segments of this length.
+SegmentLogits: TypeAlias = dict[float, Tensor]
 #: Score rule → description of the score for users. With every rule, a higher score means more bona fide.
 NATURE: dict[ScoreRule, str] = {
     "logit": "no probability",
@@ -101,7 +103,7 @@ class Backend(Extension, nn.Module):
             f"back-end '{self.config['name']}' gives only logits, no embeddings: use another part's embedding, such as `of=frontend`"
         )
 
-    def segments(self, features: Any, frame_ms: float = 20.0) -> dict[float, Tensor]:
+    def segments(self, features: Any, frame_ms: float = 20.0) -> SegmentLogits:
         """Compute the logits of segments: length of a segment in ms → logits B×S×n of the S segments of this length.
 
         Args:
@@ -123,7 +125,7 @@ class Backend(Extension, nn.Module):
         """Compute the logits B×n of utterances, even if :meth:`forward` gives those of frames."""
         return self(features)
 
-    def segments_and_embedding(self, features: Any, frame_ms: float = 20.0) -> tuple[dict[float, Tensor], Tensor]:
+    def segments_and_embedding(self, features: Any, frame_ms: float = 20.0) -> tuple[SegmentLogits, Tensor]:
         """Return :meth:`segments` and :meth:`embed`."""
         return self.segments(features, frame_ms), self.embed(features)
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from torch import Tensor
 
 from nes2net.lib.errors import InputError
-from nes2net.models.backends.base import Backend, ScoreRule, scores_of
+from nes2net.models.backends.base import Backend, ScoreRule, SegmentLogits, scores_of
 from nes2net.models.backends.pooling import POOLINGS, Pooling
 
 Utterance = Literal["mean", "min", "attentive"]
@@ -76,7 +76,7 @@ class FrameBackend(Backend, ABC):
         """Compute embeddings of utterances from ``features`` B×T×D: B×E, or B×2E with ``pool="astp"``."""
         return self.pool_frames(self.frames(features))
 
-    def segments(self, features: Any, frame_ms: float = 20.0) -> dict[float, Tensor]:
+    def segments(self, features: Any, frame_ms: float = 20.0) -> SegmentLogits:
         """Compute the logits B×T×n of frames from ``features`` B×T×D, as ``frame_ms`` → logits.
 
         Raises:
@@ -85,7 +85,7 @@ class FrameBackend(Backend, ABC):
         self._check_reads_frames()
         return {frame_ms: self.frame_logits(self.frames(features))}
 
-    def segments_and_embedding(self, features: Any, frame_ms: float = 20.0) -> tuple[dict[float, Tensor], Tensor]:
+    def segments_and_embedding(self, features: Any, frame_ms: float = 20.0) -> tuple[SegmentLogits, Tensor]:
         self._check_reads_frames()
         frames = self.frames(features)  # B×T×E
         return {frame_ms: self.frame_logits(frames)}, self.pool_frames(frames)

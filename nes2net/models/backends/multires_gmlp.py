@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from nes2net.lib.errors import InputError
 from nes2net.lib.parts.options import Probability, Takes, UpTo64, at_most_states, multiple_of
 from nes2net.models.aggregations.base import gated_sum
-from nes2net.models.backends.base import Backend, HiddenStates
+from nes2net.models.backends.base import Backend, HiddenStates, SegmentLogits
 from nes2net.models.backends.heads import P2SGradHead
 
 Resolution = Literal[20, 40, 80, 160, 320, 640]
@@ -212,13 +212,13 @@ class MultiresGmlp(Backend):
         """Compute embeddings B×E of utterances from L ``hidden_states`` B×T×D; E = ``feature_dim``/64."""
         return self._scales.embed_utterances(self._scale_inputs(hidden_states))
 
-    def segments(self, hidden_states: HiddenStates, frame_ms: float = 20.0) -> dict[float, Tensor]:
+    def segments(self, hidden_states: HiddenStates, frame_ms: float = 20.0) -> SegmentLogits:
         """Compute the cosines of segments of all ``resolutions``: length of a segment in ms → cosines B×T_i×2."""
         return self._segment_cosines(self._scale_inputs(hidden_states), frame_ms)
 
     def segments_and_embedding(
         self, hidden_states: HiddenStates, frame_ms: float = 20.0
-    ) -> tuple[dict[float, Tensor], Tensor]:
+    ) -> tuple[SegmentLogits, Tensor]:
         scale_inputs = self._scale_inputs(hidden_states)
         return self._segment_cosines(scale_inputs, frame_ms), self._scales.embed_utterances(scale_inputs)
 
@@ -253,7 +253,7 @@ class MultiresGmlp(Backend):
     def _state_weights(self) -> Tensor:
         return torch.softmax(self.weight_hidd[: self.num_states], dim=0)
 
-    def _segment_cosines(self, scale_inputs: Sequence[Tensor], frame_ms: float) -> dict[float, Tensor]:
+    def _segment_cosines(self, scale_inputs: Sequence[Tensor], frame_ms: float) -> SegmentLogits:
         cosines = {}
         for i, (net, head) in enumerate(zip(self._scales.post_nets_seg.values(), self.m_angle_scales.values())):
             if 2**i in self.resolutions:

@@ -33,6 +33,7 @@ from nes2net.metrics import (
     compute_min_dcf,
     wilson_interval,
 )
+from nes2net.metrics.intervals import Interval
 from nes2net.scoring.decisions.genuine import GenuineScores, GenuineThreshold, genuine_threshold
 from nes2net.scoring.decisions.known import ascending_quantiles
 from nes2net.scoring.decisions.population import Population, as_saved, round_values
@@ -130,7 +131,7 @@ class LinearCalibration:
         """The threshold of genuine recordings only, if any."""
         return self.genuine and genuine_threshold(**self.genuine)
 
-    def interval(self, llr: float) -> tuple[float, float]:
+    def interval(self, llr: float) -> Interval:
         """Compute the 95 % interval of a ratio: percentiles over the resamples, if there are any."""
         ratios = [llr] if self.resamples is None else self.resamples @ (llr, 1.0)  # (R,)
         low, high = np.quantile(ratios, (0.025, 0.975)).tolist()
@@ -286,11 +287,9 @@ def scored_part(num_samples: int | None) -> str:
 def _json_lines(value: Any, indent: str = "") -> str:
     """Write a dictionary with one key a line, other values on one line."""
     if not isinstance(value, dict) or not value:
-        return json_text(value.tolist() if isinstance(value, np.ndarray) else value, ensure_ascii=False)
+        return json_text(value.tolist() if isinstance(value, np.ndarray) else value)
     deeper = indent + " "
-    rows = [
-        f"{deeper}{json_text(str(key), ensure_ascii=False)}: {_json_lines(item, deeper)}" for key, item in value.items()
-    ]
+    rows = [f"{deeper}{json_text(str(key))}: {_json_lines(item, deeper)}" for key, item in value.items()]
     return "{\n" + ",\n".join(rows) + f"\n{indent}}}"
 
 

@@ -15,6 +15,7 @@ from nes2net.lib.errors import InputError, check_setting, refuse, with_flag_name
 from nes2net.lib.output.terminal import printable_name
 from nes2net.metrics import wilson_interval
 from nes2net.metrics.dcf import act_dcf_threshold
+from nes2net.metrics.intervals import Interval
 from nes2net.scoring.decisions.calibration import LinearCalibration, Llrs
 from nes2net.scoring.decisions.population import Traits
 
@@ -238,7 +239,7 @@ class ErrorCount(NamedTuple):
         return self.wrong / self.number
 
     @property
-    def interval(self) -> tuple[float, float]:
+    def interval(self) -> Interval:
         """Wilson's 95 % interval of :attr:`share`."""
         return wilson_interval(self.share, self.number)
 
@@ -341,7 +342,7 @@ class Decider:
         return high
 
     @property
-    def usual_scores(self) -> tuple[float, float] | None:
+    def usual_scores(self) -> Interval | None:
         """Range of 95 % of the calibration's bona fide scores; None if unknown, or if the weight is 0."""
         llrs = self.calibration.llrs
         (weight,) = self.calibration.weights

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from scipy.stats import betabinom
 
 from nes2net.lib.errors import InputError
+from nes2net.metrics.intervals import Interval
 from nes2net.scoring.decisions.calibration import LinearCalibration
 from nes2net.scoring.decisions.population import MIN_REFERENCE, SCALARS, SHOWN, Population, Traits
 
@@ -51,7 +52,7 @@ class UsualValues:
 
     name: str
     """Such as ``"llr"`` or ``"level"``."""
-    ranges: tuple[tuple[float, float], ...]
+    ranges: tuple[Interval, ...]
     """The lowest and highest usual value; several ranges may overlap."""
     beta_parameters: tuple[tuple[float, float], ...]
     """Of the Beta distribution of the share outside of the ranges: one pair, or one for each range."""
@@ -83,9 +84,9 @@ class UsualValues:
         return f"{self.factor * value:.1f}" if self.unit else f"{value:.3g}"
 
     @property
-    def merged(self) -> list[tuple[float, float]]:
+    def merged(self) -> list[Interval]:
         """The ranges in ascending order; overlapping ones are joined."""
-        merged: list[tuple[float, float]] = []
+        merged: list[Interval] = []
         for low, high in sorted(self.ranges):
             if merged and low <= merged[-1][1]:
                 merged[-1] = (merged[-1][0], max(high, merged[-1][1]))
@@ -233,7 +234,7 @@ def _usual_traits(population: Population) -> list[UsualValues]:
     # A conformal p-value is at most 0.05 if the recording is among the ``num_unusual`` most unusual recordings.
     if (num_unusual := math.floor(_OUTSIDE * (number + 1))) > 0:
         usual_p = (math.nextafter(num_unusual / (number + 1), 1), 1.0)
-        beta = (float(num_unusual), float(number + 1 - num_unusual))
+        beta = (num_unusual, number + 1 - num_unusual)
         unusual = f"are unusual, with p ≤ {_OUTSIDE:g}"
         words = f"p > {_OUTSIDE:g}"
         usual_traits.append(UsualValues("all traits", (usual_p,), (beta,), words=words, unusual=unusual))

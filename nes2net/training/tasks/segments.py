@@ -14,6 +14,7 @@ from nes2net.data.registry import corpora
 from nes2net.detector import Detector
 from nes2net.lib.errors import InputError, join_names, pluralise, refuse
 from nes2net.metrics import compute_eer
+from nes2net.models.backends.base import SegmentLogits
 from nes2net.training.dataset import FRAMES, Tensors
 from nes2net.training.frame_labels import FrameLabels, pool_targets
 from nes2net.training.losses.by_name import create_loss
@@ -95,7 +96,7 @@ class SegmentObjective(Objective):
         ]
         return [*super().denominators(targets), *(frame_denominators or [0.0] * len(self.resolutions))]
 
-    def compute_outputs(self, features: Features, part: StepPart) -> tuple[dict[float, Tensor], Tensor]:
+    def compute_outputs(self, features: Features, part: StepPart) -> tuple[SegmentLogits, Tensor]:
         """Compute the logits B×T×n of frames by resolution in ms, and the utterance loss's input."""
         segments, embeddings = self.detector.backend.segments_and_embedding(features, self.detector.frame_ms)
         return segments, self.outputs_from_embeddings(embeddings, part)
