@@ -10,7 +10,6 @@ import io
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import NamedTuple
 
@@ -31,6 +30,7 @@ from nes2net.evaluation.origin import read_scored_by
 from nes2net.lib.computing.devices import own_device
 from nes2net.lib.errors import InputError, concerning, join_names, pluralise, refuse
 from nes2net.lib.output.terminal import print_note
+from nes2net.lib.output.times import utc_now
 from nes2net.lib.storage.files import AnyPath, write_text
 from nes2net.lib.storage.text_files import check_utf8
 from nes2net.models.network import Network
@@ -144,7 +144,7 @@ def calibrate(
         "num_bonafide": len(bonafide),
         "num_spoof": len(spoof),
         **labelled.facts,
-        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "date": utc_now(),
         "scores_sha256": digests[0] if len(digests) == 1 else digests,
     }
     systems = system_names([file.path for file in files])

@@ -366,7 +366,7 @@ def drift(
     )
     result = outcome.result
     if json_:
-        print_output(json_text(result.to_dict(), indent=1, ensure_ascii=False))
+        print_output(json_text(result.to_dict(), indent=1))
     else:
         print_output(with_flag_names(result.text()))
     print_warnings(result.warnings)

@@ -68,7 +68,7 @@ class Pages(NamedTuple):
         """
         forms: tuple[Callable[[], str], ...] = (
             lambda: html_page(result),
-            lambda: json_text(result.to_dict(), indent=1, ensure_ascii=False) + "\n",
+            lambda: json_text(result.to_dict(), indent=1) + "\n",
             result.latex,
             result.markdown,
         )

@@ -20,7 +20,7 @@ from nes2net.lib.errors import InputError, join_names
 from nes2net.lib.output.templates import markdown_templates
 from nes2net.lib.parts.options import Options
 from nes2net.lib.parts.registry import packages_of
-from nes2net.lib.storage.files import is_absent, json_text, write_text
+from nes2net.lib.storage.files import is_absent, write_json
 from nes2net.lib.storage.plain_data import Natural, Value, read_json_as, read_small_text
 from nes2net.lib.storage.yaml_text import write_yaml
 from nes2net.models.checkpoints.published_file import PublishedFile
@@ -150,9 +150,7 @@ class CardFile(BaseModel):
         return read_json_as(cls, path, _MAX_BYTES, "the facts of a model card", "move it away")
 
     def write(self, folder: Path) -> None:
-        write_text(
-            folder / CARD_FILE, json_text(self.model_dump(exclude_defaults=True), indent=1, ensure_ascii=False) + "\n"
-        )
+        write_json(folder / CARD_FILE, self.model_dump(exclude_defaults=True))
 
 
 def provenance_with_figures(network: Network) -> Provenance:

@@ -13,7 +13,6 @@ from collections import Counter
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
@@ -22,8 +21,9 @@ from nes2net.data.audio.waveform import SAMPLE_RATE
 from nes2net.data.corpora.trial import Trial
 from nes2net.lib.errors import InputError
 from nes2net.lib.output.sheet import Facts
+from nes2net.lib.output.times import utc_now
 from nes2net.lib.storage.claims import Claim
-from nes2net.lib.storage.files import AnyPath, Unchanged, json_text, sha256_of, write_text
+from nes2net.lib.storage.files import AnyPath, Unchanged, json_text, sha256_of, write_json, write_text
 from nes2net.lib.storage.plain_data import Natural, read_json_as
 from nes2net.lib.storage.text_files import as_cell
 from nes2net.models.provenance import Provenance
@@ -175,9 +175,9 @@ def decide_trials(
         "counts": counts,
         "unmeasured": unmeasured,
         "decisions_sha256": sha256_of(path),
-        "decided_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "decided_at": utc_now(),
     }
-    write_text(record_path, json_text(record, indent=1, ensure_ascii=False) + "\n")
+    write_json(record_path, record)
     forget_traits(out)
     return CorpusDecisions(path, record_path, dict(counts))
 

@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable, Container, Generator, Iterable, Iterator
 from contextlib import ExitStack, closing, nullcontext
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
 from itertools import islice
 from pathlib import Path
 from typing import Generic, Literal, TypeAlias, TypeVar
@@ -25,6 +24,7 @@ from nes2net.data.corpora.trial import Trial, Trials
 from nes2net.lib.errors import InputError, check_setting, pluralise, refuse
 from nes2net.lib.output.progress import ProgressDisplay, print_above
 from nes2net.lib.output.sheet import Facts
+from nes2net.lib.output.times import utc_now
 from nes2net.lib.process.processes import ALONE, Processes, join_processes
 from nes2net.lib.storage.claims import Claim
 from nes2net.lib.storage.files import AnyPath, check_no_device, exclusive_lock, json_text, replacing, sha256_of, writing
@@ -392,7 +392,7 @@ def _write_finished(
             files = [stack.enter_context(replacing(path, durable=True)) for path in output.files(out)]
             record_file = stack.enter_context(replacing(result.record_path, durable=True))
             content = output.write(files, len(used), ((trial, kept_rows.value(trial.id)) for trial in used))
-            now = datetime.now(timezone.utc).isoformat(timespec="seconds")
+            now = utc_now()
             record = facts | {output.done: result.done, f"{output.done}_at": now, "audio_sha256": audio} | content
             record["failures"] = result.failures
             if files:

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, FailFast, Field, RootModel, model_va
 from nes2net.evaluation.breakdown import corpora_table
 from nes2net.lib.errors import InputError, check_known, pluralise, short_repr
 from nes2net.lib.output.terminal import note_once, text_table
-from nes2net.lib.storage.files import AnyPath, is_absent, json_text, write_text
+from nes2net.lib.storage.files import AnyPath, is_absent, write_json
 from nes2net.lib.storage.plain_data import Seconds, Value, read_json_as
 from nes2net.training.measures import ERROR_RATES, Figures, Measure
 from nes2net.training.recipes.reading import load_recipe
@@ -177,7 +177,7 @@ class Selection:
             (self.folder / f"epoch_{epoch}.pth").unlink(missing_ok=True)
 
     def write_history(self) -> None:
-        write_text(self.folder / HISTORY_FILE, json_text(self.history, indent=1) + "\n")
+        write_json(self.folder / HISTORY_FILE, self.history)
 
     def table(self) -> str:
         """Lay out a table of all epochs; ``*`` marks the lowest value of each measure."""

@@ -14,7 +14,7 @@ from accelerate.tracking import GeneralTracker, MLflowTracker, WandBTracker
 from pydantic import Field
 
 from nes2net.lib.errors import InputError, MissingLibrary, first_line
-from nes2net.lib.storage.files import is_absent, json_text, write_text
+from nes2net.lib.storage.files import is_absent, write_json
 from nes2net.lib.storage.plain_data import StrictModel, read_json_as
 from nes2net.training.recipes.recipe import Recipe, flatten
 
@@ -112,7 +112,7 @@ def start_tracker(recipe: Recipe, folder: Path, say: Callable[..., None]) -> Tra
             raise InputError(f"{_failure_text(name, error)}: correct that, or remove `tracker={name}`") from error
         say(f"warning: {_failure_text(name, error)}; training continues without it", remark=True)
         return Tracker(name, None, say)
-    write_text(path, json_text({**ids.model_dump(exclude_none=True), name: id}) + "\n")
+    write_json(path, {**ids.model_dump(exclude_none=True), name: id})
     return Tracker(name, tracker, say)
 
 

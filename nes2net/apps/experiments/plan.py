@@ -188,7 +188,7 @@ def _short_key(key: str) -> str:
 def _value_text(value: object) -> str:
     if isinstance(value, str):
         return value
-    return json_text(value, ensure_ascii=False)
+    return json_text(value)
 
 
 def _folder_label(settings: Mapping[str, object], left_out: str | None) -> str:

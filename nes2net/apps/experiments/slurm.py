@@ -20,7 +20,7 @@ from nes2net.apps.experiments.plan import JobGroup
 from nes2net.lib.errors import InputError, as_input_error, short_repr
 from nes2net.lib.output.terminal import printable_name
 from nes2net.lib.process.installation import optional
-from nes2net.lib.storage.files import is_absent, json_text, write_text
+from nes2net.lib.storage.files import is_absent, write_json
 from nes2net.lib.storage.plain_data import StrictModel, read_json_as
 
 #: Name of the task that makes the table.
@@ -141,7 +141,7 @@ def submit(
             array = [executor.submit(TaskCommand(command(task))) for task in names]
         submitted.update(zip(names, array))
         ids = {task: job.job_id for task, job in submitted.items()}
-        write_text(path, json_text({"cluster": settings.cluster, "jobs": ids}) + "\n")
+        write_json(path, {"cluster": settings.cluster, "jobs": ids})
 
     remedy = "is this a machine of the cluster?"
     with as_input_error(

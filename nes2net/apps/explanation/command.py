@@ -14,7 +14,7 @@ from nes2net.lib.output.progress import ProgressDisplay
 from nes2net.lib.output.terminal import print_note, printable_name, say, say_aside, say_written
 from nes2net.lib.shell.command_line import INCOMPLETE
 from nes2net.lib.shell.commands import Flag, Folder, Seconds, command_facts
-from nes2net.lib.storage.files import json_text, write_text, writing
+from nes2net.lib.storage.files import json_text, write_json, writing
 from nes2net.lib.storage.outputs import check_output_paths, output_names
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def explain(
             data = drawing.with_suffix(".json")
             with writing(drawing, "name another folder with --out"):
                 draw(drawing, explanation, name=path.name, model=Path(model).name)
-            write_text(data, json_text(row, indent=1) + "\n")
+            write_json(data, row)
             for written in (drawing, data):
                 say_written(written, beside_data=True)
     if num_failed:

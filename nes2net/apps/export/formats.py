@@ -13,7 +13,7 @@ from nes2net.detector import Detector
 from nes2net.lib.errors import InputError, check_known
 from nes2net.lib.output.progress import Work
 from nes2net.lib.output.terminal import print_note
-from nes2net.lib.storage.files import AnyPath, json_text, write_text
+from nes2net.lib.storage.files import AnyPath, write_json
 from nes2net.models.card import provenance_with_figures
 from nes2net.models.checkpoints.classification import NAMES_KEY, library_head
 from nes2net.models.checkpoints.fairseq import to_fairseq
@@ -124,7 +124,7 @@ def _export_for_transformers(detector: Detector, out: Path) -> None:
     with replacing_detector(out):
         network.save_pretrained(out)
         preprocessing.save_pretrained(out)
-        write_text(out / PROCESSOR_FILE, json_text({"feature_extractor": preprocessing.to_dict()}, indent=1) + "\n")
+        write_json(out / PROCESSOR_FILE, {"feature_extractor": preprocessing.to_dict()})
         library_tensors = frontend.model.state_dict()
         prefix = f"{network.model_type}." if head_tensors else ""
         write_tensors({**{f"{prefix}{k}": v for k, v in library_tensors.items()}, **head_tensors}, out / WEIGHTS)

@@ -49,18 +49,18 @@ def report(
     from nes2net.apps.report.page import ReportProvenance, html_page
     from nes2net.apps.report.pdf import weasyprint, write_pdf
     from nes2net.lib.storage.files import Unchanged, check_writable, json_text, write_output
+    from nes2net.lib.storage.outputs import check_files_differ
 
     outputs = {"--html": html, "--pdf": pdf, "--json": json_}
     paths = {flag: path for flag, path in outputs.items() if path is not None}
     if not paths:
         raise InputError("a report requires a file: name one with `html`, `pdf` or `json`")
     # Check the flags and the files to write before a large model is loaded.
+    check_files_differ([file], paths.values())
     for flag, path in paths.items():
         check_writable(path, stream=flag != "--pdf")
     if pdf is not None:
         weasyprint()
-    if len({Path(path).resolve() for path in paths.values()}) < len(paths):
-        raise InputError(f"{' and '.join(paths)} name one file twice: name another file for each")
     decider = deciding.decider()
     requests = evidence.requests()
     recording = Unchanged(file)  # check() below raises InputError if the file changes meanwhile
@@ -96,7 +96,7 @@ def report(
     if pdf is not None:
         write_pdf(paper, pdf)
     if json_ is not None:
-        write_output(json_, json_text(examination.judged.to_row(), indent=1, ensure_ascii=False) + "\n")
+        write_output(json_, json_text(examination.judged.to_row(), indent=1) + "\n")
     for path in paths.values():
         say_written(path)
     return 0

@@ -28,10 +28,9 @@ from nes2net.lib.storage.files import (
     AnyPath,
     check_no_device,
     is_absent,
-    json_text,
     replacing,
     sha256_of,
-    write_text,
+    write_json,
     writing,
 )
 from nes2net.lib.storage.plain_data import Natural, Seconds, read_json_as, validate_json
@@ -343,5 +342,5 @@ def to_score_file(out: AnyPath, path: AnyPath) -> Finished:
         )
         facts = {"total": result.total, "scored": result.done, "sha256": sha256_of(temporary)}
     facts |= {"failures": dict(islice(failures.items(), _MAX_FAILURES)), "unread_shards": record.failures}
-    write_text(result.record_path, json_text(record.model_dump() | facts, indent=1))
+    write_json(result.record_path, record.model_dump() | facts)
     return result

@@ -229,7 +229,7 @@ def _notes_json(trial: Trial) -> str:
     fields = {name: getattr(trial, name) for name in FIELDS if getattr(trial, name) is not None}
     if trial.phase is not None and trial.phase not in _NAMES:
         fields["phase"] = trial.phase
-    return json_text({**dict(trial.extra), **fields, "utterance_id": trial.id}, ensure_ascii=False)
+    return json_text({**dict(trial.extra), **fields, "utterance_id": trial.id})
 
 
 def _fetch(trial: Trial) -> Fetched:

@@ -1,6 +1,13 @@
-"""Write durations in words, and positions in a recording in the form m:ss."""
+"""Write durations in words, positions in a recording in the form m:ss, and the present time."""
 
 from __future__ import annotations
+
+from datetime import datetime, timezone
+
+
+def utc_now() -> str:
+    """Write the present time in UTC, to the second (ISO 8601)."""
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")
 
 
 def readable_duration(seconds: float, exact: bool = False) -> str:

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory, TemporaryFile
 from typing import Any, TypeAlias
@@ -425,18 +426,23 @@ def _standard_stream_of(status: os.stat_result) -> int | None:
     return None
 
 
-def json_text(content: Any, *, indent: int | None = None, ensure_ascii: bool = True) -> str:
-    """Write ``content`` as printable JSON; numbers that are not finite become null.
+def json_text(content: Any, *, indent: int | None = None) -> str:
+    """Write ``content`` as printable JSON, in ASCII without ``indent``; numbers that are not finite become null.
 
     >>> json_text({"loss": float("nan"), "seconds": 1.5})
     '{"loss": null, "seconds": 1.5}'
     """
+    dumps = partial(json.dumps, indent=indent, ensure_ascii=indent is None, allow_nan=False)
     try:
-        text = json.dumps(content, indent=indent, ensure_ascii=ensure_ascii, allow_nan=False)
+        text = dumps(content)
     except ValueError:
-        plain = json.loads(json.dumps(content), parse_constant=lambda _: None)
-        text = json.dumps(plain, indent=indent, ensure_ascii=ensure_ascii, allow_nan=False)
+        text = dumps(json.loads(json.dumps(content), parse_constant=lambda _: None))
     return printable(text)
+
+
+def write_json(path: AnyPath, content: Any) -> None:
+    """Write :func:`json_text` with line breaks by :func:`write_text`."""
+    write_text(path, json_text(content, indent=1) + "\n")
 
 
 def is_absent(path: AnyPath) -> bool:
