@@ -8,8 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from nes2net.lib.errors import short_repr
-from nes2net.lib.parts.contracts import PartCheck, blame_part
-from nes2net.lib.parts.process_state import same_process_state
+from nes2net.lib.parts.contracts import PartCheck
 from nes2net.lib.parts.registry import Registry
 
 if TYPE_CHECKING:
@@ -34,7 +33,7 @@ class CorpusRegistry(Registry["Corpus"]):
             return corpus
         checked = copy.copy(corpus)
         for method in ("trials", "read_protocol", "read_keys"):
-            listing = partial(_check_trials, self.subject(name), method, getattr(corpus, method))
+            listing = partial(self._checked_trials, name, method, getattr(corpus, method))
             object.__setattr__(checked, method, listing)  # a corpus is a frozen dataclass
         return checked
 
@@ -43,22 +42,22 @@ class CorpusRegistry(Registry["Corpus"]):
         super().check(name, registered)
         PartCheck(self.subject(name)).attributes(registered)
 
+    def _checked_trials(self, name: str, method: str, listing: Callable[..., Any], *args: Any, **options: Any) -> Any:
+        from nes2net.data.corpora.trial import Trial  # imported late, so that listing names needs no NumPy
+        from nes2net.lib.parts.options import attributes_of  # imported late, so that listing names needs no pydantic
 
-def _check_trials(subject: str, method: str, listing: Callable[..., Any], *args: Any, **options: Any) -> Any:
-    from nes2net.data.corpora.trial import Trial  # imported late, so that listing names needs no NumPy
-    from nes2net.lib.parts.options import attributes_of  # imported late, so that listing names needs no pydantic
-
-    check = PartCheck(subject)
-    with same_process_state(subject), blame_part(subject, method):
-        trials = list(listing(*args, **options))
-        is_same = trials == list(listing(*args, **options))
-    check.that(is_same, f"a second call of {method} gave", "other trials", "the same, in the same order")
-    for name, field in attributes_of(Trial).items():
-        trial_of = {repr(getattr(trial, name)): trial for trial in trials}
-        for trial in trial_of.values():
-            value = getattr(trial, name)
-            check.that(field.fits(value), f"{method} gave trial {short_repr(trial.id)} the {name}", value, field.takes)
-    return trials
+        check = PartCheck(self.subject(name))
+        with self.guard(name, method):
+            trials = list(listing(*args, **options))
+            is_same = trials == list(listing(*args, **options))
+        check.that(is_same, f"a second call of {method} gave", "other trials", "the same, in the same order")
+        for field_name, field in attributes_of(Trial).items():
+            trial_of = {repr(getattr(trial, field_name)): trial for trial in trials}
+            for trial in trial_of.values():
+                value = getattr(trial, field_name)
+                given = f"{method} gave trial {short_repr(trial.id)} the {field_name}"
+                check.that(field.fits(value), given, value, field.takes)
+        return trials
 
 
 #: The corpora whose module has their name.

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from traceback import extract_tb, walk_tb
+from traceback import walk_tb
 from typing import Any
 
 from nes2net.lib.errors import BrokenPart, Explained, InputError, first_line, pluralise, short_repr
@@ -82,23 +82,22 @@ def blame_part(subject: str = "", method: str = "", *errors: type[Exception]) ->
     try:
         yield
     except (Exception, SystemExit) as error:  # the code of another package may raise any error
-        if not subject:
-            for frame, _ in walk_tb(error.__traceback__):
-                instance = frame.f_locals.get("self")
-                if isinstance(instance, Extension):
-                    subject = instance.subject
-                    method = frame.f_code.co_name
+        place = ""  # the last line outside of nes2net and PyTorch
+        package_folder = str(Path(__file__).parents[2])
+        is_known = bool(subject)
+        for frame, line in walk_tb(error.__traceback__):
+            file = frame.f_code.co_filename
+            if not file.startswith(package_folder) and "/torch/" not in file:
+                place = f" ({Path(file).name}, line {line})"
+            instance = frame.f_locals.get("self")
+            if not is_known and isinstance(instance, Extension):
+                subject = instance.subject
+                method = frame.f_code.co_name
         is_for_user = isinstance(error, Explained) or is_out_of_memory(error)
         if not subject or isinstance(error, BrokenPart) or (is_for_user and not errors):
             raise
-        # Name the last line outside of nes2net and PyTorch.
-        places = [""]
-        package_folder = str(Path(__file__).parents[2])
-        for line in extract_tb(error.__traceback__):
-            if not line.filename.startswith(package_folder) and "/torch/" not in line.filename:
-                places.append(f" ({Path(line.filename).name}, line {line.lineno})")
         problem = f"{method} raised {type(error).__name__}: {first_line(error)}"
-        raise BrokenPart(f"{subject}: {problem}{places[-1]}", remedy="correct the part, or tell its author") from error
+        raise BrokenPart(f"{subject}: {problem}{place}", remedy="correct the part, or tell its author") from error
 
 
 def check_rows(outputs: Any, count: int, subject: str = "the detector") -> None:
