@@ -55,9 +55,8 @@ def judge_one_class(decider: Decider, matched_trials: Matched, name: str, label:
     by_field = {}
     for field in grouping_fields(matched_trials.trials):
         numbers, values = matched_trials.table.column(field)
-        rows = [
+        by_field[field] = [
             make_row({label_of(field): values[number]}, is_wrong[numbers == number])
             for number in np.unique(numbers[numbers >= 0])
         ]
-        by_field[field] = rows
     return OneClass(f"{name}, {WORDS[label]}", label, make_row({}, is_wrong), by_field)

@@ -120,6 +120,11 @@ def concerning(subject: str) -> Iterator[None]:
         raise
 
 
+def at_line(file: object, line: int) -> AbstractContextManager[None]:
+    """Make a context for a line of a file, which :func:`concerning` names."""
+    return concerning(f"{file}, line {line}:")
+
+
 _MAX_MESSAGE_LENGTH = 1000  # largest number of characters of a message
 _MAX_NAME_LENGTH = 100  # largest number of characters of an unknown name that are compared with known names
 _MAX_NAMED = 10  # largest number of known names that a message lists

@@ -206,11 +206,11 @@ def eer_of_blocks(blocks: Blocks, method: str = "asvspoof") -> Resampled:
             before = rejected[:, block] + copies[:, :start].sum(axis=1)
             after = before + copies[:, start : ends[tie] + 1].sum(axis=1)
             steps = np.column_stack((before, after))
-            return interpolate_crossing(steps[0], steps[1], num_bonafide, num_spoof)[0]
-        steps = count_rejected_in_tie(before, copies[:, crossing])
-        if method == "interpolated":
-            return interpolate_crossing(steps[0], steps[1], num_bonafide, num_spoof)[0]
-        return nearest_rates(steps, (num_bonafide, num_spoof))[0]
+        else:
+            steps = count_rejected_in_tie(before, copies[:, crossing])
+        if method == "asvspoof":
+            return nearest_rates(steps, (num_bonafide, num_spoof))[0]
+        return interpolate_crossing(steps[0], steps[1], num_bonafide, num_spoof)[0]
 
     return lambda weights: np.array(list(map(evaluate, weights, blocks.count_rejected(weights).astype(np.int64))))
 

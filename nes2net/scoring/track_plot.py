@@ -28,6 +28,7 @@ from nes2net.lib.output.pictures import (
 from nes2net.lib.output.times import clock
 from nes2net.lib.storage.files import AnyPath
 from nes2net.lib.storage.outputs import save_picture
+from nes2net.metrics.intervals import Interval
 from nes2net.metrics.localisation.segments import Segment
 from nes2net.metrics.localisation.stretches import drawn_places
 from nes2net.scoring.track import MIN_SPAN, Track
@@ -64,7 +65,7 @@ def plot_track(
     stretches: Sequence[Segment] | None = None,
     shaded: str = "",
     smallest_span: float = MIN_SPAN,
-    usual: tuple[float, float] | None = None,
+    usual: Interval | None = None,
 ) -> None:
     """Draw the scores of ``track`` above the waveform of a file.
 
@@ -124,9 +125,14 @@ def plot_track(
     if model:
         window = f"{drawable(model)}: {window}"
     write_title(scores, Path(str(audio)).name, window)
-    if scores.get_legend_handles_labels()[0]:
-        scores.legend(loc="lower right", bbox_to_anchor=(1, 0.99), ncols=4, frameon=False, fontsize="small")
+    add_legend_above(scores)
     save_picture(figure, picture, dpi=130)
+
+
+def add_legend_above(axes: Axes) -> None:
+    """Add a legend above ``axes`` if curves have labels."""
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(loc="lower right", bbox_to_anchor=(1, 0.99), ncols=4, frameon=False, fontsize="small")
 
 
 def draw_waveform(axes: Axes, audio: AnyRecording, duration: float, most_columns: int) -> None:
@@ -138,7 +144,7 @@ def draw_waveform(axes: Axes, audio: AnyRecording, duration: float, most_columns
     axes.set_ylim(-largest, largest)
 
 
-def draw_spectrogram(axes: Axes, blocks: Iterable[NDArray], span: tuple[float, float], most_columns: int) -> None:
+def draw_spectrogram(axes: Axes, blocks: Iterable[NDArray], span: Interval, most_columns: int) -> None:
     """Draw the spectrogram of ``blocks`` of samples (N,), which last from ``span[0]`` to ``span[1]`` in seconds."""
     decibels = spectrogram(blocks, span[1] - span[0], most_columns)
     loudest = loudest_of(decibels)
@@ -168,9 +174,7 @@ def write_title(axes: Axes, name: str, subtitle: str) -> None:
     axes.annotate(drawable(name), (0, 1), (0, 3), **above, fontsize="large", color=INK, parse_math=False)
 
 
-def score_limits(
-    scores: NDArray, threshold: float | None = None, smallest_span: float = MIN_SPAN
-) -> tuple[float, float]:
+def score_limits(scores: NDArray, threshold: float | None = None, smallest_span: float = MIN_SPAN) -> Interval:
     """Choose the score axis: all scores, the threshold, and at least ``smallest_span``.
 
     >>> score_limits(np.array([1.0])), score_limits(np.array([-10.0, 10.0]))
@@ -213,7 +217,7 @@ def column_quantiles(track: Track) -> tuple[NDArray, dict[float, NDArray]]:
     return times, dict(zip(levels, quantiles.T))
 
 
-def _shade(axes: Axes, intervals: list[tuple[float, float]], label: str = "") -> None:
+def _shade(axes: Axes, intervals: list[Interval], label: str = "") -> None:
     low, high = axes.get_ylim()
     axes.broken_barh(
         [(start, end - start) for start, end in intervals],

@@ -18,6 +18,7 @@ from nes2net.lib.output.pictures import (
 )
 from nes2net.lib.output.terminal import say_aside
 from nes2net.lib.storage.files import AnyPath, replacing
+from nes2net.scoring.track_plot import add_legend_above
 from nes2net.training.measures import ERROR_RATES, Measure
 from nes2net.training.selection import Row
 
@@ -87,8 +88,7 @@ def _draw(
     for axis in axes:
         axis.grid(alpha=0.3)
         axis.spines[["top", "right"]].set_visible(False)
-        if axis.get_legend_handles_labels()[0]:
-            axis.legend(loc="lower right", bbox_to_anchor=(1, 0.99), ncols=4, frameon=False, fontsize="small")
+        add_legend_above(axis)
     axes[-1].set_xlabel("epoch")
     axes[-1].set_xlim(history[0]["epoch"] - 0.5, history[-1]["epoch"] + 0.5)
     axes[-1].xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))

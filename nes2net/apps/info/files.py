@@ -244,18 +244,23 @@ def _run_sheet(folder: Path) -> Sheet:
 
 def _calibration_sheet(path: Path) -> Sheet:
     calibration = load_calibration(path)
-    kind = "calibration" if len(calibration.weights) == 1 else "fusion"
-    detector = "" if kind == "fusion" else "not known, so nothing tells whether scores are of the same one"
+    kind = "calibration"
+    detector = "not known, so nothing tells whether scores are of the same one"
+    operating_points = "all"
+    scores = "SCORES"
+    if len(calibration.weights) > 1:
+        kind = "fusion"
+        detector = ""
+        operating_points = ""
+        scores = "SCORES …"
     scored = ""
     if (scored_by := calibration.scored_by) is not None:
         detector = f"{scored_by.fingerprint} (SHA-256 of architecture and weights) in {scored_by.precision}"
         frames = "" if scored_by.resolution_ms is None else f", in frames of {scored_by.resolution_ms:g} ms"
         scored = scored_part(scored_by.num_samples) + frames
-    operating_points = "all" if kind == "calibration" else ""
     if calibration.llrs is None:
         operating_points = "cost:CMISS,CFA,PRIOR only: the ratios of its own trials are not kept"
     title = f"{kind} of scores"
-    scores = "SCORES" if kind == "calibration" else "SCORES …"
     command = f"nes2net calibrate apply {quote(str(path))} {scores} --out calibrated.txt"
     if rule := calibration.rule:
         operating_points = f"only that of its genuine recordings: unusual below a score of {rule.threshold}"

@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from nes2net.data.audio.files import list_recordings, walk
 from nes2net.data.audio.packed import SHARD_SUFFIXES
 from nes2net.data.corpora.shards import is_shard, shard_addresses
-from nes2net.lib.errors import InputError, Unreachable, concerning, readable_size, short_repr
+from nes2net.lib.errors import InputError, Unreachable, at_line, readable_size, short_repr
 from nes2net.lib.storage.files import AnyPath
 from nes2net.lib.storage.text_files import MAX_BYTES, check_utf8, decode_text, read_text
 from nes2net.lib.web.remote import RemotePath, address_of, forget, is_address, open_remote, status_of
@@ -118,7 +118,7 @@ def _rows_of_list(name: str) -> Iterator[tuple[str, str]]:
         address = fields[-1]
         if not is_address(address):
             address = os.path.join(os.path.dirname(name), address)
-        with concerning(f"{name}, line {number}:"):
+        with at_line(name, number):
             address = _absolute_path_or_url(address)
         yield _as_id(fields[0]), address
 

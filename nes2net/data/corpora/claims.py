@@ -13,7 +13,7 @@ from nes2net.data.corpora import protocol as files
 from nes2net.data.corpora.corpus import Counts
 from nes2net.data.corpora.layout import Columns, Files, ListedCorpus
 from nes2net.data.corpora.trial import CLAIMS, SPOOF, Trial, as_claim
-from nes2net.lib.errors import concerning, refuse
+from nes2net.lib.errors import at_line, refuse
 from nes2net.lib.storage.text_files import read_rows
 from nes2net.metrics.tdcf import ASVSPOOF5_WEIGHTS
 
@@ -109,7 +109,7 @@ def _rows_of_spoofceleb(path: Path, phase: str | None, audio: Path | None) -> It
         attack = file.parts[0] if claim == SPOOF else None  # ATTACK/SPEAKER/NAME.flac
         recording = audio and audio / file
         trial = Trial(files.id_of(file), recording, speaker=person, attack=attack, phase=phase, claim=claim)
-        with concerning(f"{path}, line {line}:"):
+        with at_line(path, line):
             trial = as_claim(trial)
         yield trial
 

@@ -29,7 +29,7 @@ from nes2net.data.corpora.listed_parts import TIMES, find_columns, read_part
 from nes2net.data.corpora.protocol import WHOLE
 from nes2net.data.corpora.segments import Uncovered, any_spoof, check_labels, covering_segments, labels_of
 from nes2net.data.corpora.trial import SPOOF, Trial, Trials, as_claim
-from nes2net.lib.errors import InputError, concerning, join_names, pluralise, refuse, short_repr
+from nes2net.lib.errors import InputError, at_line, join_names, pluralise, refuse, short_repr
 from nes2net.lib.output.progress import ProgressDisplay
 from nes2net.lib.storage.files import AnyPath, is_absent
 from nes2net.lib.storage.text_files import read_once
@@ -136,13 +136,13 @@ def _read_part(path: Path, audio: Path) -> Iterable[Trial]:
 def _read_list(path: Path, audio: Path) -> Iterator[Trial]:
     rows = open_list(path)
     line, names = next(rows, (1, []))
-    with concerning(f"{path}, line {line}:"):
+    with at_line(path, line):
         header = _usual_header(names)
     part_columns = find_columns(header)
     # Equal pairs of name and value are stored once, to save memory.
     pairs: dict[tuple[str, str], tuple[str, str]] = {}
     for line, row in rows:
-        with concerning(f"{path}, line {line}:"):
+        with at_line(path, line):
             values = {name: field.strip() for name, field in zip(header, row, strict=True)}
             part = None
             if part_columns:
@@ -161,7 +161,7 @@ def _read_list(path: Path, audio: Path) -> Iterator[Trial]:
         extra = tuple(pairs.setdefault(pair, pair) for pair in stated_pairs)
         trial = Trial(id, audio / recording, label, phase=phase, extra=extra, part=part, **fields)  # type: ignore[arg-type]  # only text
         if trial.claim:
-            with concerning(f"{path}, line {line}:"):
+            with at_line(path, line):
                 trial = as_claim(trial)
         yield trial
 

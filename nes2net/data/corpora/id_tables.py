@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from nes2net.data.audio.files import AUDIO_SUFFIXES
 from nes2net.data.corpora.protocol import NumberedRows, read_csv
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial
-from nes2net.lib.errors import InputError, as_input_error, concerning, short_repr
+from nes2net.lib.errors import InputError, as_input_error, at_line, concerning, short_repr
 from nes2net.lib.storage.plain_data import parse_json
 from nes2net.lib.storage.text_files import from_cell, numbered_lines, read_rows, read_text, text_blocks
 
@@ -229,7 +229,7 @@ def read_labels(path: Path) -> Iterator[Trial]:
     """
     rows, id_column, label_column = read_id_table(path, "label", LABEL_COLUMNS, _is_label)
     for line, row in rows:
-        with concerning(f"{path}, line {line}:"):
+        with at_line(path, line):
             label = label_of(row[label_column])
         yield Trial(next(possible_ids(row[id_column])), label=label)
 

@@ -22,7 +22,7 @@ from nes2net.data.audio.files import is_recording, note_skipped_files, walk
 from nes2net.data.corpora import protocol as files
 from nes2net.data.corpora.corpus import Corpus
 from nes2net.data.corpora.trial import Trial, as_claim
-from nes2net.lib.errors import InputError, check_known, concerning, join_names, refuse, short_repr
+from nes2net.lib.errors import InputError, at_line, check_known, join_names, refuse, short_repr
 from nes2net.lib.storage.files import AnyPath, is_absent
 from nes2net.lib.storage.text_files import read_rows
 
@@ -96,7 +96,7 @@ class Columns:
                 if label is None:
                     continue
             if self.file:
-                with concerning(f"{path}, line {line}:"):
+                with at_line(path, line):
                     path_below = self.inner(row[file_column])
                 file = files.check_path(path_below, path, line)
                 id = files.id_of(file)
@@ -108,7 +108,7 @@ class Columns:
             values = {name: meanings[row[column]] for name, column, meanings in field_columns}
             trial = Trial(id, recording, label, phase=row_phase, **values)  # type: ignore[arg-type]  # only text
             if "claim" in columns:
-                with concerning(f"{path}, line {line}:"):
+                with at_line(path, line):
                     trial = as_claim(trial)
             yield trial
 
