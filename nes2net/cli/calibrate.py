@@ -405,7 +405,30 @@ def neighbours(genuine: Folder, fake: Folder | None = None, *, model: ModelName,
     say_written(save)
 
 
-@command_facts(subcommands=(recordings, fit, apply, drift, classes, neighbours))
+def marks(genuine: Folder, *, save: File, alpha: str = "1%", keep_marked: bool = False) -> None:
+    """Measure how often the watermark Perth is found in genuine recordings.
+
+    Example:
+        nes2net calibrate marks REAL --save marks.json
+        nes2net predict recording.wav --model AASIST --marks=perth:marks.json
+
+    Args:
+        genuine: folder of genuine recordings like those to judge
+        save: file to write
+        alpha: expected share of false alarms
+        keep_marked: also count recordings that are probably marked
+    """
+    from nes2net.lib.storage.files import check_writable, write_output
+    from nes2net.scoring.marks import measure_false_alarms
+
+    check_writable(save, stream=True)
+    alarms = measure_false_alarms(genuine, alpha, keep_marked)
+    say(f"found above {alarms.threshold:.3f}; {alarms}")
+    write_output(save, alarms.model_dump_json())
+    say_written(save)
+
+
+@command_facts(subcommands=(recordings, fit, apply, drift, classes, neighbours, marks))
 def calibrate() -> None:
     """Turn scores into log-likelihood ratios; the scores of several systems are fused.
 

@@ -9,10 +9,14 @@ from collections.abc import Sequence
 
 from pydantic import FiniteFloat
 
-from nes2net.lib.errors import InputError
+from nes2net.data.audio.files import expand_folders
+from nes2net.lib.errors import InputError, join_names
+from nes2net.lib.output.progress import ProgressDisplay
 from nes2net.lib.output.terminal import print_note
 from nes2net.lib.storage.plain_data import Natural, StrictModel, read_json_as
+from nes2net.scoring.decisions.genuine import genuine_threshold
 from nes2net.scoring.registry import evidence
+from nes2net.scoring.waveforms import RecordingToJudge
 
 #: Kinds of marks, by their names in the registry of evidence.
 MARKS = ("perth", "c2pa")
@@ -47,6 +51,35 @@ def read_false_alarms(path: str) -> FalseAlarms:
     """Read a file of ``nes2net calibrate marks``; raise :class:`InputError` if it is another file."""
     remedy = "give a file that `nes2net calibrate marks` saved"
     return read_json_as(FalseAlarms, path, 1 << 20, "measured false alarms", remedy)
+
+
+def measure_false_alarms(folder: str, alpha: str, keep_marked: bool) -> FalseAlarms:
+    """Read Perth in genuine recordings, of which a share ``alpha`` may exceed the threshold.
+
+    Raises:
+        InputError: if a recording is probably marked, unless ``keep_marked``, or if there are too
+            few.
+    """
+    read = evidence.get("perth")(None, "")
+    values = {}
+    for path in ProgressDisplay(expand_folders([folder]), title="reading", unit="file"):
+        (finding,) = read(RecordingToJudge.of(path))
+        if finding.facts["value"] is not None:
+            values[str(path)] = finding.facts["value"]
+    marked = [path for path, value in values.items() if value >= FOUND_FROM]
+    if marked and not keep_marked:
+        raise InputError(f"probably marked: {join_names(marked)}: remove them, or add `keep_marked`")
+    # The largest values are alarms, the lowest scores are unusual.
+    learned = genuine_threshold([-value for value in values.values()], alpha)
+    threshold = max(-learned.threshold, NATURAL_THRESHOLD)
+    return FalseAlarms(
+        n=learned.number,
+        seen=sum(value > threshold for value in values.values()),
+        expected=learned.k / (learned.number + 1),
+        low=learned.low,
+        high=learned.high,
+        threshold=threshold,
+    )
 
 
 def with_marks(requests: Sequence[str], kinds: str | None) -> list[str]:
