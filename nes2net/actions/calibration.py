@@ -32,7 +32,7 @@ from nes2net.lib.errors import InputError, concerning, join_names, pluralise, re
 from nes2net.lib.output.terminal import print_note
 from nes2net.lib.output.times import utc_now
 from nes2net.lib.storage.files import AnyPath, write_text
-from nes2net.lib.storage.text_files import check_utf8
+from nes2net.lib.storage.text_files import as_cell, check_utf8
 from nes2net.models.network import Network
 from nes2net.scoring.corpus import ScoringSettings
 from nes2net.scoring.decisions.calibration import (
@@ -221,6 +221,7 @@ def calibrate_recordings(
     checkpoint: AnyPath = "",
     num_samples: RequestedSamples = "auto",
     audio_track: int = 0,
+    speakers: AnyPath | None = None,
     batch_size: int | None = None,
     num_workers: int | None = None,
 ) -> FromRecordings:
@@ -237,16 +238,17 @@ def calibrate_recordings(
         num_samples: leading samples; ``"auto"`` for a window that suits the detector. None for all:
             much longer recordings then get no decision.
         audio_track: of files with several, from 0.
+        speakers: a list for the corpus ``generic`` with the speaker of each recording.
         batch_size, num_workers: as for :class:`nes2net.scoring.corpus.ScoringSettings`.
 
     Raises:
-        InputError: as :func:`calibrate`; if a folder has no recordings, both share one, or a file
-            cannot be read or written.
+        InputError: as :func:`calibrate`; if a folder has no recordings, both share one, one lacks
+            its speaker, or a file cannot be read or written.
         Unfinished: if a worker was killed or hangs; finished work is kept.
     """
     recordings = Path(f"{save}.recordings.csv")
     scores = Path(f"{save}.scores.txt")
-    _write_generic_list(recordings, bonafide, spoof, audio_track)
+    people = _write_generic_list(recordings, bonafide, spoof, audio_track, speakers)
     score_length = samples_to_calibrate(detector.provenance, num_samples)
     print_note(score_length.note)
     scored = score_corpus(
@@ -270,19 +272,31 @@ def calibrate_recordings(
         allow_partial=bool(scored.failures),
         recordings=Recordings(recordings, num_workers, detector, kept=save),
     )
+    genuine = calibrated.calibration.genuine
+    if genuine and (uncounted := sorted(people.difference(genuine["groups"] or people))):
+        print_note(f"no recording counts of {pluralise(uncounted, 'person', 'people')}: {join_names(uncounted)}")
     calibrated.calibration.save(save)
     forget_traits(save)
     return FromRecordings(replace(calibrated, unit="recordings"), scored)
 
 
-def _write_generic_list(path: Path, bonafide: AnyPath, spoof: AnyPath | None, audio_track: int) -> None:
+def _write_generic_list(
+    path: Path, bonafide: AnyPath, spoof: AnyPath | None, audio_track: int, speakers: AnyPath | None
+) -> set[str]:
+    """Return the people who speak, if ``speakers`` is given."""
+    speaker_of_path: dict[str, str | None] = {}
+    if speakers is not None:
+        for trial in corpora.get("generic").trials(speakers):
+            speaker_of_path[os.path.realpath(trial.audio_path())] = trial.speaker
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
-    rows.writerow(("path", "label", "id", "audio_track"))
+    rows.writerow(("path", "label", "id", "audio_track", "speaker"))
     # A spreadsheet would take a cell that begins with "=" for a formula. No cell here begins with
-    # "=": paths are absolute, and ids begin with the label.
+    # "=": paths are absolute, ids begin with the label, and as_cell() writes speakers.
     label_of_path: dict[str, str] = {}
     shared_paths = []
+    people = set()
+    without_speaker = []
     for label, folder in ((BONAFIDE, bonafide), (SPOOF, spoof)):
         if folder is None:
             continue
@@ -293,14 +307,27 @@ def _write_generic_list(path: Path, bonafide: AnyPath, spoof: AnyPath | None, au
             real_path = os.path.realpath(file)
             if label_of_path.setdefault(real_path, label) != label:
                 shared_paths.append(real_path)
-            rows.writerow((file.absolute(), label, f"{label}/{file.relative_to(top)}", audio_track))
-    # A recording in both folders would have two labels.
-    if shared_paths:
-        recordings_are = pluralise(shared_paths, "recording is", "recordings are")
-        raise InputError(
-            f"{recordings_are} in both {bonafide} and {spoof}: {join_names(sorted(shared_paths))}; keep each in only one folder"
-        )
+            speaker = speaker_of_path.get(real_path)
+            if speaker:
+                people.add(speaker)
+            else:
+                without_speaker.append(str(file))
+            id = f"{label}/{file.relative_to(top)}"
+            rows.writerow((file.absolute(), label, id, audio_track, as_cell(speaker)))
+    refuse(
+        (
+            shared_paths,  # a recording in both folders would have two labels
+            f"{pluralise(shared_paths, 'recording is', 'recordings are')} in both {bonafide} and {spoof}: "
+            f"{join_names(sorted(shared_paths))}; keep each in only one folder",
+        ),
+        (
+            speakers is not None and without_speaker,
+            f"{speakers}: has no speaker of {pluralise(without_speaker, 'recording')}: {join_names(without_speaker)}; "
+            "add their paths and speakers",
+        ),
+    )
     write_text(path, text.getvalue())
+    return people
 
 
 def _measure_population(

@@ -276,8 +276,10 @@ def measure_drift(
             f"none of {pluralise(paths, 'file')} could be compared: name other recordings; {paths[0]}: {failures[str(paths[0])]}"
         )
     comparisons = compare(all_usual, {usual.name: values_of(recordings, usual.name) for usual in all_usual}, alpha)
-    # Without the first two sentences, on decision and probability.
-    return Drift(recordings, comparisons, failures, alpha, by, decider.describe()[2:], judge.doubts)
+    basis = decider.describe()
+    if not calibration.genuine:
+        del basis[:2]  # sentences on decision and probability
+    return Drift(recordings, comparisons, failures, alpha, by, basis, judge.doubts)
 
 
 def _to_new_recording(answer: AnyAnswer[float], calibration: LinearCalibration) -> NewRecording | str:

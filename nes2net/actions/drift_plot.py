@@ -28,7 +28,8 @@ def plot_drift(picture: AnyPath, drift: Drift) -> None:
     for axes, comparison in zip(panels, trait_comparisons):
         usual = comparison.usual
         for low, high in usual.merged:
-            axes.axhspan(usual.factor * low, usual.factor * high, color=BONAFIDE, alpha=0.12, linewidth=0)
+            top = np.nan_to_num(usual.factor * high, posinf=max(low, comparison.values.max()))
+            axes.axhspan(usual.factor * low, top, color=BONAFIDE, alpha=0.12, linewidth=0)
         times = [recording.modified for recording in drift.recordings if usual.name in recording.values]
         values = usual.factor * comparison.values
         colours = np.where(usual.is_outside(comparison.values), SPOOF, INK)

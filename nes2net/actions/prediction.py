@@ -102,20 +102,26 @@ def predict(
 
 #: The columns of a table of predictions, in order. A table omits a column for which no row has a value.
 COLUMNS = (
-    *(
-        "file",
-        "channel",
-        "score",
-        "duration",
-        "llr",
-        "probability",
-        "decision",
-        "reason",
-        "p_value",
-        "judged",
-        "p_genuine",
-    ),
-    *("rests_on", "stretch_start", "stretch_end", "shortest_found", "score_of", "decided_by", "remark", "error"),
+    "file",
+    "channel",
+    "score",
+    "duration",
+    "llr",
+    "probability",
+    "decision",
+    "reason",
+    "p_value",
+    "judged",
+    "p_genuine",
+    "unusual_share",
+    "rests_on",
+    "stretch_start",
+    "stretch_end",
+    "shortest_found",
+    "score_of",
+    "decided_by",
+    "remark",
+    "error",
 )
 
 

@@ -212,6 +212,7 @@ def recordings(
     length: Reading,
     batches: BatchFlags,
     learning: Learning,
+    speakers: Annotated[File | None, UsedWith("operating_point")] = None,
 ) -> int:
     """Learn log-likelihood ratios from two folders, or what is usual among genuine recordings.
 
@@ -224,6 +225,9 @@ def recordings(
         bonafide: folder of bona fide recordings
         spoof: folder of spoofed recordings
         save: file of the calibration to write
+
+    What is learned:
+        speakers: list of paths and speakers, to count people
     """
     from nes2net.actions.calibration import calibrate_recordings
     from nes2net.lib.storage.files import check_writable, make_folder
@@ -246,6 +250,7 @@ def recordings(
         checkpoint=model,
         num_samples=length.requested_samples_of_files(),
         audio_track=length.audio_track,
+        speakers=speakers,
         batch_size=batches.batch_size,
         num_workers=batches.num_workers,
     )

@@ -154,7 +154,9 @@ class FilesBeside:
                     stretches=answer.frames.stretches,
                     smallest_span=min_axis_span(detector.score_rule),
                 )
-            elif (track := answer.track) is not None and decider is not None and not decider.calibration.genuine:
+            elif (track := answer.track) is not None and decider is not None and decider.calibration.genuine:
+                draw(track, threshold=decider.threshold)
+            elif track is not None and decider is not None:
                 usual = decider.usual_scores  # of most bona fide recordings of the calibration
                 stretch = answer.decision_by_windows.stretch if answer.decision_by_windows else None
                 stretches = None

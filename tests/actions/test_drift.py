@@ -1,6 +1,7 @@
 """New recordings against those of a calibration: drift is named by its trait, and is rarely found where there is none."""
 
 import json
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -40,6 +41,15 @@ def calibration(detector, tmp_path_factory):
 def drift_of(detector, calibration):
     """A function that compares recordings with the calibration."""
     return lambda *paths, **settings: measure_drift(detector, calibration, paths, **settings)
+
+
+@pytest.fixture(scope="module")
+def genuine(calibration):
+    """The same calibration, of its 60 bona fide voices only, of which 5 % may be unusual."""
+    (weight,) = calibration.weights
+    scores = ((calibration.llrs.bonafide - calibration.offset) / weight).tolist()
+    facts = {"scores": scores, "alpha": "5%", "groups": None, "assured": False}
+    return replace(calibration, weights=(1.0,), offset=0.0, llrs=None, resamples=None, genuine=facts)
 
 
 @pytest.fixture
@@ -162,6 +172,20 @@ def test_measuring_the_drift_of_the_same_recordings_again_gives_the_same_result_
         plot_drift(tmp_path / f"{number}.png", drift)
         results.append((json.dumps(drift.result.to_dict()), (tmp_path / f"{number}.png").read_bytes()))
     assert results[0] == results[1]
+
+
+def test_the_share_of_unusual_scores_is_compared_after_calibration_on_genuine_recordings(
+    detector, genuine, voices, tmp_path
+):
+    """Of 60, the threshold is the third lowest: 3/61 of like scores lie below it, and no upper end is unusual."""
+    drift = measure_drift(detector, genuine, [voices(70, 6)])
+    (row,) = [row for row in drift.result.rows("compared") if row.labels["trait"] == "score"]
+    assert row.value("expected") == pytest.approx(3 / 61)
+    scores = np.array([recording.score for recording in drift.recordings])
+    assert row.value("outside") == np.mean(scores < genuine.rule.threshold)
+    assert "unusual below a score of" in drift.result.text()
+    plot_drift(tmp_path / "drift.png", drift)
+    assert (tmp_path / "drift.png").stat().st_size
 
 
 def test_a_recording_that_is_named_twice_is_compared_once(drift_of, voices):

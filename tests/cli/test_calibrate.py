@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from builders import hears_a_tone, input_error
 from builders.files import read_json, write_json, write_record, write_scores
 from builders.recordings import load_head_and_length
 from builders.small_parts import SPECTRUM
@@ -18,6 +19,8 @@ from builders.tiny_corpus import generated_clips, make_partialspoof
 from conftest import seeded_detector
 
 from nes2net import Detector, metrics
+from nes2net.actions.calibration import calibrate_recordings
+from nes2net.actions.flags import Learning
 from nes2net.cli.main import main
 from nes2net.data.corpora import partialspoof
 from nes2net.lib.output.progress import SECONDS
@@ -475,6 +478,16 @@ def test_a_threshold_is_over_people_if_the_key_has_a_speaker_of_each_trial(calib
     assert (rule.k, rule.number, rule.threshold) == (expected.k, 20, expected.threshold)
 
 
+def test_recordings_without_a_stated_speaker_are_named_before_any_is_scored(workdir):
+    for name in ("a.wav", "b.wav", "c.wav"):
+        (Path("real") / name).parent.mkdir(exist_ok=True)
+        (Path("real") / name).touch()
+    Path("people.csv").write_text("path,speaker\nreal/a.wav,p\nreal/b.wav,\n")
+    learning = Learning(operating_point="miss:5%")
+    with input_error(r"people\.csv: has no speaker of 2 recordings: real/b\.wav, real/c\.wav; add their paths"):
+        calibrate_recordings(hears_a_tone.detector(), "real", None, "c.json", learning, speakers="people.csv")
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -485,6 +498,10 @@ def test_a_threshold_is_over_people_if_the_key_has_a_speaker_of_each_trial(calib
         ("fit generic few.txt --operating-point miss:5%", "--operating-point is used only with --genuine-only"),
         ("fit generic few.txt --genuine-only --operating-point miss:5% --prior 0.2", "exclude each other"),
         ("recordings REAL FAKE --operating-point miss:5% --model M --save c.json", "exclude each other"),
+        (
+            "recordings REAL FAKE --speakers t.csv --model M --save c.json",
+            "--speakers is used only with --operating-point",
+        ),
         ("recordings REAL --model M --save c.json", "name a folder of spoofed recordings, or add --operating-point"),
         ("apply c.json few.txt --out out.txt", "of genuine recordings only"),
     ],

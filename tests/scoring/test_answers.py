@@ -2,6 +2,7 @@
 
 import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -219,6 +220,43 @@ def test_silent_and_damaged_recordings_are_named_and_do_not_count_among_the_genu
     assert f"k = 1 of {NUM_CLIPS} genuine recordings" in printed.out
     assert "1 recording failed: bonafide/silent.wav" in printed.err
     assert "1 file failed: bonafide/damaged.wav" in printed.err
+
+
+def test_people_count_in_place_of_recordings_if_a_list_names_who_speaks(clips_folder, tmp_path, capsys):
+    """Four people have three clips each; of a fifth, there is only silence."""
+    rows = ["path,speaker", "silent.wav,p4"]
+    soundfile.write(tmp_path / "silent.wav", np.zeros(32000), 16000)
+    for number in range(NUM_CLIPS):
+        path = clips_folder / "real" / f"{number}.wav"
+        (tmp_path / path.name).symlink_to(path)
+        rows.append(f"{path},p{number % 4}")
+    (tmp_path / "people.csv").write_text("\n".join(rows))
+    saved = tmp_path / "c.json"
+    command = ["calibrate", "recordings", tmp_path, "--model", clips_folder / "tone.pth", "--save", saved]
+    command += ["--device", "cpu", "--workers", "0"]
+    command += ["--operating-point", "miss:30%", "--speakers", tmp_path / "people.csv"]
+    assert main(list(map(str, command))) == 0
+    printed = capsys.readouterr()
+    assert "k = 1 of 4 people" in printed.out
+    assert "of new people" in printed.out
+    assert "note: no recording counts of 1 person: p4" in printed.err
+    learned = load(saved)
+    assert learned.rule.number == 4
+    ids, scores = read_scores(f"{saved}.scores.txt")
+    person_of_score = dict(zip(learned.genuine["scores"], learned.genuine["groups"]))
+    for id, score in zip(ids, scores.tolist()):
+        name = Path(id).stem
+        if name != "silent":
+            assert person_of_score[score] == f"p{int(name) % 4}"
+    assert main(["info", str(saved)]) == 0
+    described = capsys.readouterr().out
+    assert "of 4 people" in " ".join(described.split())
+
+
+def test_a_plot_shows_the_threshold_of_genuine_recordings(clips_folder, tmp_path, capsys):
+    threshold = load(clips_folder / "genuine.json").rule.threshold
+    predicted(capsys, clips_folder / "long.wav", clips_folder / "genuine.json", 0.0, "--plot", str(tmp_path / "a.svg"))
+    assert f"threshold {threshold:.4g}".replace("-", "−") in (tmp_path / "a.svg").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("words", ["--prior 0.3", "--operating-point eer", "--unbounded"])

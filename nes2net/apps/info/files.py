@@ -33,6 +33,7 @@ from nes2net.models.provenance import Provenance, architecture_words
 from nes2net.models.published_models import PUBLISHED
 from nes2net.scoring.decisions.calibration import load as load_calibration
 from nes2net.scoring.decisions.calibration import scored_part
+from nes2net.scoring.decisions.decision import Decider
 from nes2net.scoring.judgement import scores_of
 from nes2net.scoring.record import read_whole_record, record_path
 from nes2net.training.recipes.reading import load_recipe
@@ -262,8 +263,8 @@ def _calibration_sheet(path: Path) -> Sheet:
         operating_points = "cost:CMISS,CFA,PRIOR only: the ratios of its own trials are not kept"
     title = f"{kind} of scores"
     command = f"nes2net calibrate apply {quote(str(path))} {scores} --out calibrated.txt"
-    if rule := calibration.rule:
-        operating_points = f"only that of its genuine recordings: unusual below a score of {rule.threshold}"
+    if calibration.genuine:
+        operating_points = Decider(calibration).describe()[0]
         title = "threshold of genuine recordings"
         command = f"nes2net predict FILE --model MODEL --calibration {quote(str(path))}"
     recordings: Facts = {"recordings": "not measured, so no recording is called 'cannot tell'"}

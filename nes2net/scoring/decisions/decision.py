@@ -576,11 +576,16 @@ class Decider:
                 f"{count.called}, the best case (95 % interval: {100 * low:.0f} to {100 * high:.0f} %)"
             )
         if rule := self.calibration.rule:
+            counted = "genuine recordings"
+            scope = "wider if several are of one person"
+            if rule.unit == "people":
+                counted = "people"
+                scope = "of new people"
             lines = [
-                f"decision: unusual below a score of {rule.threshold!r}, k = {rule.k} of {len(rule.scores):,} genuine "
-                f"recordings. About {rule.k / (rule.number + 1):.1%} of recordings like these fall below it (95 % range "
-                f"{rule.low:.1%} to {rule.high:.1%}, wider if people without a stated name have several recordings); how many "
-                f"fakes fall below it is not known. Scores equal to it: {(rule.scores == rule.threshold).sum()}"
+                f"decision: unusual below a score of {rule.threshold!r}, k = {rule.k} of {rule.number:,} {counted}. About "
+                f"{rule.k / (rule.number + 1):.1%} of recordings like these fall below it (95 % range {rule.low:.1%} to "
+                f"{rule.high:.1%}, {scope}); how many fakes fall below it is not known. Scores equal to it: "
+                f"{(rule.scores == rule.threshold).sum()}"
             ]
         lines.append(f"calibration: {', '.join(printable_name(fact)[:200] for fact in facts)}")
         return [*lines, INVERTED] if self.calibration.weights[0] < 0 else lines

@@ -45,7 +45,8 @@ class GenuineThreshold:
     k: int
     """Rank of the threshold among ``number`` ascending scores, from 1."""
     number: int
-    """Recordings, or people."""
+    unit: str
+    """What :attr:`number` counts: ``"recordings"`` or ``"people"``."""
     low: float
     high: float
     """The true share lies between ``low`` and ``high`` with a probability of 95 %."""
@@ -98,10 +99,10 @@ def genuine_threshold(
         # The probability falls with the rank.
         k = int(np.count_nonzero(beta.cdf(float(share), ranks, number + 1 - ranks) >= _ASSURANCE))
         limit = Fraction(k, number + 1)
+    unit = "recordings" if groups is None else "people"
     if k == 0:
-        kind = "recordings" if groups is None else "people"
         raise InputError(
-            f"N = {number} {kind} are too few for {100 * float(share):.12g} %: at least {_needed(share, assured)} are "
+            f"N = {number} {unit} are too few for {100 * float(share):.12g} %: at least {_needed(share, assured)} are "
             "needed; add some, or choose a larger share"
         )
     order = np.argsort(genuine)
@@ -112,7 +113,7 @@ def genuine_threshold(
     counts = np.searchsorted(ascending, ascending, side="right")
     threshold = next(score for score, count in zip(ascending.tolist(), counts) if p_values[count] > limit)
     low, high = beta.ppf([0.025, 0.975], k, number + 1 - k).tolist()
-    return GenuineThreshold(threshold, share, k, number, low, high, ascending, p_values)
+    return GenuineThreshold(threshold, share, k, number, unit, low, high, ascending, p_values)
 
 
 def _exact_share(alpha: str | Decimal | Fraction | float) -> Fraction:

@@ -208,6 +208,9 @@ def usual_of(calibration: LinearCalibration) -> list[UsualValues]:
             beta_parameters.append(_beta_of_share_outside(len(class_llrs), 2))
 
         all_usual.append(UsualValues("llr", tuple(ranges), tuple(beta_parameters)))
+    if rule := calibration.rule:
+        beta = (rule.k, rule.number + 1 - rule.k)
+        all_usual.append(UsualValues("score", ((rule.threshold, math.inf),), (beta,), unusual="are unusual"))
     population = calibration.population
     if population is not None and population.num_recordings >= MIN_REFERENCE:
         all_usual += _usual_traits(population)
