@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from nes2net.data.corpora.trial import Trials
     from nes2net.detector import Detector
     from nes2net.models.provenance import Provenance
+    from nes2net.scoring.claimed import PersonDecider
     from nes2net.scoring.decisions.decision import Decider
     from nes2net.scoring.engine import Finished
     from nes2net.scoring.kernel import Scorer
@@ -51,8 +52,8 @@ class EvidenceFlags:
     """Evidence beside an answer, which it never changes.
 
     Args:
-        evidence: print below an answer what NAME finds: neighbours:FILE
-        marks: print marks of recordings: all kinds, or perth,c2pa
+        evidence: print what NAME finds: neighbours:FILE
+        marks: print marks: all kinds, or perth,c2pa
     """
 
     evidence: Annotated[Sequence[str], Flag("NAME:ARGUMENT", repeated=True)] = ()
@@ -303,6 +304,29 @@ class Deciding:
         if self.operating_point is not None:
             settings["operating_point"] = OperatingPoint.parse(self.operating_point)
         return Decider(**settings | {"calibration": load(self.calibration)})
+
+
+@dataclass(frozen=True)
+class Claiming(Deciding):
+    """What the score means.
+
+    Args:
+        person: who is said to speak; STORE names the nearest
+        encoder: speaker encoder of STORE, if it needs options
+    """
+
+    person: Annotated[str | None, Flag("STORE:NAME"), NotWith("prior", "operating_point", "abstain", "unbounded")] = (
+        None
+    )
+    encoder: Annotated[str | None, Flag("NAME|OPTIONS"), UsedWith("person")] = None
+
+    def person_decider(self) -> PersonDecider | None:
+        """Make the judge of a claimed person; None without ``--person``."""
+        if self.person is None:
+            return None
+        from nes2net.scoring.claimed import PersonDecider  # start-up: torch
+
+        return PersonDecider.of(self.person, self.encoder, Deciding(self.calibration).decider())
 
 
 def report_finished(result: Finished, tell: Callable[[str], None] = say) -> int:

@@ -24,8 +24,7 @@ from nes2net.lib.output.sheet import Facts
 from nes2net.lib.output.terminal import printable_name, say_aside
 from nes2net.lib.output.times import readable_duration
 from nes2net.lib.storage.files import AnyPath
-from nes2net.scoring.decisions.along import Cutoff
-from nes2net.scoring.decisions.decision import Decider
+from nes2net.scoring.claimed import AnyDecider
 from nes2net.scoring.judged import AnyAnswer, Failed
 from nes2net.scoring.judgement import AnyJudgement
 from nes2net.scoring.judging import Judge, JudgingSettings
@@ -55,7 +54,7 @@ def predict(
     *,
     channel: int | Literal["mix", "each"] = "mix",
     audio_track: int = 0,
-    decider: Decider | Cutoff | None = None,
+    decider: AnyDecider | None = None,
     calibration: AnyPath = "",
     settings: JudgingSettings | None = None,
     first: Predictions | None = None,
@@ -139,6 +138,8 @@ def as_columns(row: Facts) -> dict[str, Any]:
     cells = {}
     for name in COLUMNS:
         value = columns.get(name)
+        if isinstance(value, list):
+            value = "; ".join(value)
         if isinstance(value, str):
             value = printable_name(value)  # a program may print the table to a terminal
         if name in row or value is not None:

@@ -433,7 +433,70 @@ def marks(genuine: Folder, *, save: File, alpha: str = "1%", keep_marked: bool =
     say_written(save)
 
 
-@command_facts(subcommands=(recordings, fit, apply, drift, classes, neighbours, marks))
+def person(
+    store: Folder,
+    *,
+    save: File,
+    others: Folder | None = None,
+    fakes: Annotated[Folder | None, UsedWith("others")] = None,
+    model: Annotated[ModelName | None, UsedWith("others")] = None,
+    loading: Loading,
+    scores: Annotated[File | None, NotWith("others", "fakes", "model")] = None,
+    corpus: Annotated[CorpusName, UsedWith("scores")] = "generic",
+    keys: Annotated[Folder, UsedWith("scores")] = ".",
+    phase: Annotated[str, UsedWith("scores")] = "dev",
+    separate: bool = False,
+    costs: Annotated[str | None, Flag("miss:N,other:N,fake:N"), UsedWith("priors")] = None,
+    priors: Annotated[str | None, Flag("target:P,other:P,fake:P"), UsedWith("costs")] = None,
+    encoder: Annotated[str | None, Flag("NAME|OPTIONS")] = None,
+) -> None:
+    """Learn to decide whether an enrolled person is speaking, live.
+
+    Example:
+        nes2net calibrate person people --others OTHERS --fakes FAKES --model M \\
+          --save p.json
+        nes2net predict call.wav --model M --person people:anna --calibration p.json
+
+    Args:
+        store: folder of enrolled people
+        save: file of the calibration to write
+        others: folder of genuine recordings of other people
+        fakes: folder of fakes of enrolled people; else live is not checked
+        model: the detector
+        scores: instead, a score file of claims, as of nes2net score --person
+        corpus: corpus of the score file
+        keys: folder or file of its keys
+        phase: phase or split of the keys
+        separate: fit both scores by themselves, not for their ratio
+        costs: costs of errors; 1 if not given
+        priors: priors, which add up to 1; equal if not given
+        encoder: speaker encoder of the store, if it needs options
+    """
+    from nes2net.actions.people import calibrate_people, learn_claims, read_claim_trials
+    from nes2net.evaluation.key import Labels
+    from nes2net.lib.storage.files import check_writable
+    from nes2net.metrics.sasv import SasvWeights
+    from nes2net.scoring.claimed import PersonDecider
+    from nes2net.scoring.decisions.decision import Decider
+
+    check_writable(save, stream=True)
+    weights = SasvWeights(1.0, 1.0, 1.0)
+    if costs and priors:
+        weights = SasvWeights.parse(costs, priors)
+    decider = PersonDecider.of(store, encoder)
+    if scores is not None:
+        trials = read_claim_trials(scores, Labels(corpus, keys, phase))
+        calibration = learn_claims(*trials, decider, weights, not separate)
+    elif model is not None and others is not None:
+        calibration = calibrate_people(loading.scorer(model), decider, others, fakes, weights, not separate)
+    else:
+        raise InputError("name recordings of other people and a detector, `others` and `model`, or `scores`")
+    say(*replace(decider, liveness=Decider(calibration)).describe())
+    calibration.save(save)
+    say_written(save)
+
+
+@command_facts(subcommands=(recordings, fit, apply, drift, classes, neighbours, marks, person))
 def calibrate() -> None:
     """Turn scores into log-likelihood ratios; the scores of several systems are fused.
 

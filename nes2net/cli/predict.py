@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from nes2net.actions.flags import Deciding, EvidenceFlags, Loading, ModelName, Reading
+from nes2net.actions.flags import Claiming, EvidenceFlags, Loading, ModelName, Reading
 from nes2net.cli.next_commands import command_line
 from nes2net.cli.predict_files import FilesBeside
 from nes2net.lib.errors import InputError, pluralise, readable_size, with_flag_names
@@ -25,6 +25,7 @@ from nes2net.lib.storage.text_files import as_cell
 
 if TYPE_CHECKING:
     from nes2net.actions.prediction import Predictions
+    from nes2net.scoring.claimed import AnyDecider
     from nes2net.scoring.judged import AnyAnswer
     from nes2net.scoring.judgement import Judgement
 
@@ -40,7 +41,7 @@ class TrackFlags(Reading):
     Args:
         track: also print the scores over the time of each file
         window: seconds of audio for each score of a track
-        hop: seconds between scores; if not given, by the recording's length
+        hop: seconds between scores; by default, by the length
     """
 
     track: bool = False
@@ -77,7 +78,7 @@ def predict(
     along: TrackFlags,
     plot: Annotated[str | None, Flag("FILE|DIR"), _ONE_RESULT_A_FILE] = None,
     threshold: Annotated[float | None, NotWith("calibration")] = None,
-    deciding: Deciding,
+    deciding: Claiming,
     evidence: Annotated[EvidenceFlags, NotWith("csv")],
     judgement: Annotated[str, Flag("NAME|OPTIONS")] = "scores",
     detector: Annotated[ModelName | None, UsedWith("judgement")] = None,
@@ -95,17 +96,17 @@ def predict(
 
     Args:
         files: audio files, or folders of them
-        judgement: frames for fake stretches, classes, or another
+        judgement: frames, classes, or another
         detector: with --judgement: a detector of fakes to ask first
-        channel: one channel, from 0; each: a row for each channel
+        channel: from 0; each: a row for each
         json_: print a JSON object for each recording
         csv: print a row for each recording, also a failed one
         batch_size: recordings or windows at once (8, or 64 on a GPU)
         workers: threads that read files
 
     One score of a recording, and scores along it:
-        plot: draw the scores along time: a .png, .svg, .pdf or a folder
-        threshold: lowest score of bona fide; frames: where a fake stretch begins
+        plot: scores along time, as .png, .svg, .pdf or a folder
+        threshold: lowest score of bona fide recordings or frames
     """
     from nes2net.actions.prediction import predict as predicted
     from nes2net.data.audio.files import expand_folders
@@ -120,9 +121,12 @@ def predict(
         raise InputError(_no_detector_message())
     chosen_judgement = as_judgement(read_value(judgement, None, "`judgement`"))
     chosen_channel = _parse_channel(channel)
-    decider = deciding.decider()
-    cutoff = None if threshold is None else Cutoff(threshold)
-    is_scored = chosen_judgement.is_score or (chosen_judgement.of_recordings and bool(decider or cutoff))
+    person = deciding.person_decider()
+    decider = None if person else deciding.decider()
+    rule: AnyDecider | None = person or decider
+    if threshold is not None:
+        rule = Cutoff(threshold)
+    is_scored = chosen_judgement.is_score or (chosen_judgement.of_recordings and rule is not None)
     _check_judgement(chosen_judgement, stretches, csv and not is_scored)
     paths = expand_folders(files)
     beside = FilesBeside(paths, model, threshold, plot, stretches.rttm, stretches.labels, stretches.out)
@@ -134,6 +138,7 @@ def predict(
         of_first = JudgingSettings(batch_size=batch_size, workers=workers)
         first = ask(first_detector, decider=decider, calibration=calibration, settings=of_first)
         decider = None
+        rule = None
         calibration = ""
     scorer = loading.scorer(model)
     shows_windows = along.track or (bool(plot) and not chosen_judgement.has_frames)
@@ -148,7 +153,7 @@ def predict(
     predictions = ask(
         scorer,
         judgement=chosen_judgement,
-        decider=decider or cutoff,
+        decider=rule,
         calibration=calibration,
         settings=settings,
         first=first,
@@ -159,11 +164,13 @@ def predict(
         "duration": True,
         "llr": has_llr,
         "probability": has_llr,
-        "decision": is_scored and (decider or cutoff),
+        "decision": is_scored and rule is not None and person is None,
     }
     columns = [name for name in _WIDTHS if is_shown[name]]
     table = _Table(paths, chosen_channel, columns, along.track)
-    advice = _how_to_get_a_probability(model) if chosen_judgement.is_score and decider is None else []
+    advice = (
+        _how_to_get_a_probability(model) if chosen_judgement.is_score and decider is None and person is None else []
+    )
     with beside.writer(scorer, decider) as write:
         failed = _print_answers(predictions, write, table, advice, json_, csv)
     if failed:

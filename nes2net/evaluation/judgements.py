@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from nes2net.evaluation.evaluation import Evaluation
-    from nes2net.scoring.decisions.along import Cutoff
+    from nes2net.scoring.claimed import AnyDecider
     from nes2net.scoring.kernel import Scorer
     from nes2net.scoring.track import FrameScores
     from nes2net.scoring.waveforms import WaveformReader
@@ -280,7 +280,7 @@ class Rows(OfRecordings[NDArray]):
         PartCheck(judgements.subject(self.name)).shape("compute", computed, shape, why)
         return computed
 
-    def decide_by(self, scorer: Scorer, decider: Decider | Cutoff | None) -> Self:
+    def decide_by(self, scorer: Scorer, decider: AnyDecider | None) -> Self:
         """Return the fitted judgement; raise InputError if ``decider`` is given, but :meth:`score_of` makes no scores."""
         judgement = super().decide_by(scorer, decider)
         if decider is not None:
@@ -366,7 +366,7 @@ class Frames(InLines[NDArray]):
 
         return replace(self, resolution_ms=choose_resolution(scorer, self.resolution_ms))
 
-    def decide_by(self, scorer: Scorer, decider: Decider | Cutoff | None) -> Self:
+    def decide_by(self, scorer: Scorer, decider: AnyDecider | None) -> Self:
         """Return this judgement with its rule for fake stretches, at the threshold of ``decider``.
 
         Raises:

@@ -273,6 +273,15 @@ def create_speaker_encoder(name: str, **options: Any) -> SpeakerEncoder:
     return speakers.check_part(name, encoder, check_speaker_encoder, create)
 
 
+def speaker_encoder_of(text: str) -> SpeakerEncoder:
+    """Build the speaker encoder of a flag, ``NAME`` or ``{name: NAME, OPTION: VALUE}``, as :func:`create_speaker_encoder`."""
+    from nes2net.lib.parts.options import name_and_options  # imported late, so that listing names needs no pydantic
+    from nes2net.lib.storage.yaml_text import read_value
+
+    name, options = name_and_options({"encoder": read_value(text, None, "`encoder`")}, "encoder", owner="`encoder`")
+    return create_speaker_encoder(name, **options)
+
+
 def create_head(head: str | Options, in_features: int, num_logits: int) -> Any:
     """Build a head, the last layer of a back-end: embeddings B×``in_features`` → logits B×``num_logits``.
 

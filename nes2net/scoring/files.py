@@ -180,9 +180,13 @@ class _Batches(Generic[T]):
         """Read and measure a recording, in a thread."""
         if not isinstance(source, RecordingToJudge):
             source = RecordingToJudge.of(source)
+        if self.measurer and self.measurer.encoder:
+            source = source.whole()
         recording = self.reader.read_source(source)
         remark = remark_of(recording.plain, recording.num_samples, recording.channels, self.trained_on)
-        traits = self.measurer.measure(recording, remark) if self.measurer else None
+        traits = None
+        if self.measurer:
+            traits = self.measurer.with_voice(self.measurer.measure(recording, remark), source)
         return _ReadFile(recording, remark, traits)
 
     def judge(self, files: list[_File[T]]) -> None:

@@ -39,8 +39,7 @@ from nes2net.scoring.segment_file import begins_frames
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from nes2net.scoring.decisions.along import Cutoff
-    from nes2net.scoring.decisions.decision import Decider
+    from nes2net.scoring.claimed import AnyDecider
     from nes2net.scoring.kernel import Scorer
     from nes2net.scoring.track import FrameScores
     from nes2net.scoring.waveforms import WaveformReader
@@ -82,7 +81,7 @@ class Judgement(Extension, Output[T]):
         """
         return self
 
-    def decide_by(self, scorer: Scorer, decider: Decider | Cutoff | None) -> Self:
+    def decide_by(self, scorer: Scorer, decider: AnyDecider | None) -> Self:
         """Return this judgement as :meth:`fit_to`; a subclass may also use the threshold of ``decider``.
 
         Raises:

@@ -21,7 +21,8 @@ from nes2net.data.corpora.trial import BONAFIDE
 from nes2net.lib.errors import InputError
 from nes2net.lib.parts.contracts import check_rows
 from nes2net.scoring.calibrated import check_decider, choose_num_samples, default_window
-from nes2net.scoring.decisions.along import Cutoff, decide_along
+from nes2net.scoring.claimed import AnyDecider, PersonDecider
+from nes2net.scoring.decisions.along import decide_along
 from nes2net.scoring.decisions.decision import USUAL, Decider
 from nes2net.scoring.decisions.population import Traits
 from nes2net.scoring.files import judge_files
@@ -79,7 +80,7 @@ class Judge(Generic[T]):
         self,
         detector: Scorer,
         judgement: AnyJudgement[T] = "scores",
-        decider: Decider | Cutoff | None = None,
+        decider: AnyDecider | None = None,
         settings: JudgingSettings | None = None,
         watch: Watch | None = None,
     ) -> None:
@@ -89,7 +90,8 @@ class Judge(Generic[T]):
         self.settings = settings or JudgingSettings()
         self.watch = watch or (lambda source, duration, hop: nullcontext())
         self.judgement: Judgement[T] = as_judgement(judgement).decide_by(detector, decider)
-        self._calibrated = decider if isinstance(decider, Decider) else None
+        calibrated = decider.liveness if isinstance(decider, PersonDecider) else decider
+        self._calibrated = calibrated if isinstance(calibrated, Decider) else None
         resolution_ms = self.judgement.options().get("resolution_ms")
         self._resolution_ms = resolution_ms if isinstance(resolution_ms, (int, float)) else None
         self._is_scored = self.judgement.is_score or (decider is not None and self.judgement.of_recordings)
@@ -129,15 +131,18 @@ class Judge(Generic[T]):
         self.facts: dict[str, object] = {"trained_on_segments": detector.trained_on_segments}
         if model := detector.provenance.published:
             self.facts |= {"published_model": model[0], "licence": model[1].licence}
-        if isinstance(self.decider, Cutoff) and self._is_scored:
+        if self.decider is not None and (self._is_scored or self._calibrated):
+            if isinstance(self.decider, Decider) and not self.decider.calibration.genuine:
+                self.meaning.append(_LLR)
             self.meaning += self.decider.describe()
+        if isinstance(self.decider, PersonDecider):
+            self.facts["detector"] = detector.fingerprint()
         if self._calibrated is not None:
-            described = self._calibrated.describe()
-            self.meaning += described if self._calibrated.calibration.genuine else [_LLR, *described]
             self.doubts = check_decider(
                 detector, self._calibrated, self.num_samples, self._resolution_ms, self.judgement.name
             )
-            self.facts["basis"] = self._calibrated.basis()
+        if isinstance(self.decider, Decider):
+            self.facts["basis"] = self.decider.basis()
 
     @property
     def longest(self) -> int | None:
@@ -176,9 +181,8 @@ class Judge(Generic[T]):
                 else:
                     yield judged
                     continue
-                yield replace(
-                    answer, decider=self._calibrated, facts={**self.facts, **self._read_evidence(source, answer)}
-                )
+                decider = self.decider if isinstance(self.decider, Decider) else None
+                yield replace(answer, decider=decider, facts={**self.facts, **self._read_evidence(source, answer)})
             except InputError as error:
                 yield Failed(judged.recording, error)
 
@@ -274,7 +278,10 @@ class Judge(Generic[T]):
 
     def _measure_along(self, source: RecordingToJudge, track: Track, judged: Judged[T] | None) -> Traits:
         assert self._measurer is not None
-        return self._measurer.along(source.blocks()[0], track, judged.traits if judged else None)
+        blocks, _ = source.blocks()
+        if judged is None:
+            return self._measurer.with_voice(self._measurer.along(blocks, track), source)
+        return self._measurer.along(blocks, track, judged.traits)
 
     def _score_along(self, source: RecordingToJudge, duration: float, windows: tuple[float, float]) -> Track:
         window, hop = windows
@@ -308,7 +315,7 @@ class Judge(Generic[T]):
 def judge_recording(
     detector: Scorer,
     recording: Audio | RecordingToJudge,
-    decider: Decider | Cutoff | None = None,
+    decider: AnyDecider | None = None,
     judgement: AnyJudgement[T] = "scores",
     *,
     sample_rate: float | None = None,

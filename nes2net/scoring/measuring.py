@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 from collections.abc import Callable, Container, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,18 +18,21 @@ from torch import Tensor
 
 from nes2net.data.audio.blocks import push_all
 from nes2net.data.audio.packed import AnyRecording
-from nes2net.data.audio.read import AudioFile, stream_audio
+from nes2net.data.audio.read import AudioFile, join_blocks, stream_audio
 from nes2net.data.audio.remarks import Channels, Listener, Remark
+from nes2net.data.audio.waveform import SAMPLE_RATE
 from nes2net.data.corpora.trial import Trial, Trials
+from nes2net.lib.errors import InputError
 from nes2net.lib.process.processes import Processes
 from nes2net.lib.process.this_process import usable_processors
 from nes2net.lib.process.workers import Loader
 from nes2net.lib.storage.files import AnyPath, json_text
 from nes2net.lib.storage.plain_data import parse_json
 from nes2net.models.network import Network
+from nes2net.models.speakers import SpeakerEncoder
 from nes2net.scoring.batches import BatchPlan, Item, ItemDataset, ReadItem
+from nes2net.scoring.claimed import AnyDecider, PersonDecider
 from nes2net.scoring.corpus import ScoringSettings, judge_trials
-from nes2net.scoring.decisions.along import Cutoff
 from nes2net.scoring.decisions.decision import Decider
 from nes2net.scoring.decisions.population import SCALARS, Traits, measure, measure_blocks
 from nes2net.scoring.embeddings import Embeddings
@@ -38,7 +42,7 @@ from nes2net.scoring.kernel import Scorer, scoring_mode, start_rows
 from nes2net.scoring.output import Output
 from nes2net.scoring.record import recordings_digest
 from nes2net.scoring.track import Track
-from nes2net.scoring.waveforms import Recording, judged_share
+from nes2net.scoring.waveforms import Recording, RecordingToJudge, judged_share
 
 #: Largest number of recordings of a corpus that are measured. With 10,000 recordings, the smallest p-value is about 1
 #: in 10,000.
@@ -214,14 +218,18 @@ class Measurer:
 
     Args:
         embed: embeddings B×E of waveforms B×N; None if not compared or not available.
+        encoder: embeds the voice in whole recordings; None if not compared.
     """
 
     scorer: Scorer
     embed: Callable[[Tensor], Tensor] | None
+    encoder: SpeakerEncoder | None = None
 
     @classmethod
-    def of(cls, scorer: Scorer, decider: Decider | Cutoff) -> Measurer:
+    def of(cls, scorer: Scorer, decider: AnyDecider) -> Measurer:
         """Make the measurer for ``decider``; it embeds if the calibration compares embeddings."""
+        if isinstance(decider, PersonDecider):
+            return cls(scorer, None, decider.encoder)
         population = decider.calibration.population if isinstance(decider, Decider) and decider.abstain else None
         compares_embeddings = population is not None and population.has_embeddings
         if compares_embeddings and isinstance(scorer, Network):  # exported detectors make no embeddings
@@ -246,6 +254,17 @@ class Measurer:
             with_embeddings.append(measured)
         return with_embeddings
 
+    def with_voice(self, traits: Traits, source: RecordingToJudge) -> Traits:
+        """Add the voice in the whole recording, or say why it has none."""
+        if self.encoder is None:
+            return traits
+        waveform = join_blocks(source.blocks()[0])
+        try:
+            voice = self.encoder.embed(waveform, SAMPLE_RATE)
+        except InputError as error:
+            return traits._replace(unfit=traits.unfit or error.reason)
+        return traits._replace(voice=voice, sha256=hashlib.sha256(waveform.data).hexdigest())
+
     def along(self, blocks: Iterable[NDArray], track: Track, beginning: Traits | None = None) -> Traits:
         """Measure a recording, in ``blocks`` (N,) at 16 kHz in [−1, 1], whose windows ``track`` scores.
 
@@ -259,4 +278,6 @@ class Measurer:
         if beginning is None:
             return traits
         embedding = beginning.embedding if track.speech is not None and track.speech[0] > 0 else None
-        return traits._replace(judged=beginning.judged, embedding=embedding)
+        return traits._replace(
+            judged=beginning.judged, embedding=embedding, voice=beginning.voice, sha256=beginning.sha256
+        )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol, TypeAlias, get_args
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from nes2net.data.audio.packed import AnyRecording
 from nes2net.data.audio.parts import choose
-from nes2net.data.audio.read import AudioFile, LongAudio, count_samples, stream_audio
+from nes2net.data.audio.read import AudioFile, LongAudio, count_samples, join_blocks, stream_audio
 from nes2net.data.audio.remarks import Channels
 from nes2net.data.audio.sources import Audio, recording_of
 from nes2net.data.audio.waveform import Padding, head_crop, peak_normalized, pre_emphasised, random_crop
@@ -102,6 +102,11 @@ class RecordingToJudge:
         if isinstance(self.decoded, np.ndarray):
             return iter([self.decoded]), channels
         return stream_audio(self.decoded, None if self.channels else channels), channels
+
+    def whole(self) -> RecordingToJudge:
+        """Decode the recording once, for several readers."""
+        blocks, channels = self.blocks()
+        return replace(self, decoded=join_blocks(blocks), channels=self.channels or (channels, channels))
 
 
 @dataclass(frozen=True)

@@ -45,12 +45,9 @@ class Examining:
 
     @cached_property
     def speaker_encoder(self) -> SpeakerEncoder:
-        from nes2net.lib.parts.options import name_and_options
-        from nes2net.lib.storage.yaml_text import read_value
-        from nes2net.models.speakers import create_speaker_encoder
+        from nes2net.models.registry import speaker_encoder_of
 
-        kind, options = name_and_options({"encoder": read_value(self.encoder, None, "`encoder`")}, "encoder")
-        return create_speaker_encoder(kind, **options)
+        return speaker_encoder_of(self.encoder)
 
     @cached_property
     def judge(self) -> Judge[float] | None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -220,7 +220,7 @@ class Cutoff:
         return [f"decision: bona fide from a score of {self.threshold:g} on, the `threshold` that you gave"]
 
 
-def decide_along(decider: Decider | Cutoff, score: float, track: Track, traits: Traits | None = None) -> Decision:
+def decide_along(decider: Any, score: float, track: Track, traits: Traits | None = None) -> Decision:
     """Decide on a recording by its ``track``: the scores of windows along it.
 
     After calibration on genuine recordings only, ``score`` decides, and unusual windows are counted.
@@ -238,10 +238,11 @@ def decide_along(decider: Decider | Cutoff, score: float, track: Track, traits: 
     4. else "bonafide".
 
     Args:
+        decider: a :class:`Decider`, or another one, whose method ``along`` then decides.
         traits: None to decide without comparing with the calibration's recordings.
     """
-    if isinstance(decider, Cutoff):
-        return decider.along(score, track, traits)
+    if not isinstance(decider, Decider):
+        return decider.along(score, track, traits)  # type: ignore[no-any-return]
     assert track.speech is not None
     starts = track.times - track.window / 2
     has_speech = track.speech >= MIN_SPEECH

@@ -34,6 +34,7 @@ from nes2net.metrics import (
     wilson_interval,
 )
 from nes2net.metrics.intervals import Interval
+from nes2net.scoring.decisions.claim import SasvFit
 from nes2net.scoring.decisions.genuine import GenuineScores, GenuineThreshold, genuine_threshold
 from nes2net.scoring.decisions.known import ascending_quantiles
 from nes2net.scoring.decisions.population import Population, as_saved, round_values
@@ -104,7 +105,8 @@ class LinearCalibration:
     A ratio is ``scores · weights + offset``. :func:`fit` learns it for K systems: calibration for
     K = 1, fusion for K > 1. A single system with a positive weight keeps its EER and minimum costs.
     ``systems`` names them in order; ``trained_on`` has further facts, such as corpus and date, as
-    plain data. A calibration on ``genuine`` recordings only gives no ratios.
+    plain data. A calibration on ``genuine`` recordings only gives no ratios. With a ``claim``, it
+    also decides on claimed people.
 
     ``llrs`` are the ratios of the trials. ``scored_by`` identifies the detector; None for a fusion,
     or scores without a record. ``population`` has the recordings' traits, if measured.
@@ -124,6 +126,7 @@ class LinearCalibration:
     population: Population | None = field(default=None, repr=False, compare=False)
     resamples: Annotated[NDArray, as_saved(_Resamples)] | None = field(default=None, repr=False, compare=False)
     genuine: GenuineScores | None = field(default=None, repr=False, compare=False)
+    claim: SasvFit | None = None
     sha256: str = field(default="", repr=False, compare=False)
 
     @cached_property
@@ -266,6 +269,7 @@ class LinearCalibration:
             "llrs": self.llrs and self.llrs._asdict(),
             "population": self.population and asdict(self.population),
             "genuine": self.genuine,
+            "claim": self.claim and self.claim._asdict(),
             "resamples": self.resamples,
         }
         return f"{_json_lines(plain)}\n"

@@ -5,17 +5,16 @@ Ratio: arXiv 2406.10836; joint fit: arXiv 2408.11152; products: Zhang et al., Od
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nes2net.lib.errors import InputError, refuse
+from nes2net.lib.errors import InputError, check_setting, refuse
 from nes2net.metrics import bootstrap_interval, compute_eer
 from nes2net.metrics.sasv import SASV_CLASSES, SasvWeights, check_finite, check_weights
 from nes2net.scoring.decisions.calibration import fit
+from nes2net.scoring.decisions.claim import SasvFit, apply_maps
 
-_EQUAL_WEIGHTS = SasvWeights(1.0, 1.0, 1.0)
+EQUAL_WEIGHTS = SasvWeights(1.0, 1.0, 1.0)
 _GRADIENT_TOLERANCE = 1e-8  # the solver stops at this slope of the loss, or where rounding hides the slope
 
 #: Code of an outcome → its words.
@@ -26,6 +25,7 @@ PERSON_OUTCOMES = {
     "not_live": "this person, but not live",
     "borderline": "cannot tell",
     "unusable": "cannot tell",
+    "scores_only": "cannot tell",
 }
 
 
@@ -66,28 +66,11 @@ FUSION_RULES = {
 }
 
 
-class SasvFit(NamedTuple):
-    """Affine maps of scores to log-likelihood ratios."""
-
-    asv_scale: float
-    asv_offset: float
-    cm_scale: float
-    cm_offset: float
-    loss: float
-    """In nats."""
-    weights: SasvWeights
-    counts: list[int]
-
-    def llrs(self, asv: ArrayLike, cm: ArrayLike) -> NDArray:
-        """Calibrate scores (N,) to ratios (2, N)."""
-        return _apply(self[:4], np.stack([asv, cm]))
-
-
 def fit_sasv(
     asv: ArrayLike,
     cm: ArrayLike,
     classes: ArrayLike,
-    weights: SasvWeights = _EQUAL_WEIGHTS,
+    weights: SasvWeights = EQUAL_WEIGHTS,
     joint: bool = True,
 ) -> SasvFit:
     """Calibrate scores (N,) separately by :func:`fit`, or then jointly for :func:`sasv_ratio` L.
@@ -125,7 +108,7 @@ def fit_sasv(
                 "scores mean the person and bona fide"
             )
     counts = [group.shape[1] for group in groups]
-    return SasvFit._make([*maps.ravel().tolist(), _loss(maps, groups, weights), weights, counts])
+    return SasvFit(*maps.ravel().tolist(), _loss(maps, groups, weights), weights, counts)  # type: ignore[call-arg]
 
 
 def _by_class(asv: ArrayLike, cm: ArrayLike, classes: ArrayLike) -> list[NDArray]:
@@ -136,15 +119,10 @@ def _by_class(asv: ArrayLike, cm: ArrayLike, classes: ArrayLike) -> list[NDArray
     return [scores[:, mask] for mask in masks]
 
 
-def _apply(maps: ArrayLike, scores: NDArray) -> NDArray:
-    scales, offsets = np.reshape(maps, (2, 2, 1)).swapaxes(0, 1)
-    return scales * scores + offsets
-
-
 def _fit_jointly(maps: NDArray, groups: list[NDArray], weights: SasvWeights) -> NDArray:
     from scipy.optimize import minimize  # for a fast start-up: scoring needs no SciPy
 
-    llrs = [_apply(maps, group) for group in groups]
+    llrs = [apply_maps(maps, group) for group in groups]
     # Changes of the log-likelihood ratios: scale and offset of each.
     solution = minimize(_loss, (1, 0, 1, 0), (llrs, weights), "BFGS", "3-point", tol=_GRADIENT_TOLERANCE)
     change = solution.x.reshape(2, 2)
@@ -155,7 +133,7 @@ def _loss(maps: ArrayLike, groups: list[NDArray], weights: SasvWeights) -> float
     total = 0.0
     for weight, sign, group in zip(weights, (-1, 1, 1), groups):
         if weight:
-            llr_asv, llr_cm = _apply(maps, group)
+            llr_asv, llr_cm = apply_maps(maps, group)
             excess = sasv_ratio(llr_asv, llr_cm, weights) - weights.threshold
             total += weight * np.logaddexp(0, sign * excess).mean()
     return total / sum(weights)
@@ -164,7 +142,7 @@ def _loss(maps: ArrayLike, groups: list[NDArray], weights: SasvWeights) -> float
 def judge_person(
     llr_asv: ArrayLike,
     llr_cm: ArrayLike,
-    weights: SasvWeights = _EQUAL_WEIGHTS,
+    weights: SasvWeights = EQUAL_WEIGHTS,
     abstain_within: float = 0.0,
     usable: ArrayLike = True,
 ) -> tuple[NDArray, NDArray]:
@@ -187,19 +165,22 @@ def judge_person(
 
 
 def fit_person(
-    asv: ArrayLike, cm: ArrayLike, classes: ArrayLike, weights: SasvWeights = _EQUAL_WEIGHTS, joint: bool = True
+    asv: ArrayLike, cm: ArrayLike, classes: ArrayLike, weights: SasvWeights = EQUAL_WEIGHTS, joint: bool = True
 ) -> tuple[SasvFit, str]:
     """Fit as :func:`fit_sasv`, but give spoofed trials no weight if the countermeasure adds nothing.
 
-    It adds nothing if it cannot be fitted, or if the 95 % interval of its EER reaches 50 %.
+    It adds nothing if it cannot be fitted, or if the 95 % interval of its EER reaches 50 %: maps
+    with positive scales keep an EER, so it is that of held-out trials. Equal scores are those of
+    one recording in several claims.
 
     Returns:
         The fit, and why liveness is refused, or empty.
     """
+    check_setting("weights", weights, weights[1] > 0, "above 0 for other people")
     try:
         fusion = fit_sasv(asv, cm, classes, weights, joint)
         target, _, spoof = _by_class(asv, cm, classes)
-        low, high = bootstrap_interval(compute_eer, target[1], spoof[1])
+        low, high = bootstrap_interval(compute_eer, np.unique(target[1]), np.unique(spoof[1]))
         if high >= 0.5:
             raise InputError(
                 "the countermeasure does not tell targets from spoofed trials here: the 95 % interval of its EER is "

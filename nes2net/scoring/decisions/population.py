@@ -51,7 +51,8 @@ _USUAL = (0.025, 0.975)
 _MIN_SPREADS = {"duration": math.log(1.1), "level": 1.0, "bandwidth": 250.0}
 #: For each trait: the factor that converts a value to the unit that people read, and the name of this unit.
 SHOWN = {"duration": (1, "s"), "level": (1, "dBFS"), "bandwidth": (0.001, "kHz")}
-_TELEPHONE = 4300.0  # Hz; a recording with a lower bandwidth went through a telephone
+#: Hz; a recording with a lower bandwidth went through a telephone.
+TELEPHONE = 4300.0
 _FOLDS = 5  # number of folds of the cross-validation
 _SEED = 0
 _MAX_DIRECTIONS = 32  # largest number of principal directions of the embeddings
@@ -80,6 +81,10 @@ class Traits(NamedTuple):
     """The share of clipped samples in words; empty without clipping."""
     in_windows: bool = False
     """Windows were scored, so the duration is not compared."""
+    voice: NDArray | None = None
+    """(D,), of a speaker encoder and the whole recording; None if not measured, or without speech."""
+    sha256: str = ""
+    """Of the samples that gave ``voice``."""
 
 
 def measure(waveform: ArrayLike, num_samples: int | None = None) -> Traits:
@@ -459,7 +464,7 @@ class Population:
         if not unusual:
             return "like this one"
         trait = max(unusual, key=unusual.__getitem__)
-        if trait == "bandwidth" and traits.bandwidth <= _TELEPHONE < self.usual[trait].low:
+        if trait == "bandwidth" and traits.bandwidth <= TELEPHONE < self.usual[trait].low:
             return "with the bandwidth of telephone calls"
         return f"with such a {trait}"
 

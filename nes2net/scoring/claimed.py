@@ -1,0 +1,175 @@
+"""Decide whether a claimed person, who is enrolled, is speaking live: the one judge of all commands."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from nes2net.lib.errors import InputError, refuse
+from nes2net.models.registry import speaker_encoder_of
+from nes2net.models.speakers import SpeakerEncoder
+from nes2net.scoring.decisions.along import Cutoff
+from nes2net.scoring.decisions.claim import SasvFit
+from nes2net.scoring.decisions.decision import Decider, Decision
+from nes2net.scoring.decisions.person import PERSON_OUTCOMES, judge_person, sasv_ratio
+from nes2net.scoring.decisions.population import Traits
+from nes2net.scoring.people import PeopleStore
+from nes2net.scoring.track import Track
+
+_NEAREST = 5  # people that are named if nobody is claimed
+_ENROLLED = "this recording is part of the enrolment: not a test, maybe a replay"
+_NOBODY = "nobody is claimed, and the nearest enrolled person need not be the one who speaks: claim one, STORE:NAME"
+_SCORES_ONLY = "scores decide nothing without a calibration, which nes2net calibrate person makes"
+_BORDERLINE = "each score passes by itself, but not both together"
+_MEANING = (
+    "this person: consistent with the enrolled voice, as other voices may be, too",
+    "live: not recognised as synthesised, converted or replayed by this detector, which recognises replayed speech only "
+    "if it was trained for it",
+)
+_FACTS = ("person", "asv_score", "llr_asv", "llr_cm", "llr_sasv", "threshold", "weights", "basis", "enrolled")
+
+
+@dataclass(frozen=True)
+class PersonDecision(Decision):
+    """The outcome of a claim; :attr:`decision` has its words."""
+
+    facts: dict[str, Any] = field(default_factory=dict)
+    """Plain data, None if unknown; ``code`` is a key of :data:`PERSON_OUTCOMES`."""
+
+    @property
+    def words(self) -> list[str]:
+        return [self.decision, *self.facts["reason"], *self.facts["because"]]
+
+    def row(self) -> dict[str, Any]:
+        return super().row() | self.facts
+
+
+def _in_words(llr: float, counts: Iterable[int]) -> str:
+    """Write a ratio, at most as large as ``counts`` of trials support (:attr:`LinearCalibration.largest_llr`).
+
+    >>> _in_words(3.6109, [90, 90, 0]), _in_words(-9.0, [90, 20])
+    ('37 : 1 for', '1 : 21')
+    """
+    odds = f"{math.exp(min(abs(llr), math.log1p(min(filter(None, counts))))):,.0f}"
+    return f"{odds} : 1 for" if llr >= 0 else f"1 : {odds}"
+
+
+@dataclass(frozen=True, eq=False)
+class PersonDecider:
+    """Decides on claims of people in a store.
+
+    Args:
+        name: the claimed person; empty to name the nearest.
+        liveness: by a calibration of ``nes2net calibrate person``; None for scores only.
+    """
+
+    store: PeopleStore
+    name: str
+    encoder: SpeakerEncoder
+    liveness: Decider | None = None
+
+    @classmethod
+    def of(cls, place: str, encoder: str | None = None, liveness: Decider | None = None) -> PersonDecider:
+        """Open ``STORE:NAME``, or ``STORE``.
+
+        Args:
+            encoder: as for :func:`speaker_encoder_of`; None for that of the store.
+
+        Raises:
+            InputError: if the person is not enrolled, or another encoder made store or calibration.
+        """
+        folder = place
+        name = ""
+        if ":" in place and not Path(place).is_dir():
+            folder, _, name = place.rpartition(":")
+        store = PeopleStore(folder)
+        first = name or next(iter(store.names()), "")
+        refuse((not first, f"{folder}: nobody is enrolled here: use nes2net enrol add"))
+        chosen = speaker_encoder_of(encoder or store.read(first).facts.encoder.name)
+        store.encoder = chosen.identity
+        store.read(first)
+        decider = cls(store, name, chosen, liveness)
+        if (claim := decider.claim) and claim.encoder not in ("", str(store.encoder)):
+            raise InputError(
+                f"the calibration is of the speaker encoder ({claim.encoder}), not ({store.encoder}): calibrate with {folder}"
+            )
+        return decider
+
+    @property
+    def claim(self) -> SasvFit | None:
+        """What the calibration says of people, if anything."""
+        if self.liveness is None:
+            return None
+        return self.liveness.calibration.claim
+
+    @property
+    def threshold(self) -> float:
+        """Only for the judgement of frames, which decides on nobody."""
+        raise InputError("claims are decided by scores of recordings, not of frames: remove `person` or `judgement`")
+
+    def __call__(self, score: float, traits: Traits | None = None) -> PersonDecision:
+        """Decide by the score of the detector, and the voice in ``traits``."""
+        assert traits is not None
+        facts: dict[str, Any] = {**dict.fromkeys(_FACTS), "cm_score": score, "encoder": self.encoder.name}
+        facts["code"] = "unusable"
+        reason = traits.unfit
+        because: list[str] = []
+        if traits.voice is not None and not self.name:
+            names, models = self.store.models
+            nearest = sorted(zip((models @ traits.voice).tolist(), names), reverse=True)[:_NEAREST]
+            facts |= {"code": "scores_only", "nearest": {name: cosine for cosine, name in nearest}}
+            because = [f"cosine {cosine:.3f} to {name}" for cosine, name in nearest]
+            reason = _NOBODY
+        elif traits.voice is not None:
+            person, vectors = self.store.read(self.name)
+            asv = float(vectors[0] @ traits.voice)
+            facts |= {"person": self.name, "asv_score": asv, "enrolled": len(person.recordings)}
+            because = [f"cosine {asv:.3f}"]
+            if any(recording.sha256 == traits.sha256 for recording in person.recordings):
+                reason = _ENROLLED
+            elif self.liveness is None or self.claim is None:
+                facts["code"] = "scores_only"
+                reason = _SCORES_ONLY
+            else:
+                reason = reason or self.liveness.why_unlike(score, 0.0, traits).reason
+                because = self._judge(self.claim, facts, not reason)
+        if facts["code"] == "borderline":
+            reason = _BORDERLINE
+        words = PERSON_OUTCOMES[facts["code"]] + ", and may not be live" * facts.pop("may_not_be_live", False)
+        facts |= {"outcome": words, "reason": list(filter(None, [reason])), "because": because}
+        return PersonDecision(score, None, None, words, judged=traits.judged, facts=facts)
+
+    def _judge(self, claim: SasvFit, facts: dict[str, Any], is_usable: bool) -> list[str]:
+        """Add the outcome to ``facts``, and say what decided."""
+        weights = claim.weights
+        llr_asv, llr_cm = claim.llrs([facts["asv_score"]], [facts["cm_score"]])
+        outcome = judge_person(llr_asv, llr_cm, weights, usable=is_usable)
+        facts["code"], facts["may_not_be_live"] = (values.item() for values in outcome)
+        facts |= {"threshold": weights.threshold, "weights": weights._asdict(), "basis": "trials"}
+        facts |= {"llr_asv": llr_asv.item(), "llr_sasv": sasv_ratio(llr_asv, llr_cm, weights).item()}
+        because = [f"speaker ratio {_in_words(facts['llr_asv'], claim.counts)}"]
+        if weights.spoof:
+            facts["llr_cm"] = llr_cm.item()
+            because.append(f"live ratio {_in_words(facts['llr_cm'], claim.counts)}")
+        return because
+
+    def along(self, score: float, track: Track, traits: Traits | None) -> PersonDecision:
+        """Decide by the mean of the windows; ``score`` is that of the beginning."""
+        return replace(self(track.score, traits), score=score)
+
+    def describe(self) -> list[str]:
+        """Describe the basis of decisions in lines for people."""
+        this_person, live = _MEANING
+        if self.claim is None:
+            return [this_person, live]
+        if self.claim.refusal:
+            live = f"live is not checked: {self.claim.refusal}"
+        costs = ", ".join(f"{name} {weight:g}" for name, weight in self.claim.weights._asdict().items())
+        return [this_person, live, f"costs of errors: {costs}; calibrated on {sum(self.claim.counts):,} trials"]
+
+
+#: What decides on a recording.
+AnyDecider: TypeAlias = Decider | Cutoff | PersonDecider

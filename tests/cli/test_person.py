@@ -1,0 +1,319 @@
+"""Is an enrolled person speaking, live? Outcomes, words and refusals of `predict --person` and `calibrate person`."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+import soundfile
+from builders import hears_a_tone
+from builders.files import read_json
+from builders.speaker_encoders import installed_encoders
+from builders.voices import voice
+
+from nes2net.cli.main import main
+from nes2net.data.audio.read import AudioFile
+from nes2net.scoring.claimed import PersonDecider
+from nes2net.scoring.decisions import Decider, fit_sasv, load
+from nes2net.scoring.judging import Judge
+from nes2net.scoring.waveforms import RecordingToJudge
+
+ANNA = 120  # Hz
+SECONDS = 4.0
+#: What may never be said of a claim.
+NEVER_SAID = re.compile(r"verified|confiden|\bis anna\b|(?<!p_)genuine|probability of", re.IGNORECASE)
+
+
+def spoken(seed, pitch, is_fake=False, seconds=SECONDS):
+    """A voice in noise, with the tone that the detector takes for fake if ``is_fake``."""
+    samples = 0.3 * voice(seed, seconds, pauses=False, pitch=pitch)
+    samples += 0.02 * np.random.default_rng(seed).standard_normal(len(samples))
+    if is_fake:
+        samples += 0.1 * np.sin(2 * np.pi * hears_a_tone.FREQUENCY * np.arange(len(samples)) / 16000)
+    return samples.astype(np.float32)
+
+
+def save(path, samples, rate=16000):
+    path.parent.mkdir(exist_ok=True)
+    soundfile.write(path, samples, rate, subtype="FLOAT")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A detector, a store with Anna and Bob, recordings of others, fakes of Anna, and the calibrations of these."""
+    folder = tmp_path_factory.mktemp("claimed")
+    hears_a_tone.detector().save(folder / "tone.pth")
+    for number in range(4):
+        save(folder / "anna" / f"{number}.wav", spoken(number, ANNA))
+        save(folder / "bob" / f"{number}.wav", spoken(number, 200))
+    for number in range(12):
+        save(folder / "others" / f"{number}.wav", spoken(20 + number, (80, 160, 240)[number % 3] + 3 * number))
+        save(folder / "fakes" / f"{number}.wav", spoken(40 + number, ANNA, is_fake=True))
+    save(folder / "test" / "anna.wav", spoken(60, ANNA))
+    save(folder / "test" / "other.wav", spoken(61, 165))
+    save(folder / "test" / "fake.wav", spoken(62, ANNA, is_fake=True))
+    save(folder / "test" / "other_fake.wav", spoken(63, 165, is_fake=True))
+    with installed_encoders(folder), pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        for name in ("anna", "bob"):
+            words = ["enrol", "add", "people", name, name, "--consent", "form 1", "--encoder", "pitches"]
+            assert main([*words, "--accept", "narrow", "unlike", "two_people"]) == 0
+        command = "calibrate person people --others others --model tone.pth --device cpu --save"
+        assert main([*command.split(), "p.json", "--fakes", "fakes"]) == 0
+        assert main([*command.split(), "speaker.json"]) == 0
+        yield folder
+
+
+@pytest.fixture
+def in_folder(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    return folder
+
+
+PREDICT = "predict --model tone.pth --device cpu"
+CLAIM = [*PREDICT.split(), "--person", "people:anna", "--calibration", "p.json"]
+
+
+@pytest.fixture
+def rows(in_folder, output):
+    """A function that predicts, and returns the JSON of each file by its name."""
+
+    def predicted(*words, files=("test",)):
+        out = output([*PREDICT.split(), *files, "--json", *words]).out
+        rows = map(json.loads, out.splitlines())
+        return {row["file"].removeprefix("test/"): row for row in rows}
+
+    return predicted
+
+
+#: Recording → outcome of the claim that Anna speaks.
+OUTCOMES = {
+    "anna.wav": "this person, live",
+    "fake.wav": "this person, but not live",
+    "other.wav": "another person",
+    "other_fake.wav": "another person, and may not be live",
+}
+
+
+def test_each_recording_of_a_claim_gets_its_outcome(rows):
+    answers = rows("--person", "people:anna", "--calibration", "p.json")
+    outcomes = {name: row["outcome"] for name, row in answers.items()}
+    codes = [row["code"] for row in answers.values()]
+    assert outcomes == OUTCOMES
+    assert codes == ["accept", "not_live", "other_person", "other_person"]
+
+
+def test_json_has_the_scores_the_ratios_and_their_basis(rows):
+    row = rows("--person", "people:anna", "--calibration", "p.json")["anna.wav"]
+    assert row["person"] == "anna"
+    assert row["decision"] == row["outcome"]
+    assert row["reason"] == []
+    assert row["cm_score"] == row["score"]
+    assert 0.8 < row["asv_score"] <= 1
+    mixture = np.logaddexp(-row["llr_asv"], -row["llr_cm"]) - np.log(2)
+    assert row["llr_sasv"] == pytest.approx(-mixture)
+    assert row["threshold"] == pytest.approx(np.log(2))
+    assert row["weights"] == {"target": 1, "nontarget": 1, "spoof": 1}
+    assert row["basis"] == "trials"
+    assert row["encoder"] == "pitches"
+    assert row["calibration"] == "p.json"
+    assert row["enrolled"] == 4
+    assert row["detector"] == hears_a_tone.detector().fingerprint()
+
+
+def test_without_fakes_live_is_not_checked(rows, output):
+    answers = rows("--person", "people:anna", "--calibration", "speaker.json")
+    assert answers["anna.wav"]["outcome"] == "this person; live: not checked"
+    assert answers["fake.wav"]["code"] == "accept_speaker_only"
+    assert answers["anna.wav"]["llr_cm"] is None
+    printed = output([*PREDICT.split(), "test", "--person", "people:anna", "--calibration", "speaker.json"]).out
+    assert "live is not checked: no spoof trials" in printed
+
+
+def test_without_a_calibration_there_are_only_scores(rows):
+    row = rows("--person", "people:anna")["anna.wav"]
+    assert row["outcome"] == "cannot tell"
+    assert row["code"] == "scores_only"
+    assert row["asv_score"] > 0.8
+    assert row["llr_asv"] is None
+    assert row["probability"] is None
+    assert row["threshold"] is None
+
+
+def test_a_calibration_of_a_detector_decides_nothing_about_people(rows, in_folder):
+    calibration = read_json(in_folder / "p.json") | {"claim": None}
+    (in_folder / "c.json").write_text(json.dumps(calibration))
+    assert rows("--person", "people:anna", "--calibration", "c.json")["anna.wav"]["code"] == "scores_only"
+
+
+def test_without_a_name_the_nearest_are_ranked_and_nobody_is_identified(rows, output):
+    row = rows("--person", "people", "--calibration", "p.json")["anna.wav"]
+    assert list(row["nearest"]) == ["anna", "bob"]
+    assert row["nearest"]["anna"] > row["nearest"]["bob"]
+    assert row["person"] is None
+    assert row["outcome"] == "cannot tell"
+    assert "need not be the one who speaks" in row["reason"][0]
+
+
+def test_a_recording_of_the_enrolment_is_no_test(rows):
+    row = rows("--person", "people:anna", "--calibration", "p.json", files=["anna/0.wav"])["anna/0.wav"]
+    assert row["outcome"] == "cannot tell"
+    assert row["code"] == "unusable"
+    assert "part of the enrolment" in row["reason"][0]
+
+
+def stereo():
+    first = spoken(0, ANNA)
+    second = spoken(1, 200)
+    return np.stack([first, second], 1), 16000
+
+
+def short():
+    samples = spoken(0, ANNA, seconds=0.1)
+    return samples, 16000
+
+
+def telephone():
+    samples = spoken(0, ANNA)
+    return samples[::2], 8000
+
+
+def silence():
+    samples = np.zeros(64000)
+    return samples, 16000
+
+
+def not_a_number():
+    samples = np.full(64000, np.nan)
+    return samples, 16000
+
+
+@pytest.mark.parametrize("make", [stereo, short, telephone, silence, not_a_number])
+def test_whatever_is_recorded_gets_an_outcome_or_a_named_error(tmp_path, in_folder, command, make):
+    path = tmp_path / "odd" / "x.wav"
+    samples, rate = make()
+    save(path, samples, rate)
+    words = [*CLAIM, path, "--json"]
+    _, out, _ = command(words)
+    row = json.loads(out)
+    assert row.get("outcome") or row["error"]
+    if make in (silence, short):
+        assert row["code"] == "unusable"
+        assert row["reason"]
+
+
+def test_a_recording_is_opened_once_for_both_scores(in_folder, monkeypatch):
+    opened = []
+    enter = AudioFile.__enter__
+    monkeypatch.setattr(AudioFile, "__enter__", lambda file: opened.append(file) or enter(file))
+    judge = Judge(hears_a_tone.detector(), decider=PersonDecider.of("people:anna"))
+    row = judge.answer(RecordingToJudge.of("test/anna.wav")).to_row()
+    assert row["asv_score"] > 0.8
+    assert len(opened) == 1
+
+
+def test_the_answer_about_a_long_recording_rests_on_all_of_it(in_folder):
+    decider = PersonDecider.of("people:anna", liveness=Decider(load("p.json")))
+    judge = Judge(hears_a_tone.detector(), decider=decider)
+    samples = np.concatenate([spoken(0, ANNA), spoken(1, ANNA, is_fake=True), spoken(2, ANNA, is_fake=True)])
+    row = judge.answer(RecordingToJudge.of(samples, 16000)).to_row()
+    assert row["code"] == "not_live"
+    assert row["cm_score"] < row["score"]
+
+
+def test_claims_of_more_than_two_minutes_are_judged_along_their_time(in_folder):
+    samples = np.tile(spoken(0, ANNA), 32)
+    answer = Judge(hears_a_tone.detector(), decider=PersonDecider.of("people:anna")).answer(
+        RecordingToJudge.of(samples, 16000)
+    )
+    assert answer.is_mean
+    assert answer.to_row()["asv_score"] > 0.8
+
+
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        ("--person people:ana", "there is no person 'ana'; did you mean 'anna'"),
+        ("--person nowhere", "nowhere: nobody is enrolled here"),
+        ("--person people:../x", "no person can have the name '../x'"),
+        ("--person people:anna --encoder bands", "not (name='bands'"),
+        ("--person people:anna --calibration other.json", "the calibration is of the speaker encoder (other), not"),
+        ("--person people:anna --calibration tone.json", "does not belong to this detector"),
+        ("--person people:anna --calibration p.json --prior 0.1", "--prior"),
+        ("--encoder pitches", "--person"),
+    ],
+)
+def test_what_does_not_fit_together_is_refused(in_folder, refused, words, message):
+    calibration = read_json(in_folder / "p.json")
+    scored_by = {**calibration["scored_by"], "fingerprint": "0" * 64}
+    (in_folder / "tone.json").write_text(json.dumps(calibration | {"scored_by": scored_by}))
+    calibration["claim"]["encoder"] = "other"
+    (in_folder / "other.json").write_text(json.dumps(calibration))
+    refused([*PREDICT.split(), "test/anna.wav", *words.split()], message)
+
+
+@pytest.mark.parametrize("flags", ["--json", "", "--csv"])
+@pytest.mark.parametrize("claim", ["people", "people:anna", "people:anna --calibration p.json"])
+def test_no_output_claims_more_than_was_measured(in_folder, output, claim, flags):
+    printed = output([*PREDICT.split(), "test", "--person", *claim.split(), *flags.split()])
+    assert not NEVER_SAID.search(printed.out + printed.err)
+    assert "cannot tell" in printed.out or "this person" in printed.out
+
+
+def test_where_liveness_is_refused_nothing_is_called_live(in_folder, output):
+    words = [*PREDICT.split(), "test", "--person", "people:anna", "--calibration", "speaker.json"]
+    captured = output(words)
+    printed = captured.out
+    assert not re.search(r"(?<!not )\blive\b(?!: not| is not)", printed)
+
+
+#: Claim → claimed person, and means of the scores cm and asv.
+MADE_UP = {"target": ("anna", 2.0, 0.8), "nontarget": ("bob", 2.0, 0.3), "spoof": ("anna", -2.0, 0.8)}
+
+
+@pytest.fixture
+def claims(tmp_path):
+    """A list and a score file of 90 claims, whose scores tell the classes apart but for some errors."""
+    rng = np.random.default_rng(0)
+    rows = ["path,speaker,claim"]
+    scores = ["spk\tfilename\tcm-score\tasv-score\tsasv-score"]
+    for number in range(30):
+        for claim, (person, cm, asv) in MADE_UP.items():
+            cm += 1.5 * rng.standard_normal()
+            asv += 0.2 * rng.standard_normal()
+            file = f"{claim}{number}"
+            rows.append(f"{file}.wav,{person},{claim}")
+            scores.append(f"{person}\t{file}\t{cm}\t{asv}\t-")
+    (tmp_path / "keys.csv").write_text("\n".join(rows))
+    (tmp_path / "claims.tsv").write_text("\n".join(scores))
+    return tmp_path
+
+
+@pytest.mark.parametrize("separate", [[], ["--separate"]])
+def test_a_calibration_is_learned_from_a_score_file_of_claims(in_folder, claims, output, separate):
+    words = ["calibrate", "person", "people", "--scores", claims / "claims.tsv"]
+    words += ["--keys", claims / "keys.csv", "--phase", "all", "--save", claims / "p.json"]
+    words += ["--costs", "miss:1,other:2,fake:4", "--priors", "target:0.5,other:0.25,fake:0.25"]
+    output([*words, *separate])
+    claim = load(claims / "p.json").claim
+    table = np.loadtxt(claims / "claims.tsv", skiprows=1, usecols=(2, 3))
+    classes = np.tile([0, 1, 2], 30)
+    expected = fit_sasv(table[:, 1], table[:, 0], classes, (0.5, 0.5, 1.0), joint=not separate)
+    np.testing.assert_allclose(claim[:4], expected[:4], rtol=1e-5)
+    assert claim.weights == (0.5, 0.5, 1.0)
+    assert claim.counts == [30, 30, 30]
+
+
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        ("", "name recordings of other people and a detector, --others and --model, or --scores"),
+        ("--others others", "--model"),
+        ("--others others --model tone.pth --scores claims.tsv", "--scores"),
+        ("--others others --model tone.pth --costs miss:1,other:1,fake:1", "--priors"),
+        ("--scores tone.pth", "tone.pth"),
+    ],
+)
+def test_a_calibration_needs_recordings_or_scores(in_folder, refused, words, message):
+    refused(["calibrate", "person", "people", "--save", "new.json", *words.split()], message)
+    assert not (in_folder / "new.json").exists()
