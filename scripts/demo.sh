@@ -10,7 +10,7 @@
 # --all trains four more. One is on another spectrum (beside the first two). Three are trained from their recipes by `nes2net`:
 # MPIF-Res2Net with random Specmix (about two minutes); a detector of fake segments
 # on partially spoofed recordings of the same human speakers (about four minutes, two or three of them to make the recordings); and one
-# that names synthesisers (three minutes).
+# that names synthesisers (three minutes). It also enrols the four speakers, and compares other recordings with them (a minute).
 # --bonafide DIR takes your own recordings of human speech (one folder per speaker), e.g. on a system without Debian's packages.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
@@ -33,7 +33,7 @@ python=$venv/bin/python
 
 form=(--short) seeds=(12345) minutes=5 out=${out:-$root/demo${full:+_full}}
 [ -z "$full" ] || { form=() seeds=(12345 1 2) minutes=12; }
-[ -z "$all" ] || minutes=$((minutes + 11))
+[ -z "$all" ] || minutes=$((minutes + 12))
 mkdir -p "$out"
 cd "$out"
 started=$SECONDS
@@ -42,7 +42,8 @@ About $minutes minutes on two idle cores, in these stages:
   1. the training and development parts of the corpus (a minute)
   2. beside each other: the evaluation parts of the corpus; a logistic regression on Whisper; Nes2Net-X on LFCC, seed ${seeds[*]}${all:+;
      Nes2Net-X on a log spectrum; then MPIF-Res2Net, a detector of fake segments, and one that names synthesisers}
-  3. evaluation by the published programs, table, threshold of the development part (half a minute)
+  3. evaluation by the published programs, table, threshold of the development part (half a minute)${all:+;
+     the four speakers, enrolled (a minute)}
 EOF
 export NES2NET_PROGRESS_SECONDS=${NES2NET_PROGRESS_SECONDS:-20}
 corpus=("$python" "$root/scripts/demonstration" --out corpus "${form[@]}" "${bonafide[@]}")
@@ -155,10 +156,16 @@ detector_of() { # NAME
   find models/demo_*_"$1" -name "Averaged_Model_IDs_*.pth" -o -name "epoch_*.pth" | LC_ALL=C sort | head -1
 }
 
-# Each part at the threshold of the development part, by the first detector that was trained.
+# The first detector that was trained.
+first_detector() {
+  if [ -e scores/whisper.LA.txt ]; then echo whisper; else echo lfcc; fi
+}
+
+# Each part at the threshold of the development part.
 transfer_threshold() {
-  local name=lfcc samples=64600 nes2net=$venv/bin/nes2net
-  [ ! -e scores/whisper.LA.txt ] || name=whisper samples=64000
+  local name samples=64600 nes2net=$venv/bin/nes2net
+  name=$(first_detector)
+  [ "$name" != whisper ] || samples=64000
   echo
   echo "== $name at the threshold of its development part"
   # As many samples as in the scores of the other parts.
@@ -202,6 +209,24 @@ train_tracing() {
   "$nes2net" evaluate asvspoof2021_la "scores/$name.LA.tsv" --keys corpus/keys --html tracing.html
 }
 
+# Are these the claimed speakers, live? Three are enrolled by the training part and claimed in the development part, the fourth is
+# enrolled by In-the-Wild and claimed in 2021 LA. Clips are short, and their channels differ: the findings are accepted.
+recognise_people() {
+  local nes2net=$venv/bin/nes2net part
+  echo
+  echo "== the four speakers, enrolled"
+  "$python" -c "import importlib.metadata as m; m.version('Resemblyzer')" 2>/dev/null ||
+    "$python" -m pip --disable-pip-version-check install --quiet --no-deps Resemblyzer==0.1.4 ||
+    { echo "going on without them: pip could not install the weights of the speaker encoder, Resemblyzer"; return 0; }
+  rm -rf people
+  for part in asvspoof2019_la:train in_the_wild:eval; do
+    "$nes2net" enrol corpus people "${part%:*}" corpus --split "${part#*:}" --encoder ge2e \
+      --consent "see corpus/README.md" --accept short unlike two_people
+  done
+  "$python" "$root/scripts/demonstration/people.py" corpus people scores "$(first_detector)"
+  "$nes2net" evaluate generic people.tsv --keys people.csv --phase all
+}
+
 # Training by steps amplifies rounding. So processors with AVX2 round alike as far as they can: by one thread, and by the same instructions
 # in PyTorch, oneDNN and MKL.
 export OMP_NUM_THREADS=1 ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 MKL_CBWR=AVX2
@@ -239,4 +264,5 @@ echo
 cat table.md
 wait "$transfer"
 cat transfer.txt
+[ -z "$all" ] || recognise_people
 echo "finished after $((SECONDS - started)) s"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -98,8 +99,9 @@ def add(
     """
     check_setting("consent", consent, bool(consent.strip()), "how the person has agreed")
     people, examined = examining.examine(store, name, files, consent)
-    findings = [finding for recording in examined for finding in recording.findings()]
-    if any(finding.facts["kind"] not in accept for finding in findings):
+    all_findings = itertools.chain.from_iterable(recording.findings() for recording in examined)
+    findings = [finding for finding in all_findings if finding.facts["kind"] not in accept]
+    if findings:
         say("nothing is enrolled, because of these findings:", *listing(findings))
         return FOUND
     if people.find(name) is None and all(recording.problems.get("fake") for recording in examined):
