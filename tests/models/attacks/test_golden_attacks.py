@@ -103,6 +103,12 @@ def test_attacks_equal_the_golden_runs_and_stay_within_their_budgets(name):
     assert attacked.abs().max() <= 1
 
 
+@pytest.mark.parametrize("detector", DETECTORS)
+def test_the_detectors_compute_the_golden_logits(detector):
+    logits = DETECTORS[detector](arrays()["waveforms"])
+    assert_near(logits, tensor(numbers()[f"{detector}/clean"]["logits"]), 1e-9)
+
+
 def test_a_single_logit_is_the_margin_of_two():
     by_score = attacked_by(one, "fgsm:30")
     by_margin = attacked_by(conv, "fgsm:30", objective="margin")
