@@ -25,7 +25,7 @@ from nes2net.lib.storage.files import Unchanged
 from nes2net.lib.storage.text_files import read_text, reading_once
 from nes2net.models.checkpoints.state_dict import save_state_dict
 from nes2net.training import averaging
-from nes2net.training.averaging import average_files, average_run
+from nes2net.training.averaging import average, average_files
 
 CHANGED = "was replaced or changed while it was read"
 
@@ -180,7 +180,7 @@ def test_checkpoints_that_change_while_they_are_averaged_are_refused(tmp_path, m
         save_state_dict({"w": torch.tensor([float(epoch)])}, tmp_path / f"epoch_{epoch}.pth", epoch=epoch)
     before(monkeypatch, averaging, "average_checkpoints", tmp_path / f"epoch_{number}.pth")
     with input_error(CHANGED):
-        average_run(tmp_path, [1, 2])
+        average(tmp_path, [1, 2])
     with input_error(CHANGED):
         average_files([tmp_path / "epoch_1.pth", tmp_path / "epoch_2.pth"], tmp_path / "average.pth")
     assert not list(tmp_path.glob("[aA]verage*"))

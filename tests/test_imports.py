@@ -109,6 +109,7 @@ def test_the_names_that_are_imported_for_type_checkers_are_the_public_names():
     tree = ast.parse(Path(nes2net.__file__).read_text(encoding="utf-8"))
     (block,) = (node for node in tree.body if isinstance(node, ast.If))
     assert ast.unparse(block.test) == "TYPE_CHECKING"
-    imported = {alias.name: f"{statement.module}.{alias.name}" for statement in block.body for alias in statement.names}
+    aliases = [(statement.module, alias) for statement in block.body for alias in statement.names]
+    imported = {alias.asname: f"{module}.{alias.name}" for module, alias in aliases}
     assert imported == {name: text.rstrip(":").replace(":", ".") for name, text in nes2net._ADDRESSES.items()}
     assert sorted(imported) == sorted(nes2net.__all__)

@@ -1,16 +1,31 @@
-"""The whole way in a notebook, by the names of `nes2net`: corpora, score files, results."""
+"""The whole way in a notebook, by the names of `nes2net`: corpora, score files, results, training on own data."""
 
 from dataclasses import asdict
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
 from builders import input_error
+from builders.files import read_json
+from builders.runs import place_of
+from builders.small_parts import SPECTRAL_MODEL
 from numpy.testing import assert_array_equal
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 import nes2net
-from nes2net import Result, conditions, corpora, evaluate, score_file
+from nes2net import (
+    Detector,
+    Recipe,
+    Result,
+    average,
+    conditions,
+    corpora,
+    evaluate,
+    load_recipe,
+    score_file,
+    train,
+)
 
 
 def test_dir_shows_the_public_names():
@@ -97,7 +112,148 @@ def test_a_result_is_a_dictionary_of_figures(result):
     assert {"min_dcf", "act_dcf", "num_spoof"} <= figures.keys()
 
 
-def test_the_rows_of_a_result_are_records_for_pandas(result):
-    assert result.records()[0]["system"] == "scores"
-    assert result.records()[0]["eer"] == result["eer"].value
-    assert list(result.records("calibration")[0]) == ["system", "act_dcf", "cllr"]
+def test_the_figures_of_a_result_are_a_table_of_pandas(result):
+    pandas = pytest.importorskip("pandas")
+    systems, calibration = pandas.json_normalize(result.to_dict()["tables"], "rows").to_dict("records")
+    assert systems["on.system"] == "scores"
+    assert systems["eer.value"] == result["eer"].value
+    assert calibration["cllr.value"] == result["cllr"].value
+
+
+# Train on own data
+
+
+def pairs(number, seed):
+    """Pairs of noise and label; the fakes are louder."""
+    rng = np.random.default_rng(seed)
+    labelled = []
+    for _ in range(number // 2):
+        labelled.append((0.1 * rng.standard_normal(4000), "bonafide"))
+        labelled.append((0.5 * rng.standard_normal(4000), "spoof"))
+    return labelled
+
+
+class Squares(Dataset):
+    """A data set of torch, of dictionaries with their rate, and of classes as numbers."""
+
+    def __len__(self):
+        return 8
+
+    def __getitem__(self, index):
+        is_fake = index % 2
+        samples = np.full(4000, 0.1 + 0.1 * index, np.float32)
+        samples[::2] *= -1
+        return {"array": samples, "sampling_rate": 8000}, 1 - is_fake
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs")
+    data = {"num_samples": 4000, "num_workers": 0}
+    settings = {"epochs": 3, "batch_size": 4, "lr": 0.01}
+    folders = {"output": str(folder), "logs": str(folder)}
+    return Recipe(model=SPECTRAL_MODEL, data=data, train=settings, **folders)
+
+
+class Log:
+    """A callback that keeps what it gets, and stops the run after its second epoch."""
+
+    def __init__(self):
+        self.events = []
+
+    def __call__(self, event, facts):
+        self.events.append((event, facts))
+        return event == "epoch" and facts["epoch"] == 2
+
+    def of(self, event):
+        return [facts for name, facts in self.events if name == event]
+
+
+@pytest.fixture(scope="module")
+def log():
+    return Log()
+
+
+@pytest.fixture(scope="module")
+def run(recipe, log):
+    """A run folder, and the callback of the run, which was stopped after two of three epochs."""
+    return train(recipe, "cpu", train=pairs(8, seed=0), dev=pairs(8, seed=1), sample_rate=16000, callbacks=[log])
+
+
+def test_a_callback_that_returns_true_stops_a_run_after_the_epoch_is_saved(run):
+    assert (run / "epoch_2.pth").is_file()
+    assert len(read_json(run / "history.json")) == 2
+
+
+def test_a_callback_is_told_of_the_start_each_step_validation_and_epoch_and_the_end(run, log):
+    epoch = ["step", "step", "validation", "epoch"]
+    assert [event for event, _ in log.events] == ["start", *epoch, *epoch, "end"]
+    assert [(facts["epoch"], facts["step"]) for facts in log.of("step")] == [(1, 0), (1, 1), (2, 0), (2, 1)]
+    assert log.of("end") == [{"error": None}]
+
+
+def test_a_callback_gets_the_values_of_the_history(run, log):
+    history = read_json(run / "history.json")
+    for event in ("epoch", "validation"):
+        for row, facts in zip(history, log.of(event), strict=True):
+            assert facts["values"].items() <= row.items()
+    losses = [facts["loss"] for facts in log.of("step")]
+    assert history[0]["loss"] == pytest.approx(np.mean(losses[:2]))
+
+
+def test_own_data_become_a_corpus_that_the_recipe_of_the_run_names(run, recipe):
+    corpus = load_recipe(run / "recipe.yaml").data.corpora[0]
+    assert corpus.root == str(run.with_name(f"{run.name}_data") / "list.jsonl")
+    listed = corpora.Part("generic", corpus.root, "train")
+    assert [target for _, target in listed] == [1, 0] * 4
+    assert_array_equal(listed[3][0], pairs(8, seed=0)[3][0].astype(np.float32))
+
+
+def test_a_run_is_averaged_and_scores_recordings(run):
+    detector = Detector.from_pretrained(average(run, last=2).path, "cpu")
+    assert np.isfinite(detector.score(pairs(2, seed=3)[0][0], 16000))
+
+
+@pytest.fixture
+def short_run(recipe, tmp_path):
+    """A function that trains on a data set of torch."""
+    recipe = recipe.model_copy(update={"output": str(tmp_path)})
+    return partial(train, recipe, "cpu", train=Squares(), dev=Squares())
+
+
+def test_a_run_that_a_callback_stopped_after_a_step_is_resumed_by_the_same_call(short_run):
+    folder = short_run(callbacks=[lambda event, _: event == "start"])
+    assert place_of(folder) == (1, 1)
+    assert short_run() == folder
+    assert len(read_json(folder / "history.json")) == 3
+
+
+def test_a_run_does_not_resume_on_other_recordings(short_run):
+    short_run(callbacks=[lambda event, _: event == "start"])
+    with input_error("holds a run on another training set"):
+        short_run(train=pairs(8, seed=2), sample_rate=16000, dev=pairs(8, seed=1))
+
+
+def test_a_data_set_of_torch_is_resampled(short_run):
+    folder = short_run(callbacks=[lambda event, _: event == "start"])
+    corpus = load_recipe(folder / "recipe.yaml").data.corpora[0]
+    listed = corpora.Part("generic", corpus.root, "train")
+    assert [(len(waveform), target) for waveform, target in listed] == [(8000, 1), (8000, 0)] * 4
+
+
+@pytest.mark.parametrize("sets", [{"train": []}, {"dev": []}], ids=list)
+def test_own_data_must_train_and_validate(recipe, sets):
+    with input_error("own data must train and validate: give `(train|dev)`, too"):
+        train(recipe, "cpu", **sets)
+
+
+#: An item → the error.
+WRONG = {"a label": (("a.wav", "unsure"), "unknown label 'unsure'; expected one of bonafide, spoof")}
+WRONG["samples without a rate"] = ((np.zeros(4000), "spoof"), "the sample rate must be a number of Hz")
+WRONG["a missing file"] = (("a.wav", 0), "2 of 2 audio files of the training set are missing, .*a.wav")
+
+
+@pytest.mark.parametrize("item, message", WRONG.values(), ids=WRONG)
+def test_a_wrong_item_is_refused(short_run, item, message):
+    with input_error(message):
+        short_run(train=[item, ("b.wav", 1)], dev=[("c.wav", 0)])

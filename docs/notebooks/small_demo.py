@@ -17,7 +17,7 @@ from nes2net.data.registry import corpora
 from nes2net.detector import Detector
 from nes2net.evaluation.judgements import Scores
 from nes2net.scoring.corpus import ScoringSettings, judge_trials
-from nes2net.training.averaging import average_run
+from nes2net.training.averaging import average
 from nes2net.training.recipes.reading import load_recipe
 from nes2net.training.recipes.recipe import Recipe
 from nes2net.training.run import train
@@ -47,9 +47,9 @@ def stand_in(demo: Path) -> Path:
             continue
         with redirect_stdout(sys.stderr), open(os.devnull, "w") as nothing, redirect_stderr(nothing):
             run = train(small_recipe(corpus, demo, bins, f"comment={name}", "train.epochs=3"))
-            average = average_run(run, last=2).path
+            checkpoint = average(run, last=2).path
             scores.parent.mkdir(exist_ok=True)
-            detector = Detector.from_pretrained(average, device="cpu")
+            detector = Detector.from_pretrained(checkpoint, device="cpu")
             trials = corpora.get("asvspoof2021_df").trials(corpus)
             judge_trials(detector, trials, scores, Scores(), settings=ScoringSettings(num_samples=RATE, num_workers=0))
     return demo

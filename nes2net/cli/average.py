@@ -43,7 +43,8 @@ def average(
         out: file to write; not needed for a run folder
         mode: the mean, or what the published code computes
     """
-    from nes2net.training.averaging import average_files, average_run, measures_of, recipe_of
+    from nes2net.training.averaging import average as average_of_run
+    from nes2net.training.averaging import average_files, measures_of, recipe_of
     from nes2net.training.selection import best_epochs, choices
 
     if (ids, last, best) != (None, None, None):
@@ -54,7 +55,9 @@ def average(
         folder = checkpoints[0]
         if best is not None:
             ids = best_epochs(folder, best, by or "val_loss_wo_aug")
-        run_average = average_run(folder, ids, mode, last=last, weights=weights, batch_norm_batches=update_bn, out=out)
+        run_average = average_of_run(
+            folder, ids, mode, last=last, weights=weights, batch_norm_batches=update_bn, out=out
+        )
         path = run_average.path
         if run_average.earlier == "used":
             say(f"{path} already holds the average of these checkpoints; --out names another file")

@@ -83,8 +83,7 @@ class Result:
 
     def keys(self) -> list[str]:
         """List the measures for which :meth:`__getitem__` finds a figure."""
-        first_rows = [table.rows[0] for table in self.tables if table.rows]
-        return list(dict.fromkeys(chain.from_iterable(row.figures for row in first_rows)))
+        return list(dict.fromkeys(chain.from_iterable(table.rows[0].figures for table in self.tables if table.rows)))
 
     def __getitem__(self, measure: str) -> Figure:
         """Find the figure of ``measure`` in the first table whose first row has it.
@@ -119,10 +118,6 @@ class Result:
             if table.name == name:
                 return table.rows
         return []
-
-    def records(self, name: str = "systems") -> list[dict[str, str | float | None]]:
-        """Return labels and values of the rows of the table called ``name``, such as for ``pandas.DataFrame``."""
-        return [row.to_values() for row in self.rows(name)]
 
     def to_dict(self) -> dict[str, object]:
         """Convert the result to plain data for JSON, without scores; NaN and infinity become None."""

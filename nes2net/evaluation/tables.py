@@ -126,10 +126,6 @@ class Row:
         names = [measure.name for measure in measures if measure.name in self.figures]
         return replace(self, figures={name: self.figures[name] for name in names})
 
-    def to_values(self) -> dict[str, str | float | None]:
-        """Join the labels and the values of the figures, without intervals."""
-        return {**self.labels, **{name: figure.value for name, figure in self.figures.items()}}
-
     def to_dict(self) -> dict[str, object]:
         """Convert the row to plain data for JSON; ``on`` holds the labels."""
         return {"on": dict(self.labels), **{name: figure.to_dict() for name, figure in self.figures.items()}}

@@ -40,7 +40,7 @@ _OTHER_FILE = "name another file with `out`"
 
 
 class RunAverage(NamedTuple):
-    """Result of :func:`average_run`."""
+    """Result of :func:`average`."""
 
     path: Path
     checkpoints: list[Path]
@@ -48,7 +48,7 @@ class RunAverage(NamedTuple):
     earlier: Literal["used", "replaced", "absent"]
 
 
-def average_run(
+def average(
     folder: AnyPath,
     ids: Sequence[int] | None = None,
     mode: str = "mean",
@@ -148,7 +148,7 @@ def average_path(
     weights: Sequence[float] | None = None,
     batch_norm_batches: int | None = None,
 ) -> Path:
-    """Make the path of an average in ``folder``; arguments as for :func:`average_run`.
+    """Make the path of an average in ``folder``; arguments as for :func:`average`.
 
     A name that is too long for a file raises :class:`InputError`.
 

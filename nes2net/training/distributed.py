@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from nes2net.lib.computing.devices import check_precision, choose_device
 from nes2net.lib.errors import InputError, refuse
+from nes2net.training.interruption import BY_CALLBACK
 
 #: Name of a precision in a recipe → name in scoring.
 SCORING_PRECISIONS = {"fp32": "float32", "tf32": "tf32", "bf16": "bfloat16", "fp16": "float16"}
@@ -213,19 +214,20 @@ def plan_step(
     Args:
         denominators: of the terms of the loss, for each of this process's parts.
         counts: number of utterances of each of these parts.
-        signal: number of the signal received; 0 for none.
+        signal: number of the signal received, or BY_CALLBACK; 0 for none.
         save: whether this process wants to save.
         lost: number of this process's files that cannot be read at present.
     """
     # A single reduction sums the flags and all rows; a row has a value for each part of the step.
     rows = [*zip(*denominators), counts, [count == 0 for count in counts]]
-    values = [signal == SIGTERM, signal == SIGINT, save, lost, *chain.from_iterable(rows)]
-    terminate, interrupt, saves, all_lost, *sums = sum_over_processes(accelerator, values)
+    values = [signal == SIGTERM, signal == SIGINT, signal == BY_CALLBACK, save, lost, *chain.from_iterable(rows)]
+    terminate, interrupt, ends, saves, all_lost, *sums = sum_over_processes(accelerator, values)
     # The rows again: for each term of the loss, the utterances, and for how many processes a part is empty.
     *all_denominators, all_counts, num_empty = (sums[i * len(counts) : (i + 1) * len(counts)] for i in range(len(rows)))
     used = [number for number, num_processes in enumerate(num_empty) if not num_processes]
     utterances = int(sum(all_counts[number] for number in used))
-    agreed_signal = max(SIGTERM * bool(terminate), SIGINT * bool(interrupt))  # SIGTERM is larger
+    # The largest number counts: that of SIGTERM, then of SIGINT.
+    agreed_signal = max(SIGTERM * bool(terminate), SIGINT * bool(interrupt), BY_CALLBACK * bool(ends))
     return StepPlan(
         used,
         [sum(term_denominators[number] for number in used) for term_denominators in all_denominators],

@@ -21,6 +21,14 @@ _FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
 _FAILING = {errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM, errno.ETIMEDOUT, getattr(errno, "ESTALE", errno.EIO)}
 
 
+#: Number of a request that is no signal; those of signals are higher.
+BY_CALLBACK = 1
+
+
+class StoppedByCallback(Exception):
+    """A callback asked to stop the run, which is saved."""
+
+
 class StopRequests(StopSignals):
     """Turns SIGTERM and SIGINT into exceptions: at once, or at the end of :meth:`defer`.
 
@@ -70,6 +78,8 @@ class StopRequests(StopSignals):
     def stop(self, number: int) -> None:
         if number == signal.SIGINT:
             raise KeyboardInterrupt
+        if number == BY_CALLBACK:
+            raise StoppedByCallback
         raise Unfinished("stopped by SIGTERM; the same command resumes from the last save")
 
     def _receive(self, number: int, _frame: object) -> None:

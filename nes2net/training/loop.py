@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import chain
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from accelerate import Accelerator
@@ -21,7 +21,7 @@ from nes2net.training.card import with_last_epoch, write_card
 from nes2net.training.dataset import Batch, BatchLoader, StepPart
 from nes2net.training.distributed import SCORING_PRECISIONS, plan_step, write_once
 from nes2net.training.half_weights import half_weights
-from nes2net.training.interruption import StopRequests, stop_without_data
+from nes2net.training.interruption import BY_CALLBACK, StopRequests, stop_without_data
 from nes2net.training.measures import Figures
 from nes2net.training.monitor import Monitor, check_finite
 from nes2net.training.objective import Objective
@@ -80,8 +80,14 @@ class Trainer:
             values = {"loss": self.state.progress.loss, "lr": self.state.progress.lr}
             if is_due(epoch, self.recipe.train, self.recipe.validation):
                 values |= self.validator.run(epoch, self.recorded_step.is_recordable)
+                self.tell("validation", epoch=epoch, values=values)
             with self.stop.defer("a save"):
                 self.end_epoch(epoch, values)
+
+    def tell(self, event: str, **facts: Any) -> None:
+        """Call the callbacks, and stop the run if one returns True."""
+        if self.monitor.tell(event, {"state": self.state, **facts}):
+            self.stop.requested = self.stop.requested or BY_CALLBACK
 
     def train_epoch(self, epoch: int) -> None:
         """Do the remaining steps of ``epoch``, or up to a signal.
@@ -204,6 +210,7 @@ class Trainer:
         check_finite(loss, gradient_norm, self.recipe.train, self.loader, unread.epoch, unread.step)
         self.state.progress.loss_sum += loss * unread.utterances
         self.state.progress.utterances += unread.utterances
+        self.tell("step", epoch=unread.epoch, step=unread.step, loss=loss)
 
     def change_weights(self, parts: Sequence[StepPart], denominators: Tensor) -> Tensor:
         """Change the weights by one optimisation step; no operation waits for a GPU.
@@ -289,6 +296,6 @@ class Trainer:
                 write_card(selection.folder, described)
             self.monitor.report_epoch(epoch, values, path.name if is_kept else None)
             state.save()
-            self.monitor.tracker.log(values, epoch)  # last, because a slow server delays it
+            self.tell("epoch", epoch=epoch, values=values)  # last, because a slow server delays it
 
         write_once(self.accelerator, write)

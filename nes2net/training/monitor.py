@@ -1,8 +1,7 @@
 """Report a run to the user: in lines, progress, a log, TensorBoard, other trackers and a picture.
 
 Only the main process reports: results on standard output, remarks and progress on standard error.
-With a :class:`RunReporter`, only its lines go to standard output. ``train.log`` gets results and
-remarks.
+``train.log`` gets results and remarks.
 """
 
 from __future__ import annotations
@@ -16,23 +15,24 @@ from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 import torch
 from tqdm import tqdm
 
-from nes2net.detector import Detector
 from nes2net.lib.errors import InputError, first_line, one_line, pluralise, with_flag_names
 from nes2net.lib.output.progress import ProgressDisplay, print_above
+from nes2net.lib.output.sheet import Facts
 from nes2net.lib.output.terminal import standard_output
+from nes2net.training.callback import Callback
 from nes2net.training.dataset import BatchLoader
 from nes2net.training.measures import Figures
 from nes2net.training.progress import Meter, advice
 from nes2net.training.recipes.recipe import Recipe
 from nes2net.training.recipes.train import TrainConfig
 from nes2net.training.run_log import LOG_FILE, RunLog, circumstances
-from nes2net.training.selection import Row, Selection
-from nes2net.training.tracker import Tracker, start_tracker
+from nes2net.training.selection import Selection
+from nes2net.training.tracker import start_tracker
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -43,18 +43,23 @@ _DRAW_EVERY = 60.0  # shortest time in seconds between two pictures; drawing tak
 T = TypeVar("T")
 
 
-class RunReporter(Protocol):
-    """Prints the lines of a run for another program, in the main process."""
+@dataclass
+class TensorBoard:
+    """The callback that adds the values of each epoch to TensorBoard's log."""
 
-    def on_start(self, detector: Detector, checkpoint: str | None, num_training: int, num_development: int) -> None:
-        """Print that training begins.
+    writer: SummaryWriter
 
-        Args:
-            checkpoint: file that the whole detector was read from, if any.
-        """
-
-    def epoch_ended(self, history: list[Row]) -> None:
-        """Print the last row of ``history``, whose epoch has just ended."""
+    def __call__(self, event: str, facts: Facts, /) -> None:
+        if event == "epoch":
+            for name, value in facts["values"].items():
+                self.writer.add_scalar(name, value, facts["epoch"])
+            self.writer.flush()
+        if event == "end":
+            try:
+                self.writer.close()
+            except OSError:
+                if facts["error"] is None:  # raise only if no other error ends the run
+                    raise
 
 
 @dataclass
@@ -66,20 +71,19 @@ class Monitor:
     Args:
         log: folder of TensorBoard's log.
         shown: True in the main process only; others only name failed files.
-        reporter: prints the lines of the run for another program; others go to standard error or
-            files.
+        callbacks: called by :meth:`tell`, like the loggers that :meth:`open_logs` adds.
+        lines: where results are printed instead of standard output.
     """
 
     selection: Selection
     log: Path
     shown: bool = True
-    reporter: RunReporter | None = None
+    callbacks: Sequence[Callback] = ()
+    lines: TextIO | None = None
 
     def __post_init__(self) -> None:
         self.curves = self.selection.folder / CURVES_FILE
-        self.writer: SummaryWriter | None = None
         self.run_log = RunLog(self.selection.folder / LOG_FILE)
-        self.tracker = Tracker("", None, self.say)
         self._bad_files: set[str] = set()  # reported ones
         self._advised = False  # whether slow reading was mentioned
         #: utterances of this epoch that were read but not trained on
@@ -106,13 +110,14 @@ class Monitor:
             # With a random suffix, the name of the log is not known beforehand, so that no link can wait under this
             # name.
             suffix = f".{secrets.token_hex(4)}"
-            self.writer = SummaryWriter(self.log, purge_step=first_epoch, filename_suffix=suffix)
+            writer = SummaryWriter(self.log, purge_step=first_epoch, filename_suffix=suffix)
         except (PermissionError, NotADirectoryError, FileExistsError) as error:
             raise InputError(
                 f"{self.log} cannot be written to ({error.strerror}): name another folder with `logs`"
             ) from None
+        self.callbacks = [*self.callbacks, TensorBoard(writer)]
         if recipe.tracker is not None:
-            self.tracker = start_tracker(recipe, self.selection.folder, self.say)
+            self.callbacks.append(start_tracker(recipe, self.selection.folder, self.say))
 
     def __enter__(self) -> Monitor:
         return self
@@ -122,15 +127,12 @@ class Monitor:
             self._draw()
         if error is not None:
             self.run_log.write(one_line(f"ended by {type(error).__name__}: {with_flag_names(first_line(error))}"))
-        self.tracker.finish(finished=error is None)
+        self.tell("end", {"error": error})
         self.run_log.close()
-        if self.writer is None:
-            return
-        try:
-            self.writer.close()
-        except OSError:
-            if kind is None:  # raise only if no other error ends the run
-                raise
+
+    def tell(self, event: str, facts: Facts) -> bool:
+        """Call all callbacks in the main process; return whether one returned True."""
+        return self.shown and any([callback(event, facts) for callback in self.callbacks])
 
     def meter(self, steps: Iterable[T], epoch: int, total: int, start: int) -> Meter[T]:
         """Make the meter of the training ``steps`` of ``epoch``, which shows the time left for the run.
@@ -149,7 +151,7 @@ class Monitor:
     def say(self, text: str, *, remark: bool = False) -> None:
         """Print ``text`` in the main process, and add it to ``train.log``; remarks go to standard error."""
         if self.shown:
-            stream = sys.stderr if remark or self.reporter is not None else standard_output()
+            stream = sys.stderr if remark else self.lines or standard_output()
             text = with_flag_names(text)
             tqdm.write(text, file=stream)
             stream.flush()  # without this, the text could stay in a buffer for hours
@@ -185,7 +187,7 @@ class Monitor:
             self.say(line, remark=True)
 
     def report_epoch(self, epoch: int, values: Figures, saved: str | None) -> None:
-        """Print a line about an epoch, add it to TensorBoard, and draw the curves, at most once a minute.
+        """Print a line about an epoch, and draw the curves, at most once a minute.
 
         Args:
             saved: name of the checkpoint; None if the epoch is not kept.
@@ -198,12 +200,6 @@ class Monitor:
         if saved:
             facts.append(f"saved {saved}")
         self.say(" - ".join([f"epoch {epoch}", *facts]))
-        if self.reporter is not None:
-            self.reporter.epoch_ended(self.selection.history)
-        if self.writer is not None:
-            for name, value in values.items():
-                self.writer.add_scalar(name, value, epoch)
-            self.writer.flush()
         self._is_drawn = False
         if time.monotonic() - self._drawn_at >= _DRAW_EVERY:
             self._draw()

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any, TextIO
 
 import torch
 from accelerate import Accelerator
@@ -25,6 +27,7 @@ from nes2net.lib.web.remote import Remote, adopt, remote
 from nes2net.models.checkpoints.base import save_base
 from nes2net.models.registry import named_parts
 from nes2net.training.augmentation import augmentation_stream
+from nes2net.training.callback import Callback
 from nes2net.training.card import describe_training
 from nes2net.training.data import (
     describe_data,
@@ -38,11 +41,12 @@ from nes2net.training.distributed import (
     synchronise_batch_norms,
     write_once,
 )
-from nes2net.training.interruption import StopRequests, failing_disk_is_temporary
+from nes2net.training.interruption import StoppedByCallback, StopRequests, failing_disk_is_temporary
 from nes2net.training.loop import Trainer
-from nes2net.training.monitor import Monitor, RunReporter
+from nes2net.training.monitor import Monitor
 from nes2net.training.objective import Objective
 from nes2net.training.optimisation import create_optimizer, parameter_groups
+from nes2net.training.own_data import with_own_data
 from nes2net.training.recipes.data import SetName
 from nes2net.training.recipes.recipe import Recipe
 from nes2net.training.recorded_step import line_about
@@ -65,7 +69,11 @@ def train(
     recipe: Recipe,
     device: str = "auto",
     *,
-    reporter: RunReporter | None = None,
+    train: Any = None,
+    dev: Any = None,
+    sample_rate: float | None = None,
+    callbacks: Sequence[Callback] = (),
+    lines: TextIO | None = None,
 ) -> Path:
     """Train as ``recipe`` says and return the run folder ``{output}/{tag}``.
 
@@ -79,7 +87,12 @@ def train(
     process up to rounding.
 
     Args:
-        reporter: prints the run on standard output; other messages then go to standard error.
+        train, dev: own data in place of the recipe's corpora: a list or data set of pairs of audio
+            (as of :meth:`nes2net.Detector.score`) and label (``"bonafide"``, ``"spoof"``, or 1, 0).
+            Each item is read once, and stored beside the run folder unless it is a path.
+        sample_rate: in Hz, of samples in ``train`` and ``dev`` that do not state it.
+        callbacks: called in the main process; they may stop the run.
+        lines: where results are printed; by default, standard output.
 
     Raises:
         InputError: if something in the recipe or on disk is missing or wrong, if the folder holds
@@ -89,6 +102,8 @@ def train(
             if the data can no longer be read; the work since the last save is then lost.
         KeyboardInterrupt: if Ctrl-C was pressed; the work done is saved.
     """
+    if train is not None or dev is not None:
+        recipe = with_own_data(recipe, {"train": train, "dev": dev}, sample_rate)
     require_library(recipe.tracker)
     recipe = without_needless_checkpoint(recipe)
     adopt(Remote(recipe.data.cache_bytes))
@@ -108,7 +123,7 @@ def train(
         with cuda_algorithms(recipe.train.deterministic):
             accelerator = create_accelerator(device, recipe.train.precision)
             with run_folder(folder, recipe, accelerator.is_main_process):
-                Run(recipe, task, accelerator, folder, stop, reporter).resume(train_trials, dev_trials)
+                Run(recipe, task, accelerator, folder, stop, callbacks, lines).resume(train_trials, dev_trials)
     return folder
 
 
@@ -121,7 +136,8 @@ class Run:
     accelerator: Accelerator
     folder: Path
     stop: StopRequests
-    reporter: RunReporter | None = None
+    callbacks: Sequence[Callback] = ()
+    lines: TextIO | None = None
 
     def resume(self, train_trials: list[Trial], dev_trials: list[Trial]) -> None:
         """Build the parts, load their state if the folder holds a save, and train the remaining epochs.
@@ -160,13 +176,12 @@ class Run:
         state.shards = {address: str(status) for address, status in remote().statuses.items()}
         log_folder = path_below(recipe.logs, recipe.tag)
         disk = failing_disk_is_temporary(self.folder, state.num_bytes)
-        with disk, Monitor(selection, log_folder, is_main, self.reporter) as monitor:
+        with disk, Monitor(selection, log_folder, is_main, self.callbacks, self.lines) as monitor:
             validator = Validator(objective, dev_loaders, accelerator, monitor, recipe, self.task)
             with blame_part(self.task.subject, "trainer"):
                 trainer = self.task.trainer(
                     recipe, objective, train_loader, validator, state, accelerator, monitor, self.stop
                 )
-            checkpoint = recipe.train.init_from if saved_state is None else None
             if saved_state is not None:  # load only now that accelerate has moved the optimiser to the device
                 with enough_memory(self.too_large_message):
                     state.load(saved_state)
@@ -184,8 +199,7 @@ class Run:
                 monitor.say(line)
             if is_main:
                 monitor.report_failed_files([f"failed: {error}" for error in (*training.errors, *development.errors)])
-            if is_main and self.reporter is not None:
-                self.reporter.on_start(detector, checkpoint, len(train_trials), len(dev_trials))
+            trainer.tell("start")
             with enough_memory(lambda: out_of_memory_message(trainer)):
                 self.fit(trainer)
 
@@ -325,7 +339,8 @@ class Run:
         if self.accelerator.num_processes > 1:
             # The largest signal number of all processes decides: SIGTERM is 15, SIGINT is 2, and no signal is 0.
             self.stop.agree = lambda signal: max(gather_object([signal]))
-        trainer.fit()
+        with suppress(StoppedByCallback):
+            trainer.fit()
         monitor.say(selection.table())
         if (corpora_table := selection.corpora_table()) is not None:
             monitor.say(corpora_table)

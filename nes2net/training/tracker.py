@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from secrets import token_hex
-from typing import Annotated, Any
+from typing import Annotated
 
 from accelerate.tracking import GeneralTracker, MLflowTracker, WandBTracker
 from pydantic import Field
 
 from nes2net.lib.errors import InputError, MissingLibrary, first_line
+from nes2net.lib.output.sheet import Facts
 from nes2net.lib.storage.files import is_absent, write_json
 from nes2net.lib.storage.plain_data import StrictModel, read_json_as
 from nes2net.training.recipes.recipe import Recipe, flatten
@@ -37,24 +38,21 @@ class _Ids(StrictModel):
 
 @dataclass
 class Tracker:
-    """Sends values to a tracker, if any; once it has failed, it is not called again."""
+    """The callback that sends values to a tracker, if any; once it has failed, it is not called again."""
 
     name: str
     tracker: GeneralTracker | None
     """None if no tracker was chosen, or if it has failed."""
     say: Callable[..., None]  # Monitor.say
 
-    def log(self, values: Mapping[str, float], epoch: int) -> None:
-        self._call_tracker(lambda tracker: tracker.log(dict(values), step=epoch))
-
-    def finish(self, finished: bool) -> None:
-        self._call_tracker(lambda tracker: _end_run(tracker, finished))
-
-    def _call_tracker(self, call: Callable[[GeneralTracker], Any]) -> None:
+    def __call__(self, event: str, facts: Facts, /) -> None:
         if self.tracker is None:
             return
         try:
-            call(self.tracker)
+            if event == "epoch":
+                self.tracker.log(facts["values"], step=facts["epoch"])
+            if event == "end":
+                _end_run(self.tracker, facts["error"] is None)
         except Exception as error:  # an error of a tracker must not stop training
             self.tracker = None
             self.say(f"warning: {_failure_text(self.name, error)}; training continues without it", remark=True)

@@ -59,7 +59,7 @@ API = {
         [
             "nes2net.models.checkpoints.state_dict.load_state_dict",
             "nes2net.models.checkpoints.averaging.average_checkpoints",
-            "nes2net.training.averaging.average_run",
+            "nes2net.training.averaging.average",
             "nes2net.training.averaging.RunAverage",
             "nes2net.models.catalogue.list_models",
         ],
@@ -121,6 +121,7 @@ API = {
             "nes2net.training.recipes.reading.packaged_recipes",
             "nes2net.training.recipes.recipe.Recipe",
             "nes2net.training.run.train",
+            "nes2net.training.callback.Callback",
         ],
     ),
     "corpora": (

@@ -30,7 +30,7 @@ from nes2net.evaluation.page import html_page
 from nes2net.evaluation.resampled_classes import Resamples, Rule
 from nes2net.scoring.embeddings import Embeddings
 from nes2net.scoring.judgement import ScoreFile, as_judgement, scores_of
-from nes2net.training.averaging import average_run
+from nes2net.training.averaging import average as average_run
 from nes2net.training.recipes.recipe import recipe_from_dict
 from nes2net.training.run import train
 from nes2net.training.tasks.task import create_task

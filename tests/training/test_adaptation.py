@@ -11,7 +11,7 @@ from conftest import seeded_detector
 
 from nes2net import Detector, create_frontend
 from nes2net.models.checkpoints.state_dict import load_state_dict
-from nes2net.training.averaging import average_run
+from nes2net.training.averaging import average
 from nes2net.training.run import train
 
 LORA = {"kind": "lora", "rank": 2, "alpha": 16, "targets": "attention", "dropout": 0.0}
@@ -120,6 +120,6 @@ def test_an_unknown_kind_of_adapter_is_refused_before_data_is_read(recipe, tmp_p
 
 def test_an_average_of_adapted_epochs_is_made_and_read_after_the_run_folder_was_moved(adapted, dev_trials, tmp_path):
     folder = shutil.copytree(adapted, tmp_path / "moved")
-    average = average_run(folder, last=2, batch_norm_batches=1).path
-    detectors = [Detector.from_pretrained(path, "cpu") for path in (average, folder / "epoch_2.pth")]
+    checkpoint = average(folder, last=2, batch_norm_batches=1).path
+    detectors = [Detector.from_pretrained(path, "cpu") for path in (checkpoint, folder / "epoch_2.pth")]
     assert len({detector.score(dev_trials[0].path) for detector in detectors}) == 2

@@ -10,7 +10,7 @@ from builders.files import read_json, write_json
 
 from nes2net.cli.main import main
 from nes2net.models.checkpoints.state_dict import load_state_dict, read_record, save_state_dict
-from nes2net.training.averaging import average_run
+from nes2net.training.averaging import average as average_run
 
 
 def save(folder, *epochs, **facts):

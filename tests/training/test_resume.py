@@ -35,7 +35,7 @@ from nes2net.lib.storage.files import exclusive_lock
 from nes2net.models.checkpoints.state_dict import load_state_dict, read_record
 from nes2net.models.provenance import Provenance
 from nes2net.training import loop
-from nes2net.training.averaging import average_run
+from nes2net.training.averaging import average
 from nes2net.training.resume_file import _check_32_bit_words
 from nes2net.training.run import train
 from nes2net.training.selection import Selection
@@ -170,7 +170,7 @@ def started(runs, whole_run):
 def test_checkpoints_and_averages_name_the_checkpoint_that_their_run_started_from(started):
     """A saved detector names it without the names of folders."""
     folder, start = started
-    for file in (folder / "epoch_1.pth", average_run(folder, last=1).path):
+    for file in (folder / "epoch_1.pth", average(folder, last=1).path):
         assert record_of(file)["started_from"] == [start.only_training_data().to_dict()]
     detector_of(folder).save(folder / "shared.pth")
     expected = start.only_training_data(folders=False).to_dict()

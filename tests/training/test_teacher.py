@@ -14,7 +14,7 @@ from nes2net import Detector
 from nes2net.data.audio.read import load_audio
 from nes2net.data.audio.waveform import head_crop
 from nes2net.models.checkpoints.state_dict import load_state_dict
-from nes2net.training.averaging import average_run
+from nes2net.training.averaging import average
 from nes2net.training.run import train
 from nes2net.training.tasks.task import create_task
 
@@ -123,7 +123,7 @@ def test_an_interrupted_run_of_a_student_resumes_as_if_uninterrupted_without_the
 
 
 def test_estimating_batch_statistics_of_an_average_changes_only_those_of_the_student(folder):
-    plain, anew = (load_state_dict(average_run(folder, last=2, batch_norm_batches=n).path) for n in (None, 2))
+    plain, anew = (load_state_dict(average(folder, last=2, batch_norm_batches=n).path) for n in (None, 2))
     changed = {key for key in plain if not torch.equal(plain[key], anew[key])}
     assert changed
     assert all(key.startswith("student.") and ("running" in key or "num_batches" in key) for key in changed)

@@ -36,7 +36,7 @@ from nes2net.scoring.corpus import ScoringSettings
 from nes2net.scoring.kernel import check_takes_audio_alone
 from nes2net.scoring.record import Record, read_whole_record, record_path, recordings_digest
 from nes2net.scoring.score_length import CorpusSamples, samples_to_score
-from nes2net.training.averaging import average_path, average_run
+from nes2net.training.averaging import average, average_path
 from nes2net.training.recipes.recipe import Recipe
 from nes2net.training.run import train
 from nes2net.training.run_folder import check_recipe
@@ -173,7 +173,7 @@ class ScoreJob(Job):
         record = self.record()
         *averaged, checkpoint = self.checkpoints()
         if averaged:
-            average_run(self.run.folder, self._epochs(), self.average.mode)
+            average(self.run.folder, self._epochs(), self.average.mode)
         # The last detector is cached; its time tells whether the file was replaced.
         detector = _load_detector(checkpoint, checkpoint.stat().st_mtime_ns, machine.device)
         check_takes_audio_alone(detector)

@@ -31,7 +31,7 @@ from nes2net.models.published_results import PublishedRow
 from nes2net.models.registry import PARTS as REGISTRIES
 from nes2net.scoring.corpus import ScoringSettings
 from nes2net.scoring.kernel import check_takes_audio_alone
-from nes2net.training.averaging import average_run
+from nes2net.training.averaging import average
 from nes2net.training.recipes.reading import load_recipe
 from nes2net.training.run import train
 from nes2net.training.selection import best_epochs, saved_epochs
@@ -255,7 +255,7 @@ def reproduce(
     if saved_epochs(checkpoint):
         epochs = best_epochs(checkpoint, row.average, row.select)
         if len(epochs) > 1:
-            checkpoint = average_run(checkpoint, epochs, row.average_mode).path
+            checkpoint = average(checkpoint, epochs, row.average_mode).path
         else:
             checkpoint = checkpoint / f"epoch_{epochs[0]}.pth"
     scores = paths.out / "scores.txt"

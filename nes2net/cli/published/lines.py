@@ -10,6 +10,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from nes2net.lib.output.sheet import Facts
 from nes2net.lib.output.terminal import print_output
 from nes2net.lib.process.this_process import is_first
 
@@ -71,21 +72,26 @@ def print_evaluation_start(num_trials: int | None) -> None:
 
 @dataclass
 class TrainingLines:
-    """Prints the lines of a training run; serves as the :class:`nes2net.training.monitor.RunReporter` of the run."""
+    """The callback that prints the lines of a training run."""
 
     average: RunAverage | None = None
     """The average that the training starts from, if any."""
 
-    def on_start(self, detector: Detector, checkpoint: str | None, num_training: int, num_development: int) -> None:
-        print_parameters(detector)
+    def __call__(self, event: str, facts: Facts, /) -> None:
+        if event == "epoch":
+            self.print_epoch(facts["state"].selection.history)
+        if event != "start":
+            return
+        state = facts["state"]
+        print_parameters(state.detector)
         if self.average is not None:
             print_average(self.average)
-        if checkpoint is not None:
-            say(f"Model loaded : {checkpoint}")
-        say(f"no. of training trials {num_training}")
-        say(f"no. of validation trials {num_development}")
+        if state.recipe.train.init_from is not None:
+            say(f"Model loaded : {state.recipe.train.init_from}")
+        say(f"no. of training trials {state.data['training']['trials']}")
+        say(f"no. of validation trials {state.data['development']['trials']}")
 
-    def epoch_ended(self, history: list[Row]) -> None:
+    def print_epoch(self, history: list[Row]) -> None:
         """Print the losses of the last epoch, the best losses so far, and the time that the epoch took.
 
         If there was no validation after the epoch, nothing is printed.

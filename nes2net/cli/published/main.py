@@ -356,7 +356,7 @@ def _average(args: argparse.Namespace) -> RunAverage | None:
 
     Raises InputError if there is no run folder, or a wrong number of epochs.
     """
-    from nes2net.training.averaging import average_run
+    from nes2net.training.averaging import average
 
     if args.num_average_model <= 1:
         return None
@@ -367,13 +367,13 @@ def _average(args: argparse.Namespace) -> RunAverage | None:
             "name the epochs, or change the number"
         )
     _require(args, "model_folder_path", "which run? name the folder that holds its epoch_N.pth")
-    average = average_run(args.model_folder_path, ids, args.average_mode)
+    run_average = average(args.model_folder_path, ids, args.average_mode)
     if args.model_path:
         print_note(f"--model_path {args.model_path} is not used, because --num_average_model is given")
-    if average.earlier == "replaced":
-        print_note(f"{average.path} was an average of other checkpoints and is replaced")
-    args.model_path = str(average.path)
-    return average
+    if run_average.earlier == "replaced":
+        print_note(f"{run_average.path} was an average of other checkpoints and is replaced")
+    args.model_path = str(run_average.path)
+    return run_average
 
 
 def main(argv: Sequence[str] | None = None, prog: str = "main.py") -> int:
@@ -403,7 +403,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "main.py") -> int:
         from nes2net.training.run import train
 
         average = _average(args)  # sets args.model_path, which recipe_from_flags reads
-        train(recipe_from_flags(args), args.device, reporter=TrainingLines(average))
+        train(recipe_from_flags(args), args.device, callbacks=[TrainingLines(average)], lines=sys.stderr)
         return 0
 
     return run(train_or_score, parser, argv)

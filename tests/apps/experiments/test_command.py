@@ -95,7 +95,7 @@ def test_an_experiment_writes_the_same_score_file_as_nes2net_score_with_its_chec
 def test_finished_jobs_of_an_experiment_are_not_done_again(folder, corpus, monkeypatch, run):
     path = experiment_file(folder, corpus)
     before = files(folder / "out")
-    for name in ("train", "average_run", "score_corpus", "evaluate", "_load_detector"):
+    for name in ("train", "average", "score_corpus", "evaluate", "_load_detector"):
         monkeypatch.setattr(jobs, name, lambda *_, **__: pytest.fail("done again"))
     run(path)
     assert files(folder / "out") == before

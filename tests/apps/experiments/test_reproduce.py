@@ -25,7 +25,7 @@ from nes2net.models.provenance import Provenance
 from nes2net.models.published_models import PUBLISHED_MODELS
 from nes2net.models.published_results import PublishedRow, find_row, published_rows
 from nes2net.scoring.score_file import read_scores
-from nes2net.training.averaging import average_run
+from nes2net.training.averaging import average
 from nes2net.training.recipes.reading import load_recipe
 from nes2net.training.selection import best_epochs
 
@@ -321,7 +321,7 @@ def test_of_a_run_folder_the_best_epoch_or_the_average_is_scored_as_the_publishe
     score_of(run_folder / f"epoch_{best}.pth", "out")
     reproduce(checkpoint=run_folder, out="averaged", average=2, average_mode="legacy")
     epochs = best_epochs(run_folder, 2, "val_loss_wo_aug")
-    score_of(average_run(run_folder, epochs, "legacy").path, "averaged")
+    score_of(average(run_folder, epochs, "legacy").path, "averaged")
 
 
 AS_PUBLISHED = (
@@ -336,10 +336,10 @@ def test_an_average_of_other_epochs_or_in_another_mode_than_the_published_one_is
         ("legacy", [1, 2], AVERAGED, f"{AS_PUBLISHED.replace('3', '2', 1)} instead of {AS_PUBLISHED}"),
         ("mean", [1, 2], {}, "the true mean of 2 checkpoints instead of a single epoch"),
     ):
-        average = load_detector(average_run(run_folder, ids, mode).path)
-        assert compared(average.provenance, **row).differences == [f"the checkpoint is {measured}"]
-    average = load_detector(average_run(run_folder, [1, 2, 3], "legacy").path)
-    assert compared(average.provenance, **AVERAGED).differences == []
+        detector = load_detector(average(run_folder, ids, mode).path)
+        assert compared(detector.provenance, **row).differences == [f"the checkpoint is {measured}"]
+    detector = load_detector(average(run_folder, [1, 2, 3], "legacy").path)
+    assert compared(detector.provenance, **AVERAGED).differences == []
 
 
 def test_an_unreadable_record_of_an_average_is_a_difference():

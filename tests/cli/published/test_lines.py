@@ -27,7 +27,7 @@ def test_the_printed_lines_of_an_epoch_have_its_losses_and_the_best_epoch_of_eac
     """Of equal epochs, the last is the best one."""
     history = [row(1, 0.7, 0.5, 0.25), row(2, 0.123456, 0.5, 0.5), row(3, 0.1, 12.0, 0.375)]
     for length in (1, 2, 3):
-        TrainingLines().epoch_ended(history[:length])
+        TrainingLines().print_epoch(history[:length])
     assert capsys.readouterr().out == (
         "\n1: tr_loss 0.70000, -val_loss_w_aug 0.50000, -val_loss_wo_aug 0.25000, "
         "Best loss w/ aug: E1/0.500000, Best loss wo aug: E1/0.25000\ntime cost: 0.5\n"
@@ -42,9 +42,9 @@ WITHOUT_VALIDATION = {"epoch": 1, "loss": 0.7, "seconds": 1.0}
 
 
 def test_an_epoch_without_validation_is_not_printed_nor_the_best_epoch(capsys):
-    TrainingLines().epoch_ended([WITHOUT_VALIDATION])
+    TrainingLines().print_epoch([WITHOUT_VALIDATION])
     assert capsys.readouterr().out == ""
-    TrainingLines().epoch_ended([WITHOUT_VALIDATION, row(2, 0.5, 0.5, 0.5)])
+    TrainingLines().print_epoch([WITHOUT_VALIDATION, row(2, 0.5, 0.5, 0.5)])
     assert "Best loss w/ aug: E2/0.500000, Best loss wo aug: E2/0.50000" in capsys.readouterr().out
 
 
