@@ -6,14 +6,12 @@ For Python programs, as `nes2net score --person` and `nes2net calibrate person`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nes2net.data.audio.files import expand_folders
-from nes2net.data.audio.packed import AnyRecording
 from nes2net.evaluation.claims import ClaimEvaluation
 from nes2net.evaluation.key import Labels
 from nes2net.lib.errors import InputError
@@ -25,12 +23,12 @@ from nes2net.scoring.claimed import PersonDecider
 from nes2net.scoring.decisions.calibration import LinearCalibration, ScoredBy
 from nes2net.scoring.decisions.person import EQUAL_WEIGHTS, fit_person
 from nes2net.scoring.decisions.population import Population, Traits
+from nes2net.scoring.files import judge_files
 from nes2net.scoring.judged import Judged
-from nes2net.scoring.judgement import ScoreFile
-from nes2net.scoring.judging import Judge, JudgingSettings
+from nes2net.scoring.judgement import ScoreFile, as_judgement
 from nes2net.scoring.kernel import Scorer
+from nes2net.scoring.measuring import Measurer
 from nes2net.scoring.score_length import samples_to_calibrate
-from nes2net.scoring.waveforms import RecordingToJudge
 
 
 def read_claim_trials(path: AnyPath, labels: Labels) -> tuple[NDArray, NDArray, NDArray]:
@@ -46,10 +44,14 @@ def read_claim_trials(path: AnyPath, labels: Labels) -> tuple[NDArray, NDArray, 
     return scores["asv"].scores, scores["cm"].scores, scores["asv"].claims
 
 
-def hear(judge: Judge[float], recordings: Iterable[AnyRecording]) -> Iterator[tuple[Any, float, Traits]]:
+def hear(
+    detector: Scorer, decider: PersonDecider, recordings: Iterable[Any], num_samples: int | None
+) -> Iterator[tuple[Any, float, Traits]]:
     """Yield recordings, scores and traits with voices; name recordings without a voice, and omit them."""
-    sources = list(map(RecordingToJudge.of, recordings))
-    for answer in ProgressDisplay(judge.answers(sources), title="scoring", unit="file", total=len(sources)):
+    measurer = Measurer(detector, None, decider.encoder)
+    sources = list(recordings)
+    answers = judge_files(detector, as_judgement("scores"), sources, num_samples, measurer=measurer)
+    for answer in ProgressDisplay(answers, title="scoring", unit="file", total=len(sources)):
         if isinstance(answer, Judged) and answer.traits and answer.traits.voice is not None:
             yield answer.recording, answer.value, answer.traits
         else:
@@ -73,8 +75,6 @@ def calibrate_people(
     Raises:
         InputError: if there are fewer than ten recordings, or as :func:`fit_person`.
     """
-    num_samples = samples_to_calibrate(detector.provenance).num_samples
-    judge: Judge[float] = Judge(detector, "scores", decider, JudgingSettings(num_samples))
     names, models = decider.store.models
     cosines: list[float] = []
     for name in names:
@@ -82,30 +82,46 @@ def calibrate_people(
         remaining = embeddings.sum(0) - embeddings
         lengths = np.linalg.norm(remaining, axis=1)
         cosines += ((embeddings * remaining).sum(1)[lengths > 0] / lengths[lengths > 0]).tolist()
-    genuine = list(hear(judge, expand_folders([str(others)])))
-    spoofed = list(hear(judge, expand_folders([str(fakes)] if fakes else [])))
+    num_samples = samples_to_calibrate(detector.provenance).num_samples
+    folders = [[str(others)], [str(fakes)] if fakes else []]
+    genuine, spoofed = (list(hear(detector, decider, expand_folders(names), num_samples)) for names in folders)
     rows = []
     for _, score, traits in genuine:
         rows += [(asv, score, 0) for asv in cosines]
         rows += [(asv, score, 1) for asv in models @ traits.voice]
     rows += [((models @ traits.voice).max(), score, 2) for _, score, traits in spoofed]
-    calibration = learn_claims(*np.array(rows).reshape(-1, 3).T, decider, weights, joint)
-    assert calibration.claim is not None
-    population = Population.fit(
-        [traits for *_, traits in genuine + spoofed], np.arange(len(genuine + spoofed)) < len(genuine)
-    )
-    return replace(
-        calibration,
-        population=population,
-        scored_by=ScoredBy(detector.fingerprint(), detector.precision, judge.num_samples, judgement="scores"),
-        claim=calibration.claim._replace(counts=[len(cosines), len(genuine), len(spoofed)]),
+    is_genuine = np.arange(len(genuine + spoofed)) < len(genuine)
+    asv, cm, claims = np.array(rows).reshape(-1, 3).T
+    return learn_claims(
+        asv,
+        cm,
+        claims,
+        decider,
+        weights,
+        joint,
+        counts=[len(cosines), len(genuine), len(spoofed)],
+        population=Population.fit([traits for *_, traits in genuine + spoofed], is_genuine),
+        scored_by=ScoredBy(detector.fingerprint(), detector.precision, num_samples, judgement="scores"),
     )
 
 
 def learn_claims(
-    asv: ArrayLike, cm: ArrayLike, claims: ArrayLike, decider: PersonDecider, *settings: Any
+    asv: ArrayLike,
+    cm: ArrayLike,
+    claims: ArrayLike,
+    decider: PersonDecider,
+    weights: SasvWeights = EQUAL_WEIGHTS,
+    joint: bool = True,
+    counts: list[int] | None = None,
+    **facts: Any,
 ) -> LinearCalibration:
-    """Learn from labelled scores (N,) of claims, as :func:`fit_person`; ``claims`` are numbers."""
-    fusion, refusal = fit_person(asv, cm, claims, *settings)
-    claim = fusion._replace(refusal=refusal, encoder=str(decider.store.encoder))
-    return LinearCalibration((1.0,), 0.0, 0.5, 0.0, ("detector",), claim=claim)
+    """Learn from labelled scores (N,) of claims, as :func:`fit_person`; ``claims`` are numbers.
+
+    Args:
+        counts: recordings of each class, if not one for each trial.
+        facts: further fields of the calibration.
+    """
+    fusion, refusal = fit_person(asv, cm, claims, weights, joint)
+    identity = str(decider.store.encoder)
+    claim = fusion._replace(refusal=refusal, encoder=identity, counts=counts or fusion.counts)
+    return LinearCalibration((1.0,), 0.0, 0.5, 0.0, ("detector",), claim=claim, **facts)

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -10,9 +11,12 @@ from builders import hears_a_tone
 from builders.files import read_json
 from builders.speaker_encoders import installed_encoders
 from builders.voices import voice
+from safetensors.numpy import load as decode
+from safetensors.numpy import save as encode
 
 from nes2net.cli.main import main
 from nes2net.data.audio.read import AudioFile
+from nes2net.scoring import people
 from nes2net.scoring.claimed import PersonDecider
 from nes2net.scoring.decisions import Decider, fit_sasv, load
 from nes2net.scoring.judging import Judge
@@ -317,3 +321,70 @@ def test_a_calibration_is_learned_from_a_score_file_of_claims(in_folder, claims,
 def test_a_calibration_needs_recordings_or_scores(in_folder, refused, words, message):
     refused(["calibrate", "person", "people", "--save", "new.json", *words.split()], message)
     assert not (in_folder / "new.json").exists()
+
+
+@pytest.fixture
+def hostile(in_folder, tmp_path):
+    """A function that changes the files of Anna in a copy of the store."""
+    shutil.copytree(in_folder / "people", tmp_path / "people")
+
+    def change(suffix, function):
+        path = tmp_path / "people" / f"anna{suffix}"
+        path.write_bytes(function(path.read_bytes()))
+        return f"{tmp_path / 'people'}:anna"
+
+    return change
+
+
+def with_nan(content):
+    vectors = np.array(decode(content)["vectors"])
+    vectors[0, 0] = np.nan
+    return encode({"vectors": vectors})
+
+
+def with_fewer(content):
+    vectors = decode(content)["vectors"]
+    return encode({"vectors": vectors[:2]})
+
+
+ATTACKS = {
+    "depth": (".json", lambda content: b"[" * 100_000),
+    "other weights": (".json", lambda content: content.replace(b"0" * 64, b"1" * 64)),
+    "NaN": (".safetensors", with_nan),
+    "fewer vectors": (".safetensors", with_fewer),
+    "cut": (".safetensors", lambda content: content[:100]),
+}
+
+
+@pytest.mark.parametrize("claimed", ["anna", ""])
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_a_spoiled_store_is_refused_in_one_line(hostile, refused, attack, claimed):
+    store = hostile(*ATTACKS[attack])
+    if not claimed:
+        store = store.removesuffix(":anna")
+    message = refused([*PREDICT.split(), "test/anna.wav", "--person", store])
+    assert "anna" in message
+
+
+def test_a_link_in_a_store_is_refused(hostile, refused, tmp_path):
+    store = hostile(".json", lambda content: content)
+    path = tmp_path / "people" / "anna.json"
+    path.rename(tmp_path / "elsewhere.json")
+    path.symlink_to(tmp_path / "elsewhere.json")
+    refused([*PREDICT.split(), "test/anna.wav", "--person", store], "anna.json")
+
+
+def test_a_store_of_too_many_people_is_refused(hostile, refused, monkeypatch):
+    monkeypatch.setattr(people, "_MAX_PEOPLE", 1)
+    store = hostile(".json", lambda content: content).removesuffix(":anna")
+    refused([*PREDICT.split(), "test/anna.wav", "--person", store], "holds more than 1 people")
+
+
+def test_a_calibration_of_wrong_numbers_is_refused(in_folder, tmp_path, refused):
+    calibration = read_json(in_folder / "p.json")
+    for key, value in {"asv_scale": 1e300, "weights": [1, 1], "counts": "x", "encoder": None}.items():
+        spoiled = calibration | {"claim": calibration["claim"] | {key: value}}
+        path = tmp_path / "p.json"
+        path.write_text(json.dumps(spoiled))
+        words = ["--person", "people:anna", "--calibration", path]
+        refused([*PREDICT.split(), "test/anna.wav", *words], "not a calibration")
