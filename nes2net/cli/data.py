@@ -12,10 +12,11 @@ from nes2net.actions.flags import CorpusName, locate_part
 from nes2net.data.registry import corpora
 from nes2net.lib.errors import InputError, join_names, pluralise, readable_size, with_flag_names
 from nes2net.lib.output.findings import listing
-from nes2net.lib.output.terminal import print_output, say, text_table, wrap_text
+from nes2net.lib.output.terminal import print_output, print_warnings, say, say_written, text_table, wrap_text
+from nes2net.lib.parts.conditions import UsedWith
 from nes2net.lib.parts.registry import note_unusable_entry_points
 from nes2net.lib.shell.command_line import INCOMPLETE, Listed
-from nes2net.lib.shell.commands import Flag, Folder, FromZero, command_facts
+from nes2net.lib.shell.commands import Count, Flag, Folder, FromZero, command_facts
 from nes2net.lib.storage.text_files import reading_once
 
 if TYPE_CHECKING:
@@ -91,6 +92,8 @@ def check(
     split: Annotated[Sequence[str] | None, Flag("SPLIT")] = None,
     subset: bool = False,
     audio: bool = False,
+    marks: bool = False,
+    sample: Annotated[Count, UsedWith("marks")] = 500,
     num_workers: FromZero | None = None,
 ) -> int:
     """Check a corpus, and say what can be done with it.
@@ -105,6 +108,8 @@ def check(
         split: check only these splits (train, dev, eval)
         subset: accept fewer trials than the official ones
         audio: also decode every file
+        marks: compare marks of the classes; keep the result beside the folder, for nes2net train
+        sample: most recordings of a class and split to read marks of
         num_workers: processes that decode; one per processor if not given
     """
     from nes2net.data.corpora.check import check_corpus
@@ -121,7 +126,25 @@ def check(
         workers=num_workers,
     )
     print_output(with_flag_names(_check_text(check)))
+    if marks:
+        _check_marks(check, sample)
     return 0 if check.complete else INCOMPLETE
+
+
+def _check_marks(check: CorpusCheck, sample: int) -> None:
+    from nes2net.lib.storage.files import write_text
+    from nes2net.scoring.marked_corpus import check_marks, record_beside
+
+    found = check_marks(check.splits, sample)
+    say("", "Marks")
+    for row in found.marks:
+        attacks = "".join(f", {attack}: {number}" for attack, number in row.attacks.items())
+        say(f"  {row.split}: {row.kind} marks {row}{attacks}")
+    say(*(f"  note: {shortcut.words}" for shortcut in found.shortcut if shortcut.words and not shortcut.warning))
+    print_warnings(shortcut.words for shortcut in found.shortcut if shortcut.warning)
+    path = record_beside(check.root)
+    write_text(path, found.model_dump_json())
+    say_written(path)
 
 
 @command_facts(

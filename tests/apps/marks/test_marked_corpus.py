@@ -1,0 +1,109 @@
+"""`nes2net data check --marks`: marks in the classes of a corpus, and the warning of `nes2net train`."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import soundfile
+
+from nes2net.metrics.intervals import wilson_interval
+from nes2net.scoring.marked_corpus import MarkedTrials, compare, record_beside
+from nes2net.training.recipes.data import DataConfig
+from nes2net.training.trials import read_trials
+
+
+def row(label, marked, number):
+    low, high = wilson_interval(marked / max(1, number), max(1, number))
+    return MarkedTrials(
+        kind="perth", split="train", label=label, n=number, marked=marked, attacks={}, low=low, high=high
+    )
+
+
+def compared(marked_spoof, spoof, marked_bonafide, bonafide):
+    return compare(row("spoof", marked_spoof, spoof), row("bonafide", marked_bonafide, bonafide), 1)
+
+
+def test_p_values_and_intervals_are_the_golden_ones(golden):
+    for expected in json.loads((golden / "rules.json").read_text())["shortcut"]:
+        if min(expected["spoof"], expected["bonafide"]) < 5:
+            continue
+        shortcut = compared(*(expected[name] for name in ("marked_spoof", "spoof", "marked_bonafide", "bonafide")))
+        assert shortcut.p == pytest.approx(expected["fisher_two_sided_p"], rel=1e-12)
+        spoofed = row("spoof", expected["marked_spoof"], expected["spoof"])
+        assert [spoofed.low, spoofed.high] == pytest.approx(expected["wilson_spoof"], abs=1e-11)
+
+
+def test_marked_fakes_are_a_warning():
+    shortcut = compared(24, 50, 0, 50)
+    assert shortcut.warning
+    words = (
+        "perth marks 48 % of the spoof recordings (35 to 61 %) and 0 % of the bonafide recordings (0 to 7 %) (p 3e-09)"
+    )
+    assert shortcut.words.startswith(f"train: {words}: a detector can learn the mark instead of the speech.")
+
+
+@pytest.mark.parametrize("counts", [(60, 1000, 40, 1000), (5, 1000, 0, 1000), (2, 100, 1, 100)], ids=str)
+def test_a_difference_that_chance_may_make_is_no_warning(counts):
+    assert not compared(*counts).warning
+
+
+def test_too_few_recordings_are_not_tested():
+    shortcut = compared(3, 3, 0, 3)
+    assert shortcut.p is None
+    assert not shortcut.warning
+    assert shortcut.words == "train: perth not tested: fewer than 5 recordings of a class"
+
+
+def test_without_a_test_many_unmarked_recordings_of_the_other_class_suffice():
+    assert compared(3, 3, 0, 50).warning
+
+
+def test_marks_of_both_classes_alike_are_a_note():
+    shortcut = compared(30, 30, 30, 30)
+    assert not shortcut.warning
+    assert shortcut.words == "train: perth found in both classes alike"
+
+
+def test_several_kinds_need_smaller_p_values():
+    spoofed = row("spoof", 5, 20)
+    bona_fide = row("bonafide", 0, 30)
+    assert 0.005 < compare(spoofed, bona_fide, 1).p < 0.01
+    assert compare(spoofed, bona_fide, 1).warning
+    assert not compare(spoofed, bona_fide, 2).warning
+
+
+@pytest.fixture
+def corpus(needs_perth, golden, tmp_path):
+    """The list of a corpus whose fakes of the attack A1 are marked."""
+    rows = ["path,label,attack"]
+    for number in range(14):
+        noise = 0.1 * np.random.default_rng(number).standard_normal(3200)
+        soundfile.write(tmp_path / f"{number}.wav", noise, 16000)
+        rows.append(f"{number}.wav,{'bonafide' if number < 7 else 'spoof'},{'' if number < 7 else 'A2'}")
+    for number in range(14, 21):
+        shutil.copyfile(golden / "perth_marked_7.flac", tmp_path / f"{number}.flac")
+        rows.append(f"{number}.flac,spoof,A1")
+    path = tmp_path / "list.csv"
+    path.write_text("\n".join(rows))
+    return path
+
+
+def test_the_check_counts_marks_by_class_and_attack_and_training_warns(corpus, output, capsys):
+    printed = output(["data", "check", "generic", corpus, "--marks"])
+    assert "perth marks 50 % of the spoof recordings (27 to 73 %), A1: 7" in printed.out
+    assert "perth marks 0 % of the bonafide recordings" in printed.out
+    record = json.loads(record_beside(corpus).read_text())
+    (shortcut,) = [row for row in record["shortcut"] if row["kind"] == "perth"]
+    assert shortcut["difference"] == 0.5
+    assert shortcut["p"] > 0.01
+    shortcut["warning"] = True
+    shortcut["words"] = "perth marks fakes"
+    record_beside(corpus).write_text(json.dumps(record))
+    read_trials(DataConfig(corpus="generic", root=str(corpus)), "train")
+    assert "warning: perth marks fakes" in capsys.readouterr().err
+
+
+def test_a_sample_keeps_the_share_of_each_attack(corpus, output):
+    printed = output(["data", "check", "generic", corpus, "--marks", "--sample", "4"])
+    assert "perth marks 50 % of the spoof recordings (15 to 85 %), A1: 2" in printed.out
