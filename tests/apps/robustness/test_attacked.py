@@ -1,7 +1,10 @@
 """Attacks as conditions of a robustness run: what they change, what they cost, and what the report says of them."""
 
 import json
+import os
 import shutil
+import signal
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -19,6 +22,7 @@ from nes2net.data.corpora.part import Part
 from nes2net.data.corpora.trial import SPOOF
 from nes2net.evaluation.page import Pages
 from nes2net.scoring.corpus import ScoringSettings
+from nes2net.scoring.journal import Journal
 from nes2net.scoring.score_file import read_scores
 
 #: More than the shortest recordings of the corpus have.
@@ -174,6 +178,34 @@ def test_a_run_that_was_interrupted_ends_with_the_same_scores(attacked, report, 
         attacked(planned_run, tmp_path)
     assert len(added) == 1
     assert files_of(tmp_path) == files_of(report.folder)
+
+
+@pytest.mark.slow
+def test_the_default_attacks_resume_after_kill_9_in_each_condition(attacked, corpus, tmp_path, monkeypatch):
+    planned_run = planned(corpus, "default")
+    attacked(planned_run, tmp_path / "whole")
+    add = Journal.add
+    num_batches = Counter()
+
+    def add_and_die(journal, rows, failures=None):
+        add(journal, rows, failures)
+        num_batches[journal.path] += 1
+        if num_batches[journal.path] == 2:  # of three; the run that resumes has one
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    monkeypatch.setattr(Journal, "add", add_and_die)
+    statuses = []
+    while len(statuses) < 18:
+        child = os.fork()
+        if child == 0:
+            try:
+                attacked(planned_run, tmp_path / "killed")
+                os._exit(0)
+            finally:
+                os._exit(1)  # in place of the other tests
+        statuses.append(os.waitpid(child, 0)[1])
+    assert statuses == [signal.SIGKILL] * 17 + [0]
+    assert files_of(tmp_path / "killed") == files_of(tmp_path / "whole")
 
 
 def test_only_a_new_attack_is_computed(attacked, corpus, tmp_path):
