@@ -23,6 +23,7 @@ from nes2net.evaluation.breakdown import DrawnGroups, grouping_fields, label_of
 from nes2net.evaluation.claim_figures import COUNTS, MIN_PEOPLE, ClaimScores
 from nes2net.evaluation.evaluation import Evaluation
 from nes2net.evaluation.judgements import Rows
+from nes2net.evaluation.key import score_input
 from nes2net.evaluation.matching import match
 from nes2net.evaluation.result import Result
 from nes2net.evaluation.system import ROW_RESAMPLES
@@ -38,6 +39,7 @@ from nes2net.evaluation.tables import (
     join_tables,
     words,
 )
+from nes2net.evaluation.transfer import ThresholdSource
 from nes2net.evaluation.trial_table import TrialTable
 from nes2net.lib.errors import InputError, concerning, join_names, pluralise, refuse
 from nes2net.metrics import registry
@@ -45,6 +47,9 @@ from nes2net.metrics.intervals import Resampling, two_sided_p
 from nes2net.metrics.sasv import ASVSPOOF5_SASV_WEIGHTS, SasvWeights
 from nes2net.metrics.tdcf import TandemWeights, asv_error_rates, tandem_weights, tdcf_curve
 from nes2net.scoring.claim_file import HEADER, KINDS, read_claim_table
+from nes2net.scoring.decisions.calibration import load
+from nes2net.scoring.decisions.claim import SasvFit
+from nes2net.scoring.decisions.person import PERSON_OUTCOMES, judge_person
 from nes2net.scoring.judgement import ScoreFile
 from nes2net.scoring.score_file import ScoreTable
 
@@ -118,10 +123,12 @@ class ClaimEvaluation(Evaluation[ClaimSystem]):
         weights: of the a-DCF.
         threshold: of the actual a-DCF; None for that of the weights, which is right for
             log-likelihood ratios.
+        threshold_source: one calibration of people, for a table of outcomes.
     """
 
     weights: SasvWeights = ASVSPOOF5_SASV_WEIGHTS
     threshold: float | None = None
+    threshold_source: ThresholdSource | None = None
 
     def read(self, file: ScoreFile, name: str) -> ClaimSystem:
         """Match claims of key and file, by person and recording."""
@@ -155,6 +162,20 @@ class ClaimEvaluation(Evaluation[ClaimSystem]):
         """Metric → its further arguments."""
         threshold = self.weights.threshold if self.threshold is None else self.threshold
         return {"min_a_dcf": {"weights": self.weights}, "act_a_dcf": {"weights": self.weights, "threshold": threshold}}
+
+    @functools.cached_property
+    def fusion(self) -> SasvFit | None:
+        """What decides on claims, if a calibration is given."""
+        source = self.threshold_source
+        if source is None:
+            return None
+        if len(source.calibrations) != 1 or source.further:
+            raise InputError("claims are decided by one calibration: give `calibration` one file, and remove `also`")
+        calibration = load(source.calibrations[0])
+        if calibration.claim is None:
+            raise InputError(f"{source.calibrations[0]}: does not decide on people: use nes2net calibrate person")
+        self.further_inputs.append(score_input(Path(source.calibrations[0]), calibration.sha256, "calibration"))
+        return calibration.claim
 
     def report(self, systems: Sequence[ClaimSystem]) -> Result:
         tables = join_tables({system.name: self._tables(system) for system in systems})
@@ -196,6 +217,8 @@ class ClaimEvaluation(Evaluation[ClaimSystem]):
         added = [column(metric.name) for metric in registry.metrics.added("claims")]
         measures = [*_EERS, *_COSTS, *_TANDEM, *added, *_COUNTS, _NUM_PEOPLE]
         yield Table("claims", f"{self.key.title}.", measures, rows, notes=list(filter(None, notes)))
+        if self.fusion is not None and {"cm", "asv"} <= system.scores.keys():
+            yield _outcomes(system, self.fusion)
         for name in grouping_fields(system.trials):
             yield self._breakdown(name, system)
 
@@ -244,6 +267,18 @@ class ClaimEvaluation(Evaluation[ClaimSystem]):
             has_trials = min(figures[count].value or 0 for count in COUNTS) >= MIN_TRIALS
             rows.append(Row({label_of(name): values[number]}, figures, has_trials))
         return Table(f"by {words(name)}", f"{self.key.title}: claims by {words(name)}.", measures, rows, "Breakdowns")
+
+
+def _outcomes(system: ClaimSystem, fusion: SasvFit) -> Table:
+    cm = system.scores["cm"]
+    llr_asv, llr_cm = fusion.llrs(system.scores["asv"].scores, cm.scores)
+    codes, _ = judge_person(llr_asv, llr_cm, fusion.weights)
+    rows = []
+    for name, of_class in zip(CLAIMS, cm.by_class(codes)):
+        figures = {code: Figure(int((of_class == code).sum())) for code in PERSON_OUTCOMES}
+        rows.append(Row({"claim": name}, figures))
+    measures = [Measure(code, outcome, "count") for code, outcome in PERSON_OUTCOMES.items() if code in codes]
+    return Table("outcomes", "Decisions by the calibration.", measures, rows, "Outcomes")
 
 
 def _differences(systems: Sequence[ClaimSystem], rows: Sequence[Row]) -> Iterator[Row]:

@@ -10,7 +10,10 @@ from nes2net import metrics
 from nes2net.evaluation.claim_figures import ClaimScores
 from nes2net.evaluation.claims import ClaimEvaluation
 from nes2net.evaluation.key import Labels
+from nes2net.evaluation.transfer import ThresholdSource
 from nes2net.metrics.sasv import SasvWeights
+from nes2net.scoring.decisions import LinearCalibration
+from nes2net.scoring.decisions.claim import SasvFit
 from nes2net.scoring.judgement import ScoreFile
 
 HEADER = "spk\tfilename\tcm-score\tasv-score\tsasv-score\n"
@@ -105,6 +108,20 @@ def test_the_actual_cost_is_that_at_the_threshold_of_the_weights_or_at_a_given_o
     assert evaluated(weights=weights)["act_a_dcf"].value == 1.0  # at ln 2, both R1 of P2 and R5 are accepted
     assert evaluated(weights=weights, threshold=1.7)["act_a_dcf"].value == 1.0
     assert evaluated(weights=weights, threshold=2.5)["act_a_dcf"].value == 0.5
+
+
+def test_a_calibration_of_people_decides_on_each_claim(evaluated, tmp_path):
+    fusion = SasvFit(1.0, 0.0, 1.0, 0.0, 0.0, SasvWeights(1.0, 1.0, 1.0), [1, 1, 1])
+    path = tmp_path / "people.json"
+    LinearCalibration((1.0,), 0.0, 0.5, 0.0, ("detector",), claim=fusion).save(path)
+    result = evaluated(threshold_source=ThresholdSource(calibrations=[str(path)]))
+    outcomes = ["accept", "other_person", "not_live"]
+    counts = [[row.value(outcome) for outcome in outcomes] for row in result.rows("outcomes")]
+    assert counts == [[2, 0, 0], [0, 2, 0], [0, 0, 2]]
+    assert "people.json" in str(result.header["inputs"])
+    LinearCalibration((1.0,), 0.0, 0.5, 0.0, ("detector",)).save(path)
+    with input_error("does not decide on people"):
+        evaluated(threshold_source=ThresholdSource(calibrations=[str(path)]))
 
 
 def test_rows_are_matched_by_person_and_recording_whatever_their_order(evaluated):
