@@ -75,7 +75,7 @@ def tests_of_importers(module: Path) -> list[Path]:
 
 def concerned(changed: list[str]) -> list[Path]:
     """List the test files that a change of the files ``changed`` concerns; paths are relative to the repository."""
-    files = {}
+    files: dict[Path, None] = {}
     for name in changed:
         path = REPOSITORY / name
         top, *_ = Path(name).parts

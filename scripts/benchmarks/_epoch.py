@@ -135,8 +135,8 @@ class PublishedProgram:
     def batches(self, trials: Sequence[Trial], augmented: bool, shuffled: bool) -> Iterator[tuple[Tensor, Tensor]]:
         """Read batches, and copy them to the device."""
         dataset = PublishedFiles(trials, self.num_samples, augmented)
-        options = {"shuffle": shuffled, "drop_last": shuffled, "num_workers": self.workers}
-        for waveforms, targets in DataLoader(dataset, self.batch, **options):
+        loader = DataLoader(dataset, self.batch, shuffled, drop_last=shuffled, num_workers=self.workers)
+        for waveforms, targets in loader:
             yield waveforms.to(self.device), targets.to(self.device)
 
     def measure(self, trials: Slice) -> Epoch:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from _gpu import Stage
 from _harness import generated_trials, median_seconds, quietly, repeated
@@ -86,10 +86,10 @@ def end_to_end(stage: Stage, folder: Path, trials: Sequence[Trial], published: n
     """
     few = trials[: 4 if stage.small else 64]
     as_published = partial(score_as_published, published, few, folder / "published.txt", stage.num_samples)
-    runs = {REFERENCE: partial(quietly, as_published)}
+    runs: dict[Any, Callable[[], Any]] = {REFERENCE: partial(quietly, as_published)}
     numbers = {name: job.copies * len(trials) for name, job in jobs.items()}
     for name, job in jobs.items():
-        settings = {"num_samples": stage.num_samples, "batch_size": job.batch, "overwrite": True}
+        settings: dict[str, Any] = {"num_samples": stage.num_samples, "batch_size": job.batch, "overwrite": True}
         settings |= {"num_workers": job.num_workers, "compile": job.compile}
         copied = repeated(trials, job.copies)
         score_all = partial(score_trials, job.model, copied, folder / "all.txt", **settings)

@@ -95,8 +95,8 @@ def one_score(stage: Stage, label: str, precision: str) -> None:
     settings = {"num_samples": stage.num_samples, "batch_size": 8, "num_workers": 2, "overwrite": True}
     quietly(partial(score_trials, detector, trials, out, **settings))
     corpus = read_scores(out)[1].tolist()
-    alone = [detector.score(trial.path, num_samples=stage.num_samples) for trial in trials]
-    paths = [trial.path for trial in trials]
+    paths = [trial.recording() for trial in trials]
+    alone = [detector.score(path, num_samples=stage.num_samples) for path in paths]
     files = [score for _, score in detector.score_files(paths, stage.num_samples, batch_size=8)]
     gaps = {"score": difference(alone, corpus), "score_files": difference(files, corpus)}
     holds = max(gaps.values()) <= SCORES if precision == "float32" else None

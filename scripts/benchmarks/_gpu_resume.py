@@ -16,7 +16,7 @@ from torch import Tensor
 from nes2net.training.loop import Trainer
 from nes2net.training.resume_file import RESUME_FILE, read_resume_file
 
-DROP = {"dropout": 0.1, "attention_dropout": 0.1, "activation_dropout": 0.1, "encoder_layerdrop": 0.3}
+DROP: dict[str, Any] = {"dropout": 0.1, "attention_dropout": 0.1, "activation_dropout": 0.1, "encoder_layerdrop": 0.3}
 STEPS = 4
 
 
@@ -75,7 +75,9 @@ def interrupted(stage: Stage, precision: str, folder: Path) -> tuple[list[Tensor
     torch.manual_seed(99)
     trainer = new_trainer(stage, precision, folder)
     start = time.perf_counter()
-    trainer.state.load(read_resume_file(folder))
+    saved = read_resume_file(folder)
+    assert saved is not None
+    trainer.state.load(saved)
     stage.synchronise()
     columns["load, s"] = time.perf_counter() - start
     train_steps(stage, trainer, range(STEPS // 2, STEPS))

@@ -44,7 +44,7 @@ def compare(stage: Stage) -> None:
                 trainer.train_step([training_batch(stage, BATCH)], 1, 0, False)
         loss = trainer.state.progress.loss
         computed_gradients = of_first_step(trainer.state.detector, trainer.state.optimizer)
-        errors = {"loss": abs(loss - exact) / exact, "gradient": gap(computed_gradients, gradients)}
+        errors: dict[str, Any] = {"loss": abs(loss - exact) / exact, "gradient": gap(computed_gradients, gradients)}
         if not any(gradient.any() for gradient in computed_gradients.values()):
             errors["gradient"] = None  # the GradScaler of fp16 skips its first steps until its scale fits
         holds = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from functools import partial
+from typing import Any
 
 import torch
 from _gpu import Run, Stage, configuration, scoring
@@ -24,6 +25,7 @@ def measure(stage: Stage) -> None:
     models = {precision: stage.load(path, precision) for precision in stage.precisions}
     published = PublishedDetector(models["float32"]).eval()
     meta = Detector.on_meta(configuration(small=stage.small))
+    assert meta is not None
     flops = count_flops(meta, torch.zeros(1, stage.num_samples, device="meta"))
     batches = [2] if stage.small else [64, 128, 32, 8, 1]
     for batch in batches:
@@ -63,7 +65,7 @@ def finish(stage: Stage, published: nn.Module, runs: dict[str, Run], batch: int,
     for name, each in seconds.items():
         size = PUBLISHED_BATCH if name == REFERENCE else batch
         speed = size / each
-        columns = {"utterances/s": speed, "ms": 1e3 * each, "× published": speed / reference}
+        columns: dict[str, Any] = {"utterances/s": speed, "ms": 1e3 * each, "× published": speed / reference}
         columns |= {"TFLOP/s": speed * flops / 1e12, "GiB added": stage.memory(partial(runs[name], 1))}
         stage.add(SECTION, name, batch=size, **columns)
 

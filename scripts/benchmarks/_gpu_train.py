@@ -80,7 +80,7 @@ def measure(stage: Stage) -> None:
 
 def modes(stage: Stage) -> dict[str, dict[str, Any]]:
     """Name the kinds of steps, with their options for :func:`mode`."""
-    kinds = {name: {"precision": name} for name in precisions(stage)}
+    kinds: dict[str, dict[str, Any]] = {name: {"precision": name} for name in precisions(stage)}
     kinds["bf16, no graph"] = {"precision": "bf16", "graph": "never"}
     if stage.small:
         return {name: kinds[name] for name in ("bf16", "bf16, no graph")}
@@ -137,7 +137,7 @@ def mode(
         if len(seconds) <= len(published):  # a run has failed, which has a row
             return
         speed = batch / seconds[name]
-        columns = {"utterances/s": speed, "ms": 1e3 * seconds[name]}
+        columns: dict[str, Any] = {"utterances/s": speed, "ms": 1e3 * seconds[name]}
         for reference in published:
             columns[f"× {reference.removesuffix(' way')}"] = speed * seconds[reference] / batch_size(stage)
         columns["GiB added"] = gibibytes  # to weights and Adam's averages
@@ -317,14 +317,14 @@ def make_trainer(
     recipe = recipe_from_dict({**values, **(sections or {})})
     accelerator = create_accelerator(str(stage.device), precision)
     detector = stage.load(checkpoint, "float32")
-    stop = SimpleNamespace(requested=0)
+    stop: Any = SimpleNamespace(requested=0)
     objective = TrainingRun(recipe, create_task(recipe), accelerator, folder, stop).objective(detector)
     optimizer = create_optimizer(detector.parameters(), recipe.train)
     selection = Selection(folder, recipe.train, recipe.validation, [])
-    data = {name: {"trials": 1000 * batch, "digest": ""} for name in ("training", "development")}
+    data: Any = {name: {"trials": 1000 * batch, "digest": ""} for name in ("training", "development")}
     state = RunState(recipe, data, objective, optimizer, selection, accelerator.scaler)
-    loader = SimpleNamespace(batch_sampler=range(1000))  # the trainer asks the loader only for the number of steps
-    validator = None
+    loader: Any = SimpleNamespace(batch_sampler=range(1000))  # the trainer asks the loader only for the number of steps
+    validator: Any = None
     monitor = Monitor(selection, folder / "logs", shown=False)
     trainer = Trainer(recipe, objective, loader, validator, state, accelerator, monitor, stop)
     objective.begin_training(1)

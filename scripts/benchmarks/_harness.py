@@ -51,7 +51,7 @@ def in_turn(
     runs: Mapping[Name, Callable[[], Any]], rounds: int, measure: Callable[[Callable[[], Any]], Measure]
 ) -> dict[Name, list[Measure]]:
     """Measure all runs in turn in every round (A B A B …), and list what ``measure`` returns of each."""
-    measured = {name: [] for name in runs}
+    measured: dict[Name, list[Measure]] = {name: [] for name in runs}
     for _ in range(rounds):
         for name, run in runs.items():
             measured[name].append(measure(run))

@@ -35,8 +35,8 @@ class Launches(TorchDispatchMode):
     def __init__(self, num_waits: Callable[[], int]) -> None:
         super().__init__()
         self.num_waits = num_waits
-        self.counts = defaultdict(Counter)
-        self.waits = Counter()
+        self.counts: dict[str, Counter[str]] = defaultdict(Counter)
+        self.waits: Counter[str] = Counter()
         self.phase = "forward"
         self._waits_before = num_waits()
 

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nes2net import Detector, InputError, create_frontend
+from nes2net.models.frontends.base import Frontend
 
 FEATURE_DIM = 1024
 
@@ -29,7 +30,7 @@ class PublishedBlock(nn.Module):
         self.bns = nn.ModuleList(nn.BatchNorm2d(width) for _ in range(scale - 1))
         self.conv3 = nn.Conv1d(channels, channels, 1)
         self.bn3 = nn.BatchNorm1d(channels)
-        self.se = nn.Module()
+        self.se: Any = nn.Module()
         self.se.se = nn.Sequential(
             nn.AdaptiveAvgPool1d(1), nn.Conv1d(channels, se_channels, 1), nn.ReLU(),
             nn.Conv1d(se_channels, channels, 1), nn.Sigmoid(),
@@ -66,7 +67,7 @@ class PublishedNes2NetX(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Logits B×2 of features B×T×D."""
         groups = features.transpose(1, 2).chunk(8, dim=1)
-        outputs = []
+        outputs: list[Tensor] = []
         for group, block, bn in zip(groups, self.Build_in_Res2Nets, self.bns):
             x = group + outputs[-1] if outputs else group
             outputs.append(bn(self.activation(block(x))))
@@ -106,7 +107,7 @@ class PublishedLayer(nn.Module):
         super().__init__()
         self.dim = dim
         self.heads = heads
-        self.self_attn = nn.ModuleDict({f"{name}_proj": nn.Linear(dim, dim) for name in ("q", "k", "v", "out")})
+        self.self_attn: Any = nn.ModuleDict({f"{name}_proj": nn.Linear(dim, dim) for name in ("q", "k", "v", "out")})
         self.self_attn_layer_norm = nn.LayerNorm(dim)
         self.final_layer_norm = nn.LayerNorm(dim)
         self.fc1 = nn.Linear(dim, hidden_dim)
@@ -146,7 +147,7 @@ class PublishedWav2Vec2(nn.Module):
         self.post_extract_proj = nn.Linear(channels, dim)
         hidden_dim = options["encoder_ffn_embed_dim"]
         heads = options["encoder_attention_heads"]
-        self.encoder = nn.ModuleDict(
+        self.encoder: Any = nn.ModuleDict(
             {
                 "pos_conv": nn.Sequential(PositionalConvolution(dim, options["conv_pos"], options["conv_pos_groups"])),
                 "layers": nn.ModuleList(
@@ -173,7 +174,7 @@ class PublishedWav2Vec2(nn.Module):
         return [self.encoder["layer_norm"](x.transpose(0, 1)[:, :frames])]
 
 
-def fairseq_model(frontend: nn.Module) -> tuple[str, nn.Module]:
+def fairseq_model(frontend: Frontend) -> tuple[str, nn.Module]:
     """Build fairseq's module, or :class:`PublishedWav2Vec2` if fairseq is missing, on the weights of ``frontend``.
 
     Returns:
@@ -181,6 +182,7 @@ def fairseq_model(frontend: nn.Module) -> tuple[str, nn.Module]:
     """
     options = {k: v for k, v in frontend.config.items() if k != "name"}
     weights = frontend.state_dict()
+    original: nn.Module
     try:
         original = create_frontend("wav2vec2", engine="fairseq", **options)
         original.load_state_dict(weights, assign=True)

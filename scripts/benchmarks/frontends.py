@@ -37,6 +37,7 @@ from transformers import WavLMModel
 from nes2net import create_frontend
 from nes2net.data.audio.waveform import ASVSPOOF_SAMPLES
 from nes2net.lib.computing.flops import count_flops
+from nes2net.models.frontends.base import Frontend
 from nes2net.models.frontends.onednn import with_onednn
 from nes2net.models.quantisation import fastest_product, has_fast_product, quantise
 
@@ -55,7 +56,7 @@ class Row(NamedTuple):
 class Eager(nn.Module):
     """WavLM of the transformers library on the weights of ``frontend``, B×N → B×T×D."""
 
-    def __init__(self, frontend: nn.Module) -> None:
+    def __init__(self, frontend: Frontend) -> None:
         super().__init__()
         with torch.device("meta"):
             self.model = WavLMModel(frontend.model.config)
@@ -101,7 +102,7 @@ def peaks_of(seconds: Mapping[Any, float], products: Iterable[tuple[torch.dtype,
         seconds: (type, library) → seconds of a matrix product.
         products: the keys of :func:`product_runs`.
     """
-    peaks = {}
+    peaks: dict[torch.dtype, float] = {}
     for dtype, library in products:
         speed = 2 * PEAK_SIZE**3 / seconds[dtype, library]
         peaks[dtype] = max(speed, peaks.get(dtype, speed))

@@ -45,6 +45,7 @@ import tempfile
 import time
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 from nes2net.lib.errors import InputError
 from nes2net.lib.output.terminal import markdown_table
@@ -70,7 +71,7 @@ def report(out: Path) -> bool:
     """Print and write the tables of ``out``; return whether all stages ran and all rows hold."""
     from _gpu import shown  # imports torch
 
-    rows = []
+    rows: list[dict[str, Any]] = []
     for stage in STAGES:
         path = out / f"{stage}.jsonl"
         if path.is_file():

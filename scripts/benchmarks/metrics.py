@@ -147,7 +147,7 @@ def contenders(num_trials: int) -> dict[str, Contenders]:
 def compare_with_plain(sizes: list[int], rounds: int, limit: float) -> None:
     """Compare values and times of both implementations, and print a table."""
     print(f"{'metric':<18} {'trials':>9} {'plain':>12} {'ours':>12}")
-    last = {}  # metric → size and seconds of the last plain run
+    last: dict[str, tuple[int, float]] = {}  # metric → size and seconds of the last plain run
     for num_trials in sizes:
         for name, metric in contenders(num_trials).items():
             size, seconds = last.get(name, (num_trials, 0.0))

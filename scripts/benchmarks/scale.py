@@ -70,7 +70,7 @@ def write_shards(folder: Path, shards: int, rows: int) -> list[Trial]:
 def seconds_of_processes() -> float:
     """Measure the processor seconds of this process and of all that it has started, from Linux."""
     ticks = {}
-    children = {}
+    children: dict[int, list[int]] = {}
     for path in Path("/proc").glob("[0-9]*/stat"):
         try:
             fields = path.read_text().rpartition(")")[2].split()

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -77,6 +77,7 @@ def score_trials(detector: Detector, trials: Sequence[Trial], out: Path, **setti
 def in_precision(detector: Detector, precision: str) -> Detector:
     """Build a detector of ``precision`` with the weights of ``detector``, which stays unchanged."""
     copied = Detector.on_meta(detector.config)
+    assert copied is not None
     copied.load_state_dict(detector.state_dict(), assign=True)
     return copied.eval().set_precision(precision)
 
@@ -104,13 +105,15 @@ def measure(arguments: argparse.Namespace, folder: Path) -> None:
     config = configuration(small=arguments.small)
     detector = Detector.from_config(config).eval()
     published = PublishedDetector(detector)
-    flops = count_flops(Detector.on_meta(config), torch.zeros(1, num_samples, device="meta"))
+    meta = Detector.on_meta(config)
+    assert meta is not None
+    flops = count_flops(meta, torch.zeros(1, num_samples, device="meta"))
     print(f"{flops / 1e9:.1f} GFLOP for {num_samples:,} samples; published way: {published.source}")
 
     trials = recordings(folder, arguments.files)
     rows = rows_of(detector, arguments, num_samples)
     as_published = partial(score_as_published, published, trials, folder / "published.txt", num_samples)
-    runs = {"published": partial(quietly, as_published)}
+    runs: dict[Any, Callable[[], Any]] = {"published": partial(quietly, as_published)}
     for name, row in rows.items():
         few = trials[: row.settings["batch_size"]]
         score_all = partial(score_trials, row.detector, trials, folder / f"{name}.txt", **row.settings)

@@ -62,7 +62,8 @@ def training_step(model: nn.Module, waveforms: Tensor, bfloat16: bool) -> Callab
 def race(models: dict[str, nn.Module], waveforms: Tensor, rounds: int) -> None:
     """Print the times of a step of ``models`` in both precisions; the first model is the reference."""
     reference = next(iter(models))
-    print(f"outputs differ by {largest_difference(*models.values(), waveforms):.1e}")
+    published, own_detector = models.values()
+    print(f"outputs differ by {largest_difference(published, own_detector, waveforms):.1e}")
     runs = {}
     for precision, bfloat16 in (("float32", False), ("bfloat16", True)):
         for name, model in models.items():

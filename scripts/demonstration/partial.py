@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -173,7 +173,7 @@ def _draw_talk(sources: list[Source], methods: list[str], count: int, rng: np.ra
     """Draw the talk: turns of 4 to 9 pieces: human, a method, human, the next method, …"""
     with_words = any(source.words for source in sources)
     drawn_sources = _draw_sources(sources, count, with_words, rng)
-    pieces = []
+    pieces: list[Piece] = []
     turn = 0
     while len(pieces) < len(drawn_sources):
         method = methods[turn // 2 % len(methods)] if turn % 2 else HUMAN
@@ -214,7 +214,7 @@ def say(utterance: Utterance, read_already: dict[str, Path], work: Path, seed: i
     """
     rng = channel.generator(seed, "pieces", utterance.part_name, utterance.id)
     pitch = int(rng.integers(30, 75))
-    spectra = Counter[str]()
+    spectra: Any = Counter()
     waveforms = []
     for piece in utterance.pieces:
         recording, number, words = piece.source
@@ -264,7 +264,7 @@ class Labelled(NamedTuple):
 
     def segments(self) -> list[Segment]:
         """List the bona fide and the fake segments; neighbours with the same label are joined."""
-        joined = []
+        joined: list[Segment] = []
         for piece, start, end in self.pieces():
             label = "bonafide" if piece.method == HUMAN else "spoof"
             first = round(start * _STEP, 2)
@@ -330,7 +330,7 @@ def _sources(
     """
     recordings = {"train": shared.recordings_by_part["train"], "dev": shared.recordings_by_part["dev"]}
     recordings["eval"] = [r for name in synthesis.EVALUATION_PARTS for r in shared.recordings_by_part[name]]
-    sources = {}
+    sources: dict[str, list[Source]] = {}
     for part_name, part_recordings in recordings.items():
         sources[part_name] = []
         for recording in part_recordings:
@@ -390,14 +390,14 @@ def build(
         planned = utterances(_sources(shared, counts, words, seed), methods, sizes, seed)
         aloud = [m for m in METHODS["eval"] if m in PACKAGES and m in methods]
         reading = partial(read_aloud, planned=planned, work=work, seed=seed)
-        files = {}
+        files: dict[str, Path] = {}
         for files_of_method in workers.map(reading, aloud, "reading aloud"):
             files |= files_of_method
-        spectra = Counter[str]()
+        sums: Any = Counter()
         saying = partial(say, read_already=files, work=work, seed=seed)
         for spectra_of_utterance in workers.map(saying, planned, "pieces"):
-            spectra.update(spectra_of_utterance)
-        spectra = {speaker: 10 * np.log10(total) for speaker, total in spectra.items()}
+            sums.update(spectra_of_utterance)
+        spectra = {speaker: 10 * np.log10(total) for speaker, total in sums.items()}
         making = partial(make, spectra=spectra, out=out, work=work, seed=seed)
         labelled = list(map(Labelled, planned, workers.map(making, planned, "partially spoofed")))
         write_labels(out, labelled)

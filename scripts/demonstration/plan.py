@@ -128,7 +128,7 @@ def split(usable: list[Recording], sizes: Sizes, seed: int) -> Split:
 
 
 def _first_of_each_speaker(recordings: list[Recording], count: int) -> list[Recording]:
-    counts = Counter()
+    counts: Counter[str] = Counter()
     first_recordings = []
     for recording in recordings:
         if counts[recording.speaker] < count:

@@ -159,7 +159,8 @@ def _speaker_of(path: Path, folder: Path) -> str:
     inside = path.relative_to(folder)
     if len(inside.parts) > 1:
         return inside.parts[0]
-    return re.match(r"[^\W\d_]*", path.stem).group() or "unknown"
+    letters = re.match(r"[^\W\d_]+", path.stem)
+    return letters[0] if letters else "unknown"
 
 
 def own_recordings(folder: Path, seed: int) -> list[Recording]:
@@ -199,7 +200,7 @@ def _evaluation_speakers(files: dict[str, int], seed: int) -> set[str]:
     if len(files) < 3:
         return set()
     order = generator(seed, "speakers").permutation(sorted(files))
-    chosen_speakers = set()
+    chosen_speakers: set[str] = set()
     for name in order[:-1]:
         if sum(files[n] for n in chosen_speakers) + files[name] <= 0.55 * sum(files.values()) or not chosen_speakers:
             chosen_speakers.add(str(name))

@@ -134,7 +134,7 @@ def trivial_cue_eer(out: Path, map_files=map) -> dict[str, float]:
         - "frame", "piece", "utterance": fake against bona fide ones.
     """
     pieces = _pieces(out)
-    rows = {}  # split → kind → (cues, target) of each example
+    rows: dict[str, dict[str, list]] = {}  # split → kind → (cues, target) of each example
     for split in ("train", "eval"):
         examples = rows[split] = {kind: [] for kind in ("boundary", "frame", "piece", "utterance")}
         trials = partialspoof.CORPUS.trials(out, split)

@@ -228,7 +228,7 @@ def _read_aloud(speak: Callable[[str], NDArray], texts: list[str], samples: int,
 
 def _espeak(variants: tuple[str, ...], x: NDArray, rng: np.random.Generator, language: str, part_name: str) -> NDArray:
     variant = str(rng.choice(variants))
-    command = _espeak_command(language, variant, rng.integers(130, 200), rng.integers(30, 75))
+    command = _espeak_command(language, variant, int(rng.integers(130, 200)), int(rng.integers(30, 75)))
     return _read_aloud(partial(_run, command), sentences(language, part_name), len(x), rng)
 
 

@@ -81,7 +81,7 @@ def eer_by_attack(corpus: Path, scores: Path, file: str) -> dict[str, Figure]:
         key = Labels(name, corpus / keys, "eval").read()
         matches.append(key.match(ScoreFile.of(scores / f"{file}.{track}.txt")).matched)
     la, df = matches
-    together = replace(la, trials=la.trials + df.trials, scores=np.concatenate([la.scores, df.scores]))
+    together = replace(la, trials=[*la.trials, *df.trials], scores=np.concatenate([la.scores, df.scores]))
     return {row.labels["attack"]: row["eer"] for row in breakdown(together, "attack", num_resamples=1000)}
 
 
@@ -126,7 +126,7 @@ def method_eers(scores: Path, partialspoof: Path, step: float) -> dict[str, floa
     for line in scores.read_text(encoding="utf-8").splitlines():
         name, _, score = line.split()
         scores_of_utterance[name].append(float(score))
-    scores_of_method = defaultdict(list)
+    scores_of_method: dict[str, list[float]] = defaultdict(list)
     for line in (partialspoof / "pieces.txt").read_text(encoding="utf-8").splitlines():
         _, name, start, end, method, *_ = line.split()
         first = ceil(int(start) / step)

@@ -9,6 +9,7 @@ only to compute the metric.
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -63,7 +64,7 @@ def score_trials(
     return trials
 
 
-def by_speaker(speakers: list[str], embeddings: np.ndarray) -> dict[str, np.ndarray]:
+def by_speaker(speakers: list[str], embeddings: Iterable[np.ndarray]) -> dict[str, np.ndarray]:
     """Group the embeddings by speaker: speaker → embeddings M×60."""
     gathered = defaultdict(list)
     for speaker, row in zip(speakers, embeddings):

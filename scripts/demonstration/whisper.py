@@ -30,7 +30,13 @@ from nes2net.models.checkpoints.mel_encoders import FRAMES_PER_SECOND, WHISPER
 _MAX_FILE = 1 << 32  # bytes; large-v3 in float16 has 3.1 GB
 _VERSIONS = (4, 5, 6)  # of the format; older files state the size of an item instead of its type
 #: CTranslate2's number of a type → the type. bfloat16 has number 5, which NumPy does not know.
-_TYPES = {0: np.dtype("<f4"), 1: np.dtype("i1"), 2: np.dtype("<i2"), 3: np.dtype("<i4"), 4: np.dtype("<f2")}
+_TYPES: dict[int, np.dtype] = {
+    0: np.dtype("<f4"),
+    1: np.dtype("i1"),
+    2: np.dtype("<i2"),
+    3: np.dtype("<i4"),
+    4: np.dtype("<f2"),
+}
 #: The file's name of a module → the transformers library's name, in the encoder and in its layer N.
 _MODULES = {
     "conv1": "conv1",
@@ -108,7 +114,7 @@ def split_projections(variables: dict[str, NDArray]) -> dict[str, NDArray]:
     Raises:
         ValueError: if the bias of the keys is not 0.
     """
-    tensors = {}
+    tensors: dict[str, NDArray] = {}
     for name, array in variables.items():
         module, _, kind = name.rpartition("/")
         layer = re.match(r"layer_(\d+)/", module)

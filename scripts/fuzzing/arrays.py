@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import numpy as np
 from builders.hostile import nes2net
@@ -35,7 +36,7 @@ def _make_arrays(folder):
         parquet.write_table(table, folder / name / "e.parquet")
     for name in _EMBEDDINGS:
         _make_evaluation(folder / name / FIXED, rows)
-    labels = {f"u{number}": ["1", "0", "1"] for number in range(9)}
+    labels: Any = {f"u{number}": ["1", "0", "1"] for number in range(9)}
     path = folder / "dictionary" / "labels.npy"
     path.parent.mkdir()
     np.save(path, labels, allow_pickle=True)

@@ -13,6 +13,7 @@ from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import numpy as np
@@ -59,7 +60,7 @@ from nes2net.training.recipes.recipe import recipe_from_dict
 from nes2net.training.run import train
 from nes2net.training.state import RunState
 
-_TRANSFORMER = {
+_TRANSFORMER: dict[str, Any] = {
     "conv_feature_layers": [[16, 16, 8], [16, 4, 4], [16, 4, 4], [16, 4, 2]],
     "encoder_layers": 1,
     "encoder_embed_dim": 16,
@@ -138,13 +139,13 @@ def _make_huggingface(folder):
 def _make_mel_encoders(folder):
     """Write folders of Whisper and w2v-BERT 2.0."""
     torch.manual_seed(0)
-    layers = {"encoder_layers": 1, "decoder_layers": 1, "encoder_ffn_dim": 16, "decoder_ffn_dim": 16}
-    heads = {"encoder_attention_heads": 2, "decoder_attention_heads": 2, "vocab_size": 60}
-    tokens = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "decoder_start_token_id": 3}
+    layers: Any = {"encoder_layers": 1, "decoder_layers": 1, "encoder_ffn_dim": 16, "decoder_ffn_dim": 16}
+    heads: Any = {"encoder_attention_heads": 2, "decoder_attention_heads": 2, "vocab_size": 60}
+    tokens: Any = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "decoder_start_token_id": 3}
     sizes = WhisperConfig(**layers, **heads, **tokens, d_model=16, num_mel_bins=20, max_source_positions=50)
     WhisperForConditionalGeneration(sizes).save_pretrained(folder / "whisper")
     WhisperFeatureExtractor(feature_size=20, chunk_length=1).save_pretrained(folder / "whisper")
-    shape = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    shape: Any = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
     Wav2Vec2BertModel(Wav2Vec2BertConfig(**shape, conv_depthwise_kernel_size=5)).save_pretrained(folder / "w2v_bert2")
     SeamlessM4TFeatureExtractor().save_pretrained(folder / "w2v_bert2")
 
@@ -228,7 +229,8 @@ def _make_archives(folder):
     with zipfile.ZipFile(_new_path(folder, "zip/a.zip"), "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in members.items():
             archive.writestr(name, content)
-    for suffix, mode in (("tar", "w"), ("tar.gz", "w:gz"), ("tar.xz", "w:xz")):
+    modes: Any = {"tar": "w", "tar.gz": "w:gz", "tar.xz": "w:xz"}
+    for suffix, mode in modes.items():
         form = tarfile.GNU_FORMAT if mode == "w" else tarfile.PAX_FORMAT
         with tarfile.open(_new_path(folder, f"{suffix}/a.{suffix}"), mode, format=form) as archive:
             for name, content in {**members, f"set/{'long' * 40}.txt": b"b spoof\n"}.items():
@@ -329,8 +331,9 @@ def _make_shards(folder):
     soundfile.write(tone, recordings.tone()[:4000], 16000, format="FLAC")
     content = tone.getvalue()
     notes = '{"utterance_id": "%s", "speaker": "s", "attack": "A07"}'
-    columns = {"path": [f"{name}.flac" for name in "abcd"], "label": [0, 1, 0, 1]}
-    columns |= {"audio": [(content, path) for path in columns["path"]], "notes": [notes % name for name in "abcd"]}
+    paths = [f"{name}.flac" for name in "abcd"]
+    columns = {"path": paths, "label": [0, 1, 0, 1], "audio": [(content, path) for path in paths]}
+    columns["notes"] = [notes % name for name in "abcd"]
     rows = shards.table(columns)
     shards.write_parquet(_new_path(folder, "parquet/test-0.parquet"), rows)
     shards.write_arrow(_new_path(folder, "stream/data-0.arrow"), rows)

@@ -69,10 +69,10 @@ class Hunt:
         self.examples = folder / "examples"
         self.work = folder / "work"
         self.stored = folder / "findings"
-        self.tried = Counter()
-        self.accepted = Counter()
-        self.refused = Counter()
-        self.findings = []
+        self.tried: Counter[str] = Counter()
+        self.accepted: Counter[str] = Counter()
+        self.refused: Counter[str] = Counter()
+        self.findings: list[Any] = []
         self._worker = None
         self._attempts_left = 0
         for name, boundary in boundaries.items():

@@ -12,6 +12,7 @@ import zipfile
 from collections import OrderedDict
 from pathlib import Path
 from random import Random
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -36,7 +37,7 @@ class _CallInPickle:
 
 
 def _plain_value(rng):
-    deep = 1
+    deep: Any = 1
     for _ in range(rng.choice((3, 50, 500, 5000)) if rng.random() < 0.1 else 3):
         deep = [deep] if rng.random() < 0.5 else {"a": deep}
     return rng.choice(
@@ -79,7 +80,7 @@ def _torch_value(rng):
 
 def _shared_lists(times):
     """A small pickle that stands for a list of 2^times numbers, because its lists are shared."""
-    value = [1]
+    value: list = [1]
     for _ in range(times):
         value = [value, value]
     return value
@@ -416,7 +417,7 @@ def mutate_bytes(content: bytes, rng: Random) -> bytes:
             changed[position : position + block] = changed[source : source + block]
         else:
             width = rng.choice((2, 4, 8))
-            order = rng.choice(("little", "big"))
+            order: Literal["little", "big"] = rng.choice(("little", "big"))
             changed[position : position + width] = (rng.choice(_EDGES) % (1 << 8 * width)).to_bytes(width, order)
     return bytes(changed)
 

@@ -20,7 +20,16 @@ _RUNNING = (
 )
 _NETWORK = ("socket.connect", "socket.bind", "socket.getaddrinfo", "urllib.Request")
 #: Audit events whose first arguments are paths that change.
-_CHANGING = ("os.remove", "os.rename", "os.mkdir", "os.rmdir", "os.truncate", "os.chmod", "os.chown", "os.link")
+_CHANGING: tuple[str, ...] = (
+    "os.remove",
+    "os.rename",
+    "os.mkdir",
+    "os.rmdir",
+    "os.truncate",
+    "os.chmod",
+    "os.chown",
+    "os.link",
+)
 _CHANGING += ("os.symlink", "os.utime", "shutil.rmtree", "shutil.move")
 
 

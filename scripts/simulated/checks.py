@@ -56,7 +56,10 @@ class Workspace:
         """Generate recordings, lists of them, and detectors in ``folder``."""
         trials = generated_trials(folder, 24)
         splits = ["train"] * 12 + ["dev"] * 6 + ["eval"] * 6
-        rows = [f"{trial.path.name},{trial.label},{split}" for trial, split in zip(trials, splits)]
+        rows = []
+        for trial, split in zip(trials, splits):
+            assert trial.path is not None
+            rows.append(f"{trial.path.name},{trial.label},{split}")
         (folder / "list.csv").write_text("\n".join(["path,label,split", *rows, ""]))
         for name, config in MODELS.items():
             torch.manual_seed(0)
@@ -130,7 +133,7 @@ def recipe(workspace: Workspace, name: str, changes: dict[str, Any]) -> Recipe:
         name: folder of the run.
         changes: section of the recipe → keys to change.
     """
-    values = {
+    values: dict[str, Any] = {
         "name": "tiny",
         "model": MODELS["small"],
         "data": {"corpus": "generic", "root": workspace.file("list.csv"), "num_samples": 8000, "num_workers": 0},

@@ -154,7 +154,7 @@ def watched() -> Iterator[dict[str, Any]]:
     from simulated import rules, tensors
 
     waits_before = tensors.waits.copy()
-    observed = {}
+    observed: dict[str, Any] = {}
     tensors_before = tensors.made_on.copy()
     num_refusals = len(rules.refusals)
     try:

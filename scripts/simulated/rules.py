@@ -51,7 +51,7 @@ class Refused(RuntimeError):
 
 
 #: Messages of all refusals since the device was put in place.
-refusals = []
+refusals: list[str] = []
 
 
 def refuse(text: str) -> None:
@@ -73,7 +73,7 @@ def check(function: Any, name: str, leaves: list, kwargs: dict[str, Any]) -> Non
     """
     if kwargs.get("generator") is not None:
         refuse(f"{function} draws on the device by a generator of the CPU")
-    first = leaves[0] if leaves else None
+    first: Any = leaves[0] if leaves else None
     if torch.are_deterministic_algorithms_enabled() and not torch.is_deterministic_algorithms_warn_only_enabled():
         weighted = name == "aten::bincount" and sum(isinstance(leaf, Tensor) for leaf in leaves) > 1
         median = name in ("aten::median", "aten::nanmedian") and "dim" in function._overloadname

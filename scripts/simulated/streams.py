@@ -62,7 +62,7 @@ class Graph:
     """``torch.cuda.CUDAGraph``: operations that are recorded once; :meth:`replay` computes them."""
 
     def __init__(self, *_: Any, **__: Any) -> None:
-        self.steps = []
+        self.steps: list[tuple[Callable[[], Any], Any]] = []
 
     def replay(self) -> None:
         """Compute the recorded operations, and write the results into the same tensors."""
@@ -211,11 +211,15 @@ def _random(library: ctypes.CDLL, count: int) -> dict[str, Any]:
     def set_state(state: Tensor, device: Any = "cuda") -> None:
         Device.random[_number(library, count, device)] = state.clone()
 
+    def set_states(states: list[Tensor]) -> None:
+        for index, saved in enumerate(states):
+            set_state(saved, index)
+
     return {
         "manual_seed": seed,
         "manual_seed_all": seed,
         "get_rng_state": state,
         "set_rng_state": set_state,
         "get_rng_state_all": lambda: [state(index) for index in range(count)],
-        "set_rng_state_all": lambda states: [set_state(saved, index) for index, saved in enumerate(states)],
+        "set_rng_state_all": set_states,
     }

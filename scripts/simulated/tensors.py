@@ -54,9 +54,9 @@ WAITS = {
 COPIES = {"aten::_to_copy", "aten::copy_"}
 
 #: Line of the package → how often the CPU waited for the device there.
-waits = Counter()
+waits: Counter[str] = Counter()
 #: How many tensors were made, by device.
-made_on = Counter()
+made_on: Counter[torch.device] = Counter()
 
 
 class Device:
@@ -92,9 +92,9 @@ class Recording:
     """
 
     def __init__(self) -> None:
-        self.steps = []  # a function that computes, and its result
-        self._values_before = {}
-        self._made = set()  # storages that the recorded operations made
+        self.steps: list[tuple[Callable[[], Any], Any]] = []  # a function that computes, and its result
+        self._values_before: dict[int, Any] = {}
+        self._made: set[int] = set()  # storages that the recorded operations made
         self._random_before = {index: state.clone() for index, state in Device.random.items()}
 
     def before(self, leaves: list) -> None:
@@ -133,7 +133,7 @@ class Memory:
     """Counts the bytes of the storages that tensors of the device hold, now and at most."""
 
     def __init__(self) -> None:
-        self.holders = Counter()  # storage → number of tensors that hold it
+        self.holders: Counter[int] = Counter()  # storage → number of tensors that hold it
         self.used = self.peak = 0  # bytes
 
     def take(self, storage: int, size: int) -> None:
@@ -257,7 +257,7 @@ def package_line() -> str:
 
 
 #: Copies to pinned memory that have not arrived: target, and its values. Before the next wait the target holds NaN.
-_under_way = []
+_under_way: list[tuple[torch.Tensor, torch.Tensor]] = []
 
 
 def count_wait() -> None:
@@ -273,7 +273,7 @@ def count_wait() -> None:
     _under_way.clear()
 
 
-_pinned = {}
+_pinned: dict[int, Any] = {}
 
 
 def pin(tensor: torch.Tensor) -> torch.Tensor:
@@ -315,7 +315,7 @@ def computed(function: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
     )
     if name == "aten::copy_" and not isinstance(args[0], OnDevice):
         is_on_device = False
-    device = None
+    device: Any = None
     if requested_device is None and device_tensors:
         device = device_tensors[0].device
     elif is_on_device:
@@ -329,19 +329,19 @@ def computed(function: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
             return arrives
     on_cpu = {**kwargs, "device": torch.device("cpu")} if requested_device is not None else kwargs
     plain_args, plain_kwargs = tree_map_only(OnDevice, lambda x: x.there, (args, on_cpu))
-    is_recorded = Device.recording is not None and is_on_device
-    if is_recorded:
+    recording = Device.recording if is_on_device else None
+    if recording is not None:
         if name in COPIES and any(not is_pinned(tensor) for tensor in cpu_tensors):
             raise RuntimeError("CUDA error: a copy from pageable memory is not permitted when stream is capturing")
-        Device.recording.before(leaves)
+        recording.before(leaves)
     result = _compute(function, device, plain_args, plain_kwargs, is_on_device)
-    if is_recorded and torch.Tag.inplace_view not in function.tags:  # such an operation only changes shapes
+    if recording is not None and torch.Tag.inplace_view not in function.tags:  # such an operation only changes shapes
         # Aliases keep their shapes if the tensors are reshaped in place later.
         recorded_args, recorded_kwargs, recorded_result = tree_map_only(
             torch.Tensor, torch.Tensor.detach, (plain_args, plain_kwargs, result)
         )
         compute = partial(_compute, function, device, recorded_args, recorded_kwargs, is_on_device)
-        Device.recording.add(compute, recorded_result)
+        recording.add(compute, recorded_result)
     return _wrap_result(function, args, kwargs, device_tensors, is_on_device, device, result)
 
 

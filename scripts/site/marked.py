@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 
@@ -22,8 +23,12 @@ def filled(text: str, blocks: Mapping[str, str]) -> str:
         marks = re.compile(rf"(<!-- {name}: [^\n]* -->\n).*?(<!-- end of {name} -->\n)", re.DOTALL)
         if not marks.search(text):
             raise ValueError(f"the page has no mark of {name} with its end behind it")
-        text = marks.sub(lambda mark, block=block: f"{mark[1]}\n{block.strip()}\n\n{mark[2]}", text)
+        text = marks.sub(partial(_marked, block), text)
     return text
+
+
+def _marked(block: str, marks: re.Match[str]) -> str:
+    return f"{marks[1]}\n{block.strip()}\n\n{marks[2]}"
 
 
 def rewrite(page: Callable[[str], str]) -> None:

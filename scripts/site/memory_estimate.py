@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -62,7 +63,7 @@ def training_memory(recipe: Recipe) -> TrainingMemory:
             Detector.from_config(with_head(with_adaptation(recipe.model, train.adapt), train.loss))
         )
     reduced = _REDUCED_TYPES.get(train.precision)
-    without_numbers = torch.device("meta")
+    without_numbers: Any = torch.device("meta")
     if reduced is not None:
         without_numbers = FakeTensorMode()
     with without_numbers:

@@ -32,6 +32,6 @@ def run(path: Path) -> nbformat.NotebookNode:
 
 
 if __name__ == "__main__":
-    for path in map(Path, sys.argv[1:] or sorted(NOTEBOOKS.glob("*.ipynb"))):
+    for path in [*map(Path, sys.argv[1:])] or sorted(NOTEBOOKS.glob("*.ipynb")):
         nbformat.write(run(path), path)
         print(f"{path} has its outputs anew")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from marked import joined
@@ -72,7 +72,7 @@ def page() -> str:
     ]
     for registry in (frontends, aggregations, backends, losses, tasks):
         blocks.append(f"## {PLURALS.get(registry.kind, f'{registry.kind}s').capitalize()}")
-        tables = {}
+        tables: dict[str, list[str]] = {}
         sized = sizes(registry) if registry is frontends else {}
         for name in (name for name in registry.names(installed=False) if name not in sized):
             tables.setdefault(option_table(option_rows(registry, name)), []).append(name)
@@ -118,7 +118,7 @@ def table_of_heads() -> str:
     return "\n".join(lines)
 
 
-def option_table(rows: Sequence[dict[str, Any]]) -> str:
+def option_table(rows: Sequence[Mapping[str, Any]]) -> str:
     """Make a table of options from the rows of ``option_rows``; a sentence if there are none."""
     lines = [
         f"| `{row['option']}` | {row['takes']} | `{json.dumps(row['default'])}` | {row['meaning'].replace('|', chr(92) + '|')} |"

@@ -47,7 +47,7 @@ def results() -> str:
 
 def families() -> str:
     """Write the table of scoring, licences and training data, in which detectors with equal facts share a row, and notes."""
-    rows = {}
+    rows: dict[tuple[str, ...], dict[str, list[str]]] = {}
     by_note = defaultdict(list)
     for name, model in PUBLISHED.items():
         facts = (

@@ -93,7 +93,9 @@ def utterances_of(recipe: Recipe) -> int:
     (corpus, *_) = recipe.data.parts("train")
     counts = corpora.get(corpus.name).counts[corpus.split("train")]
     sizes = {(SPOOF, BONAFIDE): counts.trials, (BONAFIDE,): counts.bonafide, (SPOOF,): counts.spoof}
-    return sizes[create_task(recipe).reads("train")]
+    size = sizes[create_task(recipe).reads("train")]
+    assert size is not None
+    return size
 
 
 def hours(recipe: Recipe, utterances: float) -> dict[str, float]:
@@ -102,7 +104,7 @@ def hours(recipe: Recipe, utterances: float) -> dict[str, float]:
     return {precision: operations / speed / 3600 for precision, speed in SPEED.items()}
 
 
-_operations = {}
+_operations: dict[str, float] = {}
 
 
 def operations_of(recipe: Recipe) -> float:
