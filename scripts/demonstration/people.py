@@ -78,8 +78,8 @@ def fuse(rows: list[Claim]) -> NDArray:
     for number in (0, 1):
         is_fitted = fold != number
         fitted = fit_sasv(asv[is_fitted], cm[is_fitted], labels[is_fitted], ASVSPOOF5_SASV_WEIGHTS)
-        llrs = fitted.llrs(asv[~is_fitted], cm[~is_fitted])
-        fused[~is_fitted] = sasv_ratio(*llrs, ASVSPOOF5_SASV_WEIGHTS)
+        llr_asv, llr_cm = fitted.llrs(asv[~is_fitted], cm[~is_fitted])
+        fused[~is_fitted] = sasv_ratio(llr_asv, llr_cm, ASVSPOOF5_SASV_WEIGHTS)
     return fused
 
 
