@@ -12,7 +12,7 @@ from nes2net.actions.flags import CorpusName, locate_part
 from nes2net.data.registry import corpora
 from nes2net.lib.errors import InputError, join_names, pluralise, readable_size, with_flag_names
 from nes2net.lib.output.findings import listing
-from nes2net.lib.output.terminal import print_output, print_warnings, say, say_written, text_table, wrap_text
+from nes2net.lib.output.terminal import print_output, say, say_aside, say_written, text_table, wrap_text
 from nes2net.lib.parts.conditions import UsedWith
 from nes2net.lib.parts.registry import note_unusable_entry_points
 from nes2net.lib.shell.command_line import INCOMPLETE, Listed
@@ -127,24 +127,16 @@ def check(
     )
     print_output(with_flag_names(_check_text(check)))
     if marks:
-        _check_marks(check, sample)
+        from nes2net.lib.storage.files import write_text
+        from nes2net.scoring.marked_corpus import check_marks, record_beside  # start-up
+
+        found = check_marks(check.splits, sample)
+        say("", *found.marks)
+        say_aside(*(shortcut.words for shortcut in found.shortcut))
+        path = record_beside(check.root)
+        write_text(path, found.model_dump_json())
+        say_written(path)
     return 0 if check.complete else INCOMPLETE
-
-
-def _check_marks(check: CorpusCheck, sample: int) -> None:
-    from nes2net.lib.storage.files import write_text
-    from nes2net.scoring.marked_corpus import check_marks, record_beside
-
-    found = check_marks(check.splits, sample)
-    say("", "Marks")
-    for row in found.marks:
-        attacks = "".join(f", {attack}: {number}" for attack, number in row.attacks.items())
-        say(f"  {row.split}: {row.kind} marks {row}{attacks}")
-    say(*(f"  note: {shortcut.words}" for shortcut in found.shortcut if shortcut.words and not shortcut.warning))
-    print_warnings(shortcut.words for shortcut in found.shortcut if shortcut.warning)
-    path = record_beside(check.root)
-    write_text(path, found.model_dump_json())
-    say_written(path)
 
 
 @command_facts(

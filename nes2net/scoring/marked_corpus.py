@@ -26,7 +26,7 @@ from nes2net.scoring.marks import with_marks
 from nes2net.scoring.registry import evidence
 from nes2net.scoring.waveforms import RecordingToJudge
 
-_PRESENT = frozenset("found broken untrusted trusted remote".split())
+_PRESENT = ("found", "broken", "untrusted", "trusted", "remote")
 _FEWEST = 5  # recordings of a class, for a test
 _ADVICE = (
     "a detector can learn the mark instead of the speech. It would then pass unmarked fakes and reject marked genuine "
@@ -45,17 +45,16 @@ class MarkedTrials(StrictModel):
     marked: Natural
     attacks: dict[str, int]
     """Attack → marked recordings."""
+    share: FiniteFloat
     low: FiniteFloat
     high: FiniteFloat
-    """95 % interval of :attr:`share`."""
-
-    @property
-    def share(self) -> float:
-        return self.marked / max(1, self.n)
+    """95 % interval of ``share``."""
 
     def __str__(self) -> str:
-        share = f"{100 * self.share:.0f} % of the {self.label} recordings"
-        return f"{share} ({100 * self.low:.0f} to {100 * self.high:.0f} %)"
+        return (
+            f"{self.split}: {self.kind} marks {100 * self.share:.0f} % of the {self.label} recordings "
+            f"({100 * self.low:.0f} to {100 * self.high:.0f} %), by attack {self.attacks}"
+        )
 
 
 class Shortcut(StrictModel):
@@ -68,7 +67,6 @@ class Shortcut(StrictModel):
     difference: FiniteFloat
     warning: bool
     words: str
-    """Empty if there is nothing to say."""
 
 
 class MarksOfCorpus(StrictModel):
@@ -80,7 +78,7 @@ class MarksOfCorpus(StrictModel):
 
 def record_beside(root: AnyPath) -> Path:
     """Name the file beside a corpus folder that holds its :class:`MarksOfCorpus`."""
-    return Path(f"{Path(root).absolute()}.marks.json")
+    return Path(f"{root}.marks.json")
 
 
 def warnings_beside(root: AnyPath) -> list[str]:
@@ -109,17 +107,17 @@ def _count(kind: str, read: Any, split: SplitCheck, label: str, sample: int) -> 
     np.random.default_rng(0).shuffle(trials)  # type: ignore[arg-type]
     # Sorted by attack, every n-th trial keeps each attack's share.
     trials.sort(key=lambda trial: str(trial.attack))
-    number = min(sample, len(trials))
+    step = -(-len(trials) // sample) or 1
     num_read = 0
     attacks: Counter[str] = Counter()
-    for index in ProgressDisplay(range(number), title=f"reading {kind}, {split.split} {label}", unit="file"):
-        trial = trials[index * len(trials) // number]
+    for trial in ProgressDisplay(trials[::step], title=f"reading {kind}", unit="file"):
         with suppress(InputError):  # the check itself says which files are missing or damaged
             (finding,) = read(RecordingToJudge.of(trial.recording()))
             num_read += 1
             attacks[str(trial.attack)] += finding.facts["state"] in _PRESENT
     marked = attacks.total()
-    low, high = wilson_interval(marked / max(1, num_read), max(1, num_read))
+    share = marked / max(1, num_read)
+    low, high = wilson_interval(share, max(1, num_read))
     return MarkedTrials(
         kind=kind,
         split=split.split,
@@ -127,6 +125,7 @@ def _count(kind: str, read: Any, split: SplitCheck, label: str, sample: int) -> 
         n=num_read,
         marked=marked,
         attacks=+attacks,
+        share=share,
         low=low,
         high=high,
     )
@@ -141,13 +140,12 @@ def compare(spoofed: MarkedTrials, bona_fide: MarkedTrials, num_kinds: int) -> S
     difference = spoofed.share - bona_fide.share
     p = None
     warning = more.share >= 0.05 and fewer.marked == 0 and fewer.n >= 50
-    words = f"not tested: fewer than {_FEWEST} recordings of a class"
+    words = "not tested: too few recordings of a class"
     if min(spoofed.n, bona_fide.n) >= _FEWEST:
         p = float(fisher_exact([[row.marked, row.n - row.marked] for row in (fewer, more)]).pvalue)
         warning = warning or (p < 0.01 / num_kinds and abs(difference) >= 0.01)
-        words = "found in both classes alike" if fewer.marked else ""
+        words = "marked in both classes alike" if fewer.marked else "no clear difference"
+    words = f"{spoofed.split}, {spoofed.kind}: {words}"
     if warning:
-        words = f"marks {spoofed} and {bona_fide} (p {p or 1:.0e}): {_ADVICE}"
-    if words:
-        words = f"{spoofed.split}: {spoofed.kind} {words}"
+        words = f"warning: {spoofed}; {bona_fide} (p {p or 1:.0e}): {_ADVICE}"
     return Shortcut(kind=spoofed.kind, split=spoofed.split, p=p, difference=difference, warning=warning, words=words)

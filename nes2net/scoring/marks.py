@@ -13,7 +13,7 @@ from nes2net.data.audio.files import expand_folders
 from nes2net.lib.errors import InputError, join_names
 from nes2net.lib.output.progress import ProgressDisplay
 from nes2net.lib.output.terminal import print_note
-from nes2net.lib.storage.plain_data import Natural, StrictModel, read_json_as
+from nes2net.lib.storage.plain_data import Natural, StrictModel
 from nes2net.scoring.decisions.genuine import genuine_threshold
 from nes2net.scoring.registry import evidence
 from nes2net.scoring.waveforms import RecordingToJudge
@@ -45,12 +45,6 @@ class FalseAlarms(StrictModel):
     def __str__(self) -> str:
         share = f"at most {100 * self.expected:.3g} % expected"
         return f"false alarms on your genuine recordings: {share}, {self.seen} of {self.n} seen"
-
-
-def read_false_alarms(path: str) -> FalseAlarms:
-    """Read a file of ``nes2net calibrate marks``; raise :class:`InputError` if it is another file."""
-    remedy = "give a file that `nes2net calibrate marks` saved"
-    return read_json_as(FalseAlarms, path, 1 << 20, "measured false alarms", remedy)
 
 
 def measure_false_alarms(folder: str, alpha: str, keep_marked: bool) -> FalseAlarms:
@@ -94,14 +88,11 @@ def with_marks(requests: Sequence[str], kinds: str | None) -> list[str]:
         return [*requests, *kinds.split(",")]
     names = [request.partition(":")[0] for request in requests]
     added = []
-    problems = []
     for kind in MARKS:
         try:
             if kind not in names:
                 evidence.get(kind)(None, "")
                 added.append(kind)
         except InputError as error:
-            problems.append(str(error))
-    if problems:
-        print_note(f"not all marks are read: {'; '.join(problems)}")
+            print_note(f"{kind} is not read: {error}")
     return [*requests, *added]

@@ -11,7 +11,7 @@ from nes2net.data.corpora.protocol import canonical_phase
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial, Trials
 from nes2net.data.registry import corpora
 from nes2net.lib.errors import InputError, pluralise, refuse, settings_called
-from nes2net.lib.output.terminal import print_warnings
+from nes2net.lib.output.terminal import say_aside
 from nes2net.lib.web.remote import is_address
 from nes2net.training.recipes.data import CorpusConfig, DataConfig, SetName
 
@@ -46,7 +46,7 @@ def read_trials(data: DataConfig, part: SetName, labels: tuple[str, ...] = (SPOO
     trials: list[Trial] = []
     for corpus_config in data.parts(part):
         if part == "train":
-            print_warnings(warnings_beside(corpus_config.root or "."))
+            say_aside(*warnings_beside(corpus_config.root or "."))
         corpus_trials = _trials_of(corpus_config, data, part)
         if len(labels) == 1:
             corpus_trials = [trial for trial in corpus_trials if trial.label in labels]

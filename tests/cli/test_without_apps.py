@@ -66,7 +66,8 @@ def test_without_an_app_the_help_lists_the_other_commands_but_not_those_of_the_a
     # continued lines lie deeper
     listed = set(re.findall(r"^  (\w+) ", python_without("-m", "nes2net", "--help"), re.MULTILINE))
     missing_commands = {name for name, target in COMMAND_OF.items() if target.startswith(f"nes2net.apps.{app}.")}
-    assert missing_commands
+    if app != "marks":  # which has no command
+        assert missing_commands
     assert listed.isdisjoint(missing_commands)
     assert set(COMMAND_OF) - missing_commands <= listed
 

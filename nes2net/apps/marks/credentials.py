@@ -27,7 +27,7 @@ _MAX_SECONDS = 5.0  # an assumption
 _MAX_TEXT = 200  # characters
 _MAX_CODES = 20
 #: First bytes, or those behind the size of a box, → MIME type.
-_MIMES = {b"RIFF": "audio/wav", b"RF64": "audio/wav", b"fLaC": "audio/flac", b"ftyp": "audio/mp4"}
+_MIMES = {b"RIFF": "audio/wav", b"fLaC": "audio/flac", b"ftyp": "audio/mp4"}
 #: Values of IPTC's digital source type → what they claim.
 _CLAIMS = {
     "trainedAlgorithmicMedia": "ai",
@@ -97,9 +97,9 @@ def _facts_of(report: Any) -> dict[str, Any]:
     manifests = report["manifest_report"]
     manifest = manifests["manifests"].get(manifests["active_manifest"])
     failures = report["validation_results"]["failure"]
-    codes = [failure["code"][:_MAX_TEXT] for failure in failures]
     # That nobody vouches for the signer is a state.
-    facts: dict[str, Any] = {"codes": [code for code in codes if code != "signingCredential.untrusted"][:_MAX_CODES]}
+    codes = [failure["code"][:_MAX_TEXT] for failure in failures if failure["code"] != "signingCredential.untrusted"]
+    facts: dict[str, Any] = {"codes": codes[:_MAX_CODES]}
     if not report["present"]:
         return facts | {"state": "not_found"}
     if manifest is None:
@@ -114,9 +114,11 @@ def _facts_of(report: Any) -> dict[str, Any]:
             for action in assertion["data"]["actions"]:
                 if action["action"] in _CREATING and "digitalSourceType" in action:
                     facts["source_type"] = action["digitalSourceType"].rpartition("/")[2][:_MAX_TEXT]
-    is_trusted = report["trust"]["status"] == "valid_for_supplied_material"
-    claim = _CLAIMS.get(facts.get("source_type", ""), "other")
-    return facts | {"state": "trusted" if is_trusted else "untrusted", "claim": claim}
+    facts["claim"] = _CLAIMS.get(facts.get("source_type", ""), "other")
+    facts["state"] = "untrusted"
+    if report["trust"]["status"] == "valid_for_supplied_material":
+        facts["state"] = "trusted"
+    return facts
 
 
 def _in_words(facts: dict[str, Any]) -> str:
@@ -133,7 +135,7 @@ def _in_words(facts: dict[str, Any]) -> str:
         "trusted": f'Content Credentials: signed by "{issuer}" (trusted by {lists["name"]}, lists of {lists["date"]})',
     }[facts["state"]]
     if "claim" in facts:
-        source_type = facts.get("source_type", "none")
-        words += f"; {_CLAIM_WORDS.get(facts['claim'], f'its source type is {source_type}')}; unchanged since"
-        words += f'; title "{facts.get("title")}"; made with "{facts.get("generator")}"'
+        other = f"its source type is {facts.get('source_type', 'none')}"
+        words += f"; {_CLAIM_WORDS.get(facts['claim'], other)}; unchanged since"
+        words += f'; title "{facts.get("title")}"'
     return words

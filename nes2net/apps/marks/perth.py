@@ -22,9 +22,10 @@ from nes2net.data.audio.read import AudioFile
 from nes2net.lib.errors import InputError
 from nes2net.lib.output.findings import Finding
 from nes2net.lib.output.times import clock
+from nes2net.lib.storage.plain_data import read_json_as
 from nes2net.models.checkpoints.torch_file import read_torch_file
 from nes2net.models.speakers.files import EncoderFile, find_packaged_file
-from nes2net.scoring.marks import FOUND_FROM, NATURAL_THRESHOLD, UNMEASURED, read_false_alarms
+from nes2net.scoring.marks import FOUND_FROM, NATURAL_THRESHOLD, UNMEASURED, FalseAlarms
 from nes2net.scoring.waveforms import RecordingToJudge
 
 _WEIGHTS = "perth/perth_net/pretrained/implicit/perth_net_250000.pth.tar"
@@ -34,6 +35,7 @@ _WINDOW = 2048  # samples
 _BINS = 128  # the lowest 2 kHz
 _STRETCHES = {"slow": 1.25, "normal": 1.0, "fast": 0.75}
 _LAYERS = 7
+_REMEDY = "give a file that `nes2net calibrate marks` saved"
 _LONG = 60  # s; of a longer recording, pieces are read; an assumption
 _PIECE = 30  # s
 
@@ -50,9 +52,11 @@ class Perth:
     """
 
     def __init__(self, detector: Any, argument: str) -> None:
-        self.alarms = read_false_alarms(argument) if argument else None
+        self.alarms = (
+            read_json_as(FalseAlarms, argument, 1 << 20, "measured false alarms", _REMEDY) if argument else None
+        )
         file = find_packaged_file(None, "resemble-perth", "1.0.1", _WEIGHTS)
-        self.facts = {"kind": "perth", "reader": dict(zip(("name", "version"), file.revision.split()))}
+        self.facts = {"kind": "perth", "reader": {"name": "resemble-perth", "version": "1.0.1"}}
         self.weights = load_weights(file)
 
     def __call__(self, recording: RecordingToJudge) -> list[Finding]:
@@ -62,9 +66,10 @@ class Perth:
             for start, samples, rate in _pieces(audio.blocks()):
                 for channel, waveform in enumerate(samples):
                     value = perth_value(self.weights, waveform, rate)
-                    if value is not None:
-                        reason = "silent"
-                    if value is not None and not math.isnan(value):
+                    if value is None:
+                        continue
+                    reason = "silent"
+                    if not math.isnan(value):
                         readings.append((value, f" in channel {channel} from {clock(start)} on"))
         if not readings:
             return mark(f"Perth: {reason}: no reading", state="no_reading", reason=reason, **self.facts)

@@ -94,7 +94,7 @@ def test_a_missing_library_is_a_note_unless_its_kind_is_named(folder, output, re
     monkeypatch.setitem(sys.modules, "encypher_c2pa", None)
     command = ["predict", "c2pa_plain.wav", "--model", "m.pth"]
     printed = output([*command, "--marks"])
-    assert "note: not all marks are read: " in printed.err
+    assert "note: c2pa is not read: " in printed.err
     assert "Content Credentials need encypher-c2pa" in printed.err
     assert "c2pa_plain.wav" in printed.out
     message = refused([*command, "--marks", "c2pa"])

@@ -14,10 +14,10 @@ from nes2net.training.trials import read_trials
 
 
 def row(label, marked, number):
-    low, high = wilson_interval(marked / max(1, number), max(1, number))
-    return MarkedTrials(
-        kind="perth", split="train", label=label, n=number, marked=marked, attacks={}, low=low, high=high
-    )
+    share = marked / number
+    low, high = wilson_interval(share, number)
+    counts = {"n": number, "marked": marked, "attacks": {}, "share": share, "low": low, "high": high}
+    return MarkedTrials(kind="perth", split="train", label=label, **counts)
 
 
 def compared(marked_spoof, spoof, marked_bonafide, bonafide):
@@ -37,10 +37,10 @@ def test_p_values_and_intervals_are_the_golden_ones(golden):
 def test_marked_fakes_are_a_warning():
     shortcut = compared(24, 50, 0, 50)
     assert shortcut.warning
-    words = (
-        "perth marks 48 % of the spoof recordings (35 to 61 %) and 0 % of the bonafide recordings (0 to 7 %) (p 3e-09)"
-    )
-    assert shortcut.words.startswith(f"train: {words}: a detector can learn the mark instead of the speech.")
+    spoofed = "train: perth marks 48 % of the spoof recordings (35 to 61 %), by attack {}"
+    bona_fide = "train: perth marks 0 % of the bonafide recordings (0 to 7 %), by attack {}"
+    words = f"warning: {spoofed}; {bona_fide} (p 3e-09): a detector can learn the mark instead of the speech."
+    assert shortcut.words.startswith(words)
 
 
 @pytest.mark.parametrize("counts", [(60, 1000, 40, 1000), (5, 1000, 0, 1000), (2, 100, 1, 100)], ids=str)
@@ -52,7 +52,7 @@ def test_too_few_recordings_are_not_tested():
     shortcut = compared(3, 3, 0, 3)
     assert shortcut.p is None
     assert not shortcut.warning
-    assert shortcut.words == "train: perth not tested: fewer than 5 recordings of a class"
+    assert shortcut.words == "train, perth: not tested: too few recordings of a class"
 
 
 def test_without_a_test_many_unmarked_recordings_of_the_other_class_suffice():
@@ -62,7 +62,7 @@ def test_without_a_test_many_unmarked_recordings_of_the_other_class_suffice():
 def test_marks_of_both_classes_alike_are_a_note():
     shortcut = compared(30, 30, 30, 30)
     assert not shortcut.warning
-    assert shortcut.words == "train: perth found in both classes alike"
+    assert shortcut.words == "train, perth: marked in both classes alike"
 
 
 def test_several_kinds_need_smaller_p_values():
@@ -91,14 +91,14 @@ def corpus(needs_perth, golden, tmp_path):
 
 def test_the_check_counts_marks_by_class_and_attack_and_training_warns(corpus, output, capsys):
     printed = output(["data", "check", "generic", corpus, "--marks"])
-    assert "perth marks 50 % of the spoof recordings (27 to 73 %), A1: 7" in printed.out
+    assert "perth marks 50 % of the spoof recordings (27 to 73 %), by attack {'A1': 7}" in printed.out
     assert "perth marks 0 % of the bonafide recordings" in printed.out
     record = json.loads(record_beside(corpus).read_text())
     (shortcut,) = [row for row in record["shortcut"] if row["kind"] == "perth"]
     assert shortcut["difference"] == 0.5
     assert shortcut["p"] > 0.01
     shortcut["warning"] = True
-    shortcut["words"] = "perth marks fakes"
+    shortcut["words"] = "warning: perth marks fakes"
     record_beside(corpus).write_text(json.dumps(record))
     read_trials(DataConfig(corpus="generic", root=str(corpus)), "train")
     assert "warning: perth marks fakes" in capsys.readouterr().err
@@ -106,4 +106,4 @@ def test_the_check_counts_marks_by_class_and_attack_and_training_warns(corpus, o
 
 def test_a_sample_keeps_the_share_of_each_attack(corpus, output):
     printed = output(["data", "check", "generic", corpus, "--marks", "--sample", "4"])
-    assert "perth marks 50 % of the spoof recordings (15 to 85 %), A1: 2" in printed.out
+    assert "perth marks 50 % of the spoof recordings (15 to 85 %), by attack {'A1': 2}" in printed.out
