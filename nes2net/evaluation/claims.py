@@ -96,7 +96,7 @@ class Claims(Rows):
         return HEADER
 
     def lines(self, id: str, value: NDArray) -> str:
-        return super().lines(id.replace(":", "\t", 1), value).replace("nan", "-")
+        return id.replace(":", "\t", 1) + super().lines("", value).replace("nan", "-")
 
     def scores(self, path: Path) -> ScoreTable:
         table = read_claim_table(path)

@@ -8,7 +8,7 @@ from builders import input_error
 
 from nes2net import metrics
 from nes2net.evaluation.claim_figures import ClaimScores
-from nes2net.evaluation.claims import ClaimEvaluation
+from nes2net.evaluation.claims import ClaimEvaluation, Claims
 from nes2net.evaluation.key import Labels
 from nes2net.evaluation.transfer import ThresholdSource
 from nes2net.metrics.sasv import SasvWeights
@@ -66,6 +66,11 @@ def test_a_file_of_claims_is_known_by_its_first_line(tmp_path):
         path = tmp_path / "scores.txt"
         path.write_text(line)
         assert ScoreFile.of(path).judgement.name == "claims", line
+
+
+def test_a_missing_score_is_a_dash_and_no_letters_of_names_are():
+    line = Claims().lines("nancy:nan_1", np.array([0.5, np.nan, 2.0]))
+    assert line == "nancy\tnan_1\t0.5\t-\t2\n"
 
 
 def test_figures_of_claims_are_those_of_the_metrics_and_each_recording_counts_with_each_person(evaluated):
