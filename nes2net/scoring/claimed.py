@@ -43,6 +43,10 @@ class PersonDecision(Decision):
     def words(self) -> list[str]:
         return [self.decision, *self.facts["reason"], *self.facts["because"]]
 
+    @property
+    def meaning(self) -> str:
+        return f"Claimed to speak: {self.facts['person'] or 'nobody'}. Outcome: {'; '.join(self.words)}."
+
     def row(self) -> dict[str, Any]:
         return super().row() | self.facts
 
@@ -114,7 +118,7 @@ class PersonDecider:
         """Decide by the score of the detector, and the voice in ``traits``."""
         assert traits is not None
         facts: dict[str, Any] = {**dict.fromkeys(_FACTS), "cm_score": score, "encoder": self.encoder.name}
-        facts["code"] = "unusable"
+        facts |= {"person": self.name or None, "code": "unusable"}
         reason = traits.unfit
         because: list[str] = []
         if traits.voice is not None and not self.name:
@@ -126,7 +130,7 @@ class PersonDecider:
         elif traits.voice is not None:
             person, vectors = self.store.read(self.name)
             asv = float(vectors[0] @ traits.voice)
-            facts |= {"person": self.name, "asv_score": asv, "enrolled": len(person.recordings)}
+            facts |= {"asv_score": asv, "enrolled": len(person.recordings)}
             because = [f"cosine {asv:.3f}"]
             if any(recording.sha256 == traits.sha256 for recording in person.recordings):
                 reason = _ENROLLED
@@ -158,7 +162,7 @@ class PersonDecider:
 
     def along(self, score: float, track: Track, traits: Traits | None) -> PersonDecision:
         """Decide by the mean of the windows; ``score`` is that of the beginning."""
-        return replace(self(track.score, traits), score=score)
+        return replace(self(track.score, traits), score=score, judged=track.judged)
 
     def describe(self) -> list[str]:
         """Describe the basis of decisions in lines for people."""

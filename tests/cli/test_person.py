@@ -1,5 +1,6 @@
-"""Is an enrolled person speaking, live? Outcomes, words and refusals of `predict --person` and `calibrate person`."""
+"""Is an enrolled person speaking, live? Outcomes, words and refusals of commands with a claimed person."""
 
+import html
 import json
 import re
 import shutil
@@ -256,12 +257,62 @@ def test_what_does_not_fit_together_is_refused(in_folder, refused, words, messag
     refused([*PREDICT.split(), "test/anna.wav", *words.split()], message)
 
 
+CLAIMS = ["people", "people:anna", "people:anna --calibration p.json"]
+
+
 @pytest.mark.parametrize("flags", ["--json", "", "--csv"])
-@pytest.mark.parametrize("claim", ["people", "people:anna", "people:anna --calibration p.json"])
+@pytest.mark.parametrize("claim", CLAIMS)
 def test_no_output_claims_more_than_was_measured(in_folder, output, claim, flags):
     printed = output([*PREDICT.split(), "test", "--person", *claim.split(), *flags.split()])
     assert not NEVER_SAID.search(printed.out + printed.err)
     assert "cannot tell" in printed.out or "this person" in printed.out
+
+
+@pytest.fixture
+def reported(in_folder, output, tmp_path):
+    """A function that reports on a recording of a claim, and returns the page without its picture, and the JSON."""
+
+    def report(claim, file="test/fake.wav"):
+        words = ["report", file, "--model", "tone.pth", "--device", "cpu", "--person", *claim.split()]
+        output([*words, "--html", tmp_path / "r.html", "--json", tmp_path / "r.json"])
+        page = (tmp_path / "r.html").read_text(encoding="utf-8")
+        text = re.sub(r"<(style|svg).*?</\1>", "", page, flags=re.DOTALL)
+        return html.unescape(" ".join(text.split())), read_json(tmp_path / "r.json")
+
+    return report
+
+
+def test_a_report_has_the_outcome_and_the_json_of_predict(reported, rows):
+    claim = "people:anna --calibration p.json"
+    page, row = reported(claim)
+    expected = rows("--person", *claim.split(), "--track", files=["test/fake.wav"])["fake.wav"]
+    del expected["calibration"]
+    assert row == expected
+    assert '<h2 class="verdict">This person, but not live</h2>' in page
+    assert "Claimed to speak: anna. Outcome: this person, but not live; speaker ratio" in page
+    assert "--person people:anna" in page
+
+
+@pytest.mark.parametrize("claim", CLAIMS)
+def test_no_report_claims_more_than_was_measured(reported, claim):
+    page, _ = reported(claim)
+    assert not NEVER_SAID.search(page)
+    assert "cannot tell" in page or "this person, but not live" in page
+
+
+def test_a_report_on_a_claim_about_silence_has_a_reason(reported, in_folder):
+    samples, rate = silence()
+    save(in_folder / "odd" / "silence.wav", samples, rate)
+    page, row = reported("people:anna", "odd/silence.wav")
+    assert "Claimed to speak: anna. Outcome: cannot tell; " in page
+    assert row["reason"][0] in page
+
+
+def test_a_report_on_a_long_claim_rests_on_all_of_it(reported, in_folder):
+    samples = np.concatenate([spoken(number, ANNA) for number in range(70, 73)])
+    save(in_folder / "odd" / "long.wav", samples)
+    page, _ = reported("people:anna --calibration p.json", "odd/long.wav")
+    assert "The whole recording." in page
 
 
 def test_where_liveness_is_refused_nothing_is_called_live(in_folder, output):

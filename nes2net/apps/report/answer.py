@@ -36,24 +36,14 @@ def answer_of(judged: Judged[float], model: str) -> Answer:
     """Put the answer of a detector into plain words; ``model`` is for the command."""
     decider = judged.decider
     decision = judged.decision
-    if decider is None or decision is None:
+    if decision is None:
         return _without_calibration(judged, model)
     facts = [("What it rests on", _basis_words(judged))]
     reason = with_flag_names(decision.reason or "")
     if judged.remarks and judged.remarks != reason:
         facts.append(("Mind", f"{judged.remarks}."))
-    if decision.decision == CANNOT_TELL:
-        meaning = (
-            f"This detector has no answer for this recording: {reason}. That speaks neither for real speech "
-            "nor for a fake."
-        )
-        return Answer("unsure", "Cannot tell", meaning, facts)
-    if decision.probability is None:
-        meaning = (
-            f"The score is {decision.decision}, by which this detector was calibrated; a low score alone says nothing of "
-            f"fakes. {'; '.join(decision.words)}."
-        )
-        return Answer("unsure", decision.decision.capitalize(), meaning, facts)
+    if decision.decision == CANNOT_TELL or decider is None or decision.probability is None:
+        return Answer("unsure", decision.decision.capitalize(), decision.meaning, facts)
     probability = ("Probability", _probability_words(judged, decision.probability, decider))
     facts = [probability, *facts, *_window_facts(judged)]
     if decision.p_value is not None:
@@ -169,9 +159,11 @@ def _basis_words(judged: Judged[float]) -> str:
             f"The mean of {windows} of {readable_duration(judged.track.window, exact=True)}, over the whole recording."
         )
     judged_share = judged.judged
+    if judged.decision is not None and judged.decision.judged is not None:
+        judged_share = judged.decision.judged
     if judged_share < 1:
         return f"The beginning of the recording, {percent(judged_share)} of it."
-    return "The whole recording, judged in one piece."
+    return "The whole recording."
 
 
 def _probability_words(judged: Judged[float], probability: float, decider: Decider) -> str:

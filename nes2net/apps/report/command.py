@@ -7,7 +7,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Annotated
 
-from nes2net.actions.flags import Deciding, EvidenceFlags, Loading, ModelName
+from nes2net.actions.flags import Claiming, EvidenceFlags, Loading, ModelName
 from nes2net.lib.errors import InputError
 from nes2net.lib.output.terminal import printable_name, say_written
 from nes2net.lib.shell.commands import Count, File, Flag, FromZero, command_facts, flags_of
@@ -28,7 +28,7 @@ def report(
     pdf: File | None = None,
     json_: File | None = None,
     channel: FromZero | None = None,
-    deciding: Deciding,
+    deciding: Claiming,
     evidence: EvidenceFlags,
     batch_size: Count | None = None,
 ) -> int:
@@ -61,12 +61,13 @@ def report(
         check_writable(path, stream=flag != "--pdf")
     if pdf is not None:
         weasyprint()
-    decider = deciding.decider()
+    person = deciding.person_decider()
+    decider = person.liveness if person else deciding.decider()
     requests = evidence.requests()
     recording = Unchanged(file)  # check() below raises InputError if the file changes meanwhile
     audio = ExaminedFile.of(Path(file), channel)
     detector = loading.load(model)
-    examination = examine(audio, detector, decider, batch_size, requests)
+    examination = examine(audio, detector, person or decider, batch_size, requests)
     # Compose the command for the report, without the folders of its files.
     channel_words = [] if channel is None else ["--channel", str(channel)]
     words = [
@@ -104,4 +105,5 @@ def report(
 
 def _without_folders(value: str) -> str:
     """Remove the folders from ``value`` if it is a path, because the report may be passed on to others."""
-    return Path(value).name if Path(value).is_absolute() or Path(value).exists() else value
+    path = value.rpartition(":")[0] or value  # STORE:NAME
+    return Path(value).name if Path(value).is_absolute() or Path(path).exists() else value

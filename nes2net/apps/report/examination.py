@@ -18,6 +18,7 @@ from nes2net.lib.errors import InputError, pluralise, readable_size, with_flag_n
 from nes2net.lib.output.times import readable_duration
 from nes2net.lib.storage.files import sha256_of
 from nes2net.models.published_results import published_rows
+from nes2net.scoring.claimed import AnyDecider
 from nes2net.scoring.decisions.decision import Decider
 from nes2net.scoring.decisions.population import Traits, measure_blocks
 from nes2net.scoring.judged import Failed, Judged
@@ -126,14 +127,14 @@ class Examination:
 def examine(
     file: ExaminedFile,
     detector: Detector,
-    decider: Decider | None,
+    decider: AnyDecider | None,
     batch_size: int | None,
     evidence: Sequence[str],
 ) -> Examination:
     """Score the windows of a recording, and collect the facts for its report.
 
     Args:
-        decider: the rule that decides by a calibration, if there is one.
+        decider: decides; None for scores only.
         batch_size: windows to score at once; None for the default.
         evidence: as for :class:`nes2net.scoring.judging.JudgingSettings`.
 

@@ -213,6 +213,20 @@ class Decision:
         }
         return [phrase.format(value) for phrase, value in phrases.items() if value is not None]
 
+    @property
+    def meaning(self) -> str:
+        """Sentences for a report, about a decision without a probability."""
+        if self.decision == CANNOT_TELL:
+            reason = with_flag_names(self.reason or "")
+            return (
+                f"This detector has no answer for this recording: {reason}. That speaks neither for real speech nor for a "
+                "fake."
+            )
+        return (
+            f"The score is {self.decision}, by which this detector was calibrated; a low score alone says nothing of fakes. "
+            f"{'; '.join(self.words)}."
+        )
+
     def row(self) -> dict[str, object]:
         """Return plain data without fields that are None, except llr and probability."""
         reason = self.reason and with_flag_names(self.reason)
