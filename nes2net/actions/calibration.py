@@ -149,7 +149,9 @@ def calibrate(
     }
     systems = system_names([file.path for file in files])
     rows: Figures = []
-    if not learning.operating_point:
+    if learning.operating_point:
+        labelled = labelled._replace(trials=[trial for trial in labelled.trials if trial.label == BONAFIDE])
+    else:
         calibration = fit(bonafide, spoof, prior=learning.prior, l2=learning.l2, systems=systems)
         if len(files) == 1:
             calibration = add_resamples(calibration)
@@ -161,32 +163,31 @@ def calibrate(
     population: Population | None = None
     failed: list[str] = []
     if recordings:
-        population, failed, unfit = _measure_population(labels, recordings, labelled.trials, scored_by, files[0].path)
-        if learning.operating_point:
-            failed += unfit
+        population, failed = _measure_population(
+            labels, recordings, labelled.trials, scored_by, files[0].path, learning.operating_point
+        )
     if learning.operating_point:
         genuine = _genuine_scores(labelled, learning, failed)
         calibration = LinearCalibration((1.0,) * len(files), 0.0, 0.5, 0.0, tuple(systems), genuine=genuine)
-        facts["basis"] = "genuine recordings"
+        facts |= {"num_bonafide": len(genuine["scores"]), "num_spoof": 0, "basis": "genuine recordings"}
     calibration = replace(calibration, trained_on=facts, scored_by=scored_by, population=population)
     return Calibrated(calibration, len(bonafide), len(spoof), labelled.unit, rows, failed)
 
 
 def _genuine_scores(labelled: LabelledScores, learning: Learning, failed: Sequence[str]) -> GenuineScores:
-    trials = [trial for trial in labelled.trials if trial.label == BONAFIDE]
-    scored_trials = zip(labelled.bonafide[:, 0].tolist(), trials)
+    scored_trials = zip(labelled.bonafide[:, 0].tolist(), labelled.trials)
     rows = sorted((score, trial.id, trial.speaker or "") for score, trial in scored_trials if trial.id not in failed)
-    scores, ids, people = zip(*rows) if rows else ((), (), ())
+    scores, ids, people = zip(*rows)
     genuine: GenuineScores = {
         "scores": list(scores),
-        "alpha": learning.operating_point.removeprefix("miss:"),
+        "alpha": learning.operating_point,
         "groups": list(people) if all(people) else None,
         "assured": learning.assured,
     }
     threshold = genuine_threshold(**genuine).threshold
     lowest = ids[: max(3, len(ids) // 100)]
-    print_note(f"fakes among the lowest ones would move the threshold: {join_names(lowest, len(lowest))}")
-    if len(labelled.spoof):
+    print_note(f"fakes among the lowest ones would move the threshold: {', '.join(lowest)}")
+    if labelled.spoof.size:
         print_note(f"{(labelled.spoof >= threshold).mean():.4%} of the spoofed trials are not below the threshold")
     return genuine
 
@@ -249,6 +250,9 @@ def calibrate_recordings(
     recordings = Path(f"{save}.recordings.csv")
     scores = Path(f"{save}.scores.txt")
     people = _write_generic_list(recordings, bonafide, spoof, audio_track, speakers)
+    if learning.operating_point:
+        # Before scoring: no more recordings and people can count.
+        genuine_threshold(range(len(people)), learning.operating_point, people if speakers else None, learning.assured)
     score_length = samples_to_calibrate(detector.provenance, num_samples)
     print_note(score_length.note)
     scored = score_corpus(
@@ -273,7 +277,7 @@ def calibrate_recordings(
         recordings=Recordings(recordings, num_workers, detector, kept=save),
     )
     genuine = calibrated.calibration.genuine
-    if genuine and (uncounted := sorted(people.difference(genuine["groups"] or people))):
+    if genuine and (uncounted := sorted(set(people).difference(genuine["groups"] or people))):
         print_note(f"no recording counts of {pluralise(uncounted, 'person', 'people')}: {join_names(uncounted)}")
     calibrated.calibration.save(save)
     forget_traits(save)
@@ -282,12 +286,12 @@ def calibrate_recordings(
 
 def _write_generic_list(
     path: Path, bonafide: AnyPath, spoof: AnyPath | None, audio_track: int, speakers: AnyPath | None
-) -> set[str]:
-    """Return the people who speak, if ``speakers`` is given."""
-    speaker_of_path: dict[str, str | None] = {}
+) -> list[str]:
+    """Return who speaks in each recording; empty names without ``speakers``."""
+    speaker_of_path: dict[str, str] = {}
     if speakers is not None:
         for trial in corpora.get("generic").trials(speakers):
-            speaker_of_path[os.path.realpath(trial.audio_path())] = trial.speaker
+            speaker_of_path[os.path.realpath(trial.audio_path())] = trial.speaker or ""
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow(("path", "label", "id", "audio_track", "speaker"))
@@ -295,7 +299,7 @@ def _write_generic_list(
     # "=": paths are absolute, ids begin with the label, and as_cell() writes speakers.
     label_of_path: dict[str, str] = {}
     shared_paths = []
-    people = set()
+    people = []
     without_speaker = []
     for label, folder in ((BONAFIDE, bonafide), (SPOOF, spoof)):
         if folder is None:
@@ -307,10 +311,9 @@ def _write_generic_list(
             real_path = os.path.realpath(file)
             if label_of_path.setdefault(real_path, label) != label:
                 shared_paths.append(real_path)
-            speaker = speaker_of_path.get(real_path)
-            if speaker:
-                people.add(speaker)
-            else:
+            speaker = speaker_of_path.get(real_path, "")
+            people.append(speaker)
+            if not speaker:
                 without_speaker.append(str(file))
             id = f"{label}/{file.relative_to(top)}"
             rows.writerow((file.absolute(), label, id, audio_track, as_cell(speaker)))
@@ -331,9 +334,14 @@ def _write_generic_list(
 
 
 def _measure_population(
-    labels: Labels, recordings: Recordings, scored: Trials, scored_by: ScoredBy | None, scores: Path
-) -> tuple[Population, list[str], list[str]]:
-    """Return the population, and the ids of trials that could not be measured, and of unfit ones.
+    labels: Labels,
+    recordings: Recordings,
+    scored: Trials,
+    scored_by: ScoredBy | None,
+    scores: Path,
+    omits_unfit: object,
+) -> tuple[Population, list[str]]:
+    """Return the population, and the ids of trials that could not be measured, or are omitted as unfit.
 
     Raises InputError if a trial has no recording, or if ``recordings.model`` is not, or cannot be
     shown to be, the detector of the scores.
@@ -349,9 +357,10 @@ def _measure_population(
         embed=detector is not None,
         num_workers=recordings.num_workers,
     )
+    if omits_unfit:
+        failures |= {id: measured.unfit for id, measured in traits.items() if measured.unfit}
     traits = {id: measured for id, measured in traits.items() if id not in failures}
-    unfit = [id for id, measured in traits.items() if measured.unfit]
-    return Population.fit(list(traits.values()), [is_bonafide[id] for id in traits]), list(failures), unfit
+    return Population.fit(list(traits.values()), [is_bonafide[id] for id in traits]), list(failures)
 
 
 def _find_recordings(labels: Labels, root: AnyPath, ids: Sequence[str]) -> list[Trial]:

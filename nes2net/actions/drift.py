@@ -185,7 +185,7 @@ class Drift:
             "failures": self.failures,
         }
         rows = [_table_row(comparison) for comparison in self.comparisons]
-        caption = "Recordings outside of the ranges that hold 95 % of the calibration's recordings:"
+        caption = "Recordings outside of the calibration's usual ranges:"
         note = (
             "expected: by chance, with as many recordings as the calibration has; drift from: the smallest share that is "
             "drift"
@@ -242,8 +242,7 @@ def measure_drift(
     """Score and measure new recordings, and compare them with those of a calibration.
 
     Scores as many samples as the calibration. If it is of whole recordings, a recording of more
-    than two minutes fails. Unfit recordings, such as silence, count, as they did in the
-    calibration. Failures are in :attr:`Drift.failures`.
+    than two minutes fails. Unfit recordings, such as silence, count. Failures are in :attr:`Drift.failures`.
 
     Args:
         files: audio files, or folders to search.

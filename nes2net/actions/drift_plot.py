@@ -48,7 +48,7 @@ def plot_drift(picture: AnyPath, drift: Drift) -> None:
         elif comparison.is_powerless:
             verdict = "too few to tell"
         name = f"{usual.name}, {usual.unit}".removesuffix(", ")
-        outside = f"{100 * comparison.outside:.0f} % outside of the usual range, {100 * usual.expected:.0f} % expected"
+        outside = f"{100 * comparison.outside:.0f} % unusual, {100 * usual.expected:.0f} % expected"
         axes.set_title(f"{name}: {outside}: {verdict}", loc="left", fontsize="small", color=INK)
         style(axes)
     line = "" if drift.by == "none" else f"; line: median of each {drift.by}"

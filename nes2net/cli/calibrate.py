@@ -204,7 +204,7 @@ def apply(
 )
 def recordings(
     bonafide: Folder,
-    spoof: Annotated[Folder | None, NotWith("operating_point")] = None,
+    spoof: Folder | None = None,
     *,
     model: ModelName,
     save: File,
@@ -235,8 +235,8 @@ def recordings(
 
     refuse(
         (
-            spoof is None and not learning.operating_point,
-            "name a folder of spoofed recordings, or add `operating_point`",
+            bool(spoof) == bool(learning.operating_point),
+            "name a folder of spoofed recordings, or add `operating_point`; they exclude each other",
         )
     )
     make_folder(Path(save).parent)

@@ -184,8 +184,9 @@ def test_the_share_of_unusual_scores_is_compared_after_calibration_on_genuine_re
     scores = np.array([recording.score for recording in drift.recordings])
     assert row.value("outside") == np.mean(scores < genuine.rule.threshold)
     assert "unusual below a score of" in drift.result.text()
-    plot_drift(tmp_path / "drift.png", drift)
-    assert (tmp_path / "drift.png").stat().st_size
+    assert "that hold 95 %" not in drift.result.text()
+    plot_drift(tmp_path / "drift.svg", drift)
+    assert f"score: {100 * row.value('outside'):.0f} % unusual, 5 % expected" in (tmp_path / "drift.svg").read_text()
 
 
 def test_a_recording_that_is_named_twice_is_compared_once(drift_of, voices):

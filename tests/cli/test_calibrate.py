@@ -489,6 +489,26 @@ def test_recordings_without_a_stated_speaker_are_named_before_any_is_scored(work
 
 
 @pytest.mark.parametrize(
+    ("point", "speakers", "message"),
+    [
+        ("eer", None, "a share of misses lies between 0 and 1, such as 0.05 or 5%, not 'eer'"),
+        ("miss:20%", None, "N = 3 recordings are too few for 20 %: at least 4 are needed"),
+        ("miss:30%", "people.csv", "N = 2 people are too few for 30 %: at least 3 are needed"),
+    ],
+)
+def test_an_operating_point_that_so_many_files_cannot_have_is_refused_before_any_is_read(
+    workdir, point, speakers, message
+):
+    Path("real").mkdir()
+    for name in "abc":
+        Path(f"real/{name}.wav").touch()  # empty, so reading them would fail
+    Path("people.csv").write_text("path,speaker\nreal/a.wav,p\nreal/b.wav,q\nreal/c.wav,q\n")
+    learning = Learning(operating_point=point)
+    with input_error(message):
+        calibrate_recordings(hears_a_tone.detector(), "real", None, "c.json", learning, speakers=speakers)
+
+
+@pytest.mark.parametrize(
     ("words", "message"),
     [
         ("fit generic few.txt --genuine-only --operating-point miss:1%", "at least 99 are needed"),
@@ -497,13 +517,13 @@ def test_recordings_without_a_stated_speaker_are_named_before_any_is_scored(work
         ("fit generic few.txt --genuine-only", "--genuine-only is used only with --operating-point"),
         ("fit generic few.txt --operating-point miss:5%", "--operating-point is used only with --genuine-only"),
         ("fit generic few.txt --genuine-only --operating-point miss:5% --prior 0.2", "exclude each other"),
-        ("recordings REAL FAKE --operating-point miss:5% --model M --save c.json", "exclude each other"),
+        ("recordings REAL FAKE --operating-point miss:5% --model M --save c.json", "--operating-point; they exclude"),
         (
             "recordings REAL FAKE --speakers t.csv --model M --save c.json",
             "--speakers is used only with --operating-point",
         ),
         ("recordings REAL --model M --save c.json", "name a folder of spoofed recordings, or add --operating-point"),
-        ("apply c.json few.txt --out out.txt", "of genuine recordings only"),
+        ("apply c.json few.txt --out out.txt", "no ratios: calibrate on bona fide and spoofed recordings\n"),
     ],
 )
 def test_what_does_not_suit_genuine_recordings_alone_is_refused_in_a_line(command, workdir, words, message):

@@ -14,7 +14,7 @@ from builders.files import read_json
 from builders.live import heard
 
 from nes2net.apps.listen.listening import AudioBlock, LiveJudge
-from nes2net.apps.listen.words import in_words
+from nes2net.apps.listen.words import heading, in_words
 from nes2net.apps.serve.desk import Desk
 from nes2net.cli.main import main
 from nes2net.scoring.calibrated import default_window
@@ -242,6 +242,7 @@ def test_people_count_in_place_of_recordings_if_a_list_names_who_speaks(clips_fo
     assert "note: no recording counts of 1 person: p4" in printed.err
     learned = load(saved)
     assert learned.rule.number == 4
+    assert learned.population.num_recordings == learned.trained_on["num_bonafide"] == NUM_CLIPS
     ids, scores = read_scores(f"{saved}.scores.txt")
     person_of_score = dict(zip(learned.genuine["scores"], learned.genuine["groups"]))
     for id, score in zip(ids, scores.tolist()):
@@ -250,7 +251,9 @@ def test_people_count_in_place_of_recordings_if_a_list_names_who_speaks(clips_fo
             assert person_of_score[score] == f"p{int(name) % 4}"
     assert main(["info", str(saved)]) == 0
     described = capsys.readouterr().out
+    assert "operating points unusual below a score" in " ".join(described.split())
     assert "of 4 people" in " ".join(described.split())
+    assert not re.search("prior of|l2 |\nweights", described)
 
 
 def test_a_plot_shows_the_threshold_of_genuine_recordings(clips_folder, tmp_path, capsys):
@@ -284,6 +287,9 @@ def test_a_live_channel_decides_each_window_with_speech_as_the_threshold_of_genu
     assert end["unusual_share"] == share
     assert f"{share:.0%} of its windows" in in_words(end)
     assert UNUSUAL in in_words(unusual[0])
+    assert "–" not in in_words(unusual[0])
+    ready = {"model": "tone.pth", "window": 4.0, "hop": 1.0, "calibration": "genuine.json"}
+    assert heading(ready, None)[1].split() == ["channel", "to", "score"]
 
 
 def test_a_live_channel_cannot_tell_of_a_call_unlike_the_genuine_recordings(clips_folder):

@@ -263,8 +263,12 @@ def _calibration_sheet(path: Path) -> Sheet:
         operating_points = "cost:CMISS,CFA,PRIOR only: the ratios of its own trials are not kept"
     title = f"{kind} of scores"
     command = f"nes2net calibrate apply {quote(str(path))} {scores} --out calibrated.txt"
+    learned = {"offset": calibration.offset, "prior of bona fide": calibration.prior, "l2": calibration.l2}
+    weights = [{"weight": weight, "system": system} for weight, system in zip(calibration.weights, calibration.systems)]
     if calibration.genuine:
-        operating_points = Decider(calibration).describe()[0]
+        operating_points = Decider(calibration).describe()[0].removeprefix("decision: ")
+        learned = {}
+        weights = []
         title = "threshold of genuine recordings"
         command = f"nes2net predict FILE --model MODEL --calibration {quote(str(path))}"
     recordings: Facts = {"recordings": "not measured, so no recording is called 'cannot tell'"}
@@ -277,16 +281,13 @@ def _calibration_sheet(path: Path) -> Sheet:
         }
     trained_on = {name: fact for name, fact in calibration.trained_on.items() if not isinstance(fact, (dict, list))}
     facts = {
-        "offset": calibration.offset,
-        "prior of bona fide": calibration.prior,
-        "l2": calibration.l2,
+        **learned,
         **{f"trained on, {name}": fact for name, fact in trained_on.items()},
         "detector": detector,
         "scored": scored,
         "operating points": operating_points,
         **recordings,
     }
-    weights = [{"weight": weight, "system": system} for weight, system in zip(calibration.weights, calibration.systems)]
     figures = calibration.trained_on.get("figures")
     figure_items = figures.items() if isinstance(figures, dict) else ()
     tables: Tables = {

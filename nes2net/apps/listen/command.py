@@ -122,7 +122,7 @@ def _listen(judge: LiveJudge, source: LiveSource, as_json: bool, stop: StopSigna
         write = json_text
         say(json_text(session.ready))
     else:
-        say(*heading(session.ready))
+        say(*heading(session.ready, session.channels[0].evidence))
     try:
         for line in listening.lines():
             say(write(line))

@@ -10,13 +10,14 @@ from nes2net.lib.output.times import clock
 _WIDTHS = (8, 8, 10, 8, 11, 0)  # widths of the columns of the table in characters; 0 for any width
 
 
-def heading(line: Line) -> list[str]:
+def heading(line: Line, evidence: object) -> list[str]:
     """Write the line ``ready`` in words, and the headings of the table that follows."""
     calibration = line["calibration"]
     calibration_words = f"calibration {calibration}"
     columns = ["channel", "to", "score", "llr", "probability", ""]
     if calibration is None:
         calibration_words = "no calibration, so there are scores and no probabilities"
+    if not evidence:
         columns[3:5] = ["", ""]
     return [
         f"# {line['model']} hears {line['window']:.4g} s every {line['hop']:g} s; {calibration_words}",
@@ -33,7 +34,7 @@ def in_words(line: Line) -> str:
     for value in (line.get("score", event), line.get("llr", ""), line.get("probability", "")):
         if isinstance(value, float):
             value = f"{value:.4f}"
-        cells.append("–" if value is None else value)
+        cells.append(value or "")
     notes = [line.get(key) for key in ("error", "decision", "reason", "unusual", "because")]
     if event == "score":
         notes.append("ALARM" if line.get("alarm") else None)

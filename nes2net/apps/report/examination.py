@@ -182,7 +182,7 @@ def _detector_facts(detector: Detector) -> Facts:
     facts = [("What it learned from", training_in_words(provenance) or "its file does not say")]
     _, published_model = provenance.published or (None, None)
     if published_model is None or not published_model.until:  # `training_in_words` states a known year
-        facts.append(("Newest fakes that it learned from", "its file does not say"))
+        facts.append(("Newest generators that it learned from", "its file does not say"))
     if published_model is not None:
         facts += [("Note", note) for note in published_model.notes]
     sections = [section for section in ("frontend", "aggregation", "backend") if section in detector.config]

@@ -160,8 +160,8 @@ USUAL = "usual for your genuine recordings"
 UNUSUAL = "unusual for your genuine recordings"
 #: Why such a calibration is refused.
 NO_RATIOS = (
-    "the calibration is of genuine recordings only, so it has a fixed threshold and no ratios: remove `prior`, "
-    "`operating_point` and `unbounded`, or calibrate on bona fide and spoofed recordings"
+    "the calibration is of genuine recordings only, so it has a fixed threshold and no ratios: calibrate on bona "
+    "fide and spoofed recordings"
 )
 #: Factor for the ratio of a clipped recording, because a calibration does not state how many of its
 #: own were clipped: an assumption.
@@ -219,11 +219,11 @@ class Decision:
         if self.decision == CANNOT_TELL:
             reason = with_flag_names(self.reason or "")
             return (
-                f"This detector has no answer for this recording: {reason}. That speaks neither for real speech nor for a "
-                "fake."
+                f"This detector has no answer for this recording: {reason}. That speaks neither for nor against "
+                "real speech."
             )
         return (
-            f"The score is {self.decision}, by which this detector was calibrated; a low score alone says nothing of fakes. "
+            f"The score is {self.decision}, by which this detector was calibrated; a low score alone does not tell why. "
             f"{'; '.join(self.words)}."
         )
 
@@ -298,7 +298,10 @@ class Decider:
     def __post_init__(self) -> None:
         systems = len(self.calibration.weights)
         refuse(
-            (self.calibration.genuine and (self.prior != 0.5 or self.operating_point or self.unbounded), NO_RATIOS),
+            (
+                self.calibration.genuine and (self.prior != 0.5 or self.operating_point or self.unbounded),
+                f"{NO_RATIOS}, or remove `prior`, `operating_point` and `unbounded`",
+            ),
             (
                 systems != 1,
                 f"the calibration fuses {systems} systems; decisions require a calibration of one system: make one with "

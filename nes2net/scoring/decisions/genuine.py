@@ -72,7 +72,7 @@ def genuine_threshold(
 
     Args:
         scores: N genuine scores.
-        alpha: share in (0, 1), exactly as written: ``"0.05"``, ``"5%"``, 0.05.
+        alpha: share in (0, 1), exactly as written: ``"0.05"``, ``"5%"``, ``"miss:5%"``, 0.05.
         groups: the person of each score; the share is then that of a new person's recordings.
         assured: keep the share at most ``alpha`` with a probability of 95 %, not on average.
 
@@ -117,7 +117,7 @@ def genuine_threshold(
 
 
 def _exact_share(alpha: str | Decimal | Fraction | float) -> Fraction:
-    text = str(alpha)
+    text = str(alpha).removeprefix("miss:")
     try:
         share = Fraction(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
     except (ValueError, ZeroDivisionError):

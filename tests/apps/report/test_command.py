@@ -141,6 +141,17 @@ def test_a_report_without_a_calibration_has_the_command_to_calibrate_in_place_of
     assert "Probability" not in text
 
 
+def test_a_report_by_genuine_recordings_alone_has_no_words_of_fakes_or_ratios(report, report_folder, tmp_path):
+    genuine = {"scores": [float(number) for number in range(19)], "alpha": "5%", "groups": None, "assured": False}
+    learned = replace(load(report_folder / "bonafide.json"), weights=(1.0,), offset=0.0, llrs=None, genuine=genuine)
+    replace(learned, resamples=None).save(tmp_path / "genuine.json")
+    text = text_of(report(f"--calibration {tmp_path / 'genuine.json'}"))
+    assert "sual for your genuine recordings" in text
+    assert "About 5 % of genuine recordings like those of the calibration" in text.replace("\N{NO-BREAK SPACE}", " ")
+    assert "read nothing into the marks" not in text
+    assert not re.search(r"(?i)\b(fakes?|ratios?|probability|llr)\b", text)
+
+
 def test_a_report_on_an_unfit_recording_has_a_reason_in_place_of_an_answer(report, tmp_path):
     path, reason = next(iter(write_unfit(tmp_path).items()))
     text = text_of(report(recording=path))
