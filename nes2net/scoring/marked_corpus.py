@@ -78,7 +78,7 @@ class MarksOfCorpus(StrictModel):
 
 def record_beside(root: AnyPath) -> Path:
     """Name the file beside a corpus folder that holds its :class:`MarksOfCorpus`."""
-    return Path(f"{root}.marks.json")
+    return Path(f"{Path(root)}.marks.json")  # a slash at the end is no part of the name
 
 
 def warnings_beside(root: AnyPath) -> list[str]:

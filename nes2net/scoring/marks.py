@@ -86,6 +86,9 @@ def with_marks(requests: Sequence[str], kinds: str | None) -> list[str]:
         return [*requests]
     if kinds:
         return [*requests, *kinds.split(",")]
+    if not set(MARKS) & set(evidence.names()):
+        print_note("marks are not read: this copy of nes2net lacks the folder apps/marks")
+        return [*requests]
     names = [request.partition(":")[0] for request in requests]
     added = []
     for kind in MARKS:

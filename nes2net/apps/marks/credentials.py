@@ -58,14 +58,17 @@ class ContentCredentials:
 
     def __init__(self, detector: Any, argument: str) -> None:
         self.library = optional("encypher_c2pa", f"Content Credentials need {_PACKAGE}", "marks")
-        self.trusted = read_bounded(argument, 1 << 20).decode("ascii", "replace") if argument else None
-        if self.trusted is not None and "BEGIN CERTIFICATE" not in self.trusted:
-            raise InputError(f"{argument}: holds no certificate: give a file of certificates in PEM")
+        self.trusted = None
+        if argument:
+            self.trusted = read_bounded(argument, 1 << 20).decode("ascii", "replace")
+            if "BEGIN CERTIFICATE" not in self.trusted:
+                raise InputError(f"{argument}: holds no certificate: give a file of certificates in PEM")
         release = version(_PACKAGE)
+        lists = f"{Path(argument).name} or {_PACKAGE}".removeprefix(" or ")
         self.facts = {
             "kind": "c2pa",
             "reader": {"name": _PACKAGE, "version": release},
-            "trust_list": {"name": f"{Path(argument).name} {_PACKAGE}".strip(), "date": _LISTS.get(release)},
+            "trust_list": {"name": lists, "date": _LISTS.get(release)},
         }
 
     def __call__(self, recording: RecordingToJudge) -> list[Finding]:
@@ -132,7 +135,7 @@ def _in_words(facts: dict[str, Any]) -> str:
         "broken": f"Content Credentials broken: {', '.join(facts.get('codes', ()))}; the file was changed after signing; "
         "says nothing of the audio",
         "untrusted": f'Content Credentials: signed by someone who calls himself "{issuer}"; nobody vouches for that',
-        "trusted": f'Content Credentials: signed by "{issuer}" (trusted by {lists["name"]}, lists of {lists["date"]})',
+        "trusted": f'Content Credentials: signed by "{issuer}" (trusted by {lists["name"]}, whose lists are of {lists["date"]})',
     }[facts["state"]]
     if "claim" in facts:
         other = f"its source type is {facts.get('source_type', 'none')}"

@@ -52,9 +52,11 @@ class Perth:
     """
 
     def __init__(self, detector: Any, argument: str) -> None:
-        self.alarms = (
-            read_json_as(FalseAlarms, argument, 1 << 20, "measured false alarms", _REMEDY) if argument else None
-        )
+        self.alarms = None
+        self.threshold = FOUND_FROM
+        if argument:
+            self.alarms = read_json_as(FalseAlarms, argument, 1 << 20, "measured false alarms", _REMEDY)
+            self.threshold = self.alarms.threshold
         file = find_packaged_file(None, "resemble-perth", "1.0.1", _WEIGHTS)
         self.facts = {"kind": "perth", "reader": {"name": "resemble-perth", "version": "1.0.1"}}
         self.weights = load_weights(file)
@@ -74,9 +76,8 @@ class Perth:
         if not readings:
             return mark(f"Perth: {reason}: no reading", state="no_reading", reason=reason, **self.facts)
         value, place = max(readings)
-        threshold = self.alarms.threshold if self.alarms else FOUND_FROM
         state = "not found"
-        if value > threshold:
+        if value > self.threshold:
             state = "found"
         elif self.alarms is None and value >= NATURAL_THRESHOLD:
             state = "unclear"
@@ -89,7 +90,7 @@ class Perth:
             f"{words} ({self.alarms or UNMEASURED})",
             state=state.replace(" ", "_"),
             value=value,
-            threshold=threshold,
+            threshold=self.threshold,
             false_alarms=self.alarms and self.alarms.model_dump(exclude={"threshold"}),
             claim="ai" if state == "found" else None,
             **self.facts,

@@ -8,6 +8,8 @@ import pytest
 from builders import needs_serve
 from conftest import seeded_detector
 
+from nes2net.scoring.registry import evidence
+
 SCRIPT = "<script>alert(1)</script>"
 NOTE = "note: the score says bona fide, the mark says AI: the mark is the stronger evidence if it is real"
 
@@ -100,6 +102,15 @@ def test_a_missing_library_is_a_note_unless_its_kind_is_named(folder, output, re
     message = refused([*command, "--marks", "c2pa"])
     assert "Content Credentials need encypher-c2pa" in message
     assert "[marks]" in message
+
+
+def test_without_the_readers_one_note_says_so(folder, output, monkeypatch):
+    for kind in ("perth", "c2pa"):
+        monkeypatch.delitem(evidence._table, kind)
+    printed = output(["predict", "c2pa_plain.wav", "--model", "m.pth", "--marks"])
+    notes = [line for line in printed.err.splitlines() if "read" in line]
+    assert notes == ["note: marks are not read: this copy of nes2net lacks the folder apps/marks"]
+    assert "c2pa_plain.wav" in printed.out
 
 
 @pytest.mark.parametrize("suffix", ["wav", "flac", "m4a"])

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -102,6 +103,10 @@ def test_the_check_counts_marks_by_class_and_attack_and_training_warns(corpus, o
     record_beside(corpus).write_text(json.dumps(record))
     read_trials(DataConfig(corpus="generic", root=str(corpus)), "train")
     assert "warning: perth marks fakes" in capsys.readouterr().err
+
+
+def test_a_slash_at_the_end_of_a_root_is_no_part_of_the_records_name():
+    assert record_beside("DB/LA/") == record_beside("DB/LA") == Path("DB/LA.marks.json")
 
 
 def test_a_sample_keeps_the_share_of_each_attack(corpus, output):
