@@ -31,6 +31,7 @@ GROUPS = {
         "notebooks/train",
         "notebooks/compare",
         "notebooks/trace",
+        "notebooks/person",
         "demonstration",
     ],
     "Use": [

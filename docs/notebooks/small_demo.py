@@ -93,7 +93,8 @@ def make_corpus(root: Path) -> None:
             utterance, label = f"{folder[11:]}_{number:02d}", ("bonafide", "spoof")[number % 2]
             audio = root / folder / "flac" / f"{utterance}.flac"
             audio.parent.mkdir(parents=True, exist_ok=True)
-            soundfile.write(audio, voice(rng, 0.02 if label == "bonafide" else 0.006), RATE)
+            lowest = 150 if "2021" in folder else 90  # another speaker
+            soundfile.write(audio, voice(rng, 0.02 if label == "bonafide" else 0.006, lowest), RATE)
             attack = f"A0{number // 2 % 2 + 1}"
             lines.append(utterance if "2021" in folder else f"LA_0001 {utterance} - {attack} {label}")
             if number // 2 % 4 == 3:
@@ -103,10 +104,10 @@ def make_corpus(root: Path) -> None:
     write(root / "keys" / "DF" / "CM" / "trial_metadata.txt", key)
 
 
-def voice(rng: np.random.Generator, noise: float) -> np.ndarray:
-    """One to three seconds of a buzzing voice with ``noise``."""
+def voice(rng: np.random.Generator, noise: float, lowest: float) -> np.ndarray:
+    """One to three seconds of a buzzing voice with ``noise``, at a pitch of at least ``lowest`` Hz."""
     time = np.arange(int(rng.uniform(1, 3) * RATE)) / RATE
-    pitch = rng.uniform(90, 220) * (1 + 0.05 * np.sin(2 * np.pi * rng.uniform(1, 4) * time))
+    pitch = rng.uniform(lowest, lowest + 60) * (1 + 0.05 * np.sin(2 * np.pi * rng.uniform(1, 4) * time))
     phase = 2 * np.pi * np.cumsum(pitch) / RATE
     buzz = sum(np.sin(harmonic * phase) / harmonic for harmonic in range(1, 20))
     return 0.1 * buzz + noise * rng.uniform(0.5, 1.5) * rng.standard_normal(len(time))

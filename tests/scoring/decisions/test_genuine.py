@@ -75,8 +75,14 @@ def test_the_threshold_of_a_real_system_is_that_of_the_reference(golden, shared)
     is_accepted = scores[~is_genuine] >= result.threshold
     assert is_accepted.mean() == reference["spoof_at_or_above_t_all"]
     for case in reference["first_N_in_key_order"]:
-        result = genuine_threshold(genuine[: case["N"]], "5%")
-        assert [result.k, result.threshold] == [case["k"], case["threshold"]]
+        number = case["N"]
+        result = genuine_threshold(genuine[:number], "5%")
+        assert result.k == case["k"]
+        assert result.threshold == case["threshold"]
+        is_below = genuine[number:] < result.threshold
+        is_accepted = scores[~is_genuine] >= result.threshold
+        shares = [case["rest_below"], case["spoof_at_or_above"]]
+        np.testing.assert_allclose([is_below.mean(), is_accepted.mean()], shares, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("alpha", ["0.29", "29%", Decimal("0.29"), Fraction(29, 100), 0.29])

@@ -216,6 +216,12 @@ def test_the_speaker_score_of_sasv_2022_alone_has_its_reference_figures(asv, cla
     assert_figures(groups, expected["eval"]["asv alone"], 1e-6)
 
 
+def test_the_speaker_score_of_sasv_2022_alone_has_its_published_figures(asv, classes):
+    """Those of the evaluation plan, which has two digits."""
+    percent = 100 * np.array(compute_sasv_eers(*split(asv, classes)))
+    np.testing.assert_allclose(percent, [23.83, 1.63, 30.75], rtol=0, atol=0.01)
+
+
 def test_the_joint_fit_of_sasv_2022_has_its_reference_loss_and_maps(joint_fit, expected):
     reference = expected["fit_on_dev"]["joint"]
     assert joint_fit.loss == pytest.approx(reference["loss_nats"], abs=1e-6)
