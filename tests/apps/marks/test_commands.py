@@ -46,6 +46,17 @@ def rows(predict):
     return lambda *words: [json.loads(line) for line in predict("--json", *words).splitlines()]
 
 
+@pytest.fixture
+def without_readers(monkeypatch):
+    """A function that removes the readers of marks from the registry."""
+
+    def remove():
+        for kind in ("perth", "c2pa"):
+            monkeypatch.delitem(evidence._table, kind)
+
+    return remove
+
+
 def test_marks_stand_below_the_answer_which_stays(needs_perth, needs_c2pa, predict):
     plain = predict("perth_marked_4.flac").splitlines()
     lines = predict("--marks", "perth_marked_4.flac").splitlines()
@@ -92,6 +103,14 @@ def test_without_the_flag_nothing_is_read_or_imported(rows, monkeypatch):
     assert not [name for name in sys.modules if name.startswith(("nes2net.apps.marks", "encypher_c2pa", "perth"))]
 
 
+@pytest.mark.parametrize("words", [[], ["--json"], ["--csv"]], ids=["text", "json", "csv"])
+def test_without_the_flag_the_output_is_that_of_a_copy_without_readers(predict, without_readers, words):
+    files = ["c2pa_signed.wav", "c2pa_signed.flac", "perth_marked_4.flac"]
+    printed = predict(*words, *files)
+    without_readers()
+    assert predict(*words, *files) == printed
+
+
 def test_a_missing_library_is_a_note_unless_its_kind_is_named(folder, output, refused, monkeypatch):
     monkeypatch.setitem(sys.modules, "encypher_c2pa", None)
     command = ["predict", "c2pa_plain.wav", "--model", "m.pth"]
@@ -104,9 +123,8 @@ def test_a_missing_library_is_a_note_unless_its_kind_is_named(folder, output, re
     assert "[marks]" in message
 
 
-def test_without_the_readers_one_note_says_so(folder, output, monkeypatch):
-    for kind in ("perth", "c2pa"):
-        monkeypatch.delitem(evidence._table, kind)
+def test_without_the_readers_one_note_says_so(folder, output, without_readers):
+    without_readers()
     printed = output(["predict", "c2pa_plain.wav", "--model", "m.pth", "--marks"])
     notes = [line for line in printed.err.splitlines() if "read" in line]
     assert notes == ["note: marks are not read: this copy of nes2net lacks the folder apps/marks"]
@@ -153,6 +171,26 @@ def test_a_server_reads_marks_only_if_it_is_asked_to(needs_c2pa, golden, detecto
     assert row["marks"][-1]["state"] == "untrusted"
     assert row["score"] == plain["score"]
     assert "marks" not in desk.score(path, "a.wav").row()
+
+
+@needs_serve
+def test_an_address_asks_for_marks(needs_c2pa, golden, detector, tmp_path):
+    from fastapi.testclient import TestClient
+
+    from nes2net.apps.serve.app import build
+    from nes2net.apps.serve.desk import Desk
+
+    client = TestClient(build(Desk(detector, tmp_path)))
+    content = (golden / "c2pa_signed.wav").read_bytes()
+    plain, off, on = [
+        client.post(f"/api/score{query}", files={"file": ("a.wav", content)}).json()
+        for query in ("", "?marks=0", "?marks=1")
+    ]
+    assert "marks" not in plain
+    assert off["score"] == plain["score"]
+    assert "marks" not in off
+    assert on["marks"][-1]["state"] == "untrusted"
+    assert on["score"] == plain["score"]
 
 
 @needs_serve

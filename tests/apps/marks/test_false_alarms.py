@@ -43,6 +43,25 @@ def test_share_and_range_are_the_golden_ones(golden, genuine):
     assert [alarms.low, alarms.high] == pytest.approx(expected["range95"], abs=1e-12)
 
 
+def test_ten_recordings_are_too_few_for_five_percent(needs_perth, tmp_path):
+    with input_error("N = 10 recordings are too few for 5 %: at least 19 are needed"):
+        measure_false_alarms(str(write_tones(tmp_path / "real", 10)), "5%", False)
+
+
+@pytest.mark.slow
+def test_99_recordings_suffice_for_one_percent_but_98_do_not(needs_perth, golden, tmp_path):
+    folder = write_tones(tmp_path / "real", 99)
+    rows = json.loads((golden / "rules.json").read_text())["threshold"]
+    (expected,) = [row for row in rows if row["n"] == 99]
+    alarms = measure_false_alarms(str(folder), "1%", False)
+    assert alarms.n == 99
+    assert alarms.expected == pytest.approx(expected["rate"], abs=1e-12)
+    assert [alarms.low, alarms.high] == pytest.approx(expected["range95"], abs=1e-12)
+    (folder / "98.wav").unlink()
+    with input_error("N = 98 recordings are too few for 1 %: at least 99 are needed"):
+        measure_false_alarms(str(folder), "1%", False)
+
+
 @pytest.mark.parametrize("alpha, needed", [("4%", 24), ("1%", 99)])
 def test_too_few_recordings_are_refused_with_the_number_that_is_needed(genuine, alpha, needed):
     with input_error(f"N = 19 recordings are too few for . %: at least {needed} are needed"):

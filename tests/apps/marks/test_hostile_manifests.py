@@ -66,7 +66,7 @@ def test_damage_is_told_quickly_and_without_a_traceback(library, golden, suffix)
     begin = 0 if suffix == "m4a" else store  # the type in front of an MP4 file is not signed
     read = reader("c2pa", golden / "c2pa_root.pem")
     rng = np.random.default_rng(0)
-    for position in rng.integers(len(content), size=25).tolist():
+    for position in rng.integers(len(content), size=200).tolist():
         flipped = bytearray(content)
         flipped[position] ^= 1 << int(rng.integers(8))
         states = [  # of a flipped bit, and of a cut
