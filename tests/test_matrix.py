@@ -58,7 +58,7 @@ def step(detector):
 
 def families():
     """The front-ends; of the encoders, which take longest, the fast tests try one."""
-    encoders = ("hubert", "teacher_student", "w2v_bert2", "wavlm", "whisper")
+    encoders = ("data2vec", "hubert", "teacher_student", "w2v_bert2", "wavlm", "whisper")
     return [slow(name)[0] if name in encoders else name for name in frontend_families()]
 
 

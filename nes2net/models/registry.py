@@ -32,6 +32,7 @@ frontends: Registry[Frontend] = Registry(
         "wav2vec2_small": "nes2net.models.frontends.ssl:wav2vec2_small",
         "hubert": "nes2net.models.frontends.ssl:hubert",
         "wavlm": "nes2net.models.frontends.ssl:wavlm",
+        "data2vec": "nes2net.models.frontends.ssl:data2vec",
         "w2v_bert2": "nes2net.models.frontends.w2v_bert2:W2VBert2Frontend",
         "whisper": "nes2net.models.frontends.whisper:WhisperFrontend",
         "lps": "nes2net.models.frontends.lps:LogPowerSpectrum",

@@ -10,15 +10,17 @@ from nes2net.models import registry
 from nes2net.models.frontends.sizes import SIZES
 
 _WIDTHS = {"encoder_embed_dim": 32, "encoder_ffn_embed_dim": 32, "encoder_attention_heads": 4, "encoder_layers": 2}
-_SPEECH = {
-    **{**_WIDTHS, "conv_pos": 8, "conv_pos_groups": 4, "pretraining_heads": False},
+_ENCODER = {
+    **{**_WIDTHS, "conv_pos_groups": 4, "pretraining_heads": False},
     "conv_feature_layers": [[32, 16, 8], [32, 4, 4], [32, 4, 4], [32, 4, 2]],  # 16 ms hop
 }
+_SPEECH = {**_ENCODER, "conv_pos": 8}
 _NESTED = {"nes_ratio": [4, 4]}
 #: The front-end that is computed fastest, and a detector with it.
 SPECTRUM = {"name": "lps", "n_fft": 128, "num_bins": 20}
 SPECTRAL_MODEL = {"frontend": SPECTRUM, "backend": "asp_mlp"}
 FRONTENDS = {
+    "data2vec": {**_ENCODER, "pos_conv_depth": 2, "pos_conv_kernel": 5},
     "hubert": _SPEECH,
     "lfcc": {"num_coefficients": 16, "deltas": 1},
     "lps": {"n_fft": 256, "num_bins": 32},

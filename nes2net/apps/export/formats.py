@@ -126,7 +126,7 @@ def _export_for_transformers(detector: Detector, out: Path) -> None:
         preprocessing.save_pretrained(out)
         write_json(out / PROCESSOR_FILE, {"feature_extractor": preprocessing.to_dict()})
         library_tensors = frontend.model.state_dict()
-        prefix = f"{network.model_type}." if head_tensors else ""
+        prefix = f"{network.model_type.replace('-', '_')}." if head_tensors else ""
         write_tensors({**{f"{prefix}{k}": v for k, v in library_tensors.items()}, **head_tensors}, out / WEIGHTS)
         # Tensors that are in the first file, by their published names, are not repeated in the second.
         published = {f"ssl_model.model.{to_fairseq(name, frontend.extractor_mode)}" for name in library_tensors}

@@ -1,4 +1,4 @@
-"""Read and write the classification heads of Hugging Face folders of wav2vec 2.0, HuBERT and WavLM.
+"""Read and write the classification heads of Hugging Face folders of wav2vec 2.0, HuBERT, WavLM and data2vec.
 
 ``Wav2Vec2ForSequenceClassification`` and its counterparts have the head ``mean_linear`` with a
 projection. Both orders of bona fide and spoof are common, so the names of the classes must tell
@@ -33,6 +33,7 @@ ARCHITECTURES = {
     "Wav2Vec2ForSequenceClassification": "wav2vec2",
     "HubertForSequenceClassification": "hubert",
     "WavLMForSequenceClassification": "wavlm",
+    "Data2VecAudioForSequenceClassification": "data2vec",
 }
 #: Class of the transformers library that is refused → reason. AST has other features, network and
 #: names of tensors (docs/checkpoints.md).

@@ -33,6 +33,7 @@ _NAMES = [
     ("encoder.pos_conv.0.weight_g", "encoder.pos_conv_embed.conv.parametrizations.weight.original0"),
     ("encoder.pos_conv.0.weight_v", "encoder.pos_conv_embed.conv.parametrizations.weight.original1"),
     ("encoder.pos_conv.0.bias", "encoder.pos_conv_embed.conv.bias"),
+    ("encoder.pos_conv.{n}.0.{rest}", "encoder.pos_conv_embed.layers.{n}.conv.{rest}"),
     (
         "encoder.layers.{n}.self_attn.relative_attention_bias.{rest}",
         "encoder.layers.{n}.attention.rel_attn_embed.{rest}",

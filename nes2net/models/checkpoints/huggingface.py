@@ -1,4 +1,4 @@
-"""Read Hugging Face folders of wav2vec 2.0, HuBERT and WavLM, with fairseq's names for options and tensors."""
+"""Read Hugging Face folders of wav2vec 2.0, HuBERT, WavLM and data2vec, with fairseq's names for options and tensors."""
 
 from __future__ import annotations
 
@@ -37,7 +37,8 @@ _ADAPTER_FILES = (ADAPTER_FILE, "adapter_model.safetensors", "adapter_model.bin"
 _WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
 _INDEX_FILES = tuple(f"{name}.index.json" for name in _WEIGHT_FILES)
 
-# fairseq's option → the transformers library's option with the same values.
+# fairseq's option → the transformers library's option with the same values. data2vec has ``pos_conv_depth`` in place of
+# ``conv_pos``, under the same name.
 _OPTIONS = {
     "conv_bias": "conv_bias",
     "layer_norm_first": "do_stable_layer_norm",
@@ -46,6 +47,8 @@ _OPTIONS = {
     "encoder_ffn_embed_dim": "intermediate_size",
     "encoder_attention_heads": "num_attention_heads",
     "conv_pos": "num_conv_pos_embeddings",
+    "pos_conv_depth": "num_conv_pos_embeddings",
+    "pos_conv_kernel": "conv_pos_kernel_size",
     "conv_pos_groups": "num_conv_pos_embedding_groups",
     "dropout": "hidden_dropout",
     "attention_dropout": "attention_dropout",
@@ -82,13 +85,14 @@ _HEADS = (
     "feature_extractor.proj",
     "objective.",
 )
-# Beginnings of the names of pre-training heads in folders of UniSpeech-SAT. Folders of HuBERT have no pre-training
-# heads.
+# Beginnings of the names of pre-training heads in folders of UniSpeech and UniSpeech-SAT. Folders of HuBERT and data2vec
+# have no pre-training heads.
 _HUBERT_HEADS = (
     "quantizer.",
     "project_q.",
     "project_hid.",
     "speaker_proj.",
+    "ctc_proj.",
     "label_embeddings_concat",
     "layer_norm_for_extract.",
 )
@@ -151,7 +155,8 @@ def library_config(config: Options, head: Facts) -> tuple[Any, Any]:
     Returns:
         The configurations of the network, and of the feature extractor, which normalises waveforms.
     """
-    kind = {"wavlm": "WavLM", "hubert": "Hubert"}.get(config["name"], "Wav2Vec2")
+    kinds = {"wavlm": "WavLM", "hubert": "Hubert", "data2vec": "Data2VecAudio"}
+    kind = kinds.get(config["name"], "Wav2Vec2")
     config_class, preprocessing_class = from_transformers(f"{kind}Config", "Wav2Vec2FeatureExtractor")
     options = {**library_options(config), "layerdrop": config["encoder_layerdrop"]}
     task = "ForSequenceClassification" if head else "Model"
@@ -187,7 +192,7 @@ def read_huggingface_folder(folder: AnyPath, types: Iterable[str], wanted_option
         config = with_defaults(folder, config, (*_OPTIONS.values(), *_CONVOLUTIONS, "feat_extract_norm"))
         options = {
             **{name: config[library_name] for name, library_name in _OPTIONS.items() if library_name in config},
-            "extractor_mode": modes[config["feat_extract_norm"]],
+            "extractor_mode": modes[config.get("feat_extract_norm", "layer")],  # data2vec does not state it
             "conv_feature_layers": list(zip(*map(config.get, _CONVOLUTIONS), strict=True)),
         }
     heads = _HEADS if kind in ("wav2vec2", "wavlm") else (*_HEADS, *_HUBERT_HEADS)

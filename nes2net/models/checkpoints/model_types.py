@@ -22,6 +22,8 @@ MODEL_TYPES = {
     "wav2vec2": ModelType("wav2vec 2.0", "wav2vec2"),
     "hubert": ModelType("HuBERT", "hubert"),
     "unispeech-sat": ModelType("UniSpeech-SAT", "hubert"),
+    "unispeech": ModelType("UniSpeech", "hubert"),
+    "data2vec-audio": ModelType("data2vec", "data2vec"),
     "wavlm": ModelType("WavLM", "wavlm"),
     "wav2vec2-bert": ModelType("w2v-BERT 2.0", "w2v_bert2"),
     "whisper": ModelType("Whisper", "whisper"),

@@ -1,11 +1,13 @@
 """Self-supervised front-ends on waveforms: strided convolutions, then a transformer.
 
-One class implements wav2vec 2.0, HuBERT and WavLM, with fairseq's parameter names. WavLM's
-attention has a gated bias of relative positions. wav2vec 2.0 and HuBERT differ only in tensors of
-pre-training. :mod:`nes2net.models.frontends.sizes` lists the published sizes.
+One class implements wav2vec 2.0, HuBERT, WavLM and data2vec, with fairseq's parameter names.
+WavLM's attention has a gated bias of relative positions; several convolutions encode data2vec's
+positions. wav2vec 2.0 and HuBERT differ only in tensors of pre-training.
+:mod:`nes2net.models.frontends.sizes` lists the published sizes.
 
 ``SSLFrontend`` reads the checkpoint, builds the network and computes hidden states; functions below
-check options and translate names; ``wav2vec2``, ``hubert`` and ``wavlm`` are presets.
+check options and translate names; ``wav2vec2``, ``hubert``, ``wavlm`` and ``data2vec`` are
+presets.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from nes2net.lib.computing.module_size import count_numbers
+from nes2net.lib.errors import InputError
 from nes2net.lib.parts.options import (
     OFF,
     UNSCALED,
@@ -55,9 +58,10 @@ from nes2net.models.frontends.onednn import with_onednn
 STANDARD_CONVOLUTIONS = ((512, 10, 5), *((512, 3, 2),) * 4, *((512, 2, 2),) * 2)
 #: Network → the options of this network that at least one other network lacks.
 OWN_OPTIONS = {
-    "wav2vec2": {"final_dim", "latent_vars", "latent_groups", "engine"},
-    "hubert": {"final_dim", "num_targets"},
-    "wavlm": {"num_buckets", "max_distance"},
+    "wav2vec2": {"conv_pos", "final_dim", "latent_vars", "latent_groups", "engine"},
+    "hubert": {"conv_pos", "final_dim", "num_targets"},
+    "wavlm": {"conv_pos", "num_buckets", "max_distance"},
+    "data2vec": {"pos_conv_depth", "pos_conv_kernel"},
 }
 # Network → its publication.
 _SOURCES = {
@@ -65,9 +69,11 @@ _SOURCES = {
     "(arXiv 2111.09296), the size XLS-R 300M.",
     "hubert": 'Hsu et al., "HuBERT" (IEEE/ACM TASLP 2021, arXiv 2106.07447): the network of wav2vec 2.0 without its '
     "quantiser. UniSpeech-SAT (Chen et al., ICASSP 2022, arXiv 2110.05752) and mHuBERT-147 (Zanon Boito et al., "
-    "Interspeech 2024, arXiv 2406.06371) are the same network.",
+    "Interspeech 2024, arXiv 2406.06371) are the same network, as is UniSpeech (Wang et al., ICML 2021, arXiv 2101.07597).",
     "wavlm": 'Chen et al., "WavLM" (IEEE JSTSP 2022, arXiv 2110.13900): a wav2vec 2.0 encoder with gated relative '
     "position bias.",
+    "data2vec": 'Baevski et al., "data2vec" (ICML 2022, arXiv 2202.03555): the network of wav2vec 2.0 with several '
+    "convolutions that encode positions.",
 }
 _OPTIONS_OF_SOME = set().union(*OWN_OPTIONS.values())
 # Names in the constructor that are no options of the architecture.
@@ -98,8 +104,8 @@ class SSLFrontend(Frontend):
     options and weights, which are random without one.
 
     Args:
-        name: the network: ``"wav2vec2"``, ``"hubert"`` or ``"wavlm"``. Options that belong to other
-            networks (:data:`OWN_OPTIONS`) have no effect.
+        name: the network: ``"wav2vec2"``, ``"hubert"``, ``"wavlm"`` or ``"data2vec"``. Options that
+            belong to other networks (:data:`OWN_OPTIONS`) have no effect.
         checkpoint: a pre-training file of fairseq or unilm, or a Hugging Face folder. The
             checkpoint's configuration replaces all options except ``normalize`` and, if they are
             stated, probabilities and ``feature_grad_mult``. None for random weights.
@@ -124,7 +130,9 @@ class SSLFrontend(Frontend):
         encoder_ffn_embed_dim: hidden size of the feed-forward networks.
         encoder_attention_heads: number of heads of the self-attention.
         conv_pos: kernel size in frames of the convolution that encodes positions.
-        conv_pos_groups: groups of the convolution that encodes positions.
+        pos_conv_depth: number of convolutions that encode positions.
+        pos_conv_kernel: kernel size in frames of each of these convolutions.
+        conv_pos_groups: groups of the convolutions that encode positions.
         num_buckets: number of buckets of the relative position bias.
         max_distance: distance in frames; all larger distances in one direction share a bucket.
         dropout: probability of dropout at a layer's output. All probabilities apply in training
@@ -178,6 +186,8 @@ class SSLFrontend(Frontend):
         encoder_ffn_embed_dim: Size = 4096,
         encoder_attention_heads: Heads = 16,
         conv_pos: Kernel = 128,
+        pos_conv_depth: UpTo64 = 5,
+        pos_conv_kernel: Kernel = 19,
         conv_pos_groups: Size = 16,
         num_buckets: Size = 320,
         max_distance: Size = 800,
@@ -342,10 +352,14 @@ def receptive_field(conv_feature_layers: Sequence[Sequence[int]]) -> int:
 
 
 def _check_combination(options: Options) -> None:
-    """Raise :class:`InputError` for indivisible sizes, too many outputs, too short a hop or too long a frame."""
+    """Raise :class:`InputError` for sizes, norms, outputs, a hop or a frame that no network can have."""
     dim = options["encoder_embed_dim"]
     for name in ("encoder_attention_heads", "conv_pos_groups"):
         check_divides(name, options[name], "encoder_embed_dim", dim)
+    if "pos_conv_depth" in options and (options["layer_norm_first"] or options["extractor_mode"] == "default"):
+        raise InputError(
+            "front-end 'data2vec' only works with layer_norm_first=false and extractor_mode=layer_norm: remove these options"
+        )
     layers = options["conv_feature_layers"]
     hop = 1
     for channels, _, stride in layers:
@@ -361,6 +375,8 @@ def _build_model(options: Options, engine: str) -> nn.Module:
         return fairseq_engine.build_model(options)
     gated = "num_buckets" in options
     kind = "WavLM" if gated else "Wav2Vec2"
+    if "pos_conv_depth" in options:
+        kind = "Data2VecAudio"
     attention = "eager" if gated else "nes2net"
     config_class, model_class, interface = from_transformers(f"{kind}Config", f"{kind}Model", "AttentionInterface")
     interface.register("nes2net", for_transformers)
@@ -446,12 +462,12 @@ wav2vec2 = _preset(
 )
 hubert = _preset(
     "hubert",
-    """Waveform B×N → hidden states B×T×D of a HuBERT or UniSpeech-SAT transformer.
+    """Waveform B×N → hidden states B×T×D of a HuBERT, UniSpeech or UniSpeech-SAT transformer.
 
     The waveform, in [−1, 1], is not layer-normalised unless ``normalize`` or the folder says so. The
     options have fairseq's names and meanings, except ``normalize``, ``pretraining_heads`` and
     ``num_targets``. The defaults describe HuBERT Base, with every dropout 0: 12 layers of 768.
-    UniSpeech-SAT's pre-training heads are not read.
+    The pre-training heads of UniSpeech and UniSpeech-SAT are not read.
     """,
     extractor_mode="default",
     conv_bias=False,
@@ -474,6 +490,22 @@ wavlm = _preset(
     parameters.
     """,
     conv_bias=False,
+)
+
+data2vec = _preset(
+    "data2vec",
+    """Waveform B×N → hidden states B×T×D of a data2vec transformer for audio.
+
+    The waveform, in [−1, 1], is not layer-normalised unless ``normalize`` or the folder says so. Only
+    Hugging Face folders are read. The defaults describe data2vec Audio Base, with every dropout 0:
+    12 layers of 768.
+    """,
+    conv_bias=False,
+    layer_norm_first=False,
+    encoder_layers=12,
+    encoder_embed_dim=768,
+    encoder_ffn_embed_dim=3072,
+    encoder_attention_heads=12,
 )
 
 #: Options of a small front-end that learns from scratch in minutes on a CPU; its four convolutions

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from nes2net import Detector, create_frontend
 from nes2net.apps.export.formats import export
 
-SPEECH = {**small_parts.FRONTENDS["wavlm"], "pretraining_heads": True}
+PROJECTED = {"name": "mean_linear", "projection_dim": 8}
 
 
 @pytest.fixture
@@ -22,7 +22,8 @@ def detector(request, small_model):
     torch.manual_seed(0)
     name = getattr(request, "param", "wav2vec2")
     if name != "wav2vec2":
-        small_model |= {"frontend": {"name": name, **SPEECH}, "aggregation": "sea"}
+        frontend = {"name": name, **small_parts.FRONTENDS[name], "pretraining_heads": True}
+        small_model |= {"frontend": frontend, "aggregation": "sea"}
     return Detector.from_config(small_model).eval()
 
 
@@ -34,7 +35,7 @@ each_detector = pytest.mark.parametrize("detector", ["wav2vec2", "hubert", "wavl
     [
         ("hubert", "pth", "out.pth"),
         ("wavlm", "safetensors", "out"),
-        *((name, "hf", "out") for name in ("wav2vec2", "hubert", "wavlm")),
+        *((name, "hf", "out") for name in ("wav2vec2", "hubert", "wavlm", "data2vec")),
     ],
     indirect=["detector"],
 )
@@ -125,11 +126,13 @@ def test_impossible_class_numbers_in_a_saved_detector_are_ignored_in_its_export(
     assert saved_and_exported(tmp_path, class_numbers=numbers)["label2id"] == {"spoof": 0, "bonafide": 1}
 
 
-@pytest.mark.parametrize("name", ["wav2vec2", "hubert", "wavlm"])
 @pytest.mark.parametrize(
-    "layer_norm_first, aggregation, backend",
-    [(False, "last", "mean_linear"), (True, "weighted_sum", {"name": "mean_linear", "projection_dim": 8})],
-    ids=["last", "weighted_sum"],
+    "name, layer_norm_first, aggregation, backend",
+    [
+        *((name, False, "last", "mean_linear") for name in ("wav2vec2", "hubert", "wavlm", "data2vec")),
+        *((name, True, "weighted_sum", PROJECTED) for name in ("wav2vec2", "hubert", "wavlm")),
+        ("data2vec", False, "weighted_sum", PROJECTED),
+    ],
 )
 def test_the_pipeline_of_transformers_gives_the_probabilities_of_an_exported_detector(
     tmp_path, name, layer_norm_first, aggregation, backend

@@ -2,6 +2,7 @@
 
 import copy
 from functools import cache
+from itertools import product
 
 import pytest
 import torch
@@ -20,14 +21,21 @@ SIZES = {
 }
 LARGE = "large"
 BASE = "base"
+LAYERED = "layered"
 FAMILIES = {
     LARGE: {"do_stable_layer_norm": True, "feat_extract_norm": "layer", "conv_bias": True},
     BASE: {"do_stable_layer_norm": False, "feat_extract_norm": "group", "conv_bias": False},
+    LAYERED: {"num_conv_pos_embeddings": 3, "conv_pos_kernel_size": 6},  # of data2vec
 }
 
 
 # Beginning of the names of the library's classes → front-end that reads the folder.
-KINDS = {"Wav2Vec2": "wav2vec2", "WavLM": "wavlm", "Hubert": "hubert", "UniSpeechSat": "hubert"}
+KINDS = {
+    **{"Wav2Vec2": "wav2vec2", "WavLM": "wavlm", "Hubert": "hubert", "UniSpeechSat": "hubert"},
+    **{"UniSpeech": "hubert", "Data2VecAudio": "data2vec"},
+}
+# One model of each kind.
+MODELS = [(f"{kind}Model", LAYERED if kind == "Data2VecAudio" else BASE) for kind in KINDS]
 
 
 def kind_of(name):
@@ -41,14 +49,20 @@ def library_model(name, family):
 
     torch.manual_seed(0)
     config = getattr(transformers, f"{kind_of(name)[0]}Config")
-    return getattr(transformers, name)(config(**SIZES, **FAMILIES[family])).eval()
+    return getattr(transformers, name)(config(**{**SIZES, **FAMILIES[family]})).eval()
 
 
-@pytest.mark.parametrize("family", [LARGE, BASE])
 @pytest.mark.parametrize(
-    "name",
-    "Wav2Vec2Model Wav2Vec2ForPreTraining Wav2Vec2ForCTC WavLMModel WavLMForCTC HubertModel HubertForCTC "
-    "UniSpeechSatModel UniSpeechSatForPreTraining".split(),
+    "name, family",
+    [
+        *product(
+            "Wav2Vec2Model Wav2Vec2ForPreTraining Wav2Vec2ForCTC WavLMModel WavLMForCTC HubertModel HubertForCTC "
+            "UniSpeechSatModel UniSpeechSatForPreTraining UniSpeechModel UniSpeechForPreTraining".split(),
+            [LARGE, BASE],
+        ),
+        ("Data2VecAudioModel", LAYERED),
+        ("Data2VecAudioForCTC", LAYERED),
+    ],
 )
 def test_hidden_states_of_hugging_face_folders_equal_those_of_transformers(tmp_path, name, family):
     """The last one equals its `last_hidden_state`, the others its `hidden_states`."""
@@ -64,9 +78,22 @@ def test_hidden_states_of_hugging_face_folders_equal_those_of_transformers(tmp_p
         assert_near(state, value, 1e-5)
 
 
-@pytest.mark.parametrize("name", [f"{kind}Model" for kind in KINDS])
-def test_a_hugging_face_folder_gives_a_front_end_the_type_dropout_and_layer_drop_of_its_model(tmp_path, name):
-    model = library_model(name, BASE)
+@pytest.mark.parametrize("name, family", MODELS)
+def test_hidden_states_in_float64_equal_those_of_transformers_to_rounding(tmp_path, name, family):
+    model = copy.deepcopy(library_model(name, family))
+    model.save_pretrained(tmp_path)
+    frontend = create_frontend(str(tmp_path), normalize=False).eval().double()
+    waveform = torch.randn(2, 8000, dtype=torch.float64)
+    with torch.inference_mode():
+        expected = model.double()(waveform, output_hidden_states=True)
+        hidden_states = frontend(waveform, layers="all")
+    for state, value in zip(hidden_states, [*expected.hidden_states[:-1], expected.last_hidden_state], strict=True):
+        assert_near(state, value, 1e-9)
+
+
+@pytest.mark.parametrize("name, family", MODELS)
+def test_a_hugging_face_folder_gives_a_front_end_the_type_dropout_and_layer_drop_of_its_model(tmp_path, name, family):
+    model = library_model(name, family)
     model.save_pretrained(tmp_path)
     frontend = create_frontend(kind_of(name)[1], tmp_path)
     assert frontend.model_type == model.config.model_type
@@ -74,9 +101,9 @@ def test_a_hugging_face_folder_gives_a_front_end_the_type_dropout_and_layer_drop
     assert frontend.config["encoder_layerdrop"] == 0.125
 
 
-@pytest.mark.parametrize("name", [f"{kind}Model" for kind in KINDS])
-def test_the_model_type_of_a_folder_chooses_the_front_end(tmp_path, name):
-    library_model(name, BASE).save_pretrained(tmp_path)
+@pytest.mark.parametrize("name, family", MODELS)
+def test_the_model_type_of_a_folder_chooses_the_front_end(tmp_path, name, family):
+    library_model(name, family).save_pretrained(tmp_path)
     assert create_frontend(str(tmp_path)).config == create_frontend(kind_of(name)[1], tmp_path).config
 
 
@@ -142,13 +169,13 @@ def test_the_option_normalize_overrides_the_preprocessor_file_of_a_folder(tmp_pa
     assert not frontend.note
 
 
-def test_transformers_normalises_waveforms_by_default_for_the_four_types_that_read_them():
+def test_transformers_normalises_waveforms_by_default_for_the_six_types_that_read_them():
     """By the same feature extractor."""
     import transformers
     from transformers.models.auto.feature_extraction_auto import FEATURE_EXTRACTOR_MAPPING_NAMES
 
     of_waveforms = [name for name, kind in MODEL_TYPES.items() if kind.frontend in KINDS.values()]
-    assert len(of_waveforms) == 4
+    assert len(of_waveforms) == 6
     for model_type in of_waveforms:
         default = getattr(transformers, FEATURE_EXTRACTOR_MAPPING_NAMES[model_type])()
         assert type(default).__name__ == "Wav2Vec2FeatureExtractor"

@@ -14,7 +14,9 @@ from nes2net.models.frontends.adaptation import adapt, check_adaptation, merge
 from nes2net.models.frontends.onednn import OneDNNLinear
 
 #: Front-ends with transformer layers.
-FRONTENDS = {name: small_parts.FRONTENDS[name] for name in ("wav2vec2", "hubert", "wavlm", "w2v_bert2", "whisper")}
+FRONTENDS = {
+    name: small_parts.FRONTENDS[name] for name in ("wav2vec2", "hubert", "wavlm", "data2vec", "w2v_bert2", "whisper")
+}
 SMALL = FRONTENDS["wav2vec2"]
 LORA = {"kind": "lora", "targets": "all", "rank": 2}
 DORA = {"kind": "dora", "rank": 2}
