@@ -268,14 +268,14 @@ class OtherName(GoodRows):
 class GoodEffect(Effect):
     """Half as loud."""
 
-    def apply(self, x, rng):
+    def __call__(self, x, rng):
         return 0.5 * x
 
 
 class NaNSamples(Effect):
     """Divides by zero."""
 
-    def apply(self, x, rng):
+    def __call__(self, x, rng):
         return x + np.float32(np.nan)
 
 

@@ -104,7 +104,7 @@ class LateLoss(MeanOfSamples):
 class LateEffect(Effect):
     """Half as loud."""
 
-    def apply(self, x, rng):
+    def __call__(self, x, rng):
         return spoiled(0.5 * x, "effect", len(x) == 8000)
 
 

@@ -127,7 +127,7 @@ def test_odd_ids_are_read_back_from_packed_shards(odd_recordings, tmp_path, form
 
 def test_odd_paths_are_read_back_from_the_list_of_calibrated_recordings(odd_recordings, tmp_path):
     path = tmp_path / "list.csv"
-    _write_generic_list(path, "real", "fake", audio_track=0)
+    _write_generic_list(path, "real", "fake", audio_track=0, speakers=None)
     assert paths_and_labels(CORPUS.trials(path)) == paths_and_labels(odd_recordings)
 
 

@@ -139,7 +139,7 @@ FAULTS = {
     "another_name": "its attribute 'name' is 'renamed'; expected the name of its entry point, 'another_name'",
     "other_labels": "the label 'genuine'; expected 'bonafide', 'spoof' or None",
     "bare_counts": "its attribute 'counts' is {'train': 8}; expected a mapping of keys",
-    "nan_samples": "apply returned an array (12000,) of float32; expected finite samples",
+    "nan_samples": "__call__ returned an array (12000,) of float32; expected finite samples",
 }
 
 

@@ -36,12 +36,12 @@ backend nan: back-end 'late_backend' PACKAGE: gave numbers that are not finite
 loss raises: loss 'late_loss' PACKAGE: numerator raised KeyError: 'in use'
 loss exits: loss 'late_loss' PACKAGE: numerator raised SystemExit: 3
 loss nan: loss 'late_loss' PACKAGE: gave numbers that are not finite
-effect raises: condition 'late_effect' PACKAGE: apply raised KeyError: 'in use'
-effect exits: condition 'late_effect' PACKAGE: apply raised SystemExit: 3
-effect nan: condition 'late_effect' PACKAGE: apply returned an array (8000,) of float32; expected finite
-effect empty: condition 'late_effect' PACKAGE: apply returned an array (0,) of float32
-effect 2d: condition 'late_effect' PACKAGE: apply returned an array (1, 8000) of float32
-effect none: condition 'late_effect' PACKAGE: apply returned None
+effect raises: condition 'late_effect' PACKAGE: __call__ raised KeyError: 'in use'
+effect exits: condition 'late_effect' PACKAGE: __call__ raised SystemExit: 3
+effect nan: condition 'late_effect' PACKAGE: __call__ returned an array (8000,) of float32; expected finite
+effect empty: condition 'late_effect' PACKAGE: __call__ returned an array (0,) of float32
+effect 2d: condition 'late_effect' PACKAGE: __call__ returned an array (1, 8000) of float32
+effect none: condition 'late_effect' PACKAGE: __call__ returned None
 numerators raises: task 'late_task' PACKAGE: numerators raised KeyError: 'in use'
 numerators nan: task 'late_task' PACKAGE: gave numbers that are not finite
 figures raises: task 'late_task' PACKAGE: figures raised KeyError: 'in use'

@@ -30,7 +30,7 @@ CUTOFFS: dict[str, tuple[float, float]] = {"telephone": (3400.0, 4000.0), "wide"
 class Telephone(Effect):
     """The band of a telephone line, 300 to 3400 Hz at 8 kHz, without a codec."""
 
-    def apply(self, x: Waveform, rng: Generator) -> Waveform:
+    def __call__(self, x: Waveform, rng: Generator) -> Waveform:
         from scipy.signal import firwin, oaconvolve  # for a fast start-up: importing scipy.signal takes long
 
         taps = firwin(_LINE_TAPS, (300.0, 3400.0), pass_zero=False, fs=_LINE_RATE).astype(np.float32)  # ITU-T G.712
@@ -47,7 +47,7 @@ class Resample(Effect):
     strengths = (12.0, 8.0, 6.0, 4.0)
     limits = (1.0, 16.0)
 
-    def apply(self, x: Waveform, rng: Generator) -> Waveform:
+    def __call__(self, x: Waveform, rng: Generator) -> Waveform:
         rate = 1000 * self.strength  # in Hz
         return pad(soxr.resample(soxr.resample(x, SAMPLE_RATE, rate), rate, SAMPLE_RATE), len(x))
 
@@ -59,7 +59,7 @@ class Gain(Effect):
     strengths = (-10.0, -20.0, -30.0)
     limits = (-100.0, 40.0)
 
-    def apply(self, x: Waveform, rng: Generator) -> Waveform:
+    def __call__(self, x: Waveform, rng: Generator) -> Waveform:
         return x * np.float32(10 ** (self.strength / 20))
 
 
@@ -70,7 +70,7 @@ class Clip(Effect):
     strengths = (1.0, 5.0, 10.0)
     limits = (0.0, 99.0)
 
-    def apply(self, x: Waveform, rng: Generator) -> Waveform:
+    def __call__(self, x: Waveform, rng: Generator) -> Waveform:
         limit = np.quantile(np.abs(x), 1 - self.strength / 100).astype(np.float32)
         # If ``x`` is mostly digital silence, the limit may be 0. Clipping at 0 would make all samples 0.
         return np.clip(x, -limit, limit) if limit else x.copy()
@@ -99,7 +99,7 @@ class LowPass(Settings, Effect):
     ] = 101
     """Length of the filter in samples."""
 
-    def apply(self, x: Waveform, rng: Generator) -> Waveform:
+    def __call__(self, x: Waveform, rng: Generator) -> Waveform:
         # Another order of draws would change the result of every seed.
         if rng.random() >= self.probability:
             return x

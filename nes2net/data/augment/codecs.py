@@ -47,7 +47,7 @@ class Codec(Effect):
                 "the condition"
             ) from None
 
-    def apply(self, x: Waveform, rng: Generator) -> Waveform:
+    def __call__(self, x: Waveform, rng: Generator) -> Waveform:
         # A quarter of a second of silence, so that a codec with a delay returns the end, too.
         sent = np.pad(np.clip(x, -1, 1), (0, SAMPLE_RATE // 4))
         if self.sample_rate != SAMPLE_RATE:

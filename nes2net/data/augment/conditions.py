@@ -102,10 +102,10 @@ def check_effect(check: PartCheck, effect: Any, length: int) -> Any:
     from nes2net.lib.parts.part_checks import TinyBatch  # imported late, because it imports torch
 
     def changed(check: PartCheck, effect: Any, waveform: Any) -> list[Any]:
-        samples = check.call(effect, "apply", waveform.numpy(), np.random.default_rng(0))
+        samples = check.call(effect, "__call__", waveform.numpy(), np.random.default_rng(0))
         check_samples(check, samples)
         fits = effect.time_moves or len(samples) == len(waveform)
-        check.that(fits, "apply returned", samples, f"{len(waveform)} samples, or the attribute 'time_moves' = True")
+        check.that(fits, "__call__ returned", samples, f"{len(waveform)} samples, or the attribute 'time_moves' = True")
         return [torch.from_numpy(samples.astype(np.float32))]
 
-    return TinyBatch("apply", [0.1 * torch.randn(1000 * length)], changed, join=None)
+    return TinyBatch("__call__", [0.1 * torch.randn(1000 * length)], changed, join=None)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import wraps
 from itertools import chain
 from typing import Any, TypeAlias
 
@@ -32,7 +33,7 @@ _NEEDED = {
 class Effect(Extension, ABC):
     """A change of a waveform. Each worker gets a pickled copy of an effect.
 
-    A subclass sets the class variables and defines :meth:`apply`; one that needs a library also
+    A subclass sets the class variables and defines :meth:`__call__`; one that needs a library also
     defines :meth:`prepare`. ``nes2net info`` and the manual show the first line of its docstring.
 
     Args:
@@ -61,6 +62,11 @@ class Effect(Extension, ABC):
     strength: float = math.nan
     """NaN if the effect has no strength."""
     sources: Sources = Sources()
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "__call__" in vars(cls):
+            cls.__call__ = checked_call(cls.__call__)  # type: ignore[method-assign]
 
     def __init__(self, strength: float | None = None, sources: Sources | None = None) -> None:
         if fault := self._strength_fault(strength):
@@ -112,23 +118,9 @@ class Effect(Extension, ABC):
     def __repr__(self) -> str:
         return f"{type(self).__name__}({vars(self).get('strength', '')})"
 
-    def __call__(self, x: NDArray, rng: Generator, sample_rate: float = SAMPLE_RATE) -> Waveform:
-        """Check ``x``, and :meth:`apply` the effect.
-
-        Raises:
-            InputError: if ``x`` is not of shape (N,), floating-point and finite, mostly in [−1, 1];
-                if ``sample_rate`` is not 16,000 Hz; or if ``rng`` is not a generator.
-        """
-        x = np.asarray(x)
-        if fault := input_fault(x, rng, repr(self)):
-            raise InputError(fault)
-        check_setting("sample_rate", sample_rate, sample_rate == SAMPLE_RATE, "16000 (resample the waveform)")
-        check_audio(x, SAMPLE_RATE, "the waveform")
-        return self.apply(x, rng)
-
     @abstractmethod
-    def apply(self, x: Waveform, rng: Generator) -> Waveform:
-        """Apply the effect to a copy of ``x``.
+    def __call__(self, x: Waveform, rng: Generator) -> Waveform:
+        """Apply the effect to a copy of ``x``; all calls are checked (:func:`checked_call`).
 
         Args:
             x: (N,), N ≥ 1, at 16 kHz in [−1, 1].
@@ -140,6 +132,25 @@ class Effect(Extension, ABC):
         Raises:
             InputError: if a recording cannot be used; the message names the recording.
         """
+
+
+def checked_call(call: Callable[[Any, Waveform, Generator], Waveform]) -> Callable[..., Waveform]:
+    """Let the ``__call__`` of an effect check what it gets, also ``sample_rate`` if a program passes it.
+
+    The checked call raises :class:`InputError` if ``x`` is not of shape (N,), floating-point and finite,
+    mostly in [−1, 1]; if ``sample_rate`` is not 16,000 Hz; or if ``rng`` is not a generator.
+    """
+
+    @wraps(call)
+    def checked(self: Effect, x: NDArray, rng: Generator, sample_rate: float = SAMPLE_RATE) -> Waveform:
+        x = np.asarray(x)
+        if fault := input_fault(x, rng, repr(self)):
+            raise InputError(fault)
+        check_setting("sample_rate", sample_rate, sample_rate == SAMPLE_RATE, "16000 (resample the waveform)")
+        check_audio(x, SAMPLE_RATE, "the waveform")
+        return call(self, x, rng)
+
+    return checked
 
 
 def input_fault(x: NDArray, rng: object, user: str) -> str:
@@ -159,7 +170,7 @@ def check_samples(check: PartCheck, samples: Any) -> None:
     """Raise :class:`BrokenPart` unless an effect returned ``samples`` (N,), N ≥ 1."""
     fits = isinstance(samples, np.ndarray) and samples.ndim == 1 and samples.size and samples.dtype.kind == "f"
     is_audio = bool(fits) and bool(abs(samples).max() < 16)  # false for NaN; more is another unit
-    check.that(is_audio, "apply returned", samples, "finite samples, an array of shape (N,), mostly in [−1, 1]")
+    check.that(is_audio, "__call__ returned", samples, "finite samples, an array of shape (N,), mostly in [−1, 1]")
 
 
 class OneOf(Effect):
@@ -179,11 +190,11 @@ class OneOf(Effect):
     def __bool__(self) -> bool:
         return bool(self.effects)
 
-    def apply(self, x: Waveform, rng: Generator) -> Waveform:
+    def __call__(self, x: Waveform, rng: Generator) -> Waveform:
         # Another order of draws would change the result of every seed.
         if not self.effects or rng.random() >= self.probability:
             return x
-        return self.effects[int(rng.integers(len(self.effects)))].apply(x, rng)
+        return self.effects[int(rng.integers(len(self.effects)))](x, rng)
 
     @property
     def recordings(self) -> list[AnyRecording]:
@@ -197,9 +208,9 @@ class InOrder(OneOf):
     def __init__(self, effects: Sequence[Effect]) -> None:
         super().__init__([effect for effect in effects if effect], 1.0)
 
-    def apply(self, x: Waveform, rng: Generator) -> Waveform:
+    def __call__(self, x: Waveform, rng: Generator) -> Waveform:
         for effect in self.effects:
-            x = effect.apply(x, rng)
+            x = effect(x, rng)
         if self.subject:
             check_samples(PartCheck(self.subject), x)
         return x

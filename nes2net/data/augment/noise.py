@@ -66,7 +66,7 @@ class AnyMusan(Effect):
 
     needs = ("musan",)
 
-    def apply(self, x: Waveform, rng: Generator) -> Waveform:
+    def __call__(self, x: Waveform, rng: Generator) -> Waveform:
         # Another order of draws, or of CATEGORIES, would change the result of every seed.
         category = list(CATEGORIES)[rng.integers(len(CATEGORIES))]
         noise = draw_noise(self.sources.noises[category], category, len(x), rng)
@@ -80,7 +80,7 @@ class Noise(Effect):
     strengths = (20.0, 10.0, 5.0, 0.0)
     limits = (-50.0, 100.0)
 
-    def apply(self, x: Waveform, rng: Generator) -> Waveform:
+    def __call__(self, x: Waveform, rng: Generator) -> Waveform:
         return add_noise(x, self.draw(x, rng), self.strength, floor=0.0)
 
     @abstractmethod

@@ -141,7 +141,7 @@ class RawBoost(Effect):
         self.stream = stream
         self.in_turn = stream is not None
 
-    def apply(self, x: Waveform, rng: Generator) -> Waveform:
+    def __call__(self, x: Waveform, rng: Generator) -> Waveform:
         # The strength is the number of the algorithm.
         parameters = vars(self.parameters) if self.parameters else {}
         generator, gates = (rng, None) if self.stream is None else (self.stream.rng, self.stream.gates)

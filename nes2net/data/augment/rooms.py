@@ -44,7 +44,7 @@ class Room(Effect):
     def prepare(self) -> None:
         optional(*_LIBRARY)
 
-    def apply(self, x: Waveform, rng: Generator) -> Waveform:
+    def __call__(self, x: Waveform, rng: Generator) -> Waveform:
         return reverberate(x, room_response(self.strength, rng))
 
 
@@ -61,7 +61,7 @@ class MeasuredRoom(Effect):
         super().__init__(strength, sources)
         self.aligned = aligned
 
-    def apply(self, x: Waveform, rng: Generator) -> Waveform:
+    def __call__(self, x: Waveform, rng: Generator) -> Waveform:
         from nes2net.data.audio.read import load_audio  # imported late for a fast start-up of --help
 
         path = self.sources.impulse_responses[rng.integers(len(self.sources.impulse_responses))]

@@ -32,7 +32,7 @@ class Trim(Effect):
     limits = (1.0, 120.0)
     time_moves = True
 
-    def apply(self, x: Waveform, rng: Generator) -> Waveform:
+    def __call__(self, x: Waveform, rng: Generator) -> Waveform:
         frames = np.pad(x.astype(np.float64), (0, -len(x) % _FRAME)).reshape(-1, _FRAME)  # (frames, samples)
         powers = np.square(frames).mean(1)
         (loud_frames,) = np.nonzero(powers >= powers.max() * 10 ** (-self.strength / 10))
@@ -47,7 +47,7 @@ class Cut(Effect):
     limits = (0.01, 86_400.0)
     time_moves = True
 
-    def apply(self, x: Waveform, rng: Generator) -> Waveform:
+    def __call__(self, x: Waveform, rng: Generator) -> Waveform:
         return x[: round(self.strength * SAMPLE_RATE)].copy()
 
 
@@ -58,7 +58,7 @@ class Speed(Effect):
     limits = (0.5, 2.0)
     time_moves = True
 
-    def apply(self, x: Waveform, rng: Generator) -> Waveform:
+    def __call__(self, x: Waveform, rng: Generator) -> Waveform:
         return change_speed(x, self.strength)
 
 
@@ -71,7 +71,7 @@ class DrawnSpeed(Effect):
         self.low = low
         self.high = high
 
-    def apply(self, x: Waveform, rng: Generator) -> Waveform:
+    def __call__(self, x: Waveform, rng: Generator) -> Waveform:
         return change_speed(x, math.exp(rng.uniform(math.log(self.low), math.log(self.high))))
 
 
@@ -82,7 +82,7 @@ class Pitch(Effect):
     limits = (0.5, 2.0)
     time_moves = True
 
-    def apply(self, x: Waveform, rng: Generator) -> Waveform:
+    def __call__(self, x: Waveform, rng: Generator) -> Waveform:
         return pad(stretch(change_speed(x, self.strength), 1 / self.strength), len(x))  # stretch restores the length
 
 

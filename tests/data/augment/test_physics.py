@@ -251,7 +251,7 @@ def test_random_speeds_are_drawn_evenly_on_a_logarithmic_scale_from_the_whole_ra
     monkeypatch.setattr(timing, "change_speed", lambda x, speed: speed)
     change = timing.DrawnSpeed(0.5, 2.0)
     stream = rng()
-    drawn = np.array([change.apply(None, stream) for _ in range(4000)])
+    drawn = np.array([change(np.zeros(1), stream) for _ in range(4000)])
     assert 0.5 <= drawn.min() < 0.51
     assert 1.96 < drawn.max() <= 2
     assert np.quantile(np.log2(drawn), [0.25, 0.5, 0.75]) == pytest.approx([-0.5, 0, 0.5], abs=0.05)
@@ -293,6 +293,6 @@ def test_what_an_effect_of_another_package_returns_is_checked_after_each_sequenc
     effect.subject = "condition 'hum' (package my-parts 0.1)"
     change = InOrder([OneOf([effect], 1.0)])
     assert len(change(voice(), rng())) == len(voice())
-    effect.__class__ = type("Wrong", (Gain,), {"apply": lambda self, x, rng: wrong})
-    with pytest.raises(BrokenPart, match="condition 'hum' .*: apply returned .*; expected finite samples"):
+    effect.__class__ = type("Wrong", (Gain,), {"__call__": lambda self, x, rng: wrong})
+    with pytest.raises(BrokenPart, match="condition 'hum' .*: __call__ returned .*; expected finite samples"):
         change(voice(), rng())

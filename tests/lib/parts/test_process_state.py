@@ -125,11 +125,11 @@ def test_a_built_in_part_is_not_watched(registry, monkeypatch):
 class Reseeds(Effect):
     """Seeds PyTorch whenever it is called."""
 
-    def apply(self, x, rng):
+    def __call__(self, x, rng):
         torch.manual_seed(0)
         return x
 
 
 def test_a_part_that_seeds_pytorch_when_it_computes_is_refused():
-    with pytest.raises(BrokenPart, match="apply set PyTorch's seed to 0; expected no seed"):
+    with pytest.raises(BrokenPart, match="__call__ set PyTorch's seed to 0; expected no seed"):
         check_part("condition 'reseeds'", Reseeds(), check_effect, Reseeds)
