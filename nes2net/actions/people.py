@@ -5,23 +5,29 @@ For Python programs, as `nes2net score --person` and `nes2net calibrate person`.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nes2net.data.audio.files import expand_folders
-from nes2net.evaluation.claims import ClaimEvaluation
+from nes2net.data.corpora.trial import Trials
+from nes2net.evaluation.claims import ClaimEvaluation, Claims
+from nes2net.evaluation.judgements import Scores
 from nes2net.evaluation.key import Labels
-from nes2net.lib.errors import InputError
+from nes2net.lib.errors import InputError, check_known, refuse
 from nes2net.lib.output.progress import ProgressDisplay
 from nes2net.lib.output.terminal import say_aside
-from nes2net.lib.storage.files import AnyPath
+from nes2net.lib.storage.files import AnyPath, json_text
 from nes2net.metrics.sasv import SasvWeights
+from nes2net.scoring.claim_file import KINDS, read_claim_table
 from nes2net.scoring.claimed import PersonDecider
 from nes2net.scoring.decisions.calibration import LinearCalibration, ScoredBy
-from nes2net.scoring.decisions.person import EQUAL_WEIGHTS, fit_person
+from nes2net.scoring.decisions.person import EQUAL_WEIGHTS, fit_person, sasv_ratio
 from nes2net.scoring.decisions.population import Population, Traits
 from nes2net.scoring.files import judge_files
 from nes2net.scoring.judged import Judged
@@ -29,6 +35,7 @@ from nes2net.scoring.judgement import ScoreFile, as_judgement
 from nes2net.scoring.kernel import Scorer
 from nes2net.scoring.measuring import Measurer
 from nes2net.scoring.score_length import samples_to_calibrate
+from nes2net.scoring.waveforms import RecordingToJudge, WaveformReader
 
 
 def read_claim_trials(path: AnyPath, labels: Labels) -> tuple[NDArray, NDArray, NDArray]:
@@ -56,6 +63,61 @@ def hear(
             yield answer.recording, answer.value, answer.traits
         else:
             say_aside(f"{answer.path} is not used: {answer.words}")
+
+
+@dataclass(frozen=True)
+class ClaimScoring(Claims):
+    """Scores ``cm`` and ``asv`` of claims; their file also has ``sasv`` by the calibration of ``decider``."""
+
+    decider: PersonDecider
+    measurer: Measurer
+
+    of_batch = True
+    columns = KINDS[:2]  # type: ignore[assignment]
+    # The detector gives ``cm`` as always.
+    fit_to = Scores.fit_to  # type: ignore[assignment]
+    start = Scores.start  # type: ignore[assignment]
+
+    def check(self, trials: Trials, out: Path) -> None:
+        super().check(trials, out)
+        store = self.decider.store
+        refuse((self.decider.name, f"the corpus says who is claimed: give `person` only {store.folder}"))
+        people = {trial.id.partition(":")[0] for trial in trials}
+        check_known(sorted(people), store.names(), f"{store.folder}: there is no person")
+
+    def reader(self, reader: WaveformReader) -> WaveformReader:
+        return replace(reader, keeps_whole=True)
+
+    def complete(self, value: float, id: str, whole: Any) -> NDArray | str:
+        traits = self.measurer.with_voice(Traits(0.0, 0.0, 0.0), RecordingToJudge(id, whole))
+        facts = replace(self.decider, name=id.partition(":")[0], liveness=None)(value, traits).facts
+        if facts["code"] == "unusable":
+            return facts["reason"][0]  # type: ignore[no-any-return]
+        return np.array([value, facts["asv_score"]], np.float32)
+
+    def describe(self) -> dict[str, object]:
+        return {"name": self.name}
+
+    def options(self) -> dict[str, object]:
+        names, models = self.decider.store.models
+        people = hashlib.sha256(json_text(names).encode() + models.tobytes()).hexdigest()
+        liveness = self.decider.liveness
+        return {
+            "encoder": str(self.decider.store.encoder),
+            "people": people,
+            "calibration": liveness and liveness.calibration.sha256,
+        }
+
+    def read(self, out: Path) -> Iterable[tuple[str, NDArray]]:
+        table = read_claim_table(out)
+        return zip(table.ids, table.scores[:, :2])
+
+    def lines(self, id: str, value: NDArray) -> str:
+        scores = [*value, np.nan]
+        if claim := self.decider.claim:
+            llr_asv, llr_cm = claim.llrs(value[1:], value[:1])
+            scores[2] = sasv_ratio(llr_asv, llr_cm, claim.weights).item()
+        return super().lines(id, np.array(scores))
 
 
 def calibrate_people(

@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 
 from nes2net.actions.flags import (
     BatchFlags,
+    Claiming,
     CorpusName,
-    Deciding,
     Loading,
     ModelName,
     Reading,
@@ -41,14 +41,14 @@ def score(
     padding: Literal["repeat", "zeros"] = "repeat",
     peak_normalize: Annotated[Literal["no", "recording", "cut"], Flag("PEAK")] = "no",
     channel: FromZero | None = None,
-    segments: Annotated[float | None, Flag("MS", nargs="?", const=0.0, minimum=0)] = None,
-    judgement: Annotated[str | None, Flag("NAME|OPTIONS"), NotWith("segments")] = None,
+    segments: Annotated[float | None, Flag("MS", nargs="?", const=0.0, minimum=0), NotWith("person")] = None,
+    judgement: Annotated[str | None, Flag("NAME|OPTIONS"), NotWith("segments", "person")] = None,
     system_scores: Sequence[File] = (),
     score_range: Annotated[Sequence[File], UsedWith("system_scores")] = (),
     loading: Loading,
     batches: BatchFlags,
     compile: bool = False,
-    deciding: Deciding,
+    deciding: Claiming,
 ) -> int:
     """Score a corpus with a trained detector.
 
@@ -59,8 +59,6 @@ def score(
         root: corpus folder; a corpus of the hub is downloaded
         out: score file to write
         overwrite: replace the scores of another run
-
-    Which trials:
         split: train, dev or eval
         protocols: protocol folder; searched for in root if not given
 
@@ -80,10 +78,12 @@ def score(
     Computing:
         compile: compile the detector first (torch.compile)
     """
+    from nes2net.actions.people import ClaimScoring
     from nes2net.actions.scoring import score_corpus
     from nes2net.lib.storage.yaml_text import read_value
     from nes2net.scoring.corpus import ScoringSettings
     from nes2net.scoring.judgement import as_judgement
+    from nes2net.scoring.measuring import Measurer
 
     described: str | dict[str, object] = "scores"
     if segments is not None:
@@ -91,11 +91,16 @@ def score(
     if judgement is not None:
         described = read_value(judgement, None, "`judgement`")
     chosen_judgement = as_judgement(described)
-    decider = deciding.decider()
+    decider = None
+    person_decider = deciding.person_decider()
+    if person_decider is None:
+        decider = deciding.decider()
     located_part = locate_part(corpus, root, split, protocols)
     # Before the detector, so that an error in the list is found first.
     trials = length.choose(located_part.trials, channel)
     detector = loading.scorer(model)
+    if person_decider is not None:
+        chosen_judgement = ClaimScoring(person_decider, Measurer.of(detector, person_decider))
     about = {}
     if channel is not None:
         about["channel"] = channel

@@ -18,6 +18,7 @@ from operator import itemgetter
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -71,6 +72,8 @@ class Group(NamedTuple):
     """:func:`~nes2net.scoring.journal.stamp` of each file."""
     waveforms: Tensor
     """B×N float32."""
+    wholes: Sequence[NDArray | None]
+    """All samples of each recording, if kept."""
 
 
 class ReadBatch(NamedTuple):
@@ -266,8 +269,9 @@ class ItemDataset(Dataset):
         return ReadItem(item.id, content, file_stamp)
 
 
-def _read_waveform(reader: WaveformReader, item: Item) -> Tensor:
-    return torch.from_numpy(reader.read(item.path, item.id).waveform)
+def _read_waveform(reader: WaveformReader, item: Item) -> tuple[Tensor, NDArray | None]:
+    recording = reader.read(item.path, item.id)
+    return torch.from_numpy(recording.waveform), recording.whole
 
 
 def collate(read: Sequence[ReadItem]) -> ReadBatch:
@@ -278,11 +282,12 @@ def collate(read: Sequence[ReadItem]) -> ReadBatch:
         if isinstance(trial.content, str):
             failures[trial.id] = trial.content
         else:
-            by_length.setdefault(len(trial.content), []).append(trial)
+            by_length.setdefault(len(trial.content[0]), []).append(trial)
     groups = []
     for _, trials in sorted(by_length.items()):
-        ids, waveforms, file_stamps = zip(*trials)
-        groups.append(Group(list(ids), list(file_stamps), stack_shared(waveforms)))
+        ids, contents, file_stamps = zip(*trials)
+        waveforms, wholes = zip(*contents)
+        groups.append(Group(list(ids), list(file_stamps), stack_shared(waveforms), wholes))
     return ReadBatch(groups, failures)
 
 
@@ -395,7 +400,9 @@ class Compute(Generic[T]):
             for group, values in started:
                 row_values = values()  # waits for the device; a text is the reason of a failure
                 check_rows(row_values, len(group.ids), "the judgement")
-                for id, file_stamp, value in zip(group.ids, group.file_stamps, row_values):
+                for id, file_stamp, whole, value in zip(group.ids, group.file_stamps, group.wholes, row_values):
+                    if not isinstance(value, str):
+                        value = self.judgement.complete(value, id, whole)
                     if isinstance(value, str):
                         failures[id] = value
                     else:

@@ -119,6 +119,14 @@ class Judgement(Extension, Output[T]):
             stream, rows: as for :func:`nes2net.scoring.kernel.start`.
         """
 
+    def complete(self, value: Any, id: str, whole: NDArray | None) -> T | str:
+        """Make the value, or the reason why it is missing, of what :meth:`start` gave for a trial of a corpus.
+
+        Args:
+            whole: all samples (N,) of the recording, if :meth:`reader` asks for them.
+        """
+        return value  # type: ignore[no-any-return]
+
     def options(self) -> dict[str, object]:
         """Return the options as plain data."""
         return asdict(self)  # type: ignore[call-overload]

@@ -15,6 +15,7 @@ from builders.voices import voice
 from safetensors.numpy import load as decode
 from safetensors.numpy import save as encode
 
+from nes2net.actions.people import ClaimScoring
 from nes2net.cli.main import main
 from nes2net.data.audio.read import AudioFile
 from nes2net.scoring import people
@@ -439,3 +440,71 @@ def test_a_calibration_of_wrong_numbers_is_refused(in_folder, tmp_path, refused)
         path.write_text(json.dumps(spoiled))
         words = ["--person", "people:anna", "--calibration", path]
         refused([*PREDICT.split(), "test/anna.wav", *words], "not a calibration")
+
+
+@pytest.fixture
+def scored(in_folder, tmp_path, output):
+    """A function that scores claims of Anna and Bob, and returns the printed text and the file."""
+    rows = ["path,speaker,claim"]
+    for number in range(4):
+        rows += [f"others/{number}.wav,{name},nontarget" for name in ("anna", "bob")]
+        rows.append(f"fakes/{number}.wav,anna,spoof")
+    rows += ["test/anna.wav,anna,target", "anna/0.wav,anna,target", "test/anna.wav,bob,nontarget"]
+    key = in_folder / "claims.csv"
+    key.write_text("\n".join(rows))
+    out = tmp_path / "claims.tsv"
+
+    def score(*words, status=1):
+        command = ["score", "generic", key, "--model", "tone.pth", "--split", "all", "--device", "cpu", "--out", out]
+        return output([*command, "--person", "people", *words], status=status), out
+
+    return score
+
+
+def test_claims_of_a_corpus_are_scored_and_evaluated(scored, rows, output):
+    printed, out = scored("--calibration", "p.json")
+    assert f"14 of 15 scores of claims written to {out}" in printed.out
+    record = read_json(out.with_name("claims.tsv.json"))
+    assert record["failures"].keys() == {"anna:anna/0"}  # it is part of the enrolment
+    assert record["run"].keys() >= {"model", "encoder", "people", "calibration"}
+    cells = [line.split("\t") for line in out.read_text().splitlines()]
+    scores = {tuple(row[:2]): [float(cell) for cell in row[2:]] for row in cells[1:]}
+    for name in ("anna", "bob"):
+        claim = rows("--person", f"people:{name}", "--calibration", "p.json")["anna.wav"]
+        expected = [claim["cm_score"], claim["asv_score"], claim["llr_sasv"]]
+        assert scores[name, "test/anna"] == pytest.approx(expected, abs=1e-4)
+    words = ["evaluate", "generic", out, "--keys", "claims.csv", "--phase", "all", "--allow-partial"]
+    assert "sasv" in output(words).out
+
+
+def test_an_interrupted_run_over_claims_resumes_to_the_same_file(scored, monkeypatch, tmp_path):
+    _, out = scored("--batch-size", "2")
+    whole = out.read_bytes()
+    assert b"\t-\n" in whole  # no sasv without a calibration
+    out.unlink()
+    out.with_name("claims.tsv.json").unlink()
+    complete = ClaimScoring.complete
+    ids = []
+
+    def interrupted(judgement, value, id, recording):
+        if len(ids) == 5:
+            raise KeyboardInterrupt
+        ids.append(id)
+        return complete(judgement, value, id, recording)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ClaimScoring, "complete", interrupted)
+        scored("--batch-size", "2", status=130)
+    assert not out.exists()
+    scored("--batch-size", "2")
+    assert out.read_bytes() == whole
+    assert read_json(out.with_name("claims.tsv.json"))["kept_from_earlier_runs"] == 4
+
+
+def test_people_who_are_claimed_must_be_enrolled_and_are_named_by_the_corpus(in_folder, tmp_path, refused):
+    key = tmp_path / "claims.csv"
+    key.write_text(f"path,speaker,claim\n{in_folder / 'test' / 'anna.wav'},anne,target\n")
+    words = ["score", "generic", key, "--model", "tone.pth", "--split", "all", "--out", tmp_path / "claims.tsv"]
+    refused([*words, "--person", "people"], "people: there is no person 'anne'; did you mean 'anna'?")
+    refused([*words, "--person", "people:anna"], "the corpus says who is claimed")
+    refused([*words, "--person", "people", "--judgement", "frames"], "--person")
