@@ -16,7 +16,7 @@ from nes2net.actions.flags import (
     report_finished,
 )
 from nes2net.cli.next_commands import after_scoring, print_next
-from nes2net.lib.output.terminal import say
+from nes2net.lib.output.terminal import print_warnings, say
 from nes2net.lib.parts.conditions import NotWith, UsedWith
 from nes2net.lib.shell.commands import File, Flag, Folder, FromZero, command_facts
 
@@ -81,6 +81,7 @@ def score(
     from nes2net.actions.people import ClaimScoring
     from nes2net.actions.scoring import score_corpus
     from nes2net.lib.storage.yaml_text import read_value
+    from nes2net.scoring.calibrated import check_belongs
     from nes2net.scoring.corpus import ScoringSettings
     from nes2net.scoring.judgement import as_judgement
     from nes2net.scoring.measuring import Measurer
@@ -101,6 +102,8 @@ def score(
     detector = loading.scorer(model)
     if person_decider is not None:
         chosen_judgement = ClaimScoring(person_decider, Measurer.of(detector, person_decider))
+        if person_decider.liveness is not None:
+            print_warnings(check_belongs(detector, person_decider.liveness.calibration))
     about = {}
     if channel is not None:
         about["channel"] = channel

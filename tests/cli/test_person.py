@@ -508,3 +508,12 @@ def test_people_who_are_claimed_must_be_enrolled_and_are_named_by_the_corpus(in_
     refused([*words, "--person", "people"], "people: there is no person 'anne'; did you mean 'anna'?")
     refused([*words, "--person", "people:anna"], "the corpus says who is claimed")
     refused([*words, "--person", "people", "--judgement", "frames"], "--person")
+
+
+def test_claims_are_not_scored_with_the_calibration_of_another_detector(scored, in_folder):
+    calibration = read_json(in_folder / "p.json")
+    calibration["scored_by"]["fingerprint"] = "0" * 64
+    (in_folder / "of_another.json").write_text(json.dumps(calibration))
+    printed, out = scored("--calibration", "of_another.json", status=2)
+    assert "use the detector of the calibration" in printed.err
+    assert not out.exists()
