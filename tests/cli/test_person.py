@@ -12,10 +12,13 @@ from builders import hears_a_tone
 from builders.files import read_json
 from builders.speaker_encoders import installed_encoders
 from builders.voices import voice
+from pydantic import TypeAdapter
 from safetensors.numpy import load as decode
 from safetensors.numpy import save as encode
 
 from nes2net.actions.people import ClaimScoring
+from nes2net.apps.serve.answers import JudgedRecording
+from nes2net.apps.serve.desk import Desk
 from nes2net.cli.main import main
 from nes2net.data.audio.read import AudioFile
 from nes2net.scoring import people
@@ -299,6 +302,89 @@ def test_no_report_claims_more_than_was_measured(reported, claim):
     page, _ = reported(claim)
     assert not NEVER_SAID.search(page)
     assert "cannot tell" in page or "this person, but not live" in page
+
+
+@pytest.fixture
+def serving(in_folder, tmp_path):
+    """A function that serves the store by a calibration, if any: a client without the guard."""
+    pytest.importorskip("fastapi_offline")
+    from starlette.testclient import TestClient
+
+    from nes2net.apps.serve.app import build
+
+    def serve(calibration="p.json", place="people"):
+        liveness = Decider(load(calibration)) if calibration else None
+        people = PersonDecider.of(place, liveness=liveness) if place else None
+        return TestClient(build(Desk(hears_a_tone.detector(), tmp_path, decider=liveness, people=people)))
+
+    return serve
+
+
+def sent(client, person, file="test/fake.wav", path="/api/score"):
+    """The answer about a recording of which ``person`` is claimed; None sends no such field."""
+    with open(file, "rb") as recording:
+        data = {} if person is None else {"person": person}
+        return client.post(path, files={"file": ("a.wav", recording)}, data=data)
+
+
+def without_names(row):
+    names = ("file", "calibration", "detector")
+    return {key: value for key, value in row.items() if key not in names}
+
+
+def test_a_request_names_the_claimed_person_and_gets_the_answer_of_predict(serving, rows):
+    expected = rows("--person", "people:anna", "--calibration", "p.json", "--track", files=["test/fake.wav"])
+    client = serving()
+    row = sent(client, "anna").json()
+    TypeAdapter(JudgedRecording).validate_python(row)
+    assert without_names(row) == without_names(expected["fake.wav"])
+    assert sent(client, "bob").json()["outcome"] == "another person, and may not be live"
+    assert sent(client, "anna", "anna/0.wav").json()["code"] == "unusable"
+    assert client.get("/api/info").json()["people"] == ["anna", "bob"]
+
+
+@pytest.mark.parametrize("calibration", ["p.json", None])
+def test_a_request_that_claims_nobody_gets_the_answer_without_people(serving, calibration):
+    client = serving(calibration)
+    expected = sent(serving(calibration, place=None), None).json()
+    assert sent(client, None).json() == expected
+    assert sent(client, "").json() == expected
+
+
+@pytest.mark.parametrize("person", ["ana", "../people/anna", "x" * 1000])
+def test_an_unknown_person_in_a_request_is_refused_without_the_names(serving, person):
+    for place in ("people", None):
+        answer = sent(serving(place=place), person)
+        assert answer.status_code == 422
+        assert "anna" not in answer.json()["error"].replace(person, "")
+        assert "bob" not in answer.json()["error"]
+
+
+def test_a_claim_is_decided_by_scores_only(serving):
+    client = serving()
+    answer = sent(client, "anna", path="/api/score?judgement=frames")
+    assert answer.status_code == 422
+    assert "remove" in answer.json()["error"]
+
+
+@pytest.mark.parametrize("person", ["anna", None])
+@pytest.mark.parametrize("calibration", ["p.json", None])
+def test_no_answer_to_the_page_claims_more_than_was_measured(serving, calibration, person):
+    told = sent(serving(calibration), person, path="/page/score?each=false").text
+    answer = json.loads(told.splitlines()[-1])
+    if person is None:
+        assert answer.get("verdict") == ("spoof" if calibration else None)
+        return
+    assert not NEVER_SAID.search(json.dumps([answer[key] for key in ("row", "columns", "along", "basis", "verdict")]))
+    assert answer["verdict"] == ("this person, but not live" if calibration else "cannot tell")
+    assert answer["along"][0] == answer["verdict"]
+    assert answer["basis"][0].startswith("this person: consistent with the enrolled voice")
+    assert answer["why"] is None
+
+
+def test_the_server_gets_a_store_and_each_request_the_name(in_folder, refused):
+    words = ["serve", "--model", "tone.pth", "--person", "people:anna"]
+    refused(words, "--person must be a folder of people here, STORE: each request names a person")
 
 
 def test_a_report_on_a_claim_about_silence_has_a_reason(reported, in_folder):

@@ -60,6 +60,8 @@ class Info(TypedDict):
     """Whether the server decides by a calibration."""
     basis: dict[str, Any] | None
     """What decisions rest on: threshold, prior, and the facts of the calibration. Null without a calibration."""
+    people: list[str]
+    """Names of the enrolled people, for the form field `person`."""
     notes: list[str]
     """Notes on what makes the scores or decisions uncertain."""
     limits: ServerLimits
@@ -115,18 +117,11 @@ class JudgedRecording(TypedDict):
     unlike the calibration's recordings."""
     probability: NotRequired[float | None]
     """With a calibration: probability of bona fide at the prior. Null if `llr` is null."""
-    decision: NotRequired[
-        Literal[
-            "bonafide",
-            "spoof",
-            "cannot tell",
-            "usual for your genuine recordings",
-            "unusual for your genuine recordings",
-        ]
-    ]
-    """With a calibration: the decision."""
-    reason: NotRequired[str]
-    """Why the decision is `cannot tell`."""
+    decision: NotRequired[str]
+    """With a calibration: `bonafide`, `spoof`, `cannot tell`, `usual for your genuine recordings` or `unusual for your
+    genuine recordings`; with `person`: the `outcome`."""
+    reason: NotRequired[str | list[str]]
+    """Why the decision is `cannot tell`; a list with `person`."""
     p_value: NotRequired[float]
     """Share of the calibration's recordings that are at least as unusual as this recording."""
     score_of: NotRequired[str]
@@ -135,8 +130,8 @@ class JudgedRecording(TypedDict):
     """The number that decided, if the decision was made along the recording."""
     along: NotRequired[dict[str, Any]]
     """Facts on which a decision along the whole recording rests."""
-    basis: NotRequired[dict[str, Any]]
-    """With a calibration: threshold, prior, and the facts of the calibration."""
+    basis: NotRequired[dict[str, Any] | str | None]
+    """With a calibration: threshold, prior, and the facts of the calibration; with `person`: `trials`, or null."""
     duration: float
     """Duration of the recording in seconds."""
     judged: float
@@ -181,7 +176,8 @@ _FILE = {
             "type": "string",
             "format": "binary",
             "description": "The recording, in any format that libsndfile or FFmpeg reads.",
-        }
+        },
+        "person": {"type": "string", "description": "Who is said to speak: an enrolled name, or empty."},
     },
 }
 #: The form with a recording, for OpenAPI.
@@ -193,7 +189,7 @@ REASONS = {
     408: "the request was not complete within ten minutes",
     413: "the file is larger than the server takes",
     421: "the request is addressed to a name that is not this server's",
-    422: "the file is not a recording, is damaged or too long, or the form has no `file`",
+    422: "the file is not a recording, is damaged or too long, the form has no `file`, or `person` is not enrolled",
     500: "the server failed, whatever the recording",
     503: "too many recordings wait, the detector is being loaded, or the server is being stopped: try again later",
     504: "the recording took longer than the server's time limit",

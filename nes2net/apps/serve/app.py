@@ -71,6 +71,7 @@ def _add_api(app: FastAPI, desk: Desk) -> None:
             "finds_segments": desk.detector.trained_on_segments,
             "calibrated": desk.decider is not None,
             "basis": desk.decider.basis() if desk.decider else None,
+            "people": desk.people.store.names() if desk.people else [],
             "notes": desk.notes,
             "limits": {
                 "max_size_mb": limits.max_size,
@@ -110,7 +111,10 @@ def _answer_score(
 ) -> JSONResponse:
     try:
         with upload.store(desk) as source:
-            row = desk.score(source, upload.name, channel=channel, judgement=judgement, marks=marks).row()
+            scored = desk.score(
+                source, upload.name, channel=channel, judgement=judgement, marks=marks, person=upload.person
+            )
+            row = scored.row()
     except Exception as error:
         return _answer_failure(desk, error, file=upload.name)
     if not track:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated
 
-from nes2net.actions.flags import Deciding, EvidenceFlags, Loading, ModelName
+from nes2net.actions.flags import Claiming, EvidenceFlags, Loading, ModelName
 from nes2net.apps.serve.limits import Limits
+from nes2net.lib.errors import InputError
 from nes2net.lib.process.installation import optional
 from nes2net.lib.process.stop_signals import StopSignals
 from nes2net.lib.shell.commands import Flag, command_facts
@@ -14,14 +15,15 @@ from nes2net.lib.web.service_log import LogKind
 
 
 @command_facts(
-    about="Programs use the server over HTTP: curl -F file=@talk.wav http://127.0.0.1:7860/api/score",
+    about="With --person STORE, each request claims a person. Programs use the server over HTTP: "
+    "curl -F file=@talk.wav -F person=NAME http://127.0.0.1:7860/api/score",
     resumes=False,
 )
 def serve(
     *,
     model: ModelName,
     loading: Loading,
-    deciding: Deciding,
+    deciding: Claiming,
     evidence: EvidenceFlags,
     port: Annotated[int | None, Flag("N", minimum=0, maximum=65_535)] = None,
     host: str = "127.0.0.1",
@@ -50,7 +52,11 @@ def serve(
     with StopSignals() as stop:
         for library in ("fastapi", "uvicorn", "python_multipart", "prometheus_client", "fastapi_offline"):
             optional(library, f"the page needs {library}", "serve")
-        decider = deciding.decider()  # a wrong calibration is found before PyTorch is imported
+        # A wrong calibration is found before PyTorch is imported.
+        people = deciding.person_decider()
+        if people and people.name:
+            raise InputError("`person` must be a folder of people here, STORE: each request names a person")
+        decider = people.liveness if people else deciding.decider()
         from nes2net.apps.serve.server import Address
         from nes2net.apps.serve.server import serve as served
 
@@ -60,6 +66,7 @@ def serve(
             Address(host, port, allow_name),
             loading,
             evidence.requests(),
+            people,
             limits=limits,
             log=log,
             stop=stop,

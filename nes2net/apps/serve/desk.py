@@ -9,7 +9,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from secrets import token_urlsafe
@@ -35,6 +36,7 @@ from nes2net.scoring.track import FrameScores
 from nes2net.scoring.waveforms import RecordingToJudge
 
 if TYPE_CHECKING:
+    from nes2net.scoring.claimed import AnyDecider, PersonDecider
     from nes2net.scoring.decisions.decision import Decider
     from nes2net.scoring.kernel import Scorer
 
@@ -80,6 +82,8 @@ class ScoredUpload:
 
     name: str
     judged: Judged[Any]
+    basis: list[str]
+    """What a decision rests on, in sentences; empty without a decider."""
     fakes: FrameScores | None = None
     """None if the detector was not trained on segments."""
     picture: Picture | None = None
@@ -103,6 +107,7 @@ class Desk(PresentWork):
             :meth:`tidy`.
         decider: decides by a calibration; None for raw scores.
         evidence: as for :class:`JudgingSettings`.
+        people: decides on the person whom a request claims; None to refuse claims.
 
     Raises:
         InputError: if the calibration belongs to another detector, or if the usual windows are too
@@ -117,18 +122,22 @@ class Desk(PresentWork):
         decider: Decider | None = None,
         observer: Observer | None = None,
         evidence: Sequence[str] = (),
+        people: PersonDecider | None = None,
     ) -> None:
         self.detector = detector
         self.folder = folder
         self.decider = decider
         self.evidence = evidence
-        # Name of a judgement → its judge; others are made when they are first asked for.
-        self._judges: dict[str, Judge[Any]] = {
-            "scores": Judge(detector, "scores", decider, JudgingSettings(track=True, evidence=evidence))
-        }
+        self.people = people
+        # Name of a judgement, whether it has marks, and whether a person is claimed → its judge; others are made when
+        # they are first asked for.
+        self._judges: dict[tuple[str, bool, bool], Judge[Any]] = {}
+        judge = self._judge("scores")
+        if people is not None:
+            self._judge("scores", people=people)
         #: Notes for the user: what makes decisions uncertain, and which part of a recording is scored if that is
         #: unusual.
-        self.notes = [*self._judges["scores"].notes, *self._judges["scores"].doubts]
+        self.notes = [*judge.notes, *judge.doubts]
         self.limits = limits or Limits()
         self._workers = threading.BoundedSemaphore(self.limits.workers)  # one slot for each recording being scored
         self._count_lock = threading.Lock()
@@ -166,6 +175,7 @@ class Desk(PresentWork):
         channel: int | None = None,
         judgement: str = "scores",
         marks: bool = False,
+        person: str = "",
         progress: Progress = lambda fraction, step: None,
         check: Callable[[], object] = lambda: None,
     ) -> ScoredUpload:
@@ -176,11 +186,12 @@ class Desk(PresentWork):
             channel: counted from 0; None for the mean of all.
             judgement: beside scores, a detector trained on segments also finds fake stretches.
             marks: whether to read marks beside scores.
+            person: who is said to speak; empty if nobody is claimed.
             check: called often; an exception from it ends the scoring.
 
         Raises:
-            InputError: if the file is not a recording, is damaged or is too long; or if the
-                detector cannot make this judgement.
+            InputError: if the file is not a recording, is damaged or is too long; if the detector
+                cannot make this judgement; or if ``person`` is not enrolled here.
             TooSlow: if scoring takes longer than the time limit.
             Busy: if too many recordings are waiting.
             Closed: if the server is being stopped.
@@ -188,7 +199,7 @@ class Desk(PresentWork):
         with self.observer.recording() as times, self._wait_for_turn(times), self.work_folder() as folder:
             check_end = partial(self._check_end, time.monotonic() + self.limits.timeout, check)
             progress(0.0, "decoding")
-            judge = self._judge(judgement, marks)
+            judge = self._claiming(person, judgement, marks) if person else self._judge(judgement, marks)
             full_wav = folder / "full.wav"
             player_wav = folder / "player.wav" if for_page else None
             duration, channels = decode(
@@ -226,17 +237,31 @@ class Desk(PresentWork):
                 offered = player_wav.rename(self.folder / f"{token}.wav")
                 self.player_files[token] = offered
                 self._offered[offered] = time.monotonic()
-            return ScoredUpload(name, judged, fakes, picture, token)
+            basis = [*judge.decider.describe(), *self.notes] if judge.decider else []
+            return ScoredUpload(name, judged, basis, fakes, picture, token)
 
-    def _judge(self, judgement: str, marks: bool = False) -> Judge[Any]:
-        if marks and judgement == "scores":
-            judgement = "scores with marks"
-            if judgement not in self._judges:
-                settings = JudgingSettings(track=True, evidence=with_marks(self.evidence, ""))
-                self._judges[judgement] = Judge(self.detector, "scores", self.decider, settings)
-        if judgement not in self._judges:
-            self._judges[judgement] = Judge(self.detector, judgement)
-        return self._judges[judgement]
+    def _judge(self, judgement: str, marks: bool = False, people: PersonDecider | None = None) -> Judge[Any]:
+        key = (judgement, marks, people is not None)
+        if key in self._judges:
+            return self._judges[key]
+        decider: AnyDecider | None = people
+        settings = None
+        if judgement == "scores":
+            decider = people or self.decider
+            evidence = with_marks(self.evidence, "") if marks else self.evidence
+            settings = JudgingSettings(track=True, evidence=evidence)
+        self._judges[key] = Judge(self.detector, judgement, decider, settings)
+        return self._judges[key]
+
+    def _claiming(self, person: str, judgement: str, marks: bool) -> Judge[Any]:
+        people = self.people
+        if people is None or people.store.find(person) is None:
+            raise InputError(
+                "nobody of this name is enrolled here: send another name in the form field person, or none"
+            )
+        judge = copy(self._judge(judgement, marks, people))
+        judge.decider = replace(people, name=person)
+        return judge
 
     def _check_end(self, deadline: float, check_caller: Callable[[], object]) -> None:
         check_caller()

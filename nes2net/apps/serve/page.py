@@ -77,8 +77,10 @@ def _answers(
             for channel in range(MAX_CHANNELS) if each_channel else [None]:
                 if channel is not None:
                     name = f"{upload.name}, channel {channel}"
-                scored = desk.score(source, name, for_page=True, channel=channel, progress=progress, check=check)
-                yield _scored_row(scored, desk)
+                scored = desk.score(
+                    source, name, for_page=True, channel=channel, person=upload.person, progress=progress, check=check
+                )
+                yield _scored_row(scored)
     except Exception as error:
         # If channel 0 was decoded, and a later channel is not, there is no such channel.
         if not (channel and isinstance(error, NotDecoded)):
@@ -86,20 +88,21 @@ def _answers(
             yield {"row": row, "columns": _table_cells(row)}
 
 
-def _scored_row(scored: ScoredUpload, desk: Desk) -> Line:
+def _scored_row(scored: ScoredUpload) -> Line:
     assert scored.picture is not None  # the page always asks the desk for a picture
     row = scored.row()
     with settings_called({"channel": EACH_CHANNEL}):
-        row |= {key: with_flag_names(row[key]) for key in ("remark", "reason") if key in row}
-    decider = desk.decider
+        row |= {key: with_flag_names(row[key]) for key in ("remark", "reason") if isinstance(row.get(key), str)}
+    decider = scored.judged.decider
     decision = scored.judged.decision
     # static/page.js reads these keys.
     return {
         "row": row,
         "columns": _table_cells(row),
-        **({"verdict": _verdict(row)} if decider else {}),
+        **({"verdict": _verdict(row)} if decision else {}),
+        "why": decision and decision.reason and row["reason"],
         "along": decision.words if decision else [],
-        "basis": [*decider.describe(), *desk.notes] if decider else [],
+        "basis": scored.basis,
         "usual": decider.usual_scores if decider else None,
         "low": scored.picture.low.astype(float).round(_FIGURES).tolist(),
         "high": scored.picture.high.astype(float).round(_FIGURES).tolist(),
@@ -114,6 +117,7 @@ def _verdict(row: Line) -> str:
 
 
 def _table_cells(row: Line) -> Line:
-    basis = row.get("basis", {})
-    cells = {**as_columns(row), **{name: basis.get(name) for name in _BASIS}}
+    cells = as_columns(row)
+    if isinstance(basis := row.get("basis"), dict):
+        cells |= {name: basis.get(name) for name in _BASIS}
     return {name: as_cell(cells.get(name)) for name in (*COLUMNS, *_BASIS)}

@@ -22,6 +22,7 @@ from nes2net.lib.web.guard import Guard
 from nes2net.lib.web.http_server import address_of, announce, listening_socket, names_at
 from nes2net.lib.web.server import serve as serve_work
 from nes2net.lib.web.service_log import LOGGER, LogKind, logging_as, tell
+from nes2net.scoring.claimed import PersonDecider
 from nes2net.scoring.decisions.decision import Decider
 from nes2net.scoring.kernel import check_takes_audio_alone
 
@@ -52,6 +53,7 @@ def serve(
     address: Address = Address(),
     loading: Loading | None = None,
     evidence: Sequence[str] = (),
+    people: PersonDecider | None = None,
     *,
     limits: Limits | None = None,
     log: LogKind = "text",
@@ -66,6 +68,7 @@ def serve(
         model: as for :meth:`nes2net.Detector.from_pretrained`, or an exported detector, FILE.onnx.
         decider: decides by a calibration of this detector; None for raw scores.
         evidence: as for :class:`nes2net.scoring.judging.JudgingSettings`.
+        people: as for :class:`Desk`.
         stop: notes signals while the server starts.
 
     Raises:
@@ -85,7 +88,7 @@ def serve(
             check_takes_audio_alone(detector)
             detector.check_score()
             stop.check()
-            desk = Desk(detector, Path(folder), limits, decider, observer, evidence)
+            desk = Desk(detector, Path(folder), limits, decider, observer, evidence, people)
             # Divide the processors among the workers, because every worker starts as many torch threads as are set
             # here.
             torch.set_num_threads(max(1, torch.get_num_threads() // desk.limits.workers))

@@ -22,6 +22,8 @@ class Upload:
     name: str
     """Name that can be shown; never a path."""
     file: UploadFile
+    person: str
+    """Who is said to speak; empty if nobody is claimed."""
 
     @contextmanager
     def store(self, desk: Desk) -> Iterator[Path]:
@@ -46,15 +48,19 @@ async def one_upload(request: Request) -> Upload:
         HTTPException: if the form has further fields, or is not understood.
     """
     try:
-        form = await request.form(max_files=2, max_fields=0)
+        form = await request.form(max_files=2, max_fields=1)
+        texts = [name for name, value in form.multi_items() if isinstance(value, str)]
+        if not set(texts) <= {"file", "person"}:
+            raise HTTPException(422, "only person has text")
     except HTTPException as error:
         raise HTTPException(
             422,
-            f"not a form, or a form field is not a file ({error.detail}): send only the recording, in the form field file",
+            f"not a form, or a form field is not a file ({error.detail}): send only the recording, in the form field file, "
+            "and perhaps a name, in the form field person",
         ) from None
-    if len(form.multi_items()) > 1:
+    if len(form.multi_items()) - texts.count("person") > 1:
         raise HTTPException(422, "only one recording is scored at a time: send only one form field, named file")
     file = form.get("file")
     if not isinstance(file, UploadFile):
         raise HTTPException(422, "not a form with a recording: the recording is expected in the form field file")
-    return Upload(printable(display_name(file.filename)), file)
+    return Upload(printable(display_name(file.filename)), file, str(form.get("person", "")))

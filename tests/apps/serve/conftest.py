@@ -82,7 +82,7 @@ def warm_decoders(monkeypatch):
 
 @contextmanager
 def started(
-    detector: Detector, folder: Path, limits=None, decider=None, stop=None
+    detector: Detector, folder: Path, limits=None, decider=None, stop=None, people=None
 ) -> Iterator[tuple[httpx.Client, Desk]]:
     """Run the server of a desk in a thread; gives a client of it and the desk."""
     pytest.importorskip("fastapi_offline")
@@ -91,7 +91,7 @@ def started(
     from nes2net.lib.web.server import serve
 
     observer = Observer("small.pth")
-    desk = Desk(detector, folder, limits, decider, observer)
+    desk = Desk(detector, folder, limits, decider, observer, people=people)
     guard = Guard(observer, [])
     stop = stop or StopSignals()
     is_ready = threading.Event()
@@ -114,10 +114,10 @@ def serving(small, tmp_path):
     """A function that starts the server of a desk, and returns a client of it and the desk."""
     with ExitStack() as servers:
 
-        def start(limits=None, decider=None, stop=None):
+        def start(limits=None, decider=None, stop=None, people=None):
             folder = tmp_path / "server"
             folder.mkdir()
-            return servers.enter_context(started(small, folder, limits, decider, stop))
+            return servers.enter_context(started(small, folder, limits, decider, stop, people))
 
         yield start
 

@@ -8,7 +8,10 @@ import pytest
 from builders import PATIENCE, wait
 from builders.browser import CARD, IN_BROWSER, audio, drop, rows_of, title_of
 from builders.page_requests import send
+from builders.speaker_encoders import installed_encoders
 
+from nes2net.cli.main import main
+from nes2net.scoring.claimed import PersonDecider
 from nes2net.scoring.decisions import Decider
 
 pytestmark = IN_BROWSER
@@ -67,6 +70,37 @@ def test_rows_have_the_answers_that_programs_get(page, serving, speech, calibrat
         decision = row["decision"].replace("bonafide", "bona fide")
         assert [line[n] for n in (0, 1, 4)] == [file.name, decision, f"{row['score']:.4f}".replace("-", "−")]
         assert float(line[2]) == pytest.approx(row["probability"], abs=6e-4)
+
+
+@pytest.fixture
+def people(tmp_path, speech):
+    """Decides on claims that Anna speaks, who is enrolled by the talk."""
+    with installed_encoders(tmp_path):
+        words = ["enrol", "add", tmp_path / "people", "anna", speech / "talk.wav", "--consent", "form 1"]
+        words += ["--encoder", "pitches", "--accept", "too_little", "narrow", "two_people"]
+        assert main([str(word) for word in words]) == 0
+        yield PersonDecider.of(str(tmp_path / "people"))
+
+
+def test_the_person_chosen_on_the_page_is_claimed_for_the_files_dropped_then(page, serving, speech, people):
+    client, _ = serving(people=people)
+    page.goto(str(client.base_url))
+    page.wait_for_selector("#claim:not([hidden])")
+    page.set_input_files("#files", [str(speech / "talk.wav")])
+    page.wait_for_selector("#table tbody tr", state="attached")
+    page.wait_for_selector(CARD)
+    assert "cannot tell" not in page.locator(CARD).inner_text()
+    page.select_option("#person", "anna")
+    page.set_input_files("#files", [str(speech / "talk.mp3"), str(speech / "talk.wav")])
+    page.wait_for_selector("#table tbody tr:nth-child(2)")
+    names = page.locator("#table thead th").all_inner_texts()
+    assert names == ["file", "decision", "probability", "LLR", "score", "length"]
+    for row in rows_of(page):
+        assert row[1:4] == ["cannot tell", "–", "–"]
+    text = page.locator(CARD).inner_text()
+    assert "Scores decide nothing without a calibration" in text
+    assert "Cosine" in text
+    assert "Why:" not in text
 
 
 def test_a_click_into_the_picture_plays_the_recording_from_there(page, client, speech):

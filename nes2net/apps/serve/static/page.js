@@ -8,7 +8,7 @@ const MAX_LISTED = 200; // largest number of fake stretches in the list
 const find = (selector, root = document) => root.querySelector(selector);
 const all = (selector, root = document) => [...root.querySelectorAll(selector)];
 const audio = find("audio"), picture = find("#picture");
-let queue = []; // files that are to be scored, each with the state of the box for channels
+let queue = []; // files that are to be scored, each with the state of the boxes for channels and for the person
 let answers = []; // what the server has answered, or the errors, in the order of the files
 let shown; // the answer that the card shows
 let info = {}; // what the server tells of itself
@@ -78,27 +78,28 @@ function textElement(tag, text, style = {}) {
 /** Score files after those that wait; if none waits, they replace what is shown. */
 async function add(files) {
   const isIdle = !queue.length;
-  queue.push(...[...files].map((file) => ({ file, each: find("#each").checked })));
+  queue.push(...[...files].map((file) => ({ file, each: find("#each").checked, person: find("#person").value })));
   if (!isIdle || !queue.length) return;
   forget();
   for (let number = 1; queue.length; number++) {
-    const { file, each } = queue[0], count = number + queue.length - 1;
+    const { file, each, person } = queue[0], count = number + queue.length - 1;
     const showProgress = (told) => {
       fill(find("#progress"), { file: file.name, number, count, several: count > 1, ...told });
       find("progress").value = told.share;
       find("#progress").hidden = false;
     };
     if (file.size > 1e6 * info.limits?.max_size_mb) takeError(file.name, find("#too-large").textContent);
-    else await score(file, each, showProgress);
+    else await score(file, each, person, showProgress);
     queue.shift();
   }
   find("#progress").hidden = true;
 }
 
-function score(file, each, showProgress) {
+function score(file, each, person, showProgress) {
   const form = new FormData(), request = new XMLHttpRequest();
   let end = 0, isAnswered = false; // end: of the lines that have been read
   form.append("file", file);
+  if (person) form.append("person", person);
   request.open("POST", `page/score?each=${each}`);
   request.upload.onprogress = (event) => showProgress({ uploads: true, share: event.loaded / event.total });
   const read = request.onprogress = () => {
@@ -132,7 +133,8 @@ function take(answer) {
   find("#announced").textContent = `${row.file}: ${answer.verdict}`;
   find("#empty").hidden = true;
   table.hidden = answers.length < 2 && !row.error;
-  find("tbody", table).append(fromTemplate("#row", answer));
+  const cells = { decides: info.decides && !row.error, decision: row.decision && answer.verdict };
+  find("tbody", table).append(fromTemplate("#row", { ...answer, ...cells }));
   answer.line = find("tbody", table).lastElementChild;
   answer.line.dataset.decision = row.decision ?? "";
   if (row.error) find("th", answer.line).replaceChildren(...breakable(row.file));
@@ -388,6 +390,8 @@ function synthetic() {
 
 find("#sample").onclick = () => add([synthetic()]);
 fetch("api/info").then((answer) => answer.json()).then((told) => {
-  info = { ...told, uncalibrated: !told.calibrated };
+  info = { ...told, uncalibrated: !told.calibrated, decides: told.calibrated || told.people.length > 0 };
+  find("#claim").hidden = !told.people.length;
+  find("#person").append(...told.people.map((name) => new Option(name, name)));
   for (const part of ["#head", "#empty", "#table thead", "#errors"]) fill(find(part), info);
 });
