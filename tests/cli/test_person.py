@@ -312,9 +312,9 @@ def serving(in_folder, tmp_path):
 
     from nes2net.apps.serve.app import build
 
-    def serve(calibration="p.json", place="people"):
+    def serve(calibration="p.json", store="people"):
         liveness = Decider(load(calibration)) if calibration else None
-        people = PersonDecider.of(place, liveness=liveness) if place else None
+        people = PersonDecider.of(store, liveness=liveness) if store else None
         return TestClient(build(Desk(hears_a_tone.detector(), tmp_path, decider=liveness, people=people)))
 
     return serve
@@ -346,15 +346,15 @@ def test_a_request_names_the_claimed_person_and_gets_the_answer_of_predict(servi
 @pytest.mark.parametrize("calibration", ["p.json", None])
 def test_a_request_that_claims_nobody_gets_the_answer_without_people(serving, calibration):
     client = serving(calibration)
-    expected = sent(serving(calibration, place=None), None).json()
+    expected = sent(serving(calibration, store=None), None).json()
     assert sent(client, None).json() == expected
     assert sent(client, "").json() == expected
 
 
 @pytest.mark.parametrize("person", ["ana", "../people/anna", "x" * 1000])
 def test_an_unknown_person_in_a_request_is_refused_without_the_names(serving, person):
-    for place in ("people", None):
-        answer = sent(serving(place=place), person)
+    for store in ("people", None):
+        answer = sent(serving(store=store), person)
         assert answer.status_code == 422
         assert "anna" not in answer.json()["error"].replace(person, "")
         assert "bob" not in answer.json()["error"]
@@ -565,8 +565,8 @@ def test_claims_of_a_corpus_are_scored_and_evaluated(scored, rows, output):
 
 def test_an_interrupted_run_over_claims_resumes_to_the_same_file(scored, monkeypatch, tmp_path):
     _, out = scored("--batch-size", "2")
-    whole = out.read_bytes()
-    assert b"\t-\n" in whole  # no sasv without a calibration
+    uninterrupted = out.read_bytes()
+    assert b"\t-\n" in uninterrupted  # no sasv without a calibration
     out.unlink()
     out.with_name("claims.tsv.json").unlink()
     complete = ClaimScoring.complete
@@ -583,7 +583,7 @@ def test_an_interrupted_run_over_claims_resumes_to_the_same_file(scored, monkeyp
         scored("--batch-size", "2", status=130)
     assert not out.exists()
     scored("--batch-size", "2")
-    assert out.read_bytes() == whole
+    assert out.read_bytes() == uninterrupted
     assert read_json(out.with_name("claims.tsv.json"))["kept_from_earlier_runs"] == 4
 
 

@@ -22,6 +22,7 @@ from functools import lru_cache
 from itertools import accumulate
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, NamedTuple, TypeAlias
+from weakref import finalize
 
 import numpy as np
 from numpy.typing import NDArray
@@ -357,6 +358,8 @@ class _Tar:
     def __init__(self, path: Path) -> None:
         self.members = {member.name: member for member in tar_members(path)}
         self.file = open_shard(path)
+        if not is_remote(path):
+            finalize(self, self.file.close)
 
     def has(self, name: str) -> bool:
         return name in self.members

@@ -12,6 +12,7 @@ import struct
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, NamedTuple, TypeAlias
+from weakref import finalize
 
 from nes2net.lib.errors import InputError
 from nes2net.lib.process.installation import optional
@@ -81,6 +82,8 @@ class ParquetTable:
     def __init__(self, source: Path | BinaryIO, budget: Budget) -> None:
         parquet = pyarrow_module("pyarrow.parquet", budget.name)
         self._reader = open(source, "rb") if isinstance(source, Path) else source
+        if isinstance(source, Path):
+            finalize(self, self._reader.close)
         self._size = self._reader.seek(-_FOOTER_END, 2) + _FOOTER_END
         footer_size = int.from_bytes(self._reader.read(4), "little")
         if footer_size <= self._size:  # a larger size makes pyarrow raise an error later
