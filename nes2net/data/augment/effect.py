@@ -144,16 +144,17 @@ def checked_call(call: Callable[[Any, Waveform, Generator], Waveform]) -> Callab
     @wraps(call)
     def checked(self: Effect, x: NDArray, rng: Generator, sample_rate: float = SAMPLE_RATE) -> Waveform:
         x = np.asarray(x)
-        if fault := input_fault(x, rng, repr(self)):
+        if fault := input_fault(x, rng, self):
             raise InputError(fault)
-        check_setting("sample_rate", sample_rate, sample_rate == SAMPLE_RATE, "16000 (resample the waveform)")
+        if sample_rate != SAMPLE_RATE:
+            check_setting("sample_rate", sample_rate, False, "16000 (resample the waveform)")
         check_audio(x, SAMPLE_RATE, "the waveform")
         return call(self, x, rng)
 
     return checked
 
 
-def input_fault(x: NDArray, rng: object, user: str) -> str:
+def input_fault(x: NDArray, rng: object, user: object) -> str:
     """Say why ``user``, such as ``"RawBoost"``, cannot use waveform and generator; empty for samples (N,)."""
     if not isinstance(rng, (Generator, RandomState)):
         return f"rng must be a numpy.random.Generator or RandomState, not {type(rng).__name__}"
