@@ -127,6 +127,8 @@ def check_detector(detector: Any, trials: Sequence[Trial], num_samples: int | No
         with suppress(InputError):  # scoring names the recordings that cannot be read
             recordings.append(reader.read(trial.recording()).waveform)
             labels.append(trial.label != BONAFIDE)
+    if not recordings:
+        raise InputError("no recording of those to check the gradient on can be read: see nes2net data check")
     waveforms = torch.from_numpy(np.stack(recordings))
     with robustness.attackable(detector) as logits_of:
         check = robustness.check_gradient(logits_of, waveforms, torch.tensor(labels))

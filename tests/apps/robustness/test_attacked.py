@@ -14,12 +14,12 @@ from builders import input_error, small_parts
 from builders.interruption import journalled
 
 from nes2net import Detector, robustness
-from nes2net.apps.robustness.attacked import expand_attacks
+from nes2net.apps.robustness.attacked import check_detector, expand_attacks
 from nes2net.apps.robustness.run import plan, run
 from nes2net.apps.robustness.settings import Suite
 from nes2net.data.audio.read import load_audio
 from nes2net.data.corpora.part import Part
-from nes2net.data.corpora.trial import SPOOF
+from nes2net.data.corpora.trial import SPOOF, Trial
 from nes2net.evaluation.page import Pages
 from nes2net.scoring.corpus import ScoringSettings
 from nes2net.scoring.journal import Journal
@@ -266,3 +266,9 @@ def test_the_gradient_check_needs_no_folder_and_no_attack(detector, corpus, tmp_
     detector.save(tmp_path / "d.pth")
     command = f"robustness asvspoof2019_la {corpus} --split dev --model {tmp_path}/d.pth --samples {NUM_SAMPLES}"
     assert output(f"{command} --device cpu --check-gradients --conditions gain").out == "curved\n"
+
+
+def test_a_gradient_is_not_checked_on_recordings_that_cannot_be_read(detector, tmp_path):
+    missing = Trial("a", tmp_path / "a.wav", SPOOF)
+    with input_error("no recording of those to check the gradient on can be read"):
+        check_detector(detector, [missing], None)
