@@ -145,8 +145,10 @@ def calibrate_people(
         lengths = np.linalg.norm(remaining, axis=1)
         cosines += ((embeddings * remaining).sum(1)[lengths > 0] / lengths[lengths > 0]).tolist()
     num_samples = samples_to_calibrate(detector.provenance).num_samples
-    folders = [[str(others)], [str(fakes)] if fakes else []]
-    genuine, spoofed = (list(hear(detector, decider, expand_folders(names), num_samples)) for names in folders)
+    genuine = list(hear(detector, decider, expand_folders([str(others)]), num_samples))
+    spoofed = []
+    if fakes:
+        spoofed = list(hear(detector, decider, expand_folders([str(fakes)]), num_samples))
     rows = []
     for _, score, traits in genuine:
         rows += [(asv, score, 0) for asv in cosines]

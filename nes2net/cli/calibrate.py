@@ -478,9 +478,10 @@ def person(
     from nes2net.metrics.sasv import SasvWeights
     from nes2net.scoring.claimed import PersonDecider
     from nes2net.scoring.decisions.decision import Decider
+    from nes2net.scoring.decisions.person import EQUAL_WEIGHTS
 
     check_writable(save, stream=True)
-    weights = SasvWeights(1.0, 1.0, 1.0)
+    weights = EQUAL_WEIGHTS
     if costs and priors:
         weights = SasvWeights.parse(costs, priors)
     decider = PersonDecider.of(store, encoder)

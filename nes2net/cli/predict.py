@@ -168,9 +168,9 @@ def predict(
     }
     columns = [name for name in _WIDTHS if is_shown[name]]
     table = _Table(paths, chosen_channel, columns, along.track)
-    advice = (
-        _how_to_get_a_probability(model) if chosen_judgement.is_score and decider is None and person is None else []
-    )
+    advice: list[str] = []
+    if chosen_judgement.is_score and decider is None and person is None:
+        advice = _how_to_get_a_probability(model)
     with beside.writer(scorer, decider) as write:
         failed = _print_answers(predictions, write, table, advice, json_, csv)
     if failed:

@@ -447,6 +447,15 @@ def _preset(name: str, description: str, **defaults: Any) -> Preset:
     return Preset(SSLFrontend, name, summary=description, without=_OPTIONS_OF_SOME - OWN_OPTIONS[name], **defaults)
 
 
+# The Base size of HuBERT and data2vec.
+_BASE: Options = {
+    "conv_bias": False,
+    "layer_norm_first": False,
+    "encoder_layers": 12,
+    "encoder_embed_dim": 768,
+    "encoder_ffn_embed_dim": 3072,
+    "encoder_attention_heads": 12,
+}
 wav2vec2 = _preset(
     "wav2vec2",
     """Waveform B×N → hidden states B×T×D of a wav2vec 2.0 transformer.
@@ -470,12 +479,7 @@ hubert = _preset(
     The pre-training heads of UniSpeech and UniSpeech-SAT are not read.
     """,
     extractor_mode="default",
-    conv_bias=False,
-    layer_norm_first=False,
-    encoder_layers=12,
-    encoder_embed_dim=768,
-    encoder_ffn_embed_dim=3072,
-    encoder_attention_heads=12,
+    **_BASE,
     final_dim=256,
 )
 wavlm = _preset(
@@ -500,12 +504,7 @@ data2vec = _preset(
     Hugging Face folders are read. The defaults describe data2vec Audio Base, with every dropout 0:
     12 layers of 768.
     """,
-    conv_bias=False,
-    layer_norm_first=False,
-    encoder_layers=12,
-    encoder_embed_dim=768,
-    encoder_ffn_embed_dim=3072,
-    encoder_attention_heads=12,
+    **_BASE,
 )
 
 #: Options of a small front-end that learns from scratch in minutes on a CPU; its four convolutions
