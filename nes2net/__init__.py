@@ -27,6 +27,7 @@ for _name, _value in NO_REPORTS.items():
 if TYPE_CHECKING:  # editors and type checkers do not see names that are imported late
     from nes2net import metrics as metrics
     from nes2net.actions.evaluation import evaluate as evaluate
+    from nes2net.apps.registry import export as export
     from nes2net.data import augment as augment
     from nes2net.data import corpora as corpora
     from nes2net.data.augment import conditions as conditions
@@ -68,6 +69,7 @@ _ADDRESSES = {
     "create_frontend": "nes2net.models.registry:create_frontend",
     "decisions": "nes2net.scoring.decisions:",
     "evaluate": "nes2net.actions.evaluation:evaluate",
+    "export": "nes2net.apps.registry:export",
     "list_models": "nes2net.models.catalogue:list_models",
     "load_recipe": "nes2net.training.recipes.reading:load_recipe",
     "load_state_dict": "nes2net.models.checkpoints.state_dict:load_state_dict",

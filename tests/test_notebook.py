@@ -22,6 +22,7 @@ from nes2net import (
     conditions,
     corpora,
     evaluate,
+    export,
     load_recipe,
     score_file,
     train,
@@ -214,6 +215,13 @@ def test_a_run_is_averaged_and_scores_recordings(run):
     assert np.isfinite(detector.score(pairs(2, seed=3)[0][0], 16000))
 
 
+def test_a_detector_is_exported(run, tmp_path):
+    detector = Detector.from_pretrained(run, "cpu")
+    exported = Detector.from_pretrained(export(detector, "safetensors", tmp_path / "exported"), "cpu")
+    samples = pairs(2, seed=3)[0][0]
+    assert exported.score(samples, 16000) == detector.score(samples, 16000)
+
+
 @pytest.fixture
 def short_run(recipe, tmp_path):
     """A function that trains on a data set of torch."""
@@ -241,6 +249,17 @@ def test_a_data_set_of_torch_is_resampled(short_run):
     assert [(len(waveform), target) for waveform, target in listed] == [(8000, 1), (8000, 0)] * 4
 
 
+def test_a_label_is_a_number_of_python_numpy_or_torch(short_run):
+    items = []
+    for kind in (int, bool, float, np.int64, np.bool_, np.array, torch.tensor):
+        items.append((np.ones(4000), kind(1)))
+        items.append((np.zeros(4000), kind(0)))
+    folder = short_run(train=items, dev=items, sample_rate=16000, callbacks=[lambda event, _: event == "start"])
+    corpus = load_recipe(folder / "recipe.yaml").data.corpora[0]
+    targets = [target for _, target in corpora.Part("generic", corpus.root, "dev")]
+    assert targets == [1, 0] * 7
+
+
 @pytest.mark.parametrize("sets", [{"train": []}, {"dev": []}], ids=list)
 def test_own_data_must_train_and_validate(recipe, sets):
     with input_error("own data must train and validate: give `(train|dev)`, too"):
@@ -248,7 +267,8 @@ def test_own_data_must_train_and_validate(recipe, sets):
 
 
 #: An item → the error.
-WRONG = {"a label": (("a.wav", "unsure"), "unknown label 'unsure'; expected one of bonafide, spoof")}
+WRONG = {"a label": (("a.wav", "unsure"), "`train`, pair 0: unknown label 'unsure'; expected one of bonafide, spoof")}
+WRONG["two classes"] = (("a.wav", torch.tensor([0, 1])), r"unknown label '\[0, 1\]'; expected one of bonafide, spoof")
 WRONG["samples without a rate"] = ((np.zeros(4000), "spoof"), "the sample rate must be a number of Hz")
 WRONG["a missing file"] = (("a.wav", 0), "2 of 2 audio files of the training set are missing, .*a.wav")
 

@@ -1,8 +1,18 @@
 """The names of commands: those of ``cli``, and those of the apps that were not deleted."""
 
-from collections.abc import Callable
+from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+from pkgutil import resolve_name
+from typing import TYPE_CHECKING, Any
+
+from nes2net.lib.errors import InputError
 from nes2net.lib.parts.registry import Registry, without_missing_modules
+from nes2net.lib.storage.files import AnyPath
+
+if TYPE_CHECKING:
+    from nes2net.detector import Detector
 
 #: The commands, by their group in the help: group → name → ``"module:attribute"``.
 COMMANDS: dict[str, dict[str, str]] = {
@@ -41,3 +51,21 @@ commands: Registry[Callable[..., int | None]] = Registry(
     "types:FunctionType",
     registers="instance",
 )
+
+
+def export(detector: Detector, to: str, out: AnyPath, **settings: Any) -> Path:
+    """Write ``detector`` to ``out`` in the format ``to``, as `nes2net export`, and return the path.
+
+    Args:
+        to: ``pth``, ``safetensors``, ``merged``, ``hf``, ``onnx`` or ``space``.
+        settings: ``quantize="int8"`` for ``onnx``; ``calibration``, a file, for ``space``.
+
+    Raises:
+        InputError: if the app was deleted, or the detector cannot be written in this format.
+    """
+    if not commands.is_built_in("export"):
+        raise InputError(
+            "nes2net.export needs the folder nes2net/apps/export, which was deleted: install nes2net again"
+        )
+    write = resolve_name("nes2net.apps.export.formats:export")
+    return write(detector, to, out, **settings)  # type: ignore[no-any-return]

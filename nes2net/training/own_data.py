@@ -8,17 +8,20 @@ from typing import Any
 from zlib import crc32
 
 import soundfile
+import torch
 
 from nes2net.data.audio.read import join_blocks
 from nes2net.data.audio.sources import blocks_of
 from nes2net.data.audio.waveform import SAMPLE_RATE
+from nes2net.data.corpora.id_tables import label_of
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF
-from nes2net.lib.errors import InputError
+from nes2net.lib.errors import InputError, concerning
 from nes2net.lib.storage.files import AnyPath, json_text, make_folder, path_below, replacing, write_text
 from nes2net.training.recipes.data import CorpusConfig
 from nes2net.training.recipes.recipe import Recipe
 
-_LABELS = {1: BONAFIDE, 0: SPOOF}
+# The text of a number as a label → the label.
+_LABELS = {**dict.fromkeys(("1", "1.0", "True"), BONAFIDE), **dict.fromkeys(("0", "0.0", "False"), SPOOF)}
 
 
 def with_own_data(recipe: Recipe, sets: Mapping[str, Any], sample_rate: float | None) -> Recipe:
@@ -30,7 +33,7 @@ def with_own_data(recipe: Recipe, sets: Mapping[str, Any], sample_rate: float | 
         sets: split → pairs; ``sample_rate`` is that of samples that do not state it.
 
     Raises:
-        InputError: if a set is None, or audio cannot be read or written.
+        InputError: if a set is None, a label is unknown, or audio cannot be read or written.
     """
     list_path = path_below(recipe.output, f"{recipe.tag}_data", "list.jsonl")
     make_folder(list_path.parent)
@@ -39,6 +42,10 @@ def with_own_data(recipe: Recipe, sets: Mapping[str, Any], sample_rate: float | 
         if pairs is None:
             raise InputError(f"own data must train and validate: give `{split}`, too")
         for number, (audio, label) in zip(range(len(pairs)), pairs):
+            if isinstance(label, torch.Tensor):
+                label = label.tolist()  # a number, of a tensor without dimensions
+            with concerning(f"`{split}`, pair {number}:"):
+                label = _LABELS.get(str(label)) or label_of(label)
             if isinstance(audio, AnyPath):
                 path = os.path.abspath(audio)
             else:
@@ -46,8 +53,7 @@ def with_own_data(recipe: Recipe, sets: Mapping[str, Any], sample_rate: float | 
                 path = f"{split}_{number}_{crc32(waveform.data)}.wav"
                 with replacing(list_path.with_name(path)) as temporary:
                     soundfile.write(temporary, waveform, SAMPLE_RATE, "FLOAT", format="WAV")
-            row = {"path": path, "label": _LABELS.get(label, label), "split": split}
-            lines.append(json_text(row))
+            lines.append(json_text({"path": path, "label": label, "split": split}))
     write_text(list_path, "\n".join(lines))
     data = recipe.data.model_copy(update={"corpora": [CorpusConfig(name="generic", root=str(list_path))]})
     return recipe.model_copy(update={"data": data})

@@ -79,6 +79,20 @@ def test_without_an_app_predict_scores_a_recording(python_without, recording):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("app", ["export"], indirect=True)
+def test_without_its_app_the_function_export_names_the_folder(python_without):
+    code = """
+import nes2net
+try:
+    nes2net.export(None, "pth", "detector.pth")
+except nes2net.InputError as error:
+    print(error)
+"""
+    expected = "nes2net.export needs the folder nes2net/apps/export, which was deleted: install nes2net again\n"
+    assert python_without("-c", code) == expected
+
+
+@pytest.mark.slow
 def test_the_files_of_source_tracing_can_be_deleted(recording, tmp_path):
     """Every other module is imported, no registry names a deleted one, and a score file is recognised."""
     shutil.copytree(REPOSITORY / "nes2net", tmp_path / "nes2net", ignore=shutil.ignore_patterns("__pycache__"))
