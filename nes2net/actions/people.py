@@ -6,7 +6,7 @@ For Python programs, as `nes2net score --person` and `nes2net calibrate person`.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -73,6 +73,7 @@ class ClaimScoring(Claims):
     measurer: Measurer
 
     of_batch = True
+    of_claims = True
     columns = KINDS[:2]  # type: ignore[assignment]
     # The detector gives ``cm`` as always.
     fit_to = Scores.fit_to  # type: ignore[assignment]
@@ -88,12 +89,16 @@ class ClaimScoring(Claims):
     def reader(self, reader: WaveformReader) -> WaveformReader:
         return replace(reader, keeps_whole=True)
 
-    def complete(self, value: float, id: str, whole: Any) -> NDArray | str:
-        traits = self.measurer.with_voice(Traits(0.0, 0.0, 0.0), RecordingToJudge(id, whole))
-        facts = replace(self.decider, name=id.partition(":")[0], liveness=None)(value, traits).facts
-        if facts["code"] == "unusable":
-            return facts["reason"][0]  # type: ignore[no-any-return]
-        return np.array([value, facts["asv_score"]], np.float32)
+    def complete(self, value: float, ids: Sequence[str], whole: Any) -> dict[str, NDArray | str]:
+        traits = self.measurer.with_voice(Traits(0.0, 0.0, 0.0), RecordingToJudge(ids[0], whole))
+        completed: dict[str, NDArray | str] = {}
+        for id in ids:
+            facts = replace(self.decider, name=id.partition(":")[0], liveness=None)(value, traits).facts
+            if facts["code"] == "unusable":
+                completed[id] = facts["reason"][0]
+            else:
+                completed[id] = np.array([value, facts["asv_score"]], np.float32)
+        return completed
 
     def describe(self) -> dict[str, object]:
         return {"name": self.name}

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Container, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain, groupby
 from operator import itemgetter
@@ -308,18 +308,26 @@ def read_batches(
 
 
 def waveforms_for(
-    device: torch.device, reader: WaveformReader, plan: BatchPlan, num_workers: int | None = None
+    device: torch.device,
+    reader: WaveformReader,
+    plan: BatchPlan,
+    num_workers: int | None = None,
+    ids_of: Mapping[str, Sequence[str]] | None = None,
 ) -> Callable[[Trials, Container[str], Processes], Generator[ReadBatch, None, None]]:
     """Make the function that reads the batches of a corpus, for :func:`nes2net.scoring.engine.run_over`.
 
     Args:
         device: determines the default number of workers, and whether memory is pinned.
         num_workers: None for :func:`default_workers`.
+        ids_of: of :func:`ids_by_recording`, to read only these first trials.
     """
 
     def read(
         trials: Trials, done: Container[str] = frozenset(), processes: Processes = ALONE
     ) -> Generator[ReadBatch, None, None]:
+        if ids_of:
+            trials = [trial for trial in trials if trial.id in ids_of]
+            done = {first for first, ids in ids_of.items() if all(id in done for id in ids)}
         on_gpu = device.type == "cuda"
         if plan.whole and on_gpu:
             # Limit PyTorch's convolution plans: each takes 200 KiB, a batch needs some 85 for its shape, and batches of
@@ -331,6 +339,14 @@ def waveforms_for(
             yield from read_batches(batches, reader, workers, pin_memory=on_gpu)
 
     return read
+
+
+def ids_by_recording(trials: Trials) -> dict[str, list[str]]:
+    """Map the first trial with each input of a detector to all trials with this input, by their ids."""
+    ids_of: dict[Any, list[str]] = {}
+    for trial in trials:
+        ids_of.setdefault((trial.path, trial.part, trial.system_scores), []).append(trial.id)
+    return {ids[0]: ids for ids in ids_of.values()}
 
 
 def default_workers(device: torch.device) -> int:
@@ -367,6 +383,7 @@ class Compute(Generic[T]):
     Args:
         random_streams: seed the random numbers of a group by its first id; required in train mode.
         numbers: id of a trial → further inputs, such as scores of other systems; None for none.
+        ids_of: of :func:`ids_by_recording`, if a batch has only first trials.
         ahead: batches to start before waiting for values; None for 1 on a GPU, so that it is never
             idle, and 0 on a CPU.
     """
@@ -376,6 +393,7 @@ class Compute(Generic[T]):
     judgement: Judgement[T]
     random_streams: bool = False
     numbers: Mapping[str, Sequence[float]] | None = None
+    ids_of: Mapping[str, Sequence[str]] = field(default_factory=dict)
     ahead: int | None = None
 
     def __call__(self, batches: Iterable[ReadBatch]) -> Generator[BatchResult[T], None, None]:
@@ -396,17 +414,24 @@ class Compute(Generic[T]):
 
         def wait() -> BatchResult[T]:
             rows: dict[str, JournalRow[T]] = {}
-            failures = dict(batch.failures)
+            failures: Reasons = {}
+            # A value that is a text is the reason of a failure.
+            read: list[tuple[str, str, NDArray | None, Any]] = []
+            read += [(first, "", None, reason) for first, reason in batch.failures.items()]
             for group, values in started:
-                row_values = values()  # waits for the device; a text is the reason of a failure
+                row_values = values()  # waits for the device
                 check_rows(row_values, len(group.ids), "the judgement")
-                for id, file_stamp, whole, value in zip(group.ids, group.file_stamps, group.wholes, row_values):
-                    if not isinstance(value, str):
-                        value = self.judgement.complete(value, id, whole)
-                    if isinstance(value, str):
-                        failures[id] = value
+                read += zip(group.ids, group.file_stamps, group.wholes, row_values)
+            for first, file_stamp, whole, value in read:
+                ids = self.ids_of.get(first, [first])
+                completed = dict.fromkeys(ids, value)
+                if not isinstance(value, str):
+                    completed = self.judgement.complete(value, ids, whole)
+                for id, trial_value in completed.items():
+                    if isinstance(trial_value, str):
+                        failures[id] = trial_value
                     else:
-                        rows[id] = JournalRow(value, file_stamp)
+                        rows[id] = JournalRow(trial_value, file_stamp)
             return BatchResult(rows, failures, sum(group.waveforms.numel() for group in batch.groups))
 
         return wait

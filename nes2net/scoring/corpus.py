@@ -14,7 +14,7 @@ from nes2net.lib.parts.registry import PACKAGES_KEY, packages_of
 from nes2net.lib.process.this_process import is_first
 from nes2net.lib.storage.files import AnyPath
 from nes2net.models.registry import named_parts
-from nes2net.scoring.batches import BatchPlan, Compute, waveforms_for
+from nes2net.scoring.batches import BatchPlan, Compute, ids_by_recording, waveforms_for
 from nes2net.scoring.engine import Finished, RunSettings, run_over
 from nes2net.scoring.judgement import Judgement
 from nes2net.scoring.kernel import Scorer, default_batch_size, depends_on_batch, scoring_mode
@@ -133,13 +133,14 @@ def judge_trials(
         )
     if settings.compile:
         scorer.compile(dynamic=False)
-    compute = Compute(scorer, plan, judgement, random_streams=legacy, numbers=numbers)
+    ids_of = ids_by_recording(trials) if judgement.of_claims else {}
+    compute = Compute(scorer, plan, judgement, random_streams=legacy, numbers=numbers, ids_of=ids_of)
     about = {**plain(about or {}), "judgement": judgement.describe()}
     with scoring_mode(scorer, legacy):
         about |= describe_computation(scorer, batch_size)
         if packages := packages_of([*named_parts(scorer.config), (judgements, judgement.name)]):
             about[PACKAGES_KEY] = packages
-        read = waveforms_for(scorer.device, reader, plan, settings.num_workers)
+        read = waveforms_for(scorer.device, reader, plan, settings.num_workers, ids_of)
         return run_over(trials, read, compute, judgement, out, run=run, about=about, settings=settings)
 
 

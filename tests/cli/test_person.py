@@ -25,6 +25,7 @@ from nes2net.scoring import people
 from nes2net.scoring.claimed import PersonDecider
 from nes2net.scoring.decisions import Decider, fit_sasv, load
 from nes2net.scoring.judging import Judge
+from nes2net.scoring.measuring import Measurer
 from nes2net.scoring.waveforms import RecordingToJudge
 
 ANNA = 120  # Hz
@@ -563,6 +564,17 @@ def test_claims_of_a_corpus_are_scored_and_evaluated(scored, rows, output):
     assert "sasv" in output(words).out
 
 
+def test_a_recording_in_several_claims_is_read_scored_and_embedded_once(scored, monkeypatch):
+    embedded = []
+    with_voice = Measurer.with_voice
+    monkeypatch.setattr(Measurer, "with_voice", lambda *words: embedded.append(words) or with_voice(*words))
+    _, out = scored()
+    record = read_json(out.with_name("claims.tsv.json"))
+    assert record["total"] == 15
+    assert len(embedded) == 10  # recordings
+    assert record["audio_seconds"] == pytest.approx(10 * SECONDS, abs=1)
+
+
 def test_an_interrupted_run_over_claims_resumes_to_the_same_file(scored, monkeypatch, tmp_path):
     _, out = scored("--batch-size", "2")
     uninterrupted = out.read_bytes()
@@ -570,13 +582,13 @@ def test_an_interrupted_run_over_claims_resumes_to_the_same_file(scored, monkeyp
     out.unlink()
     out.with_name("claims.tsv.json").unlink()
     complete = ClaimScoring.complete
-    ids = []
+    recordings = []
 
-    def interrupted(judgement, value, id, recording):
-        if len(ids) == 5:
+    def interrupted(judgement, value, ids, recording):
+        if len(recordings) == 5:
             raise KeyboardInterrupt
-        ids.append(id)
-        return complete(judgement, value, id, recording)
+        recordings.append(ids[0])
+        return complete(judgement, value, ids, recording)
 
     with monkeypatch.context() as patch:
         patch.setattr(ClaimScoring, "complete", interrupted)
@@ -584,7 +596,7 @@ def test_an_interrupted_run_over_claims_resumes_to_the_same_file(scored, monkeyp
     assert not out.exists()
     scored("--batch-size", "2")
     assert out.read_bytes() == uninterrupted
-    assert read_json(out.with_name("claims.tsv.json"))["kept_from_earlier_runs"] == 4
+    assert read_json(out.with_name("claims.tsv.json"))["kept_from_earlier_runs"] == 6  # claims of 4 recordings
 
 
 def test_people_who_are_claimed_must_be_enrolled_and_are_named_by_the_corpus(in_folder, tmp_path, refused):
