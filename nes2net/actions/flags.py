@@ -61,9 +61,10 @@ class EvidenceFlags:
 
     def requests(self) -> list[str]:
         """List the requests for :class:`~nes2net.scoring.judging.JudgingSettings`."""
-        from nes2net.scoring.marks import with_marks  # start-up
-
-        return with_marks(self.evidence, self.marks)
+        requests = [*self.evidence]
+        if self.marks is not None:
+            requests += (self.marks or "marks").split(",")
+        return requests
 
 
 Precision = Literal["auto", "fastest", "float32", "tf32", "bfloat16", "float16", "int8"]

@@ -131,11 +131,12 @@ def check(
         from nes2net.scoring.marked_corpus import check_marks, record_beside  # start-up
 
         found = check_marks(check.splits, sample)
-        say("", *found.marks)
-        say_aside(*(shortcut.words for shortcut in found.shortcut))
-        path = record_beside(check.root)
-        write_text(path, found.model_dump_json())
-        say_written(path)
+        if found.marks:  # else a note says why there are none
+            say("", *found.marks)
+            say_aside(*(shortcut.words for shortcut in found.shortcut))
+            path = record_beside(check.root)
+            write_text(path, found.model_dump_json())
+            say_written(path)
     return 0 if check.complete else INCOMPLETE
 
 

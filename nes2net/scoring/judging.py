@@ -29,6 +29,7 @@ from nes2net.scoring.files import judge_files
 from nes2net.scoring.judged import AnyAnswer, Failed, Judged
 from nes2net.scoring.judgement import AnyJudgement, Judgement, as_judgement
 from nes2net.scoring.kernel import Scorer, check_takes_audio_alone, scores_segments, scoring_mode, values_or_raise
+from nes2net.scoring.marks import Mark, evidence_readers
 from nes2net.scoring.measuring import Measurer
 from nes2net.scoring.registry import evidence
 from nes2net.scoring.score_length import RequestedSamples, ScoreLength
@@ -60,7 +61,7 @@ class JudgingSettings:
     workers: int | None = None
     """Threads that read files; None to suit the device."""
     evidence: Sequence[str] = ()
-    """Evidence beside the answers: ``NAME`` or ``NAME:ARGUMENT`` of :data:`nes2net.scoring.registry.evidence`."""
+    """Evidence beside the answers: requests of :func:`nes2net.scoring.marks.evidence_readers`."""
 
 
 class Judge(Generic[T]):
@@ -114,11 +115,7 @@ class Judge(Generic[T]):
         #: Sentences that say how much of each recording is judged.
         self.notes = [score_length.words] if score_length.words else []
         self._explain_answers()
-        self._evidence = []  # names and readers
-        for request in self.settings.evidence:
-            name, _, argument = request.partition(":")
-            with evidence.guard(name):
-                self._evidence.append((name, evidence.get(name)(detector, argument)))
+        self._evidence = evidence_readers(detector, self.settings.evidence)
 
     def _explain_answers(self) -> None:
         # Part of the constructor: sets the attributes that explain answers.
@@ -193,7 +190,8 @@ class Judge(Generic[T]):
             try:
                 with evidence.guard(name, "its reader"):
                     for finding in read(source):
-                        rows.setdefault(finding.list_name, []).append({"finding": str(finding), **finding.facts})
+                        key = "marks" if isinstance(finding, Mark) else "evidence"
+                        rows.setdefault(key, []).append({"finding": str(finding), **finding.facts})
             except InputError as error:  # the answer stays
                 findings.append({"finding": f"{name}: {error.reason}"})
         claims = [mark.get("claim") for mark in rows.get("marks", ())]

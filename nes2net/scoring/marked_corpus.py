@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +16,10 @@ from pydantic import FiniteFloat
 
 from nes2net.data.corpora.check import SplitCheck
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF
-from nes2net.lib.errors import InputError
-from nes2net.lib.output.progress import ProgressDisplay
 from nes2net.lib.storage.files import AnyPath
 from nes2net.lib.storage.plain_data import Natural, StrictModel, read_json_as
 from nes2net.metrics.intervals import wilson_interval
-from nes2net.scoring.marks import with_marks
-from nes2net.scoring.registry import evidence
-from nes2net.scoring.waveforms import RecordingToJudge
+from nes2net.scoring.marks import ALL_MARKS, evidence_readers, read_marks
 
 _PRESENT = ("found", "broken", "untrusted", "trusted", "remote")
 _FEWEST = 5  # recordings of a class, for a test
@@ -45,10 +40,13 @@ class MarkedTrials(StrictModel):
     marked: Natural
     attacks: dict[str, int]
     """Attack → marked recordings."""
-    share: FiniteFloat
     low: FiniteFloat
     high: FiniteFloat
-    """95 % interval of ``share``."""
+    """95 % interval of :attr:`share`."""
+
+    @property
+    def share(self) -> float:
+        return self.marked / max(1, self.n)
 
     def __str__(self) -> str:
         return (
@@ -91,11 +89,14 @@ def warnings_beside(root: AnyPath) -> list[str]:
 
 
 def check_marks(splits: Iterable[SplitCheck], sample: int) -> MarksOfCorpus:
-    """Read marks of at most ``sample`` recordings of each class and part, drawn evenly from the attacks."""
-    readers = {kind: evidence.get(kind)(None, "") for kind in with_marks((), "")}
+    """Read marks of at most ``sample`` recordings of each class and part, drawn evenly from the attacks.
+
+    Without a reader, nothing is found.
+    """
+    readers = evidence_readers(None, [ALL_MARKS])
     found = MarksOfCorpus(marks=[], shortcut=[])
     for split in splits:
-        for kind, read in readers.items():
+        for kind, read in readers:
             spoofed, bona_fide = [_count(kind, read, split, label, sample) for label in (SPOOF, BONAFIDE)]
             found.marks += [spoofed, bona_fide]
             found.shortcut.append(compare(spoofed, bona_fide, len(readers)))
@@ -103,29 +104,23 @@ def check_marks(splits: Iterable[SplitCheck], sample: int) -> MarksOfCorpus:
 
 
 def _count(kind: str, read: Any, split: SplitCheck, label: str, sample: int) -> MarkedTrials:
-    trials = [trial for trial in split.trials if trial.label == label]
+    trials = [trial for trial in split.trials if trial.label == label and trial.path is not None]
     np.random.default_rng(0).shuffle(trials)  # type: ignore[arg-type]
     # Sorted by attack, every n-th trial keeps each attack's share.
     trials.sort(key=lambda trial: str(trial.attack))
     step = -(-len(trials) // sample) or 1
-    num_read = 0
-    attacks: Counter[str] = Counter()
-    for trial in ProgressDisplay(trials[::step], title=f"reading {kind}", unit="file"):
-        with suppress(InputError):  # the check itself says which files are missing or damaged
-            (finding,) = read(RecordingToJudge.of(trial.recording()))
-            num_read += 1
-            attacks[str(trial.attack)] += finding.facts["state"] in _PRESENT
-    marked = attacks.total()
-    share = marked / max(1, num_read)
-    low, high = wilson_interval(share, max(1, num_read))
+    facts_of_trials = read_marks(kind, read, {trial: trial.recording() for trial in trials[::step]})
+    n = len(facts_of_trials)
+    marked_trials = [trial for trial, facts in facts_of_trials.items() if facts["state"] in _PRESENT]
+    marked = len(marked_trials)
+    low, high = wilson_interval(marked / max(1, n), max(1, n))
     return MarkedTrials(
         kind=kind,
         split=split.split,
         label=label,
-        n=num_read,
+        n=n,
         marked=marked,
-        attacks=+attacks,
-        share=share,
+        attacks=Counter(str(trial.attack) for trial in marked_trials),
         low=low,
         high=high,
     )

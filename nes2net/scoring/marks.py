@@ -1,23 +1,31 @@
-"""Marks beside a score: watermarks, Content Credentials, and how often a watermark is a false alarm.
+"""Readers of evidence beside a score, foremost of marks, and how often a watermark is a false alarm.
 
-The readers are parts of the registry of evidence, and may be missing.
+Marks are watermarks and Content Credentials. The readers are parts of the registry of evidence, and may be missing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Any, TypeVar
 
 from pydantic import FiniteFloat
 
 from nes2net.data.audio.files import expand_folders
 from nes2net.lib.errors import InputError, join_names
+from nes2net.lib.output.findings import Finding
 from nes2net.lib.output.progress import ProgressDisplay
+from nes2net.lib.output.sheet import Facts
 from nes2net.lib.output.terminal import print_note
 from nes2net.lib.storage.plain_data import Natural, StrictModel
 from nes2net.scoring.decisions.genuine import genuine_threshold
 from nes2net.scoring.registry import evidence
 from nes2net.scoring.waveforms import RecordingToJudge
 
+T = TypeVar("T")
+
+#: The request for all kinds of marks.
+ALL_MARKS = "marks"
 #: Kinds of marks, by their names in the registry of evidence.
 MARKS = ("perth", "c2pa")
 #: Value by which Perth's authors tell marked from unmarked recordings.
@@ -25,6 +33,11 @@ NATURAL_THRESHOLD = 0.5
 #: Value from which a watermark counts as found if its false alarms were not measured; an assumption.
 FOUND_FROM = 0.9
 UNMEASURED = "false alarms not measured on your recordings; here: 0 of 90 genuine"
+_NO_APP = "this copy of nes2net lacks the folder apps/marks"
+
+
+class Mark(Finding):
+    """What a reader of marks tells."""
 
 
 class FalseAlarms(StrictModel):
@@ -47,6 +60,52 @@ class FalseAlarms(StrictModel):
         return f"false alarms on your genuine recordings: {share}, {self.seen} of {self.n} seen"
 
 
+def evidence_readers(detector: Any, requests: Sequence[str]) -> list[tuple[str, Any]]:
+    """Build readers of evidence, each with its name.
+
+    Args:
+        requests: ``NAME`` or ``NAME:ARGUMENT`` of :data:`nes2net.scoring.registry.evidence`, or
+            ``marks`` for all other kinds of marks; a note says which ones cannot be read.
+
+    Raises:
+        InputError: if a name is unknown, or its reader cannot be built.
+    """
+    requested = [request.partition(":") for request in requests]
+    readers = [(name, _build(detector, name, argument)) for name, _, argument in requested if name != ALL_MARKS]
+    names = [name for name, _, _ in requested]
+    if ALL_MARKS not in names:
+        return readers
+    if not set(MARKS) & set(evidence.names()):
+        print_note(f"marks are not read: {_NO_APP}")
+        return readers
+    for kind in MARKS:
+        try:
+            if kind not in names:
+                readers.append((kind, _build(detector, kind, "")))
+        except InputError as error:
+            print_note(f"{kind} is not read: {error}")
+    return readers
+
+
+def _build(detector: Any, name: str, argument: str) -> Any:
+    if name in MARKS and name not in evidence.names():
+        raise InputError(f"{name} is not read: {_NO_APP}")
+    with evidence.guard(name):
+        return evidence.get(name)(detector, argument)
+
+
+def read_marks(kind: str, read: Any, recordings: Mapping[T, Any]) -> dict[T, Facts]:
+    """Read marks of a ``kind``, with the keys of ``recordings``; a note names those that cannot be read."""
+    facts = {}
+    for key, recording in ProgressDisplay(recordings.items(), title=f"reading {kind}", unit="file"):
+        with suppress(InputError, OSError):
+            (finding,) = read(RecordingToJudge.of(recording))
+            facts[key] = finding.facts
+    if unread := [str(recording) for key, recording in recordings.items() if key not in facts]:
+        print_note(f"{kind} is not read in damaged or missing files: {join_names(unread)}")
+    return facts
+
+
 def measure_false_alarms(folder: str, alpha: str, keep_marked: bool) -> FalseAlarms:
     """Read Perth in genuine recordings, of which a share ``alpha`` may exceed the threshold.
 
@@ -54,12 +113,10 @@ def measure_false_alarms(folder: str, alpha: str, keep_marked: bool) -> FalseAla
         InputError: if a recording is probably marked, unless ``keep_marked``, or if there are too
             few.
     """
-    read = evidence.get("perth")(None, "")
-    values = {}
-    for path in ProgressDisplay(expand_folders([folder]), title="reading", unit="file"):
-        (finding,) = read(RecordingToJudge.of(path))
-        if finding.facts["value"] is not None:
-            values[str(path)] = finding.facts["value"]
+    ((kind, read),) = evidence_readers(None, ["perth"])
+    recordings = {str(path): path for path in expand_folders([folder])}
+    readings = read_marks(kind, read, recordings).items()
+    values = {path: facts["value"] for path, facts in readings if facts["value"] is not None}
     marked = [path for path, value in values.items() if value >= FOUND_FROM]
     if marked and not keep_marked:
         raise InputError(f"probably marked: {join_names(marked)}: remove them, or add `keep_marked`")
@@ -74,28 +131,3 @@ def measure_false_alarms(folder: str, alpha: str, keep_marked: bool) -> FalseAla
         high=learned.high,
         threshold=threshold,
     )
-
-
-def with_marks(requests: Sequence[str], kinds: str | None) -> list[str]:
-    """Add ``kinds`` of marks, separated by commas, to requests of evidence.
-
-    None adds nothing. The empty text adds all kinds that are not requested yet and can be read; a
-    note says which ones cannot.
-    """
-    if kinds is None:
-        return [*requests]
-    if kinds:
-        return [*requests, *kinds.split(",")]
-    if not set(MARKS) & set(evidence.names()):
-        print_note("marks are not read: this copy of nes2net lacks the folder apps/marks")
-        return [*requests]
-    names = [request.partition(":")[0] for request in requests]
-    added = []
-    for kind in MARKS:
-        try:
-            if kind not in names:
-                evidence.get(kind)(None, "")
-                added.append(kind)
-        except InputError as error:
-            print_note(f"{kind} is not read: {error}")
-    return [*requests, *added]

@@ -16,9 +16,9 @@ from typing import Any
 from nes2net.apps.marks.finding import mark, original
 from nes2net.data.audio.packed import fetch, open_recording
 from nes2net.lib.errors import InputError, first_line
-from nes2net.lib.output.findings import Finding
 from nes2net.lib.process.installation import optional
 from nes2net.lib.storage.files import read_bounded
+from nes2net.scoring.marks import Mark
 from nes2net.scoring.waveforms import RecordingToJudge
 
 _PACKAGE = "encypher-c2pa"
@@ -71,7 +71,7 @@ class ContentCredentials:
             "trust_list": {"name": lists, "date": _LISTS.get(release)},
         }
 
-    def __call__(self, recording: RecordingToJudge) -> list[Finding]:
+    def __call__(self, recording: RecordingToJudge) -> list[Mark]:
         with open_recording(fetch(original(recording))) as file:
             content = file.read(_MAX_BYTES + 1)
         if len(content) > _MAX_BYTES:

@@ -6,7 +6,7 @@ import numpy as np
 
 from nes2net.data.audio.packed import AnyRecording
 from nes2net.lib.errors import InputError
-from nes2net.lib.output.findings import Finding
+from nes2net.scoring.marks import Mark
 from nes2net.scoring.waveforms import RecordingToJudge
 
 _KEYS = (
@@ -22,7 +22,7 @@ def original(recording: RecordingToJudge) -> AnyRecording:
     return recording.upload or recording.recording
 
 
-def mark(words: str, **facts: object) -> list[Finding]:
+def mark(words: str, **facts: object) -> list[Mark]:
     """Make the finding of a kind of marks; its facts have the same keys for all kinds.
 
     - ``state``: found, unclear, not_found, no_reading, broken, untrusted, trusted, unreadable or
@@ -30,4 +30,4 @@ def mark(words: str, **facts: object) -> list[Finding]:
     - ``value``, ``threshold``, ``false_alarms``: of a watermark.
     - ``claim``: ai, recording, other, or None.
     """
-    return [Finding("mark", words, facts=dict.fromkeys(_KEYS.split()) | facts, list_name="marks")]
+    return [Mark("mark", words, facts=dict.fromkeys(_KEYS.split()) | facts)]

@@ -20,12 +20,11 @@ from torch.nn import functional
 from nes2net.apps.marks.finding import mark, original
 from nes2net.data.audio.read import AudioFile
 from nes2net.lib.errors import InputError
-from nes2net.lib.output.findings import Finding
 from nes2net.lib.output.times import clock
 from nes2net.lib.storage.plain_data import read_json_as
 from nes2net.models.checkpoints.torch_file import read_torch_file
 from nes2net.models.speakers.files import EncoderFile, find_packaged_file
-from nes2net.scoring.marks import FOUND_FROM, NATURAL_THRESHOLD, UNMEASURED, FalseAlarms
+from nes2net.scoring.marks import FOUND_FROM, NATURAL_THRESHOLD, UNMEASURED, FalseAlarms, Mark
 from nes2net.scoring.waveforms import RecordingToJudge
 
 _WEIGHTS = "perth/perth_net/pretrained/implicit/perth_net_250000.pth.tar"
@@ -61,7 +60,7 @@ class Perth:
         self.facts = {"kind": "perth", "reader": {"name": "resemble-perth", "version": "1.0.1"}}
         self.weights = load_weights(file)
 
-    def __call__(self, recording: RecordingToJudge) -> list[Finding]:
+    def __call__(self, recording: RecordingToJudge) -> list[Mark]:
         readings = []
         reason = "too short for Perth"
         with AudioFile(original(recording)) as audio:

@@ -31,7 +31,7 @@ from nes2net.lib.output.times import clock, readable_duration
 from nes2net.lib.web.service_health import WHY_NOT, PresentWork
 from nes2net.scoring.judged import Failed, Judged, stretch_rows
 from nes2net.scoring.judging import Judge, JudgingSettings
-from nes2net.scoring.marks import with_marks
+from nes2net.scoring.marks import ALL_MARKS
 from nes2net.scoring.track import FrameScores
 from nes2net.scoring.waveforms import RecordingToJudge
 
@@ -129,9 +129,9 @@ class Desk(PresentWork):
         self.decider = decider
         self.evidence = evidence
         self.people = people
-        # Name of a judgement, whether it has marks, and whether a person is claimed → its judge; others are made when
-        # they are first asked for.
-        self._judges: dict[tuple[str, bool, bool], Judge[Any]] = {}
+        # Name of a judgement, its settings, and whether a person is claimed → its judge; others are made when they are
+        # first asked for.
+        self._judges: dict[tuple[str, JudgingSettings | None, bool], Judge[Any]] = {}
         judge = self._judge("scores")
         if people is not None:
             self._judge("scores", people=people)
@@ -241,16 +241,17 @@ class Desk(PresentWork):
             return ScoredUpload(name, judged, basis, fakes, picture, token)
 
     def _judge(self, judgement: str, marks: bool = False, people: PersonDecider | None = None) -> Judge[Any]:
-        key = (judgement, marks, people is not None)
-        if key in self._judges:
-            return self._judges[key]
         decider: AnyDecider | None = people
         settings = None
         if judgement == "scores":
             decider = people or self.decider
-            evidence = with_marks(self.evidence, "") if marks else self.evidence
-            settings = JudgingSettings(track=True, evidence=evidence)
-        self._judges[key] = Judge(self.detector, judgement, decider, settings)
+            evidence = [*self.evidence]
+            if marks and ALL_MARKS not in evidence:
+                evidence.append(ALL_MARKS)
+            settings = JudgingSettings(track=True, evidence=tuple(evidence))
+        key = (judgement, settings, people is not None)
+        if key not in self._judges:
+            self._judges[key] = Judge(self.detector, judgement, decider, settings)
         return self._judges[key]
 
     def _claiming(self, person: str, judgement: str, marks: bool) -> Judge[Any]:

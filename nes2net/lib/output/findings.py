@@ -1,4 +1,4 @@
-"""Findings about a file or setting: what is missing or wrong, or evidence about a recording."""
+"""Findings about a file or setting: what is missing or wrong, or what a file holds."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from nes2net.lib.output.terminal import wrap_text
 
 @dataclass(frozen=True)
 class Finding:
-    """A file or setting that is missing or wrong, or what evidence says.
+    """A file or setting that is missing or wrong, or a fact about a file.
 
     >>> print(Finding("keys", "not there", "get them from the organisers"))
     keys: not there; get them from the organisers
@@ -25,8 +25,6 @@ class Finding:
     """Whether only some needed files are missing, so that a partial result is possible."""
     facts: Facts = field(default_factory=dict)
     """Plain data for JSON beside the text."""
-    list_name: str = "evidence"
-    """Key of the list of evidence in JSON."""
 
     def __str__(self) -> str:
         text = f"{self.subject}: {self.problem}"

@@ -8,6 +8,8 @@ import soundfile
 from builders import shared_path
 from builders.marks import reader
 
+from nes2net.scoring.registry import evidence
+
 
 @pytest.fixture(scope="session")
 def golden():
@@ -28,6 +30,17 @@ def needs_perth():
         version("resemble-perth")
     except PackageNotFoundError:
         pytest.skip("resemble-perth is not installed")
+
+
+@pytest.fixture
+def without_readers(monkeypatch):
+    """A function that removes the readers of marks from the registry, as a copy without their app has it."""
+
+    def remove():
+        for kind in ("perth", "c2pa"):
+            monkeypatch.delitem(evidence._table, kind)
+
+    return remove
 
 
 @pytest.fixture

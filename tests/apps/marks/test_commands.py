@@ -8,8 +8,6 @@ import pytest
 from builders import needs_serve
 from conftest import seeded_detector
 
-from nes2net.scoring.registry import evidence
-
 SCRIPT = "<script>alert(1)</script>"
 NOTE = "note: the score says bona fide, the mark says AI: the mark is the stronger evidence if it is real"
 
@@ -44,17 +42,6 @@ def predict(folder, output):
 def rows(predict):
     """A function that returns the objects that `nes2net predict --json` prints."""
     return lambda *words: [json.loads(line) for line in predict("--json", *words).splitlines()]
-
-
-@pytest.fixture
-def without_readers(monkeypatch):
-    """A function that removes the readers of marks from the registry."""
-
-    def remove():
-        for kind in ("perth", "c2pa"):
-            monkeypatch.delitem(evidence._table, kind)
-
-    return remove
 
 
 def test_marks_stand_below_the_answer_which_stays(needs_perth, needs_c2pa, predict):
@@ -131,6 +118,23 @@ def test_without_the_readers_one_note_says_so(folder, output, without_readers):
     assert "c2pa_plain.wav" in printed.out
 
 
+@pytest.mark.parametrize("words", [["--marks", "perth"], ["--evidence", "perth:marks.json"]], ids=" ".join)
+def test_without_the_readers_a_named_kind_is_an_error(folder, refused, without_readers, words):
+    without_readers()
+    message = refused(["predict", "c2pa_plain.wav", "--model", "m.pth", *words])
+    assert "perth is not read: this copy of nes2net lacks the folder apps/marks" in message
+
+
+def test_each_reader_is_built_once(predict, needs_c2pa, monkeypatch):
+    from nes2net.apps.marks.credentials import ContentCredentials
+
+    built = []
+    init = ContentCredentials.__init__
+    monkeypatch.setattr(ContentCredentials, "__init__", lambda self, *rest: built.append(rest) or init(self, *rest))
+    predict("--marks", "c2pa_plain.wav", "c2pa_signed.wav")
+    assert len(built) == 1
+
+
 @pytest.mark.parametrize("suffix", ["wav", "flac", "m4a"])
 def test_credentials_in_a_file_do_not_change_its_score(rows, golden, folder, suffix):
     shutil.copyfile(golden / f"c2pa_plain.{suffix}", folder / f"plain.{suffix}")
@@ -200,3 +204,15 @@ def test_a_server_that_always_reads_marks_reads_each_kind_once(needs_c2pa, golde
     desk = Desk(detector, tmp_path, evidence=["c2pa"])
     row = desk.score(golden / "c2pa_signed.wav", "a.wav", marks=True).row()
     assert [mark["kind"] for mark in row["marks"]].count("c2pa") == 1
+
+
+@needs_serve
+def test_a_server_keeps_no_second_judge_of_what_has_no_marks(needs_c2pa, golden, detector, tmp_path):
+    from nes2net.apps.serve.desk import Desk
+
+    path = golden / "c2pa_signed.wav"
+    desk = Desk(detector, tmp_path, evidence=["marks"])
+    desk.score(path, "a.wav", marks=True)
+    for marks in (False, True):
+        desk.score(path, "a.wav", judgement="embeddings", marks=marks)
+    assert len(desk._judges) == 2

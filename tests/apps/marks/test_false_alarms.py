@@ -74,6 +74,20 @@ def test_silent_recordings_do_not_count(genuine, tmp_path):
     assert measure_false_alarms(str(folder), "5%", False).n == 19
 
 
+def test_a_damaged_file_is_named_and_does_not_count(genuine, tmp_path, capsys):
+    folder = shutil.copytree(genuine, tmp_path / "real")
+    (folder / "00a.wav").write_bytes(b"RIFF")
+    assert measure_false_alarms(str(folder), "5%", False).n == 19
+    assert f"note: perth is not read in damaged or missing files: {folder / '00a.wav'}\n" in capsys.readouterr().err
+
+
+def test_without_the_reader_that_is_told(tmp_path, without_readers, refused):
+    without_readers()
+    message = refused(["calibrate", "marks", write_tones(tmp_path / "real", 1), "--save", tmp_path / "marks.json"])
+    assert "perth is not read: this copy of nes2net lacks the folder apps/marks" in message
+    assert not (tmp_path / "marks.json").exists()
+
+
 def test_a_recording_that_is_probably_marked_is_named(genuine, golden, tmp_path):
     folder = shutil.copytree(genuine, tmp_path / "real")
     shutil.copyfile(golden / "perth_marked_4.flac", folder / "a.flac")

@@ -1,6 +1,7 @@
 """`nes2net data check --marks`: marks in the classes of a corpus, and the warning of `nes2net train`."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from nes2net.lib.shell.command_line import INCOMPLETE
 from nes2net.metrics.intervals import wilson_interval
 from nes2net.scoring.marked_corpus import MarkedTrials, compare, record_beside
 from nes2net.training.recipes.data import DataConfig
@@ -15,9 +17,8 @@ from nes2net.training.trials import read_trials
 
 
 def row(label, marked, number):
-    share = marked / number
-    low, high = wilson_interval(share, number)
-    counts = {"n": number, "marked": marked, "attacks": {}, "share": share, "low": low, "high": high}
+    low, high = wilson_interval(marked / number, number)
+    counts = {"n": number, "marked": marked, "attacks": {}, "low": low, "high": high}
     return MarkedTrials(kind="perth", split="train", label=label, **counts)
 
 
@@ -103,6 +104,22 @@ def test_the_check_counts_marks_by_class_and_attack_and_training_warns(corpus, o
     record_beside(corpus).write_text(json.dumps(record))
     read_trials(DataConfig(corpus="generic", root=str(corpus)), "train")
     assert "warning: perth marks fakes" in capsys.readouterr().err
+
+
+def test_damaged_and_missing_files_are_named_and_do_not_count(corpus, output):
+    (corpus.parent / "20.flac").write_bytes(b"")
+    (corpus.parent / "0.wav").unlink()
+    printed = output(["data", "check", "generic", corpus, "--marks"], status=INCOMPLETE)
+    assert "perth marks 46 % of the spoof recordings" in printed.out  # 6 of 13
+    assert re.search(r"note: perth is not read in damaged or missing files: \S+20\.flac\n", printed.err)
+    assert re.search(r"note: perth is not read in damaged or missing files: \S+/0\.wav\n", printed.err)
+
+
+def test_without_the_readers_nothing_is_kept(corpus, without_readers, output):
+    without_readers()
+    printed = output(["data", "check", "generic", corpus, "--marks"])
+    assert printed.err.count("note: marks are not read: this copy of nes2net lacks the folder apps/marks") == 1
+    assert not record_beside(corpus).exists()
 
 
 def test_a_slash_at_the_end_of_a_root_is_no_part_of_the_records_name():
