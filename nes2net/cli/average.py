@@ -14,7 +14,7 @@ from nes2net.lib.shell.command_line import WRONG_INPUT
 from nes2net.lib.shell.commands import File, Flag, command_facts
 
 
-@command_facts(names={"folder": "checkpoints", "batch_norm_batches": "--update-bn"})
+@command_facts(names={"folder": "checkpoints"})
 def average(
     checkpoints: Sequence[str],
     *,
@@ -23,7 +23,6 @@ def average(
     best: Annotated[int | None, Flag("K"), NotWith("ids", "last")] = None,
     by: Annotated[str | None, Flag("VALUE"), UsedWith("best")] = None,
     weights: Sequence[float] | None = None,
-    update_bn: Annotated[int | None, UsedWith("ids", "last", "best")] = None,
     out: File | None = None,
     mode: Literal["mean", "legacy"] = "mean",
 ) -> int:
@@ -39,7 +38,6 @@ def average(
         best: the K epochs with the lowest --by, 3 or 5 in papers
         by: measure for --best: val_loss_wo_aug (if not given), val_eer_wo_aug, …, loss
         weights: weight of each checkpoint; equal if not given
-        update_bn: compute new batch statistics from N training batches
         out: file to write; not needed for a run folder
         mode: the mean, or what the published code computes
     """
@@ -55,9 +53,7 @@ def average(
         folder = checkpoints[0]
         if best is not None:
             ids = best_epochs(folder, best, by or "val_loss_wo_aug")
-        run_average = average_of_run(
-            folder, ids, mode, last=last, weights=weights, batch_norm_batches=update_bn, out=out
-        )
+        run_average = average_of_run(folder, ids, mode, last=last, weights=weights, out=out)
         path = run_average.path
         if run_average.earlier == "used":
             say(f"{path} already holds the average of these checkpoints; --out names another file")

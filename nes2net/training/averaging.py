@@ -1,38 +1,25 @@
-"""Average the checkpoints of a run: choose epochs, name the file, estimate batch statistics."""
+"""Average the checkpoints of a run: choose epochs, and name the file."""
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
-from itertools import islice
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from torch.nn.modules.batchnorm import _BatchNorm
-from torch.optim.swa_utils import update_bn
-
-from nes2net.detector import Detector
-from nes2net.lib.computing.devices import choose_device
-from nes2net.lib.errors import InputError, check_setting, pluralise, refuse
-from nes2net.lib.output.progress import ProgressDisplay
+from nes2net.lib.errors import InputError, pluralise, refuse
 from nes2net.lib.output.sheet import Facts
 from nes2net.lib.parts.options import Options
 from nes2net.lib.storage.files import AnyPath, Unchanged, sha256_of
 from nes2net.lib.storage.outputs import check_output_paths
 from nes2net.models.checkpoints.averaging import average_checkpoints
-from nes2net.models.checkpoints.base import trained_tensors
 from nes2net.models.checkpoints.state_dict import load_state_dict, read_record, save_state_dict
-from nes2net.models.loading import Checkpoint, load_weights
 from nes2net.models.provenance import Provenance
-from nes2net.training.augmentation import augmentation_stream
-from nes2net.training.data import list_examples, training_batches
 from nes2net.training.dataset import Tensors
 from nes2net.training.measures import ERROR_RATES, Measure
 from nes2net.training.recipes.reading import load_recipe
 from nes2net.training.recipes.recipe import Recipe, recipe_from_dict
-from nes2net.training.seeding import seed_everything
 from nes2net.training.selection import RECIPE_FILE, saved_epochs
 from nes2net.training.tasks.task import create_task
 
@@ -55,15 +42,14 @@ def average(
     *,
     last: int | None = None,
     weights: Sequence[float] | None = None,
-    batch_norm_batches: int | None = None,
     out: AnyPath | None = None,
 ) -> RunAverage:
     """Average checkpoints ``epoch_{id}.pth`` of a run folder.
 
     The average is ``Averaged_Model_IDs_{id}_{id}….pth`` in that folder, followed by ``_legacy`` for
-    legacy mode, ``_weighted`` and the weights, and ``_bn`` for new batch statistics. An existing
-    average is reused if its record holds the SHA-256 digests of the present checkpoints; with
-    ``weights``, ``batch_norm_batches`` or ``out``, it is always computed again.
+    legacy mode, and ``_weighted`` and the weights. An existing average is reused if its record holds
+    the SHA-256 digests of the present checkpoints; with ``weights`` or ``out``, it is always computed
+    again.
 
     Args:
         ids: epochs to average, for example from :func:`nes2net.training.selection.best_epochs`; 3
@@ -71,8 +57,6 @@ def average(
         last: number of last saved epochs to average: stochastic weight averaging (Izmailov et al.,
             UAI 2018).
         mode, weights: see :func:`average_checkpoints`.
-        batch_norm_batches: number of training batches for new batch statistics (Izmailov et al.,
-            section 3.1); by default, they are averaged.
         out: file to write or replace instead.
 
     Raises:
@@ -93,7 +77,7 @@ def average(
         ),
         (not epochs, "no checkpoints to average: name epochs with `ids`, or how many of the last ones with `last`"),
     )
-    target = average_path(folder, epochs, mode, weights, batch_norm_batches) if out is None else Path(out)
+    target = average_path(folder, epochs, mode, weights) if out is None else Path(out)
     sources = [folder / f"epoch_{epoch}.pth" for epoch in epochs]
     missing = [source.name for source in sources if not source.is_file()]
     if missing:
@@ -108,7 +92,7 @@ def average(
     check_output_paths([target], _OTHER_FILE)
     files = Unchanged(*sources)
     description: dict[str, object] = {"ids": epochs, "mode": mode, "sha256": [sha256_of(source) for source in sources]}
-    is_reusable = not weights and batch_norm_batches is None and out is None
+    is_reusable = not weights and out is None
     with suppress(InputError):  # if the existing average is damaged, compute it again
         if is_reusable and target.is_file() and read_record(load_state_dict(target)).get("average") == description:
             return RunAverage(target, sources, "used")
@@ -116,12 +100,8 @@ def average(
     files.check()
     if weights:
         description["weights"] = list(weights)
-    record = record_of_average(average, description)
-    if batch_norm_batches is not None:
-        description["batch_norm_batches"] = batch_norm_batches
-        average = _with_new_batch_statistics(average, record, folder, batch_norm_batches)
     earlier: Literal["replaced", "absent"] = "replaced" if target.is_file() else "absent"
-    save_state_dict(average, target, **record)
+    save_state_dict(average, target, **record_of_average(average, description))
     return RunAverage(target, sources, earlier)
 
 
@@ -141,13 +121,7 @@ def record_of_average(average: Tensors, description: Facts) -> Options:
     return replace(first, class_labels=class_labels, training=training, figures=(), facts=facts).to_dict()
 
 
-def average_path(
-    folder: Path,
-    ids: Sequence[int],
-    mode: str = "mean",
-    weights: Sequence[float] | None = None,
-    batch_norm_batches: int | None = None,
-) -> Path:
+def average_path(folder: Path, ids: Sequence[int], mode: str = "mean", weights: Sequence[float] | None = None) -> Path:
     """Make the path of an average in ``folder``; arguments as for :func:`average`.
 
     A name that is too long for a file raises :class:`InputError`.
@@ -160,50 +134,13 @@ def average_path(
         name += "_legacy"
     if weights:
         name += "_weighted_" + "_".join(str(float(weight)).removesuffix(".0") for weight in weights)
-    name += "_bn.pth" if batch_norm_batches is not None else ".pth"
+    name += ".pth"
     if len(name) > 230:  # a file name has at most 255 bytes, and the temporary file has a longer name
         raise InputError(
             f"the file name of an average of {pluralise(ids, 'checkpoint')} is too long: choose one with "
             "`nes2net average … --out FILE`"
         )
     return folder / name
-
-
-def _with_new_batch_statistics(state_dict: Tensors, record: Options, folder: Path, num_batches: int) -> Tensors:
-    """Return all tensors; frozen ones of an adapted front-end are missing if ``state_dict`` lacks them."""
-    if "model" not in record or not (folder / RECIPE_FILE).is_file():
-        raise InputError(
-            f"new batch statistics need checkpoints of this package and their {RECIPE_FILE}, which {folder} lacks: "
-            "remove `batch_norm_batches`"
-        )
-    recipe = load_recipe(folder / RECIPE_FILE)
-    detector = Detector.from_config(record["model"])
-    # The average has no file yet. Its base, if any, is searched for beside the recipe.
-    checkpoint = Checkpoint.of(folder / RECIPE_FILE, state_dict, record, str(folder))
-    load_weights(detector, checkpoint, remedy=f"put its base there, or into {folder}")
-    if detector.num_scores:
-        raise InputError(
-            "the statistics of a detector that fuses scores cannot be estimated: remove `batch_norm_batches`"
-        )
-    detector = detector.to(choose_device())
-    training = list_examples(recipe.data, create_task(recipe).trials("train"))
-    cuda = detector.device.type == "cuda"
-    batches = training_batches(recipe, training, augmentation_stream(recipe), pin_memory=cuda)
-    batches.dataset.pre_emphasis = detector.pre_emphasis
-    expected = f"from 1 to {len(batches)}, the batches of an epoch of this run"
-    check_setting("batch_norm_batches", num_batches, 0 < num_batches <= len(batches), expected)
-    progress = ProgressDisplay(islice(batches, num_batches), title="batch statistics", unit="batch", total=num_batches)
-    seed_everything(recipe.seed)  # for dropout
-    # update_bn resets the statistics of all layers, but a teacher, which is in eval mode, must keep its statistics:
-    # restore them.
-    teacher_norms = [norm for norm in detector.train().modules() if isinstance(norm, _BatchNorm) and not norm.training]
-    teacher_statistics = [copy.deepcopy(norm.state_dict()) for norm in teacher_norms]
-    # a batch without targets is one whose files could not be read
-    update_bn((batch.part.inputs for batch in progress if len(batch.part.targets)), detector, detector.device)
-    for norm, statistics in zip(teacher_norms, teacher_statistics):
-        norm.load_state_dict(statistics)
-    detector = detector.cpu()
-    return detector.state_dict() if detector.base is None else trained_tensors(detector)
 
 
 def measures_of(folder: AnyPath) -> Sequence[Measure]:

@@ -34,7 +34,7 @@ def test_errors_of_a_command_line_are_one_line_that_names_the_mistake(workdir, r
         ("train none.yaml", "recipe none.yaml is neither a YAML file nor"),
         ("score asvspoof2021_xx DB --model m --out o", KNOWN),
         ("average a.pth", "--out"),
-        ("average a.pth --out b.pth --update-bn 3", "--update-bn is used only with --ids or --last or --best"),
+        ("average a.pth --out b.pth --by loss", "--by is used only with --best"),
         ("evalute s.txt", "nes2net: error: unknown command 'evalute'; did you mean 'evaluate'? Known: "),
         ("train asvspoof2019_nes2net_x data.rot=DB", "did you mean 'data.root'?"),
         ("published main --model_nme x", "nes2net published main: error: unrecognized arguments: --model_nme; did you"),

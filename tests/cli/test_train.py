@@ -65,5 +65,5 @@ def test_an_average_of_files_records_their_names(log, output):
     assert read_record(load_state_dict("mean.pth"))["average"]["of"] == files
 
 
-def test_average_accepts_the_flags_last_weights_and_update_bn_together(log, output):
-    output(["average", log.parent, "--last", 1, "--weights", 2, "--update-bn", 1])
+def test_average_accepts_the_flags_last_and_weights_together(log, output):
+    output(["average", log.parent, "--last", 1, "--weights", 2])

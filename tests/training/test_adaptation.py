@@ -120,6 +120,6 @@ def test_an_unknown_kind_of_adapter_is_refused_before_data_is_read(recipe, tmp_p
 
 def test_an_average_of_adapted_epochs_is_made_and_read_after_the_run_folder_was_moved(adapted, dev_trials, tmp_path):
     folder = shutil.copytree(adapted, tmp_path / "moved")
-    checkpoint = average(folder, last=2, batch_norm_batches=1).path
+    checkpoint = average(folder, last=2).path
     detectors = [Detector.from_pretrained(path, "cpu") for path in (checkpoint, folder / "epoch_2.pth")]
     assert len({detector.score(dev_trials[0].path) for detector in detectors}) == 2

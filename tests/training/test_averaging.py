@@ -74,12 +74,6 @@ def test_an_average_refuses_to_choose_epochs_by_the_options_ids_as_well_as_last(
         average_run(tmp_path, [3], last=2)
 
 
-def test_batch_statistics_of_an_average_cannot_be_estimated_in_a_folder_without_a_recipe(tmp_path):
-    save(tmp_path, 3)
-    with input_error(r"need checkpoints of this package and their recipe\.yaml"):
-        average_run(tmp_path, [3], batch_norm_batches=1)
-
-
 def test_an_average_of_checkpoints_that_have_changed_is_replaced(tmp_path):
     """Here the changed checkpoint is older than the average, as a copy that keeps its time may be."""
     save(tmp_path, 1, 2)

@@ -15,7 +15,6 @@ from nes2net.data.registry import corpora
 from nes2net.evaluation.origin import training_in_words, uses_in_words
 from nes2net.models.checkpoints.state_dict import load_state_dict, read_record
 from nes2net.training import run
-from nes2net.training.averaging import average
 from nes2net.training.recipes.reading import load_recipe
 from nes2net.training.run import train
 
@@ -185,17 +184,3 @@ def test_a_run_starts_from_the_weights_and_options_of_the_checkpoint_init_from(r
     for key in start:
         if "running_" not in key and "num_batches" not in key:
             assert_near(trained[key], start[key], 1e-29)
-
-
-def test_estimating_batch_statistics_of_an_average_on_two_batches_changes_only_those_statistics(recipe):
-    """The batches are of pieces, as in the training of the run."""
-    data = {"crop": "pieces", "min_piece": 2000}
-    folder = train(recipe(train={"epochs": 1}, data=data))
-    plain = load_state_dict(average(folder, last=1).path)
-    target = average(folder, last=1, batch_norm_batches=2).path
-    renewed = load_state_dict(target)
-    statistics = {k for k in plain if k.endswith(("running_mean", "running_var", "num_batches_tracked"))}
-    assert statistics
-    assert all(not torch.equal(plain[k], renewed[k]) for k in statistics if k.endswith("running_mean"))
-    assert all(torch.equal(plain[k], renewed[k]) for k in plain.keys() - statistics)
-    assert {int(renewed[k]) for k in statistics if k.endswith("tracked")} == {2}

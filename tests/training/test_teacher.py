@@ -13,8 +13,6 @@ from builders.runs import detector_of, history_of, refused, same, stop, weights_
 from nes2net import Detector
 from nes2net.data.audio.read import load_audio
 from nes2net.data.audio.waveform import head_crop
-from nes2net.models.checkpoints.state_dict import load_state_dict
-from nes2net.training.averaging import average
 from nes2net.training.run import train
 from nes2net.training.tasks.task import create_task
 
@@ -120,13 +118,6 @@ def test_an_interrupted_run_of_a_student_resumes_as_if_uninterrupted_without_the
     resumed = train(student(comment="stopped"), "cpu")
     away.rename(teacher[1])
     assert same(weights_of(resumed), weights_of(uninterrupted))
-
-
-def test_estimating_batch_statistics_of_an_average_changes_only_those_of_the_student(folder):
-    plain, anew = (load_state_dict(average(folder, last=2, batch_norm_batches=n).path) for n in (None, 2))
-    changed = {key for key in plain if not torch.equal(plain[key], anew[key])}
-    assert changed
-    assert all(key.startswith("student.") and ("running" in key or "num_batches" in key) for key in changed)
 
 
 def test_the_training_trials_of_a_student_may_all_be_bona_fide(student, corpus, tmp_path):
