@@ -5,11 +5,9 @@ import subprocess
 
 import pytest
 
-from nes2net.training.recipes.reading import packaged_recipes
-
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
-def test_bash_completes_commands_names_values_and_files(tmp_path, output):
+def test_bash_completes_commands_values_and_files(tmp_path, output):
     """What bash offers for the last word of each line, in one shell."""
     for name in ("scores.txt", "detector.pth", "own.yaml"):
         (tmp_path / name).touch()
@@ -19,10 +17,7 @@ def test_bash_completes_commands_names_values_and_files(tmp_path, output):
         "nes2net evaluate asvspoof2021_": {"asvspoof2021_la", "asvspoof2021_df"},
         "nes2net evaluate asvspoof2021_la sc": {"scores.txt"},
         "nes2net score asvspoof2021_la DB --model de": {"detector.pth"},
-        "nes2net train asvspoof2019_": {name for name in packaged_recipes() if name.startswith("asvspoof2019_")},
         "nes2net train own": {"own.yaml"},
-        "nes2net info nes2net_x_s": {"nes2net_x_selu"},
-        "nes2net experiment reproduce nes2net_x-2021": {"nes2net_x-2021_la", "nes2net_x-2021_df"},
         "nes2net data ch": {"check"},
         "nes2net published Cal": {"Cal_EER_in_the_wild"},
         "nes2net --completion z": {"zsh"},
