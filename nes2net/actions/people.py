@@ -19,7 +19,7 @@ from nes2net.data.corpora.trial import Trials
 from nes2net.evaluation.claims import ClaimEvaluation, Claims
 from nes2net.evaluation.judgements import Scores
 from nes2net.evaluation.key import Labels
-from nes2net.lib.errors import InputError, check_known, refuse
+from nes2net.lib.errors import InputError, check_known, join_names, refuse
 from nes2net.lib.output.progress import ProgressDisplay
 from nes2net.lib.output.terminal import say_aside
 from nes2net.lib.storage.files import AnyPath, json_text
@@ -34,6 +34,7 @@ from nes2net.scoring.judged import Judged
 from nes2net.scoring.judgement import ScoreFile, as_judgement
 from nes2net.scoring.kernel import Scorer
 from nes2net.scoring.measuring import Measurer
+from nes2net.scoring.people import PeopleStore
 from nes2net.scoring.score_length import samples_to_calibrate
 from nes2net.scoring.waveforms import RecordingToJudge, WaveformReader
 
@@ -65,6 +66,25 @@ def hear(
             say_aside(f"{answer.path} is not used: {answer.words}")
 
 
+def check_claims(trials: Trials, place: AnyPath, store: PeopleStore, name: str) -> None:
+    """Check that all trials, listed in ``place``, claim people of ``store``, and that no other ``name`` is claimed.
+
+    Raises:
+        InputError: if this is not so.
+    """
+    without = [trial.id for trial in trials if trial.claim is None]
+    refuse(
+        (
+            without,
+            f"{place}: {join_names(without)} names no claim, but `person` scores claims: use a corpus of claims, such as "
+            "asvspoof2019_la_sasv, or add the columns speaker and claim (target, nontarget or spoof), or remove `person`",
+        ),
+        (name, f"the corpus says who is claimed: give `person` only {store.folder}"),
+    )
+    people = {trial.id.partition(":")[0] for trial in trials}
+    check_known(sorted(people), store.names(), f"{store.folder}: there is no person")
+
+
 @dataclass(frozen=True)
 class ClaimScoring(Claims):
     """Scores ``cm`` and ``asv`` of claims; their file also has ``sasv`` by the calibration of ``decider``."""
@@ -78,13 +98,6 @@ class ClaimScoring(Claims):
     # The detector gives ``cm`` as always.
     fit_to = Scores.fit_to  # type: ignore[assignment]
     start = Scores.start  # type: ignore[assignment]
-
-    def check(self, trials: Trials, out: Path) -> None:
-        super().check(trials, out)
-        store = self.decider.store
-        refuse((self.decider.name, f"the corpus says who is claimed: give `person` only {store.folder}"))
-        people = {trial.id.partition(":")[0] for trial in trials}
-        check_known(sorted(people), store.names(), f"{store.folder}: there is no person")
 
     def reader(self, reader: WaveformReader) -> WaveformReader:
         return replace(reader, keeps_whole=True)

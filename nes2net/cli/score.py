@@ -78,7 +78,7 @@ def score(
     Computing:
         compile: compile the detector first (torch.compile)
     """
-    from nes2net.actions.people import ClaimScoring
+    from nes2net.actions.people import ClaimScoring, check_claims
     from nes2net.actions.scoring import score_corpus
     from nes2net.lib.storage.yaml_text import read_value
     from nes2net.scoring.calibrated import check_belongs
@@ -99,6 +99,8 @@ def score(
     located_part = locate_part(corpus, root, split, protocols)
     # Before the detector, so that an error in the list is found first.
     trials = length.choose(located_part.trials, channel)
+    if person_decider is not None:
+        check_claims(trials, located_part.root or corpus, person_decider.store, person_decider.name)
     detector = loading.scorer(model)
     if person_decider is not None:
         chosen_judgement = ClaimScoring(person_decider, Measurer.of(detector, person_decider))

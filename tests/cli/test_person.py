@@ -608,6 +608,15 @@ def test_people_who_are_claimed_must_be_enrolled_and_are_named_by_the_corpus(in_
     refused([*words, "--person", "people", "--judgement", "frames"], "--person")
 
 
+def test_a_corpus_without_claims_is_refused_before_the_detector_is_read(in_folder, tmp_path, refused):
+    key = tmp_path / "list.csv"
+    key.write_text("path,speaker\na.wav,anna\nb.wav,bob\n")
+    words = ["score", "generic", key, "--model", "missing.pth", "--split", "all", "--out", tmp_path / "claims.tsv"]
+    message = refused([*words, "--person", "people"], f"{key}: a, b names no claim")
+    assert "use a corpus of claims, such as asvspoof2019_la_sasv" in message
+    assert "or remove --person" in message
+
+
 def test_claims_are_not_scored_with_the_calibration_of_another_detector(scored, in_folder):
     calibration = read_json(in_folder / "p.json")
     calibration["scored_by"]["fingerprint"] = "0" * 64

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from nes2net.actions.flags import CorpusName, Loading, ModelName
 from nes2net.data.registry import corpora
-from nes2net.lib.errors import InputError, check_setting, refuse
+from nes2net.lib.errors import InputError, check_setting
 from nes2net.lib.output.findings import listing
 from nes2net.lib.output.terminal import print_note, print_output, say
 from nes2net.lib.parts.conditions import UsedWith
@@ -142,7 +142,6 @@ def corpus(
     for person, recordings in people.items():
         files = list(map(str, recordings))
         statuses.append(add(store, person, files, consent=consent, accept=accept, examining=examining))
-    refuse((not statuses, f"{root}: names no speakers: nobody is enrolled"))
     return max(statuses)
 
 

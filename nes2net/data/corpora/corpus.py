@@ -26,7 +26,7 @@ from nes2net.data.corpora.protocol import (
     first_file,
 )
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial, Trials, trials_digest
-from nes2net.lib.errors import InputError, check_known
+from nes2net.lib.errors import InputError, check_known, pluralise
 from nes2net.lib.storage.files import AnyPath
 from nes2net.metrics.dcf import ASVSPOOF5_COSTS
 from nes2net.metrics.localisation.segments import SegmentsByUtterance
@@ -306,11 +306,20 @@ class Corpus(ABC):
         """Map each person to the recordings that enrol them: of each speaker, those that are not spoofed.
 
         The arguments are those of :meth:`find_protocol`. Claims enrol nobody.
+
+        Raises:
+            InputError: also if nobody is enrolled.
         """
         people: dict[str, list[Path]] = {}
-        for trial in self.trials(root, split, protocols=protocols):
+        trials = self.trials(root, split, protocols=protocols)
+        for trial in trials:
             if trial.speaker and trial.label != SPOOF and not trial.claim:
                 people.setdefault(trial.speaker, []).append(trial.audio_path())
+        if not people:
+            raise InputError(
+                f"{root}: {pluralise(trials, 'trial')}, but none that enrols a person: it needs a speaker, and may be no claim "
+                "and no spoof; list such recordings for the corpus generic, in the columns file and speaker"
+            )
         return people
 
     def find_splits(self, root: AnyPath | None, protocols: AnyPath | None = None) -> tuple[str, ...]:

@@ -233,3 +233,17 @@ def test_a_list_of_own_recordings_enrols_each_speaker_with_all_that_are_not_spoo
         "enrol corpus people generic people.csv --split all --consent form_1 --encoder pitches --accept too_little"
     )
     assert output(command).out == "Ann is enrolled; recordings: 1\nBob is enrolled; recordings: 1\n"
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        ["file,label", "0.wav,real"],
+        ["file,speaker,claim", "0.wav,Ann,target"],
+        ["file,speaker,label", "0.wav,Ann,fake"],
+    ],
+)
+def test_a_list_that_enrols_nobody_is_refused(recordings, refused, rows):
+    (recordings / "people.csv").write_text("\n".join(rows))
+    command = "enrol corpus people generic people.csv --split all --consent form_1 --encoder pitches"
+    refused(command, "people.csv: 1 trial, but none that enrols a person: it needs a speaker")
