@@ -11,7 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Thread
-from typing import Any
+from typing import Any, TypeAlias
 
 from nes2net.apps.marks.finding import mark, original
 from nes2net.data.audio.packed import fetch, open_recording
@@ -20,6 +20,8 @@ from nes2net.lib.process.installation import optional
 from nes2net.lib.storage.files import read_bounded
 from nes2net.scoring.marks import Mark
 from nes2net.scoring.waveforms import RecordingToJudge
+
+_Facts: TypeAlias = dict[str, Any]
 
 _PACKAGE = "encypher-c2pa"
 _MAX_BYTES = 128 << 20
@@ -37,12 +39,26 @@ _CLAIMS = {
     "digitalCapture": "recording",
     "computationalCapture": "recording",
 }
-_CLAIM_WORDS = {"ai": "claims to be made by AI, wholly or in part", "recording": "claims to be a recording"}
 _CREATING = ("c2pa.created", "c2pa.opened")
 #: Fact → its name in a manifest, in what says who signed or what made it.
 _TEXTS = {"title": "title", "issuer": "issuer", "common_name": "common_name", "signed_at": "time", "generator": "name"}
+#: State in a report → state of the mark, if there is a manifest.
+_STATES = {"Trusted": "trusted", "Valid": "untrusted", "Invalid": "broken"}
 # Version of the package → date of its trust lists.
 _LISTS = {"1.7.1": "2026-09-24"}
+_WORDS = {
+    "not_found": "no Content Credentials; says nothing",
+    "unreadable": "Content Credentials unreadable: {reason}",
+    "remote": "names Content Credentials at {host}; not fetched",
+    "broken": "Content Credentials broken: {failures}; the file was changed after signing; says nothing of the audio",
+    "untrusted": 'Content Credentials: signed by someone who calls himself "{issuer}"; nobody vouches for that',
+    "trusted": 'Content Credentials: signed by "{issuer}" (trusted by {lists})',
+}
+_CLAIM_WORDS = {
+    "ai": '; claims to be made by AI, wholly or in part; unchanged since; title "{title}"',
+    "recording": '; claims to be a recording; unchanged since; title "{title}"',
+    "other": '; its source type is {source_type}; unchanged since; title "{title}"',
+}
 
 
 class ContentCredentials:
@@ -76,69 +92,58 @@ class ContentCredentials:
             content = file.read(_MAX_BYTES + 1)
         if len(content) > _MAX_BYTES:
             raise InputError(f"not read: larger than {_MAX_BYTES >> 20} MiB")
-        results: SimpleQueue[dict[str, Any]] = SimpleQueue()
+        results: SimpleQueue[_Facts] = SimpleQueue()
         Thread(target=lambda: results.put(self._read(content)), daemon=True).start()
         try:
-            facts = {**self.facts, **results.get(timeout=_MAX_SECONDS)}
+            facts = self.facts | results.get(timeout=_MAX_SECONDS)
         except Empty:
             raise InputError(f"not read: took longer than {_MAX_SECONDS:g} s") from None
         return mark(_in_words(facts), **facts)
 
-    def _read(self, content: bytes) -> dict[str, Any]:
+    def _read(self, content: bytes) -> _Facts:
         for variable in ("ENCYPHER_C2PA_ONLINE", "ENCYPHER_C2PA_TELEMETRY"):
             os.environ.pop(variable, None)  # either would open connections
         mime = _MIMES.get(content[:4]) or _MIMES.get(content[4:8], "audio/mpeg")
         try:
             # `telemetry=False` would write a file into the user's configuration.
-            return _facts_of(self.library.verify(content, mime, online=False, trust_pem=self.trusted))
+            report = self.library.verify(content, mime, online=False, trust_pem=self.trusted)
+            return _facts_of(report["manifest_report"])
         except BaseException as error:  # also a panic of compiled code
             return {"state": "unreadable", "reason": first_line(error)[:_MAX_TEXT]}
 
 
-def _facts_of(report: Any) -> dict[str, Any]:
+def _facts_of(report: _Facts) -> _Facts:
     """Choose what is kept; a manifest of another shape raises any error."""
-    manifests = report["manifest_report"]
-    manifest = manifests["manifests"].get(manifests["active_manifest"])
-    failures = report["validation_results"]["failure"]
+    if report["validation_state"] == "None":
+        return {"state": "not_found"}
+    failures = report["validation_results"]["activeManifest"]["failure"]
     # That nobody vouches for the signer is a state.
     codes = [failure["code"][:_MAX_TEXT] for failure in failures if failure["code"] != "signingCredential.untrusted"]
-    facts: dict[str, Any] = {"codes": codes[:_MAX_CODES]}
-    if not report["present"]:
-        return facts | {"state": "not_found"}
+    manifest = report["manifests"].get(report["active_manifest"])
+    facts: _Facts = {"codes": codes[:_MAX_CODES]}
     if manifest is None:
-        reason = failures[0].get("url", codes[0])[:_MAX_TEXT]
-        return facts | {"state": "remote" if report["network"]["needed"] else "unreadable", "reason": reason}
-    texts = manifest | manifest["signature_info"] | manifest["claim_generator_info"]
+        state = "remote" if codes == ["manifest.inaccessible"] else "unreadable"
+        return facts | {"state": state, "reason": failures[0].get("url", codes[0])[:_MAX_TEXT]}
+    texts = manifest | manifest["signature_info"] | manifest.get("claim_generator_info", {})
     facts |= {fact: texts[name][:_MAX_TEXT] for fact, name in _TEXTS.items() if name in texts}
-    if report["integrity"] != "valid":
-        return facts | {"state": "broken"}
+    facts["state"] = _STATES[report["validation_state"]]
+    if facts["state"] == "broken":
+        return facts
     for assertion in manifest["assertions"]:
         if assertion["label"].startswith("c2pa.actions"):
             for action in assertion["data"]["actions"]:
                 if action["action"] in _CREATING and "digitalSourceType" in action:
                     facts["source_type"] = action["digitalSourceType"].rpartition("/")[2][:_MAX_TEXT]
     facts["claim"] = _CLAIMS.get(facts.get("source_type", ""), "other")
-    facts["state"] = "untrusted"
-    if report["trust"]["status"] == "valid_for_supplied_material":
-        facts["state"] = "trusted"
     return facts
 
 
-def _in_words(facts: dict[str, Any]) -> str:
-    reason = facts.get("reason", "")
-    issuer = facts.get("issuer")
-    lists = facts["trust_list"]
-    words = {
-        "not_found": "no Content Credentials; says nothing",
-        "unreadable": f"Content Credentials unreadable: {reason}",
-        "remote": f"names Content Credentials at {reason.partition('://')[2].partition('/')[0]}; not fetched",
-        "broken": f"Content Credentials broken: {', '.join(facts.get('codes', ()))}; the file was changed after signing; "
-        "says nothing of the audio",
-        "untrusted": f'Content Credentials: signed by someone who calls himself "{issuer}"; nobody vouches for that',
-        "trusted": f'Content Credentials: signed by "{issuer}" (trusted by {lists["name"]}, whose lists are of {lists["date"]})',
-    }[facts["state"]]
+def _in_words(facts: _Facts) -> str:
+    values = {"issuer": None, "title": None, "source_type": "none", **facts}
+    values["failures"] = ", ".join(facts.get("codes", ()))
+    values["host"] = str(facts.get("reason")).partition("://")[2].partition("/")[0]
+    values["lists"] = ", whose lists are of ".join(filter(None, facts["trust_list"].values()))
+    template = _WORDS[facts["state"]]
     if "claim" in facts:
-        other = f"its source type is {facts.get('source_type', 'none')}"
-        words += f"; {_CLAIM_WORDS.get(facts['claim'], other)}; unchanged since"
-        words += f'; title "{facts.get("title")}"'
-    return words
+        template += _CLAIM_WORDS[facts["claim"]]
+    return template.format(**values)
