@@ -79,8 +79,7 @@ def report(
         *map(_without_folders, [*flags_of(loading), *flags_of(deciding)]),
     ]
     for request in requests:
-        name, _, argument = request.partition(":")
-        words += ["--evidence", f"{name}:{_without_folders(argument)}"]
+        words += ["--evidence", _without_folders(request)]
     for flag, path in paths.items():
         words += [flag, _without_folders(path)]
     provenance = ReportProvenance(
@@ -105,5 +104,8 @@ def report(
 
 def _without_folders(value: str) -> str:
     """Remove the folders from ``value`` if it is a path, because the report may be passed on to others."""
-    path = value.rpartition(":")[0] or value  # STORE:NAME
-    return Path(value).name if Path(value).is_absolute() or Path(path).exists() else value
+    parts = []
+    for part in value.split(":"):  # STORE:NAME, or NAME:ARGUMENT
+        path = Path(part)
+        parts.append(path.name if path.is_absolute() or path.exists() else part)
+    return ":".join(parts)
