@@ -11,11 +11,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from pydantic import FiniteFloat
 
 from nes2net.data.corpora.check import SplitCheck
-from nes2net.data.corpora.trial import BONAFIDE, SPOOF
+from nes2net.data.corpora.trial import BONAFIDE, SPOOF, stratified_subset
 from nes2net.lib.storage.files import AnyPath
 from nes2net.lib.storage.plain_data import Natural, StrictModel, read_json_as
 from nes2net.metrics.intervals import wilson_interval
@@ -105,11 +104,8 @@ def check_marks(splits: Iterable[SplitCheck], sample: int) -> MarksOfCorpus:
 
 def _count(kind: str, read: Any, split: SplitCheck, label: str, sample: int) -> MarkedTrials:
     trials = [trial for trial in split.trials if trial.label == label and trial.path is not None]
-    np.random.default_rng(0).shuffle(trials)  # type: ignore[arg-type]
-    # Sorted by attack, every n-th trial keeps each attack's share.
-    trials.sort(key=lambda trial: str(trial.attack))
-    step = -(-len(trials) // sample) or 1
-    facts_of_trials = read_marks(kind, read, {trial: trial.recording() for trial in trials[::step]})
+    trials = stratified_subset(trials, sample, setting="sample")
+    facts_of_trials = read_marks(kind, read, {trial: trial.recording() for trial in trials})
     n = len(facts_of_trials)
     marked_trials = [trial for trial, facts in facts_of_trials.items() if facts["state"] in _PRESENT]
     marked = len(marked_trials)

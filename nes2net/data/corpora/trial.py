@@ -204,7 +204,7 @@ def _unpickled_trial(kind: type[Path], id: str, path: str | None, *other_fields:
     return Trial(id, kind(path), *other_fields)
 
 
-def stratified_subset(trials: Trials, count: int, seed: int = 0) -> list[Trial]:
+def stratified_subset(trials: Trials, count: int, seed: int = 0, *, setting: str = "num_trials") -> list[Trial]:
     """Draw ``count`` of the trials, or all; keep their order, and the shares of labels and attacks.
 
     A stratum is a pair of label and attack. One trial is drawn from each; the others are
@@ -212,7 +212,7 @@ def stratified_subset(trials: Trials, count: int, seed: int = 0) -> list[Trial]:
     depends only on ``seed`` and its trials.
 
     Raises:
-        InputError: if ``count`` is smaller than the number of strata.
+        InputError: if ``count``, the value of ``setting``, is smaller than the number of strata.
 
     >>> trials = [Trial(str(n), label="spoof", attack=f"A{n // 8}") for n in range(10)]
     >>> [trial.attack for trial in stratified_subset(trials, 5)]
@@ -224,7 +224,7 @@ def stratified_subset(trials: Trials, count: int, seed: int = 0) -> list[Trial]:
     for number, trial in enumerate(trials):
         strata.setdefault((trial.label or "", trial.attack or ""), []).append(number)
     expected = f"at least {len(strata)}, one for each label and attack of the {len(trials)} trials"
-    check_setting("num_trials", count, count >= len(strata), expected)
+    check_setting(setting, count, count >= len(strata), expected)
     names = sorted(strata)
     sizes = np.array([len(strata[name]) for name in names])
     remaining = count - len(names)

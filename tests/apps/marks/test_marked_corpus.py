@@ -106,6 +106,11 @@ def test_the_check_counts_marks_by_class_and_attack_and_training_warns(corpus, o
     assert "warning: perth marks fakes" in capsys.readouterr().err
 
 
+def test_a_sample_has_every_attack(corpus, refused):
+    message = refused(["data", "check", "generic", corpus, "--marks", "--sample", "1"])
+    assert "--sample must be at least 2, one for each label and attack of the 14 trials, not 1" in message
+
+
 def test_damaged_and_missing_files_are_named_and_do_not_count(corpus, output):
     (corpus.parent / "20.flac").write_bytes(b"")
     (corpus.parent / "0.wav").unlink()
