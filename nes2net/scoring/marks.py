@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from pkgutil import resolve_name
 from typing import Any, TypeVar
 
 from pydantic import FiniteFloat
@@ -19,7 +20,7 @@ from nes2net.lib.output.sheet import Facts
 from nes2net.lib.output.terminal import print_note
 from nes2net.lib.storage.plain_data import Natural, StrictModel
 from nes2net.scoring.decisions.genuine import genuine_threshold
-from nes2net.scoring.registry import evidence
+from nes2net.scoring.registry import KNOWN_MARKS, evidence
 from nes2net.scoring.waveforms import RecordingToJudge
 
 T = TypeVar("T")
@@ -70,28 +71,38 @@ def evidence_readers(detector: Any, requests: Sequence[str]) -> list[tuple[str, 
     Raises:
         InputError: if a name is unknown, or its reader cannot be built.
     """
-    requested = [request.partition(":") for request in requests]
-    readers = [(name, _build(detector, name, argument)) for name, _, argument in requested if name != ALL_MARKS]
-    names = [name for name, _, _ in requested]
-    if ALL_MARKS not in names:
+    readers = [_build(detector, request) for request in requests if request != ALL_MARKS]
+    if ALL_MARKS not in requests:
         return readers
-    if not set(MARKS) & set(evidence.names()):
+    if not _has_app():
         print_note(f"marks are not read: {_NO_APP}")
         return readers
-    for kind in MARKS:
+    names = [name for name, _ in readers]
+    for kind in [kind for kind in MARKS if kind not in names]:
         try:
-            if kind not in names:
-                readers.append((kind, _build(detector, kind, "")))
+            readers.append(_build(detector, kind))
         except InputError as error:
             print_note(f"{kind} is not read: {error}")
     return readers
 
 
-def _build(detector: Any, name: str, argument: str) -> Any:
-    if name in MARKS and name not in evidence.names():
+def _build(detector: Any, request: str) -> tuple[str, Any]:
+    name, _, argument = request.partition(":")
+    if name in MARKS and not _has_app():
         raise InputError(f"{name} is not read: {_NO_APP}")
     with evidence.guard(name):
-        return evidence.get(name)(detector, argument)
+        return name, evidence.get(name)(detector, argument)
+
+
+def _has_app() -> bool:
+    return not set(MARKS).isdisjoint(evidence.names())
+
+
+def known_marks() -> Facts:
+    """Return marks, with what reads them here, or where else to look; why not if that is missing."""
+    if not _has_app():
+        return {"not read": _NO_APP}
+    return resolve_name(KNOWN_MARKS)  # type: ignore[no-any-return]
 
 
 def read_marks(kind: str, read: Any, recordings: Mapping[T, Any]) -> dict[T, Facts]:

@@ -1,4 +1,4 @@
-"""The names of judgements and of evidence."""
+"""The names of judgements and of evidence, and where marks are listed."""
 
 from typing import Any
 
@@ -35,3 +35,5 @@ evidence: Registry[Any] = Registry(
     registers="factory",
     given=("detector", "argument"),
 )
+#: All marks, each with what reads it here, or where else to look; missing without the readers.
+KNOWN_MARKS = "nes2net.apps.marks.known:KNOWN_MARKS"

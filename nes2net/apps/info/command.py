@@ -18,8 +18,8 @@ def info(model: Annotated[str | None, Flag("NAME")] = None, key: str | None = No
 
     Args:
         model: name of a recipe, model, part, loss, task, corpus, condition or published result; or a file or folder;
-            or a kind, such as corpora, to list its names; or recipe, for the keys of a recipe; or published, for the
-            tables of published results
+            or a kind, such as corpora, to list its names; or marks; or recipe, for the keys of a recipe; or published,
+            for the tables of published results
         key: after the name recipe: a key or section of a recipe, e.g. train.lr
         json_: print the description as JSON
     """

@@ -31,6 +31,7 @@ from nes2net.models.frontends.sizes import SIZES
 from nes2net.models.published_models import PUBLISHED, PUBLISHED_MODELS
 from nes2net.models.published_results import published_rows
 from nes2net.models.registry import aggregations, backends, frontends, heads
+from nes2net.scoring.marks import ALL_MARKS, known_marks
 from nes2net.scoring.registry import judgements
 from nes2net.training.recipes.reading import PACKAGED, load_recipe, packaged_recipes, recipe_notes
 from nes2net.training.recipes.recipe import SECTIONS, Recipe
@@ -111,10 +112,12 @@ def sheets(name: str) -> list[Sheet]:
     """
     if name.startswith("hub:"):
         return [corpus_sheet(name)]
+    if name == ALL_MARKS:
+        return [Sheet("marks", known_marks())]
     kinds = _all_kinds()
     if listed := [kind for kind in kinds if kind.plural == name]:
         return [Sheet(name, tables={"names": listed[0].table()}, brief=True)]
-    all_names: list[str] = []
+    all_names = [ALL_MARKS]
     for kind in kinds:
         all_names += [kind.plural, *kind.names]
     sheets = [kind.sheet(name) for kind in kinds if name in kind.names]

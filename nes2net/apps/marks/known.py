@@ -1,0 +1,11 @@
+"""The marks of `nes2net info marks`: what reads them here, or where else to look."""
+
+KNOWN_MARKS = {
+    "perth: the watermark of Resemble AI": "read by the weights of the package resemble-perth",
+    "c2pa: Content Credentials": "read by the package encypher-c2pa",
+    "AudioSeal (Meta)": "not read here; its package audioseal",
+    "WavMark": "not read here; its package wavmark",
+    "SilentCipher (Sony)": "not read here; its package silentcipher",
+    "SynthID (Google, ElevenLabs and others)": "closed; the makers' web pages, such as ElevenLabs' own",
+    "Cartesia, the service of Resemble AI": "closed; the makers' web pages and paid interfaces",
+}
