@@ -6,7 +6,7 @@ import re
 import signal
 import sys
 from collections import Counter
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from types import ModuleType
 
@@ -131,6 +131,15 @@ def pytest_collection_finish():
     gc.collect()
     gc.freeze()
     gc.enable()
+
+
+@pytest.fixture(autouse=True)
+def printing(request):
+    """Print what functions log, as commands do; pytest's handler for `caplog` keeps logging from printing warnings."""
+    from nes2net.lib.output.progress import printing_lines
+
+    with nullcontext() if "caplog" in request.fixturenames else printing_lines():
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -236,6 +236,15 @@ def test_a_run_that_a_callback_stopped_after_a_step_is_resumed_by_the_same_call(
     assert len(read_json(folder / "history.json")) == 3
 
 
+def test_a_run_logs_its_epochs_and_prints_nothing(short_run, caplog, capsys):
+    caplog.set_level("INFO", "nes2net")
+    folder = short_run()
+    assert capsys.readouterr() == ("", "")
+    epochs = [line.split(" - ")[0] for line in caplog.messages if line.startswith("epoch 3 - ")]
+    assert epochs == ["epoch 3"]
+    assert caplog.messages[-1].startswith(f"checkpoints are in {folder}")
+
+
 def test_a_run_does_not_resume_on_other_recordings(short_run):
     short_run(callbacks=[lambda event, _: event == "start"])
     with input_error("holds a run on another training set"):

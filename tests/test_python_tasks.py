@@ -1,15 +1,18 @@
 """What people try first in a notebook: load, build, score, decide, augment, and compute metrics."""
 
 import io
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 import torch
-from builders import input_error
-from builders.small_parts import SPECTRAL_MODEL, SPECTRUM
+from builders import input_error, loud_is_fake
+from builders.hub_server import make_cache, use_cache
+from builders.small_parts import BACKENDS, FRONTENDS, SPECTRAL_MODEL, SPECTRUM
 from conftest import load_detector, seeded_detector
 from numpy.ma import masked_array
 from numpy.testing import assert_allclose
@@ -21,13 +24,16 @@ from nes2net import (
     augment,
     conditions,
     create_aggregation,
+    create_backend,
     create_frontend,
     decisions,
+    export,
     load_state_dict,
     metrics,
 )
 from nes2net.lib.output.terminal import note_once
 from nes2net.models.card import CardFile
+from nes2net.models.onnx_detector import OnnxDetector
 
 RATE = 16000
 SAMPLES = (0.1 * np.random.default_rng(0).standard_normal(RATE)).astype(np.float32)
@@ -110,7 +116,34 @@ def test_a_run_folder_whose_best_epoch_was_removed_is_refused_with_its_name(dete
         load_detector(run_folder(tmp_path, detector, "epoch_4.pth"))
 
 
+def test_a_detector_is_loaded_from_its_name_on_the_hub(detector, score, tmp_path, monkeypatch):
+    """Here from the cache, to which it was downloaded."""
+    detector.save(tmp_path / "folder")
+    make_cache(tmp_path / "cache", "me/mine", tmp_path / "folder", "model")
+    use_cache(monkeypatch, tmp_path / "cache", offline=True)
+    assert_allclose(load_detector("me/mine").score(SAMPLES, RATE), score, atol=1e-6)
+
+
 # Build
+
+
+def test_a_detector_is_built_from_parts_by_their_names():
+    frontend = create_frontend("wav2vec2_small", **FRONTENDS["wav2vec2"])
+    aggregation = create_aggregation("sea", frontend.num_layers, frontend.out_dim)
+    backend = create_backend("nes2net_x", feature_dim=frontend.out_dim, **BACKENDS["nes2net_x"])
+    detector = Detector(frontend, aggregation, backend)
+    assert detector(TENSOR[None]).shape == (1, 2)
+
+
+def test_a_detector_with_lora_trains_only_the_adapter_and_the_back_end():
+    """Here one step of a user's own loop."""
+    frontend = {"name": "wav2vec2_small", **FRONTENDS["wav2vec2"], "adapt": {"kind": "lora", "rank": 2}}
+    detector = Detector.from_config({"frontend": frontend, "backend": "mean_linear"})
+    detector.train()
+    detector(torch.stack([TENSOR, -TENSOR / 2])).square().sum().backward()
+    trained = {name for name, weight in detector.frontend.named_parameters() if weight.grad is not None}
+    assert trained
+    assert all("lora_" in name for name in trained)
 
 
 class Mean(nn.Module):
@@ -198,6 +231,58 @@ def test_a_dictionary_of_samples_and_rate_has_the_score_of_the_samples(detector,
 @pytest.mark.parametrize("way", WAYS)
 def test_a_file_its_bytes_and_the_open_file_have_the_score_of_the_samples(detector, score, path, call, way):
     assert_allclose(call(detector, WAYS[way](path)), score, atol=1e-6)
+
+
+@pytest.mark.parametrize("samples", [TENSOR, TENSOR[None], STEREO, SAMPLES.astype(np.float64)], ids=range(4))
+def test_tensors_and_channels_have_the_score_of_the_samples(detector, score, samples):
+    assert_allclose(detector.score(samples, RATE), score, atol=1e-6)
+
+
+def test_a_batch_of_recordings_of_any_lengths_has_their_scores(detector, score):
+    half = SAMPLES[: RATE // 2]
+    assert_allclose(detector.score_batch([SAMPLES, half], RATE), [score, detector.score(half, RATE)], atol=1e-6)
+
+
+def test_a_stream_of_blocks_has_the_scores_of_a_track(detector):
+    track = detector.score_track(SAMPLES, RATE, window=0.5, hop=0.25)
+    stream = detector.stream(RATE, window=0.5, hop=0.25)
+    windows = []
+    for block in np.split(SAMPLES, 10):
+        windows += stream.push(block)
+    windows += stream.finish()
+    assert_allclose([window.score for window in windows], track.scores, atol=1e-5)
+
+
+def test_the_fake_stretches_of_a_recording_are_segments():
+    recording = loud_is_fake.recording(3.0, [(1.0, 2.0)])
+    stretches = loud_is_fake.detector().segment(recording, RATE)
+    assert loud_is_fake.near([(stretch.start, stretch.end) for stretch in stretches], [(1.0, 2.0)])
+
+
+def test_threads_share_a_detector(detector, score):
+    with ThreadPoolExecutor(4) as threads:
+        scores = list(threads.map(partial(detector.score, sample_rate=RATE), [SAMPLES] * 8))
+    assert scores == [score] * 8
+
+
+@pytest.mark.slow
+def test_a_spawned_process_scores_by_a_pickled_detector(detector, score):
+    with ProcessPoolExecutor(1, get_context("spawn")) as processes:
+        assert_allclose(processes.submit(detector.score, SAMPLES, RATE).result(), score, atol=1e-6)
+
+
+@pytest.mark.slow
+def test_a_compiled_detector_has_the_same_score(score):
+    detector = seeded_detector(SPECTRAL_MODEL)
+    detector.compile(backend="eager")
+    assert_allclose(detector.score(SAMPLES, RATE), score, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_a_detector_becomes_an_onnx_file_and_back(detector, score, tmp_path):
+    pytest.importorskip("onnxscript")
+    path = export(detector, "onnx", tmp_path / "detector.onnx")
+    assert_allclose(OnnxDetector(path, "cpu").scores(TENSOR[None]), [score], atol=1e-4)
 
 
 def test_a_dictionary_and_bytes_are_embedded_as_the_file(detector, path):
@@ -372,6 +457,18 @@ CONTAINERS["list of tensors"] = lambda scores: list(torch.tensor(scores))
 def test_scores_in_any_container_have_the_same_eer(container):
     make = CONTAINERS[container]
     assert metrics.compute_eer(make(BONAFIDE), make(SPOOF)) == (0.25, 1.0)
+
+
+def test_costs_intervals_and_curves_are_computed_from_scores():
+    """Worked by hand: a quarter of each class is wrong, and at a threshold above 1.5 only bona fide."""
+    assert metrics.compute_min_dcf(BONAFIDE, SPOOF) == pytest.approx(0.25)
+    assert metrics.compute_cllr([0.0], [0.0]) == pytest.approx(1)
+    assert metrics.compute_a_dcf(BONAFIDE, SPOOF, SPOOF)[0] == pytest.approx(0.25)
+    low, high = metrics.bootstrap_interval(lambda *scores: metrics.compute_eer(*scores)[0], BONAFIDE, SPOOF)
+    assert 0 <= low <= 0.25 <= high <= 1
+    misses, false_alarms, thresholds = metrics.det_curve(BONAFIDE, SPOOF)
+    assert (misses[0], false_alarms[0], misses[-1]) == (0, 1, 1)
+    assert len(misses) == len(false_alarms) == len(thresholds)
 
 
 def test_a_column_of_pandas_has_the_eer_of_its_scores():

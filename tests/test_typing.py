@@ -13,18 +13,27 @@ from conftest import REPOSITORY
 import nes2net
 
 SCRIPT = """\
+from collections.abc import Mapping
 from pathlib import Path
 
 from nes2net import (
+    Callback,
     Detector,
     InputError,
+    average,
     average_checkpoints,
     conditions,
+    corpora,
     create_aggregation,
     create_backend,
     create_frontend,
+    evaluate,
+    export,
+    load_recipe,
     load_state_dict,
     metrics,
+    score_file,
+    train,
 )
 from numpy import float32, ones
 from numpy.random import default_rng
@@ -58,6 +67,23 @@ def score(checkpoint: Path) -> float:
     except InputError as error:
         reveal_type(error)  # nes2net.lib.errors.InputError
         return 0.0
+
+
+def train_and_evaluate(scores: str) -> None:
+    def stop(event: str, facts: Mapping[str, object]) -> bool:
+        return event == "epoch"
+
+    callback: Callback = stop
+    folder = train(load_recipe("asvspoof2019_nes2net_x"), callbacks=[callback])
+    reveal_type(folder)  # pathlib.Path
+    detector = Detector.from_pretrained(average(folder, last=2).path)
+    reveal_type(export(detector, "onnx", "detector.onnx"))  # pathlib.Path
+    waveform, target = corpora.Part("asvspoof2019_la", "DB", "dev")[0]
+    reveal_type(target)  # int | None
+    ids, values = score_file.read_scores(Path(scores))
+    score_file.write_scores("negated.txt", ids, -values)
+    result = evaluate("asvspoof2019_la", scores, "DB", "dev")
+    reveal_type(result["eer"].value)  # float | None
 """
 
 

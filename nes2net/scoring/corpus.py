@@ -8,8 +8,8 @@ from typing import Any
 from nes2net.data.audio.waveform import Padding
 from nes2net.data.corpora.trial import BONAFIDE, Trials
 from nes2net.lib.errors import pluralise, refuse
-from nes2net.lib.output.progress import print_above
 from nes2net.lib.output.sheet import Facts
+from nes2net.lib.output.terminal import say_aside
 from nes2net.lib.parts.registry import PACKAGES_KEY, packages_of
 from nes2net.lib.process.this_process import is_first
 from nes2net.lib.storage.files import AnyPath
@@ -127,7 +127,7 @@ def judge_trials(
     elif judgement.needs_labels:
         numbers = {trial.id: (float(trial.label != BONAFIDE),) for trial in trials}
     if batch_matters and is_first():
-        print_above(
+        say_aside(
             f"the front-end normalises the batch as a whole, so a score depends on the {pluralise(batch_size, 'utterance')} "
             "of its batch: a front-end without `normalize: batch` avoids this"
         )

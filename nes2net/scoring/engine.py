@@ -22,8 +22,9 @@ from typing_extensions import NamedTuple  # in Python 3.10, NamedTuple of typing
 from nes2net.data.audio.waveform import SAMPLE_RATE
 from nes2net.data.corpora.trial import Trial, Trials
 from nes2net.lib.errors import InputError, check_setting, pluralise, refuse
-from nes2net.lib.output.progress import ProgressDisplay, print_above
+from nes2net.lib.output.progress import ProgressDisplay
 from nes2net.lib.output.sheet import Facts
+from nes2net.lib.output.terminal import say_aside
 from nes2net.lib.output.times import utc_now
 from nes2net.lib.process.processes import ALONE, Processes, join_processes
 from nes2net.lib.storage.claims import Claim
@@ -286,7 +287,7 @@ def _find_earlier_work(
     kept = {id: kept_rows.stamps[id] for id in now}
     replaced = {(id, audio) for id, audio in kept.items() if audio != now[id]}
     if replaced and processes.rank == 0:
-        print_above(
+        say_aside(
             f"{len(replaced):,} of {pluralise(kept, 'file')} {output.done} earlier were replaced since (another size "
             f"or time of change): they are {output.done} again"
         )
@@ -342,7 +343,7 @@ def _keep_results(
         keeper.add(result.rows, result.failures)
         for id, reason in result.failures.items():
             if report_failures:
-                print_above(f"failed: {id}: {reason}")
+                say_aside(f"failed: {id}: {reason}")
         failures |= result.failures
         count = count + len(result.rows)
         num_samples = num_samples + result.num_samples

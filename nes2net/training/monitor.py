@@ -1,29 +1,26 @@
 """Report a run to the user: in lines, progress, a log, TensorBoard, other trackers and a picture.
 
-Only the main process reports: results on standard output, remarks and progress on standard error.
-``train.log`` gets results and remarks.
+Only the main process reports. ``train.log`` gets every line.
 """
 
 from __future__ import annotations
 
 import math
 import secrets
-import sys
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TextIO, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
-from tqdm import tqdm
 
 from nes2net.lib.errors import InputError, first_line, one_line, pluralise, with_flag_names
-from nes2net.lib.output.progress import ProgressDisplay, print_above
+from nes2net.lib.output.progress import ProgressDisplay
 from nes2net.lib.output.sheet import Facts
-from nes2net.lib.output.terminal import standard_output
+from nes2net.lib.output.terminal import RESULTS, log_line, say_aside
 from nes2net.training.callback import Callback
 from nes2net.training.dataset import BatchLoader
 from nes2net.training.measures import Figures
@@ -72,14 +69,12 @@ class Monitor:
         log: folder of TensorBoard's log.
         shown: True in the main process only; others only name failed files.
         callbacks: called by :meth:`tell`, like the loggers that :meth:`open_logs` adds.
-        lines: where results are printed instead of standard output.
     """
 
     selection: Selection
     log: Path
     shown: bool = True
     callbacks: Sequence[Callback] = ()
-    lines: TextIO | None = None
 
     def __post_init__(self) -> None:
         self.curves = self.selection.folder / CURVES_FILE
@@ -117,7 +112,7 @@ class Monitor:
             ) from None
         self.callbacks = [*self.callbacks, TensorBoard(writer)]
         if recipe.tracker is not None:
-            self.callbacks.append(start_tracker(recipe, self.selection.folder, self.say))
+            self.callbacks.append(start_tracker(recipe, self.selection.folder))
 
     def __enter__(self) -> Monitor:
         return self
@@ -148,32 +143,26 @@ class Monitor:
         display.later_seconds = (later + 1) * self.validation_seconds
         return Meter(steps, display)
 
-    def say(self, text: str, *, remark: bool = False) -> None:
-        """Print ``text`` in the main process, and add it to ``train.log``; remarks go to standard error."""
+    def say(self, text: str) -> None:
+        """Log ``text`` in the main process."""
         if self.shown:
-            stream = sys.stderr if remark else self.lines or standard_output()
-            text = with_flag_names(text)
-            tqdm.write(text, file=stream)
-            stream.flush()  # without this, the text could stay in a buffer for hours
-            self.run_log.write(text)
+            log_line(text, RESULTS)
 
     def report_failed_files(self, errors: Sequence[str]) -> None:
         """Print each message about a failed or silent file of this process once in a run."""
         for error in errors:
             if error not in self._bad_files:
                 self._bad_files.add(error)
-                print_above(error)
-                self.run_log.write(error)
+                say_aside(error)
 
     def after_training(self, meter: Meter, loader: BatchLoader) -> None:
         """Report unused utterances of an epoch; once in a run, advise how to wait less for data."""
-        if self.unused:
-            self.say(
+        if self.unused and self.shown:
+            say_aside(
                 f"{pluralise(self.unused, 'readable utterance was', 'readable utterances were')} skipped, because another "
-                "process could not read any file of its share of the batch (see above)",
-                remark=True,
+                "process could not read any file of its share of the batch (see above)"
             )
-            self.unused = 0
+        self.unused = 0
         most_workers = 0 if loader.dataset.augmentation.in_turn else None
         line = advice(
             meter.wait_share,
@@ -182,9 +171,9 @@ class Monitor:
             cached=loader.dataset.cache is not None,
             most=most_workers,
         )
-        if line and not self._advised:
+        if line and not self._advised and self.shown:
             self._advised = True
-            self.say(line, remark=True)
+            say_aside(line)
 
     def report_epoch(self, epoch: int, values: Figures, saved: str | None) -> None:
         """Print a line about an epoch, and draw the curves, at most once a minute.

@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -73,7 +73,6 @@ def train(
     dev: Any = None,
     sample_rate: float | None = None,
     callbacks: Sequence[Callback] = (),
-    lines: TextIO | None = None,
 ) -> Path:
     """Train as ``recipe`` says and return the run folder ``{output}/{tag}``.
 
@@ -92,7 +91,6 @@ def train(
             Each item is read once, and stored beside the run folder unless it is a path.
         sample_rate: in Hz, of samples in ``train`` and ``dev`` that do not state it.
         callbacks: called in the main process; they may stop the run.
-        lines: where results are printed; by default, standard output.
 
     Raises:
         InputError: if something in the recipe or on disk is missing or wrong, if the folder holds
@@ -123,7 +121,7 @@ def train(
         with cuda_algorithms(recipe.train.deterministic):
             accelerator = create_accelerator(device, recipe.train.precision)
             with run_folder(folder, recipe, accelerator.is_main_process):
-                Run(recipe, task, accelerator, folder, stop, callbacks, lines).resume(train_trials, dev_trials)
+                Run(recipe, task, accelerator, folder, stop, callbacks).resume(train_trials, dev_trials)
     return folder
 
 
@@ -137,7 +135,6 @@ class Run:
     folder: Path
     stop: StopRequests
     callbacks: Sequence[Callback] = ()
-    lines: TextIO | None = None
 
     def resume(self, train_trials: list[Trial], dev_trials: list[Trial]) -> None:
         """Build the parts, load their state if the folder holds a save, and train the remaining epochs.
@@ -176,7 +173,7 @@ class Run:
         state.shards = {address: str(status) for address, status in remote().statuses.items()}
         log_folder = path_below(recipe.logs, recipe.tag)
         disk = failing_disk_is_temporary(self.folder, state.num_bytes)
-        with disk, Monitor(selection, log_folder, is_main, self.callbacks, self.lines) as monitor:
+        with disk, Monitor(selection, log_folder, is_main, self.callbacks) as monitor:
             validator = Validator(objective, dev_loaders, accelerator, monitor, recipe, self.task)
             with blame_part(self.task.subject, "trainer"):
                 trainer = self.task.trainer(

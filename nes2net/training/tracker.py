@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from secrets import token_hex
@@ -15,6 +14,7 @@ from pydantic import Field
 
 from nes2net.lib.errors import InputError, MissingLibrary, first_line
 from nes2net.lib.output.sheet import Facts
+from nes2net.lib.output.terminal import say_aside
 from nes2net.lib.storage.files import is_absent, write_json
 from nes2net.lib.storage.plain_data import StrictModel, read_json_as
 from nes2net.training.recipes.recipe import Recipe, flatten
@@ -43,7 +43,6 @@ class Tracker:
     name: str
     tracker: GeneralTracker | None
     """None if no tracker was chosen, or if it has failed."""
-    say: Callable[..., None]  # Monitor.say
 
     def __call__(self, event: str, facts: Facts, /) -> None:
         if self.tracker is None:
@@ -55,7 +54,7 @@ class Tracker:
                 _end_run(self.tracker, facts["error"] is None)
         except Exception as error:  # an error of a tracker must not stop training
             self.tracker = None
-            self.say(f"warning: {_failure_text(self.name, error)}; training continues without it", remark=True)
+            say_aside(f"warning: {_failure_text(self.name, error)}; training continues without it")
 
 
 def require_library(name: str | None) -> None:
@@ -67,7 +66,7 @@ def require_library(name: str | None) -> None:
         raise MissingLibrary(f"`tracker={name}` needs a library that is not installed: pip install {name}") from error
 
 
-def start_tracker(recipe: Recipe, folder: Path, say: Callable[..., None]) -> Tracker:
+def start_tracker(recipe: Recipe, folder: Path) -> Tracker:
     """Start or resume the run, named after ``folder``, in the tracker's project ``nes2net``.
 
     Args:
@@ -108,10 +107,10 @@ def start_tracker(recipe: Recipe, folder: Path, say: Callable[..., None]) -> Tra
     except Exception as error:  # a tracker may raise any error: of the network, of its settings, …
         if earlier is None:
             raise InputError(f"{_failure_text(name, error)}: correct that, or remove `tracker={name}`") from error
-        say(f"warning: {_failure_text(name, error)}; training continues without it", remark=True)
-        return Tracker(name, None, say)
+        say_aside(f"warning: {_failure_text(name, error)}; training continues without it")
+        return Tracker(name, None)
     write_json(path, {**ids.model_dump(exclude_none=True), name: id})
-    return Tracker(name, tracker, say)
+    return Tracker(name, tracker)
 
 
 def _end_run(tracker: GeneralTracker, finished: bool) -> None:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from nes2net.actions.flags import Deciding, Loading, ModelName
 from nes2net.apps.listen.settings import LiveWindows, ServerSettings
-from nes2net.lib.errors import InputError, with_flag_names
-from nes2net.lib.output.terminal import printable_name, say
+from nes2net.lib.errors import InputError
+from nes2net.lib.output.terminal import print_note, say
 from nes2net.lib.parts.conditions import NotWith
 from nes2net.lib.process.installation import optional
 from nes2net.lib.process.stop_signals import StopSignals
@@ -95,7 +95,6 @@ def _load_judge(
 ) -> LiveJudge:
     from nes2net.apps.listen.listening import LiveJudge
     from nes2net.data.audio.waveform import SAMPLE_RATE
-    from nes2net.lib.web.service_log import LOGGER
     from nes2net.scoring.calibrated import check_decider, default_window
 
     scorer = loading.scorer(model)
@@ -104,7 +103,7 @@ def _load_judge(
     judge = LiveJudge(scorer, Path(model).name, decider, calibration, **{**vars(windows), "window": window})
     if decider is not None:
         for note in check_decider(scorer, decider, round(window * SAMPLE_RATE)):
-            LOGGER.warning("note: %s", printable_name(with_flag_names(note)))
+            print_note(note)
     return judge
 
 

@@ -16,12 +16,12 @@ from nes2net.apps.serve.app import RequestAdmission, build
 from nes2net.apps.serve.desk import Desk
 from nes2net.apps.serve.limits import Limits
 from nes2net.apps.serve.observing import Observer
-from nes2net.lib.errors import with_flag_names
+from nes2net.lib.output.terminal import print_note
 from nes2net.lib.process.stop_signals import StopSignals
 from nes2net.lib.web.guard import Guard
 from nes2net.lib.web.http_server import address_of, announce, listening_socket, names_at
 from nes2net.lib.web.server import serve as serve_work
-from nes2net.lib.web.service_log import LOGGER, LogKind, logging_as, tell
+from nes2net.lib.web.service_log import LogKind, logging_as, tell
 from nes2net.scoring.claimed import PersonDecider
 from nes2net.scoring.decisions.decision import Decider
 from nes2net.scoring.kernel import check_takes_audio_alone
@@ -94,7 +94,7 @@ def serve(
             torch.set_num_threads(max(1, torch.get_num_threads() // desk.limits.workers))
             open_desk(guard, desk)
             for note in desk.notes:
-                LOGGER.warning("note: %s", with_flag_names(note))
+                print_note(note)
             return desk
 
         def tell_ready() -> None:

@@ -400,10 +400,12 @@ def main(argv: Sequence[str] | None = None, prog: str = "main.py") -> int:
         print_device(args.device)
         if args.eval:
             return _score(args)
+        from nes2net.lib.output.progress import printing_lines
         from nes2net.training.run import train
 
         average = _average(args)  # sets args.model_path, which recipe_from_flags reads
-        train(recipe_from_flags(args), args.device, callbacks=[TrainingLines(average)], lines=sys.stderr)
+        with printing_lines(results=lambda: sys.stderr):  # standard output has the lines of the published program
+            train(recipe_from_flags(args), args.device, callbacks=[TrainingLines(average)])
         return 0
 
     return run(train_or_score, parser, argv)

@@ -7,25 +7,22 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sized
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from threading import Timer
-from typing import ClassVar, Generic, TypeVar
+from typing import ClassVar, Generic, TextIO, TypeVar
 
 from tqdm import tqdm
 from typing_extensions import Self
 
-from nes2net.lib.errors import InputError, pluralise, with_flag_names
+from nes2net.lib.errors import InputError, pluralise
 from nes2net.lib.errors import short_repr as quoted
-from nes2net.lib.output.terminal import printable
+from nes2net.lib.output.terminal import LOGGER, PROGRESS, RESULTS, log_line, only_handler, printable, standard_output
 from nes2net.lib.output.times import readable_duration
 from nes2net.lib.process.this_process import is_first
 
 #: Environment variable for the number of seconds from one line to the next; with 0, no lines are
 #: printed.
 SECONDS = "NES2NET_PROGRESS_SECONDS"
-#: Logger that receives every line, even if a terminal shows a bar. :mod:`nes2net.training.run_log`
-#: stores the lines of a run.
-LOGGER = logging.getLogger("nes2net")
 #: Seconds of work after which a line or a bar says what is being done.
 SILENCE = 1.0
 _SECONDS = 60.0  # default of SECONDS
@@ -34,13 +31,31 @@ _FIRST = 10.0  # seconds until the first line with the time left
 T = TypeVar("T")
 
 
-def print_above(text: str) -> None:
-    """Print ``text`` on standard error above the bars, with settings :func:`with_flag_names`."""
-    tqdm.write(printable(with_flag_names(text)), file=sys.stderr)
+class _Printer(logging.Handler):
+    """Prints records as lines above the bars, on the stream that ``stream`` returns."""
+
+    def __init__(self, stream: Callable[[], TextIO], form: str = "%(message)s") -> None:
+        super().__init__()
+        self.stream = stream
+        self.setFormatter(logging.Formatter(form, "%H:%M:%S"))
+
+    def emit(self, record: logging.LogRecord) -> None:
+        stream = self.stream()
+        tqdm.write(self.format(record), file=stream)
+        stream.flush()  # without this, the line could stay in a buffer for hours
+
+
+@contextmanager
+def printing_lines(results: Callable[[], TextIO] = standard_output) -> Iterator[None]:
+    """Print logged lines within this context: the results of runs on ``results()``, others on standard error."""
+    remarks = _Printer(lambda: sys.stderr)
+    progress = _Printer(lambda: sys.stderr, "%(asctime)s %(message)s")
+    with only_handler(LOGGER, remarks), only_handler(PROGRESS, progress), only_handler(RESULTS, _Printer(results)):
+        yield
 
 
 class Work:
-    """A context that says what is being done, in a line on standard error after :data:`SILENCE`.
+    """A context that logs what is being done, in a line after :data:`SILENCE`.
 
     Work inside other work speaks for both.
 
@@ -89,13 +104,11 @@ class Work:
 
     def _speak(self) -> None:
         self._has_spoken = True
-        line = self.line()
-        LOGGER.info(line)
-        self._write(line)
+        self._write(self.line())
 
-    def _write(self, line: str) -> None:
+    def _write(self, line: str, level: int = logging.INFO) -> None:
         with suppress(OSError):  # a closed pipe or a full disk must not stop the work
-            print_above(f"{time.strftime('%H:%M:%S')} {line}")
+            log_line(printable(line), PROGRESS, level)
 
     def line(self) -> str:
         return self.title
@@ -193,7 +206,7 @@ class ProgressDisplay(Work, Generic[T]):
             self.bar.update(0)  # shows the bar
 
     def update(self, steps: int = 1) -> None:
-        """Count ``steps`` more, and update the bar. A line that is due is logged, and without a bar printed."""
+        """Count ``steps`` more, update the bar, and log a line if it is due."""
         now = self.clock()
         self.done += steps
         if self._first is None:
@@ -202,17 +215,15 @@ class ProgressDisplay(Work, Generic[T]):
                 expected = (now - self._begun) / steps * self.total
                 if expected > _FIRST:
                     work = f"{self.title}: about {readable_duration(expected)} for {pluralise(self.total, self.unit)}"
-                    self._write("; ".join(filter(None, [work, with_flag_names(self._advice)])))
+                    self._write("; ".join(filter(None, [work, self._advice])))
         if not self.bar.disable:
             self.bar.total = self.total
             self.bar.postfix = [", ".join([*self.time_left(), *self.facts])]
         self.bar.update(steps)
         if self._seconds and now >= self._due:
             self._due = now + self._seconds
-            line = self.line()
-            LOGGER.info(line)
-            if self.bar.disable:
-                self._write(line)
+            # A bar shows the line already.
+            self._write(self.line(), logging.INFO if self.bar.disable else logging.DEBUG)
 
     def line(self) -> str:
         """Write title, steps, facts and time left in one line."""

@@ -1,11 +1,15 @@
-"""Text for a terminal: notes and warnings, tables, printable names, and messages about written files."""
+"""Text for a terminal: notes and warnings, tables, printable names, and messages about written files.
+
+What commands compute is printed; other lines are logged, and command lines let :func:`only_handler` print them.
+"""
 
 from __future__ import annotations
 
+import logging
 import re
 import sys
 import textwrap
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from functools import cache
 from typing import TextIO
@@ -14,6 +18,13 @@ from unicodedata import category
 from nes2net.lib.errors import InputError, short_repr, visible, with_flag_names
 from nes2net.lib.process.this_process import is_first
 
+#: Logger of notes, warnings and failures, all of which are warnings; below it, those of progress and of the results of
+#: runs, which are information.
+LOGGER = logging.getLogger("nes2net")
+PROGRESS = logging.getLogger("nes2net.progress")
+RESULTS = logging.getLogger("nes2net.results")
+#: Functions that store each line, such as in the log of a run.
+STORES: list[Callable[[str], None]] = []
 _ESCAPES = {code: f"\\u{code:04x}" for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\n\t"}
 
 # The standard output of a running command of nes2net, whose parts print on standard error.
@@ -42,7 +53,7 @@ def print_output(text: object) -> None:
 
 
 def print_note(text: str) -> None:
-    """Print a note by :func:`say_aside`, unless empty; only the first process does."""
+    """Log a note by :func:`say_aside`, unless empty; only the first process does."""
     if text and is_first():
         say_aside(f"note: {text}")
 
@@ -53,7 +64,7 @@ def note_once(text: str) -> None:
 
 
 def print_warnings(lines: Iterable[str]) -> None:
-    """Print warnings by :func:`say_aside`; only the first process does."""
+    """Log warnings by :func:`say_aside`; only the first process does."""
     if is_first():
         say_aside(*(f"warning: {line}" for line in lines))
 
@@ -64,9 +75,34 @@ def say(*lines: object, file: TextIO | None = None) -> None:
 
 
 def say_aside(*lines: str) -> None:
-    """Print ``lines`` as :func:`say` does, but on standard error, with settings :func:`with_flag_names`."""
+    """Log warnings, each of which is one line, whatever names of strangers it holds."""
     for line in lines:
-        say(with_flag_names(line), file=sys.stderr)
+        log_line(printable_name(line), LOGGER, logging.WARNING)
+
+
+def log_line(text: str, logger: logging.Logger, level: int = logging.INFO) -> None:
+    """Store and log ``text``, with settings :func:`with_flag_names`."""
+    text = with_flag_names(text)
+    for store in STORES:
+        store(text)
+    logger.log(level, "%s", text)
+
+
+@contextmanager
+def only_handler(logger: logging.Logger, handler: logging.Handler) -> Iterator[None]:
+    """Let only ``handler`` get the records of ``logger``, also information, within this context."""
+    earlier_handlers = logger.handlers
+    earlier_level = logger.level
+    propagated = logger.propagate
+    logger.handlers = [handler]
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    try:
+        yield
+    finally:
+        logger.handlers = earlier_handlers
+        logger.setLevel(earlier_level)
+        logger.propagate = propagated
 
 
 def table_line(cells: Sequence[str], widths: Sequence[int], align: str = "lr", gap: int = 2) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import shutil
@@ -24,7 +25,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, get_worker_info
-from tqdm import tqdm
 
 from nes2net.lib.errors import Explained, InputError, Unfinished, first_line, readable_size, with_flag_names
 from nes2net.lib.process.search_path import secure_multiprocessing
@@ -156,7 +156,7 @@ class Loader(DataLoader[Any]):
             if _Piped.arrived and not Loader._told:
                 Loader._told = True
                 text = f"warning: shared memory is full, so reading is slower: {self._remedy()}"
-                tqdm.write(with_flag_names(text), file=sys.stderr)
+                logging.getLogger("nes2net").warning("%s", with_flag_names(text))
             early = []
             yield batch
 

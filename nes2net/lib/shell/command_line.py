@@ -221,11 +221,11 @@ def run(
             raise
         _print_error(f"{parser.prog}: error: {error}")
         return WRONG_INPUT
-    from nes2net.lib.output.progress import Preparation  # start-up
+    from nes2net.lib.output.progress import Preparation, printing_lines  # start-up
 
     texts = [value for value in vars(args).values() if isinstance(value, str)]
     preparation = Preparation(f"{args.parser.prog}: loading libraries and inputs")
-    with settings_called(args.parser.flags()), no_empty_folders(*texts), preparation:
+    with printing_lines(), settings_called(args.parser.flags()), no_empty_folders(*texts), preparation:
         try:
             with blame_part():
                 status = command(args) or 0

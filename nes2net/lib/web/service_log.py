@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from datetime import datetime, timezone
 from typing import Literal, TypeAlias
 
-from nes2net.lib.output.terminal import print_output
+from nes2net.lib.output.terminal import LOGGER as LINES
+from nes2net.lib.output.terminal import only_handler, print_output
 from nes2net.lib.storage.files import json_text
 from nes2net.lib.web.repeated_logs import OncePerMinute
 
@@ -16,6 +17,7 @@ from nes2net.lib.web.repeated_logs import OncePerMinute
 #: each event of :func:`log_event`, as lines of JSON on standard error.
 LogKind: TypeAlias = Literal["text", "json"]
 LOGGER = logging.getLogger("nes2net.service")
+LOGGER.setLevel(logging.WARNING)
 
 
 class JsonLines(logging.Formatter):
@@ -38,7 +40,7 @@ class JsonLines(logging.Formatter):
 
 @contextmanager
 def logging_as(kind: LogKind) -> Iterator[None]:
-    """Log to standard error within this context, including what libraries log.
+    """Log to standard error within this context, including the lines of nes2net and what libraries log.
 
     What strangers can repeat is logged once a minute.
     """
@@ -50,11 +52,12 @@ def logging_as(kind: LogKind) -> Iterator[None]:
     logging.captureWarnings(kind == "json")
     logging.getLogger().addHandler(handler)
     try:
-        yield
+        with only_handler(LINES, handler):
+            yield
     finally:
         logging.getLogger().removeHandler(handler)
         logging.captureWarnings(False)
-        LOGGER.setLevel(logging.NOTSET)
+        LOGGER.setLevel(logging.WARNING)
 
 
 def log_event(event: str, **facts: object) -> None:

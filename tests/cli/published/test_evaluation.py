@@ -37,8 +37,8 @@ def test_evaluation_scripts_give_the_published_output_status_and_error_but_for_l
         assert stdout == expected, run
         if published["stderr_last"].startswith("ERROR"):
             assert stderr.splitlines()[-1] == published["stderr_last"], run
-        if status == 0:
-            assert stderr == "", run
+        if status == 0:  # in one process, the note about `inverted` comes once
+            assert all(line.startswith("note: an EER is above 50 %") for line in stderr.splitlines()), run
 
 
 def test_keys_are_found_whichever_folder_above_the_trial_metadata_is_named(g200, script):

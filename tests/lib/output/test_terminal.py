@@ -1,5 +1,7 @@
 """What strangers wrote into files stays on its line, and does not command the terminal."""
 
+import logging
+import subprocess
 import sys
 
 import pytest
@@ -33,6 +35,23 @@ def test_control_characters_in_a_message_are_escaped(capsys):
     print_warnings([EVIL])
     say_written(EVIL, beside_data=True)
     assert capsys.readouterr().err == f"note: {ESCAPED}\nwarning: {ESCAPED}\nwrote {ESCAPED}\n"
+
+
+def test_without_a_handler_notes_and_warnings_are_printed_and_progress_is_not():
+    code = """
+from nes2net.lib.output.terminal import PROGRESS, log_line, print_note, print_warnings
+print_note("a `setting`")
+log_line("a file of 3", PROGRESS)
+print_warnings(["a doubt"])
+"""
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert (printed.stdout, printed.stderr) == ("", "note: a `setting`\nwarning: a doubt\n")
+
+
+def test_the_level_of_the_logger_silences_notes(caplog):
+    caplog.set_level(logging.ERROR, "nes2net")
+    print_note("a note")
+    assert not caplog.records
 
 
 def test_only_nes2net_prints_on_reserved_standard_output(capsys):
