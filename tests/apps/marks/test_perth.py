@@ -111,9 +111,10 @@ def test_of_the_real_recordings_without_marks_one_is_above_one_half(read_samples
 
 SILENT = pytest.param(np.zeros(32000), "silent", id="silence")
 TOO_SHORT = pytest.param(np.ones(1024) / 9, "too short for Perth", id="1024 samples")
+SHORTER = pytest.param(np.ones(640) / 9, "too short for Perth", id="20 ms")
 
 
-@pytest.mark.parametrize("samples, reason", [SILENT, TOO_SHORT])
+@pytest.mark.parametrize("samples, reason", [SILENT, TOO_SHORT, SHORTER])
 def test_silence_and_too_short_recordings_have_no_reading(read_samples, samples, reason):
     facts = read_samples(samples, 32000)
     assert facts["state"] == "no_reading"
