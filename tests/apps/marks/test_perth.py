@@ -12,7 +12,7 @@ from builders.marks import first_seconds, in_16_bits
 from scipy.signal import resample_poly
 
 from nes2net.apps.marks import perth
-from nes2net.models.speakers.files import find_encoder_file, find_packaged_file
+from nes2net.models.speakers.files import find_encoder_file
 
 NUMBERS = [str(number) for number in range(8)]
 
@@ -130,7 +130,7 @@ def test_1025_samples_are_read(read_samples, perth_golden):
 
 
 def test_other_weights_are_refused_with_both_digests(needs_perth, tmp_path):
-    file = find_packaged_file(None, "resemble-perth", "1.0.1", perth._WEIGHTS)
+    file = find_encoder_file(perth._WEIGHTS)
     content = bytearray(file.path.read_bytes())
     middle = len(content) // 2
     content[middle] ^= 1
