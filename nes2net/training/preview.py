@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,8 +27,6 @@ def augment(
     speech: str | None = None,
     seed: int = 1234,
     epoch: int = 1,
-    num_samples: int | None = None,
-    crop: Literal["head", "random"] = "head",
 ) -> NDArray:
     """Augment ``file`` as :class:`nes2net.training.dataset.TrainingSet` does in ``epoch``: (N,) float32.
 
@@ -37,7 +34,6 @@ def augment(
         file: a recording, whose name without suffix seeds the stream.
         settings: unlike in training, all conditions are applied, one after another.
         speech: folder of recordings, for babble.
-        num_samples: crop to this length; None for the whole recording.
 
     Raises:
         InputError: if the settings ask for no augmentation, if a file cannot be read, or if no
@@ -52,13 +48,13 @@ def augment(
             "`sources.speech` changes nothing, because no `augment.conditions` needs it: remove it",
         ),
         (
-            not effects and not num_samples,
+            not effects,
             "nothing to do: choose `augment.algo=1` to 11, `augment.speed`, `augment.conditions` or `augment.fir`, or "
             "name a folder with `augment.musan` or `augment.rir`",
         ),
     )
     trial = Trial(Path(file).stem, Path(file))
-    return TrainingSet(Examples([trial]), num_samples, effects, seed=seed, crop=crop).prepare(0, epoch)[0]
+    return TrainingSet(Examples([trial]), None, effects, seed=seed).prepare(0, epoch)[0]
 
 
 def plot(file: Path, before: NDArray, after: NDArray, before_title: str, after_title: str) -> None:

@@ -40,15 +40,14 @@ def test_augment_writes_the_waveform_that_training_has_with_the_same_effects(tri
     conditions = [create_condition(text, sources) for text in ("mp3:16", "noise:5", "babble:10")]
     as_named = "--condition mp3:16 --condition noise:5 --condition babble:10"
     changed = RawBoost(5, parameters=RawBoostParameters(N_f=2, SNRmin=3.5))
-    crop = {"num_samples": 9000, "crop": "random"}
     cases = [  # words, effects, options, epoch
-        ("--algo 4 --seed 1", [RawBoost(4)], {"seed": 1}, 1),
-        ("--algo 8 --seed 7 --epoch 3 --samples 64600", [RawBoost(8)], {"num_samples": 64600, "seed": 7}, 3),
-        ("--algo 5 --set N_f=2 SNRmin=3.5 --samples 9000 --crop random", [changed], crop, 1),
+        ("augment.algo=4 --seed 1", [RawBoost(4)], {"seed": 1}, 1),
+        ("--seed 7 --epoch 3 augment.algo=8", [RawBoost(8)], {"seed": 7}, 3),
+        ("augment.algo=5 augment.parameters.N_f=2 augment.parameters.SNRmin=3.5", [changed], {}, 1),
         *((f"--musan {musan} --rir {rir} --epoch {epoch}", [noise], {}, epoch) for epoch in range(1, 5)),
-        ("--speed 0.9 1.1 --seed 2", [DrawnSpeed(0.9, 1.1)], {"seed": 2}, 1),
-        (f"--algo 3 --musan {musan} --noise-probability 1", [everywhere, RawBoost(3)], {}, 1),
-        (f"{as_named} --musan {musan} --speech {musan}/speech --algo 2", [RawBoost(2), *conditions], {}, 1),
+        ("augment.speed=[0.9,1.1] --seed 2", [DrawnSpeed(0.9, 1.1)], {"seed": 2}, 1),
+        (f"augment.algo=3 --musan {musan} augment.noise_probability=1", [everywhere, RawBoost(3)], {}, 1),
+        (f"{as_named} --musan {musan} --speech {musan}/speech augment.algo=2", [RawBoost(2), *conditions], {}, 1),
     ]
     for number, (words, effects, options, epoch) in enumerate(cases):
         index = number % len(trials)
@@ -65,7 +64,7 @@ def test_a_sine_of_half_scale_is_at_minus_6_db_in_the_spectrogram():
 
 
 def test_augment_replaces_an_existing_file_only_with_overwrite(trials, tmp_path, output, refused):
-    words = f"augment {trials[0].path} --algo 2 --out {tmp_path}"
+    words = f"augment {trials[0].path} augment.algo=2 --out {tmp_path}"
     output(words)
     (file,) = tmp_path.iterdir()
     file.write_bytes(b"mine")
@@ -75,10 +74,11 @@ def test_augment_replaces_an_existing_file_only_with_overwrite(trials, tmp_path,
     assert len(written(tmp_path)) > 0
 
 
-def test_missing_and_unused_flags_of_augment_are_refused_and_nothing_is_written(workdir, refused):
+def test_missing_and_unused_settings_of_augment_are_refused_and_nothing_is_written(workdir, refused):
     soundfile.write("a.wav", np.zeros(100), 16000)
     for arguments, message in (
-        ("a.wav", "nothing to do: choose --algo 1 to 11"),
+        ("a.wav", "nothing to do: choose `augment.algo=1` to 11"),
+        ("a.wav train.lr=1", "keys of the section `augment` apply, not of 'train'"),
         ("a.wav --condition noise:3", "name its folder with --musan"),
         ("a.wav --condition alaw --musan none", "--musan changes nothing, because no --condition needs it"),
     ):

@@ -34,7 +34,7 @@ COMMANDS = {
     "report": "report real/1.wav --model d.pth --html made/r.html",
     "explain": "explain real/1.wav --model d.pth --out made --draws 2",
     "robustness": f"robustness {CORPUS} --out made --resamples 5 --conditions white:5",
-    "augment": "augment real/1.wav --algo 5 --out made --plot --overwrite",
+    "augment": "augment real/1.wav augment.algo=5 --out made --plot --overwrite",
     "export pth": "export d.pth --to pth --out made/d.pth --overwrite",
     "export folder": "export d.pth --to safetensors --out made --overwrite",
     "export arena": "export d.pth --to arena --out made --overwrite",

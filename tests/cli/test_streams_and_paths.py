@@ -107,7 +107,7 @@ def test_predict_prints_its_rows_without_standard_error(detector, closed):
     [
         ("export d.pth --to safetensors --out det", "det/model.safetensors"),
         ("export d.pth --to pth --out x.pth", "x.pth"),
-        ("augment a.wav --algo 4 --out augmented", "augmented/a_algo4_seed1234_epoch1.wav"),
+        ("augment a.wav augment.algo=4 --out augmented", "augmented/a_algo4_seed1234_epoch1.wav"),
     ],
 )
 def test_the_error_of_a_full_disk_is_one_line_that_names_the_file(detector, refused, words, file):

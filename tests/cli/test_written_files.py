@@ -30,7 +30,7 @@ COMMANDS = {
     "fuse": f"{CALIBRATE} good.txt worse.txt --save f.json",
     "export to a folder": "export a.pth --to safetensors --out folder",
     "export to onnx": "export a.pth --to onnx --out exported.onnx",
-    "augment": "augment clip.flac --algo 5 --out heard --plot",
+    "augment": "augment clip.flac augment.algo=5 --out heard --plot",
     "predict": "predict clip.flac --model a.pth --plot track.png --window 1 --json",
     "published": f"published main {PUBLISHED} --test_samples 8000 --num_workers 0",
 }
