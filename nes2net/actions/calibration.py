@@ -24,9 +24,10 @@ from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial, Trials
 from nes2net.data.registry import corpora
 from nes2net.detector import Detector
 from nes2net.evaluation.judgements import LabelledScores, evaluable
-from nes2net.evaluation.key import Key, Labels
+from nes2net.evaluation.key import Labels
 from nes2net.evaluation.matching import labelled_trials, system_names, unlabelled_scores
 from nes2net.evaluation.origin import read_scored_by
+from nes2net.evaluation.transfer import learned_on
 from nes2net.lib.computing.devices import own_device
 from nes2net.lib.errors import InputError, concerning, join_names, pluralise, refuse
 from nes2net.lib.output.terminal import print_note
@@ -437,7 +438,6 @@ def apply_calibration(
     out: AnyPath,
     *,
     labels: Labels | None = None,
-    learned_from: Labels | None = None,
     allow_partial: bool = False,
 ) -> Applied:
     """Calibrate ``scores`` into the score file ``out``, and evaluate it if there are labels.
@@ -445,7 +445,6 @@ def apply_calibration(
     Args:
         scores: a score file for each system, in the order of learning.
         labels: None to evaluate nothing.
-        learned_from: labels of the calibration, if known; a note tells of shared trials.
         allow_partial: omit trials without a usable score.
 
     Raises:
@@ -461,9 +460,9 @@ def apply_calibration(
         )
     key = labels.read(excluded={}) if labels else None
     notes = []
-    if key and learned_from and (num_shared := _num_trials_learned_from(key, learned_from)):
+    if key and learned_on(calibration, key.corpus, key.phase, key.digest):
         notes.append(
-            f"{num_shared} of the trials to evaluate were trained on, so the figures are too good: use other trials"
+            "the calibration was learned on trials of this phase, so the figures are too good: use other trials"
         )
     # If there is a single score file with a record, check that the calibration's detector made the scores.
     files = list(map(ScoreFile.of, scores))
@@ -496,16 +495,6 @@ def apply_calibration(
             )
     write_scores(out, ids, calibrated)
     return Applied(rows, notes)
-
-
-def _num_trials_learned_from(key: Key, learned_from: Labels) -> int:
-    # Of the trials to evaluate, those in the phase from which the calibration was learned.
-    if (key.corpus, str(key.path)) != (learned_from.corpus, str(Path(learned_from.keys))):
-        return 0
-    phases = {canonical_phase(key.phase), canonical_phase(learned_from.phase)}
-    # A trial belongs to its own phase, and to the phase ``WHOLE``, which has all trials. In a corpus
-    # without phases, a trial belongs to every phase.
-    return sum(trial.phase is None or not phases - {trial.phase, WHOLE} for trial in key.trials)
 
 
 def _figures_before_and_after(

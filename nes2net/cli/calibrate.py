@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -38,23 +38,6 @@ if TYPE_CHECKING:
     from nes2net.scoring.decisions.calibration import LinearCalibration
 
 
-@dataclass(frozen=True)
-class EvaluationFlags:
-    """The scores to calibrate.
-
-    Args:
-        eval_corpus: corpus of the scores to calibrate; if not given, of the labelled scores
-        eval_keys: keys, for figures before and after calibration
-        eval_phase: phase or split of the scores to calibrate
-        allow_partial: omit trials without a usable score
-    """
-
-    eval_corpus: Annotated[CorpusName | None, Flag("CORPUS")] = None
-    eval_keys: Folder | None = None
-    eval_phase: Annotated[str, Flag("PHASE")] = "eval"
-    allow_partial: bool = False
-
-
 @command_facts(names={"protocols": "--keys"})  # messages call this setting --keys
 def fit(
     corpus: CorpusName,
@@ -71,22 +54,18 @@ def fit(
     architecture: Architecture,
     device: str = "auto",
     num_workers: FromZero | None = None,
-    apply_: Annotated[Sequence[str], Flag("SCORES"), UsedWith("out")] = (),
-    out: Annotated[File | None, UsedWith("apply_")] = None,
-    evaluating: EvaluationFlags,
+    allow_partial: bool = False,
 ) -> None:
     """Learn log-likelihood ratios from labelled scores; fuse several systems.
 
     Example:
         nes2net calibrate fit asvspoof2019_la dev.txt --root DB --save c.json
-        nes2net calibrate fit asvspoof2019_la dev.txt --keys DB --apply eval.txt \\
-          --out calibrated.txt
-        nes2net calibrate fit asvspoof2019_la A_dev.txt B_dev.txt --keys DB \\
-          --apply A_eval.txt B_eval.txt --out fused.txt
+        nes2net calibrate fit asvspoof2019_la A.txt B.txt --keys DB --save fusion.json
 
     Args:
         dev_scores: score file to train on; files of several systems are fused
         resolution_ms: length of a frame, if no record states it
+        allow_partial: omit trials without a usable score
 
     What is learned:
         keys: folder or file of the keys; --root if not given
@@ -101,23 +80,14 @@ def fit(
         base: the weights that an adapted checkpoint lacks
         device: auto, cpu, cuda or cuda:N
         num_workers: workers, which read audio
-
-    The scores to calibrate:
-        apply_: scores to calibrate, of the same systems in the same order
-        out: score file to write
     """
-    from nes2net.actions.calibration import Recordings, apply_calibration, calibrate
+    from nes2net.actions.calibration import Recordings, calibrate
     from nes2net.evaluation.key import Labels
     from nes2net.lib.storage.files import check_writable, make_folder
     from nes2net.lib.storage.outputs import check_files_differ
     from nes2net.scoring.measuring import forget_traits
 
-    check_files_differ([*dev_scores, *apply_], filter(None, (out, save)))
-    if apply_ and len(apply_) != len(dev_scores):
-        raise InputError(
-            f"the calibration is learned from {len(dev_scores)} score files, so --apply requires as many, of the same systems in "
-            f"the same order, not {len(apply_)}"
-        )
+    check_files_differ(dev_scores, filter(None, [save]))
     recordings = None
     if root and save:
         if len(dev_scores) > 1:
@@ -132,37 +102,28 @@ def fit(
         labels,
         dev_scores,
         learning,
-        allow_partial=evaluating.allow_partial,
+        allow_partial=allow_partial,
         resolution_ms=resolution_ms,
         recordings=recordings,
     )
     _print_learned(f"{corpus}, phase {phase}: ", calibrated, dev_scores if save else ())
-    rows = list(calibrated.rows)
-    warnings = [calibrated.warning]
-    if out:
-        eval_keys = evaluating.eval_keys or labels.keys
-        applied = apply_calibration(
-            calibrated.calibration,
-            apply_,
-            out,
-            labels=Labels(evaluating.eval_corpus or corpus, eval_keys, evaluating.eval_phase),
-            learned_from=labels,
-            allow_partial=evaluating.allow_partial,
-        )
-        for note in applied.notes:
-            say(f"note: {note}")
-        rows += applied.rows
-        warnings.append(applied.warning)
     if save:
         calibrated.calibration.save(save)
         if recordings:  # the saved file holds their traits
             forget_traits(recordings.kept)
-    _print_figures(rows, warnings, out, save)
+    _print_figures(list(calibrated.rows), [calibrated.warning], save)
 
 
 @command_facts(names={"root": "--eval-keys", "protocols": "--eval-keys"})
 def apply(
-    parameters: str, scores: Sequence[str], *, out: Annotated[str, Flag("FILE")], evaluating: EvaluationFlags
+    parameters: str,
+    scores: Sequence[str],
+    *,
+    out: Annotated[str, Flag("FILE")],
+    eval_corpus: Annotated[CorpusName | None, Flag("CORPUS")] = None,
+    eval_keys: Annotated[Folder | None, UsedWith("eval_corpus")] = None,
+    eval_phase: Annotated[str, Flag("PHASE"), UsedWith("eval_corpus")] = "eval",
+    allow_partial: bool = False,
 ) -> None:
     """Apply a saved calibration or fusion to scores.
 
@@ -173,9 +134,10 @@ def apply(
         parameters: file written by --save of nes2net calibrate fit
         scores: score files, one for each system, in the order of calibrate fit
         out: score file to write
-
-    The scores to calibrate:
-        eval_corpus: corpus of the scores to calibrate; no evaluation if not given
+        eval_corpus: corpus of the scores, for figures before and after calibration
+        eval_keys: folder or file of its keys
+        eval_phase: phase or split of the scores
+        allow_partial: omit trials without a usable score
     """
     from nes2net.actions.calibration import apply_calibration
     from nes2net.evaluation.key import Labels
@@ -185,13 +147,9 @@ def apply(
     check_files_differ([parameters, *scores], [out])
     calibration = load(parameters)
     labels = None
-    if evaluating.eval_corpus:
-        labels = Labels(evaluating.eval_corpus, evaluating.eval_keys or ".", evaluating.eval_phase)
-    elif evaluating.eval_keys:
-        raise InputError(
-            "--eval-keys requires --eval-corpus, the corpus whose rules read them: add it, or remove --eval-keys"
-        )
-    applied = apply_calibration(calibration, scores, out, labels=labels, allow_partial=evaluating.allow_partial)
+    if eval_corpus:
+        labels = Labels(eval_corpus, eval_keys or ".", eval_phase)
+    applied = apply_calibration(calibration, scores, out, labels=labels, allow_partial=allow_partial)
     say(*_weights_lines(calibration), *(f"note: {note}" for note in applied.notes))
     _print_figures(applied.rows, [applied.warning], out)
 

@@ -30,6 +30,7 @@ from nes2net.scoring.segment_file import lines
 
 PROTOCOLS = {"dev": "ASVspoof2019.LA.cm.dev.trl.txt", "eval": "ASVspoof2019.LA.cm.eval.trl.txt"}
 FIT = "fit asvspoof2019_la A.dev.txt"
+APPLY = "apply A.json A.eval.txt --eval-corpus asvspoof2019_la --out"
 
 
 @pytest.fixture
@@ -77,8 +78,16 @@ def figures_printed(stdout):
     return {name: [float(number) for number in numbers] for name, *numbers in lines}
 
 
-def test_calibrate_fit_saves_the_calibration_of_the_function_fit_and_writes_its_scores(folder, calibrate):
-    calibrate(f"{FIT} --apply A.eval.txt --out out/A.txt --save A.json")
+@pytest.fixture
+def fitted(folder, calibrate):
+    """``folder``, with the calibration of system ``A`` in A.json."""
+    calibrate(f"{FIT} --save A.json")
+    return folder
+
+
+@pytest.mark.usefixtures("fitted")
+def test_calibrate_fit_saves_the_calibration_of_the_function_fit_and_apply_writes_its_scores(calibrate):
+    calibrate(f"{APPLY} out/A.txt")
     loaded = calibration.load("A.json")
     expected = calibration.fit(*by_class(read("A.dev.txt"), "dev"), systems=["A.dev"])
     assert (loaded.weights, loaded.offset, loaded.systems) == (expected.weights, expected.offset, ("A.dev",))
@@ -86,11 +95,11 @@ def test_calibrate_fit_saves_the_calibration_of_the_function_fit_and_writes_its_
     assert list(read("out/A.txt").items()) == list(zip(raw, loaded(list(raw.values())).tolist()))
 
 
-def test_calibrate_fit_prints_eer_and_costs_of_the_evaluation_scores_before_and_after_calibration(folder, calibrate):
-    printed, _ = calibrate(f"{FIT} --apply A.eval.txt --out A.txt")
+def test_calibrate_prints_eer_and_costs_of_scores_before_and_after_calibration(folder, calibrate):
+    table = figures_printed(calibrate(f"{FIT} --save A.json")[0])
+    table |= figures_printed(calibrate(f"{APPLY} A.txt")[0])
     raw = read("A.eval.txt")
     calibrated = read("A.txt")
-    table = figures_printed(printed)
     assert list(table) == ["dev A.dev", "dev calibrated", "eval A.dev", "eval calibrated"]
     costs = (metrics.compute_min_dcf, metrics.compute_act_dcf, metrics.compute_min_cllr, metrics.compute_cllr)
     for name, scores in (("eval A.dev", raw), ("eval calibrated", calibrated)):
@@ -99,19 +108,17 @@ def test_calibrate_fit_prints_eer_and_costs_of_the_evaluation_scores_before_and_
         assert table[name] == pytest.approx(expected, abs=5.1e-5)
 
 
-def test_evaluation_scores_without_keys_are_calibrated_like_those_with_keys_with_a_note(folder, calibrate):
-    calibrate(f"{FIT} --apply A.eval.txt --out A.txt")
-    (folder / PROTOCOLS["eval"]).unlink()
-    printed = calibrate(f"{FIT} --apply A.eval.txt --out again.txt")[0]
+def test_evaluation_scores_without_keys_are_calibrated_like_those_with_keys_with_a_note(fitted, calibrate):
+    calibrate(f"{APPLY} A.txt")
+    (fitted / PROTOCOLS["eval"]).unlink()
+    printed = calibrate(f"{APPLY} again.txt")[0]
     assert "note: the keys have no labels for phase eval" in printed
     assert read("again.txt") == read("A.txt")
 
 
-FUSE = f"{FIT} B.dev.txt --prior 0.655 --apply A.eval.txt B.eval.txt --out F.txt --save F.json"
-
-
 def test_a_saved_fusion_gives_the_same_scores_if_a_file_has_its_trials_in_another_order(folder, calibrate):
-    calibrate(FUSE)
+    calibrate(f"{FIT} B.dev.txt --prior 0.655 --save F.json")
+    calibrate("apply F.json A.eval.txt B.eval.txt --out F.txt")
     write("shuffled.txt", dict(reversed(read("B.eval.txt").items())))
     calibrate("apply F.json A.eval.txt shuffled.txt --out again.txt --eval-corpus asvspoof2019_la")
     assert (folder / "again.txt").read_text() == (folder / "F.txt").read_text()
@@ -133,7 +140,8 @@ def test_trials_without_a_score_are_omitted_only_with_allow_partial(folder, cali
     change("B.dev.txt", lambda id, score: None if id == "dev7" else score)
     refused(f"calibrate {FIT} B.dev.txt", "B.dev.txt: scores and key do not fit: 1 of 200 trials without a score: dev7")
     change("B.eval.txt", lambda id, score: None if id == "eval3" else score)
-    out, _ = calibrate(f"{FIT} B.dev.txt --allow-partial --apply A.eval.txt B.eval.txt --out F.txt")
+    out, _ = calibrate(f"{FIT} B.dev.txt --allow-partial --save F.json")
+    calibrate("apply F.json A.eval.txt B.eval.txt --allow-partial --out F.txt")
     assert "59 bona fide and 140 spoofed trials" in out
     assert set(read("A.eval.txt")) - set(read("F.txt")) == {"eval3"}
 
@@ -147,37 +155,29 @@ def test_fewer_than_20_bonafide_trials_are_warned_of(folder, calibrate):
     assert "warning: there are only 19 bona fide trials" in warnings[1]
 
 
-def test_a_calibration_is_applied_only_to_as_many_score_files_as_it_has_systems(folder, calibrate, refused):
-    calibrate(f"{FIT} --save A.json")
-    for words, message in (
-        (
-            f"{FIT} B.dev.txt --apply A.eval.txt --out x.txt",
-            "--apply requires as many, of the same systems in the same order, not 1",
-        ),
-        ("apply A.json A.eval.txt B.eval.txt --out x.txt", "needs scores of 1 system (A.dev), but 2 score files"),
-    ):
-        refused(f"calibrate {words}", message)
-    assert not (folder / "x.txt").exists()
+def test_a_calibration_is_applied_only_to_as_many_score_files_as_it_has_systems(fitted, refused):
+    problem = "needs scores of 1 system (A.dev), but 2 score files"
+    refused("calibrate apply A.json A.eval.txt B.eval.txt --out x.txt", problem)
+    assert not (fitted / "x.txt").exists()
 
 
-def test_a_file_that_calibrate_reads_is_refused_as_its_output(folder, calibrate, refused):
-    calibrate(f"{FIT} --save A.json")
-    for words, message in (
-        (f"{FIT} --apply A.eval.txt --out A.eval.txt", "A.eval.txt is one of the files that are read"),
-        ("apply A.json A.eval.txt --out A.json", "A.json is one of the files that are read"),
-    ):
-        refused(f"calibrate {words}", message)
+@pytest.mark.usefixtures("fitted")
+@pytest.mark.parametrize("words", [f"{FIT} --save A.dev.txt", "apply A.json A.eval.txt --out A.json"])
+def test_a_file_that_calibrate_reads_is_refused_as_its_output(refused, words):
+    refused(f"calibrate {words}", f"{words.split()[-1]} is one of the files that are read")
 
 
 def test_only_a_calibration_that_raises_cllr_above_1_is_warned_of(folder, calibrate):
     """The scores to evaluate are 4 higher than those it was learned from, as those of another channel can be."""
     change("A.eval.txt", lambda _, score: score * 0.2)
     change("A.dev.txt", lambda _, score: score * 0.2 - 4)
-    out, err = calibrate(f"{FIT} --save A.json --apply A.eval.txt --out x.txt")
+    calibrate(f"{FIT} --save A.json")
+    out, err = calibrate(f"{APPLY} x.txt")
     before, after = (figures_printed(out)[f"eval {name}"][4] for name in ("A.dev", "calibrated"))
     assert after > 1 > before
     assert f"warning: eval calibrated: Cllr is worse than before, {before:.4f} → {after:.4f}, and above 1" in err
-    assert "warning" not in calibrate("fit asvspoof2019_la B.dev.txt --apply B.eval.txt --out x.txt")[1]
+    calibrate("fit asvspoof2019_la B.dev.txt --save A.json")
+    assert "warning" not in calibrate(f"{APPLY.replace('A.eval', 'B.eval')} x.txt")[1]
 
 
 # Recordings and detectors
@@ -355,31 +355,27 @@ def record_again(recordings, calibrate):
     return lambda **changes: write_json(recordings / "again.txt.json", record | {"run": record["run"] | changes})
 
 
-applied = pytest.mark.parametrize("words", ["apply c.json again.txt", f"{BY_KEYS} --apply again.txt"])
+AGAIN = "calibrate apply c.json again.txt --out x.txt"
 
 
-@applied
-def test_a_calibration_is_not_applied_to_scores_of_another_detector(recordings, record_again, refused, words):
+def test_a_calibration_is_not_applied_to_scores_of_another_detector(recordings, record_again, refused):
     record_again(model="0f" * 32)
     mismatch = "again.txt: the calibration does not belong to this detector: it was learned from scores of"
-    refused(f"calibrate {words} --out x.txt", mismatch)
+    refused(AGAIN, mismatch)
     assert not (recordings / "x.txt").exists()
 
 
-@applied
-def test_scores_of_another_precision_or_length_than_the_calibrations_are_calibrated_with_a_note(
-    record_again, calibrate, words
-):
+def test_scores_of_another_precision_or_length_than_the_calibrations_are_calibrated_with_a_note(record_again, output):
     for changes, note in (
         ({"dtype": "bfloat16"}, "learned from scores in float32; scores in bfloat16 differ a little"),
         ({"num_samples": None}, "learned from scores of the first 0.5 s, not of whole recordings"),
     ):
         record_again(**changes)
-        printed, _ = calibrate(f"{words} --out x.txt")
+        printed, _ = output(AGAIN)
         assert "note: the calibration" in printed
         assert note in printed
     record_again()
-    assert "note: the calibration" not in calibrate(f"{words} --out x.txt")[0]
+    assert "note: the calibration" not in output(AGAIN)[0]
 
 
 def test_scores_without_a_record_are_calibrated_with_a_note(recordings, calibrate):

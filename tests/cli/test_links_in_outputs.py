@@ -28,7 +28,7 @@ COMMANDS = {
     "embed": f"embed {CORPUS} --out made/e.npy",
     "evaluate": f"{EVALUATE} --html made/r.html --json made/r.json --latex made/r.tex --markdown made/r.md",
     "evaluate classes": "evaluate generic classes.tsv --keys classes.csv --phase all --resamples 5 --html made/r.html",
-    "calibrate fit": f"calibrate fit {LABELS} --allow-inverted --apply s.txt --out made/out.txt",
+    "calibrate fit": f"calibrate fit {LABELS} --allow-inverted --save made/c.json",
     "calibrate recordings": "calibrate recordings real fake --model d.pth --save made/c.json --allow-inverted",
     "predict": "predict real/1.wav real/3.wav --model d.pth --plot made --window 0.25",
     "report": "report real/1.wav --model d.pth --html made/r.html",

@@ -26,7 +26,7 @@ COMMANDS = {
     "average": "average a.pth b.pth --out mean.pth",
     "score": "score asvspoof2019_la corpus --split dev --model a.pth --samples 8000 --workers 0 --out scores.txt",
     "evaluate": f"{EVALUATE} --html r.html --json r.json --latex r.tex --markdown r.md",
-    "calibrate": f"{CALIBRATE} good.txt --save c.json --apply worse.txt --out calibrated.txt",
+    "calibrate": f"{CALIBRATE} good.txt --save c.json",
     "fuse": f"{CALIBRATE} good.txt worse.txt --save f.json",
     "export to a folder": "export a.pth --to safetensors --out folder",
     "export to onnx": "export a.pth --to onnx --out exported.onnx",
