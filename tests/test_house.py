@@ -48,7 +48,7 @@ DIRECT_WRITES = {
     "apps.serve.uploads": 2,  # as above
     "cli.augment": 1,  # its caller gives the temporary file
     "data.augment.codecs": 2,  # in memory
-    "data.corpora.pack": 4,  # their caller gives the temporary file
+    "data.corpora.pack": 3,  # their caller gives the temporary file
     "evaluation.judgements": 1,  # the engine gives temporary files
     "evaluation.plots": 1,  # in memory
     "models.checkpoints.folder": 1,  # in a temporary folder

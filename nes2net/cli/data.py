@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 from nes2net.actions.flags import CorpusName, locate_part
 from nes2net.data.registry import corpora
@@ -152,11 +152,10 @@ def pack(
     split: Annotated[Sequence[str], Flag("SPLIT")] = (),
     protocols: Folder | None = None,
     keys: Folder | None = None,
-    format: Literal["parquet", "tar"] = "parquet",
     shard_size: Annotated[str, Flag("SIZE")] = "500MB",
     group_size: Annotated[str, Flag("SIZE")] = "4MB",
 ) -> None:
-    """Pack the recordings of a corpus into Parquet or tar shards.
+    """Pack the recordings of a corpus into Parquet shards.
 
     Example:
         nes2net data pack in_the_wild DB/release_in_the_wild packed
@@ -167,9 +166,8 @@ def pack(
         split: pack only these splits (train, dev, eval)
         protocols: protocol folder; searched for in root if not given
         keys: folder of the keys, if the protocols have no labels
-        format: Parquet as on the hub, or tar of WebDataset
         shard_size: bytes of audio in a shard
-        group_size: bytes of audio in a row group of Parquet, which is read as a whole
+        group_size: bytes of audio in a row group, which is read as a whole
     """
     from nes2net.data.corpora.pack import pack as packed
 
@@ -179,7 +177,6 @@ def pack(
         trials_of_splits,
         out,
         title=located_part.definition.title,
-        format=format,
         shard_bytes=_as_bytes("shard_size", shard_size),
         group_bytes=_as_bytes("group_size", group_size),
     )

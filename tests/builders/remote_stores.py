@@ -18,9 +18,11 @@ import pytest
 
 from builders.http_server import Handler, in_thread
 from nes2net.data.corpora import asvspoof2019_la
-from nes2net.data.corpora.pack import FORMATS, pack
+from nes2net.data.corpora.pack import pack
 from nes2net.lib.web import remote
 from nes2net.lib.web.http_files import HttpFiles
+
+FORMATS = ("parquet", "tar")  # of shards
 
 
 class Server(ThreadingHTTPServer):
@@ -75,10 +77,12 @@ class _Handler(Handler):
 
 def packed(corpus: Path, folder: Path, shard_bytes: int = 200_000, group_bytes: int = 100_000) -> Path:
     """Pack the training and the development part of a corpus in each format, in three shards each."""
+    from builders.shards import as_tar  # needs pyarrow
+
     trials_of_splits = {split: asvspoof2019_la.CORPUS.trials(corpus, split) for split in ("train", "dev")}
     sizes = {"shard_bytes": shard_bytes, "group_bytes": group_bytes}
-    for format in FORMATS:
-        pack(trials_of_splits, folder / format, title="tiny", format=format, **sizes)
+    pack(trials_of_splits, folder / "parquet", title="tiny", **sizes)
+    as_tar(folder / "parquet", folder / "tar")
     return folder
 
 

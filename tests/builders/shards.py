@@ -15,11 +15,12 @@ import pyarrow.parquet as pq
 from builders.files import write
 
 AUDIO = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+LABELS = ["bonafide", "spoof"]  # by their numbers
 #: What ``datasets`` says of the Arena's columns.
 ARENA = {
     "path": {"dtype": "string", "_type": "Value"},
     "audio": {"sampling_rate": 16000, "_type": "Audio"},
-    "label": {"names": ["bonafide", "spoof"], "_type": "ClassLabel"},
+    "label": {"names": LABELS, "_type": "ClassLabel"},
     "notes": {"dtype": "string", "_type": "Value"},
 }
 
@@ -59,3 +60,18 @@ def write_tar(path: Path, members: Mapping[str, bytes], mode: str = "w") -> Path
             entry.size = len(content)
             archive.addfile(entry, io.BytesIO(content))
     return path
+
+
+def as_tar(parquet: Path, folder: Path) -> Path:
+    """Write the recordings of each packed Parquet file below ``parquet`` to a tar file in ``folder``."""
+    for shard in parquet.rglob("*-of-*.parquet"):
+        members = {}
+        for row in pq.read_table(shard).to_pylist():
+            name = Path(row["path"])
+            notes = json.loads(row["notes"])
+            notes["label"] = LABELS[row["label"]]
+            members[name.name] = row["audio"]["bytes"]
+            members[f"{name.stem}.json"] = json.dumps(notes).encode()
+        number, *_ = shard.name.split("-of-")
+        write_tar(folder / f"{number}.tar", members)
+    return folder

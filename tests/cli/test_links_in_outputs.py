@@ -41,7 +41,6 @@ COMMANDS = {
     "export space": "export d.pth --to space --out made --calibration c.json --overwrite",
     "export onnx": "export d.pth --to onnx --out made/d.onnx --overwrite",
     "pack parquet": "data pack generic list.csv made",
-    "pack tar": "data pack generic list.csv made --format tar",
     "experiment": "experiment run experiment.yaml --device cpu --workers 0",
     "published": f"published main {PUBLISHED} --eval_output made/s.txt --test_samples 8000 --num_workers 0",
 }

@@ -117,10 +117,9 @@ def ids_and_labels(trials):
     return {(trial.id, trial.label) for trial in trials}
 
 
-@pytest.mark.parametrize("format", ["parquet", "tar"])
-def test_odd_ids_are_read_back_from_packed_shards(odd_recordings, tmp_path, format):
+def test_odd_ids_are_read_back_from_packed_shards(odd_recordings, tmp_path):
     folder = tmp_path / "packed"
-    pack({"all": odd_recordings}, folder, title="odd", format=format)
+    pack({"all": odd_recordings}, folder, title="odd")
     packed = corpora.get("shards").trials(folder, "all")
     assert ids_and_labels(packed) == ids_and_labels(odd_recordings)
 

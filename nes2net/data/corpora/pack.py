@@ -3,8 +3,7 @@
 The bytes of the audio files do not change, except of parts. Parquet shards have the layout of the Speech
 Anti-Spoofing Arena: ``data/test-00000-of-00002.parquet``, beside them ``data/labels.parquet`` and
 ``eval.yaml``; columns ``path``, ``audio`` (bytes and path), ``label`` (0 bona fide, 1 spoof, null
-unknown) and ``notes`` (JSON with ``utterance_id`` and the other fields of the trial). Tar shards
-have the layout of WebDataset.
+unknown) and ``notes`` (JSON with ``utterance_id`` and the other fields of the trial).
 """
 
 from __future__ import annotations
@@ -12,18 +11,15 @@ from __future__ import annotations
 import io
 import json
 import os
-import tarfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path, PurePath
-from typing import Literal, NamedTuple, get_args
+from typing import NamedTuple
 from urllib.parse import quote
 
 import numpy as np
 import soundfile
 
-from nes2net.data.audio.files import is_recording
 from nes2net.data.audio.packed import fetch, open_recording, pyarrow_module, status_of
 from nes2net.data.audio.parts import Fetched, PartOf, RecordingBytes
 from nes2net.data.audio.read import AudioFile
@@ -46,8 +42,6 @@ from nes2net.lib.storage.files import (
 )
 from nes2net.lib.storage.text_files import check_utf8
 
-Format = Literal["parquet", "tar"]
-FORMATS: tuple[Format, ...] = get_args(Format)
 #: Bytes of audio in a shard: the default of ``datasets`` for uploads.
 SHARD_BYTES = 500_000_000
 
@@ -88,7 +82,6 @@ def pack(
     out: AnyPath,
     *,
     title: str,
-    format: Format = "parquet",
     shard_bytes: int = SHARD_BYTES,
     group_bytes: int = GROUP_BYTES,
 ) -> PackResult:
@@ -100,17 +93,17 @@ def pack(
     Args:
         parts: split → its trials; the split is ``"all"`` for a corpus without parts.
         shard_bytes: the most bytes of audio in a shard; a larger recording gets its own.
-        group_bytes: the same for a row group of Parquet.
+        group_bytes: the same for a row group.
 
     Raises:
         InputError: if a recording is missing or changes during packing; if two recordings have the
             same id; if ``out`` holds shards of other recordings; or if a file cannot be written.
-        MissingLibrary: if the format is Parquet and pyarrow is not installed.
+        MissingLibrary: if pyarrow is not installed.
     """
     out = Path(out)
     check_setting("shard_size", shard_bytes, shard_bytes >= 1, "at least 1 byte")
     # Decide which recording belongs to which shard.
-    recordings = _check_and_size_recordings(parts, format)
+    recordings = _check_and_size_recordings(parts)
     shards: dict[Path, list[_Packed]] = {}
     for split, split_recordings in recordings.items():
         name = f"test-{split}"  # the notes state the phase of a further evaluation part, such as `track1`
@@ -119,25 +112,19 @@ def pack(
         groups = list(_group_by_size(split_recordings, shard_bytes))
         for number, group in enumerate(groups):
             path = path_below(out, "data") / f"{name}-{number:05d}-of-{len(groups):05d}.parquet"
-            if format == "tar":
-                path = out / f"{name}-{number:05d}.tar"
             shards[path] = group
     trials = list(chain.from_iterable(parts.values()))
     size = sum(packed.size for packed in chain.from_iterable(recordings.values()))
     with writing(out, "make room or name another folder; the same command resumes"), writing_folder(out):
         _write_or_compare_plan(title, shards, out)
         existing = {path for path in shards if path.is_file()}
-        write: Callable[[Path, Sequence[_Packed]], None] = partial(_write_parquet, group_bytes=group_bytes)
-        if format == "tar":
-            write = _write_tar
         with ProgressDisplay[None](title="packing", unit="recording", total=len(trials), leave=True) as display:
             for path, shard in shards.items():
                 if path not in existing:
                     with replacing(path, durable=True) as temporary:
-                        write(temporary, shard)
+                        _write_parquet(temporary, shard, group_bytes)
                 display.update(len(shard))
-        if format == "parquet":
-            _write_arena_files(out, title, trials, _NAMES.get(list(parts)[-1], "test"))
+        _write_arena_files(out, title, trials, _NAMES.get(list(parts)[-1], "test"))
     return PackResult(list(shards), size, len(existing))
 
 
@@ -180,7 +167,7 @@ def _write_arena_files(out: Path, title: str, trials: Trials, split: str) -> Non
     )
 
 
-def _check_and_size_recordings(parts: Mapping[str, Trials], format: Format) -> dict[str, list[_Packed]]:
+def _check_and_size_recordings(parts: Mapping[str, Trials]) -> dict[str, list[_Packed]]:
     split_of: dict[str, str] = {}
     # Two trials of one split cannot have the same id: reading its list refuses that.
     for split, trials in parts.items():
@@ -212,15 +199,6 @@ def _check_and_size_recordings(parts: Mapping[str, Trials], format: Format) -> d
                 "the corpus, or name another `split`"
             )
         recordings[split] = split_recordings
-    # For tar shards, check that each recording has a suffix of audio.
-    if format == "tar":
-        all_packed = chain.from_iterable(recordings.values())
-        ids = [packed.trial.id for packed in all_packed if not is_recording(f"x{packed.suffix}")]
-        if ids:
-            raise InputError(
-                f"tar shards recognise recordings by a suffix of audio, which {len(ids):,} do not have: {join_names(ids, 3)}; use "
-                "`format=parquet`"
-            )
     return recordings
 
 
@@ -315,18 +293,3 @@ def _group_by_size(
         num_bytes += packed.size
     if group:
         yield group
-
-
-def _write_tar(path: Path, shard: Sequence[_Packed]) -> None:
-    with tarfile.open(path, "w") as archive:
-        for packed in shard:
-            name = _name_in_shard(packed)
-            notes = json.loads(_notes_json(packed.trial)) | {"label": packed.trial.label}
-            _add_member(archive, name, _read_content(packed))
-            _add_member(archive, f"{os.path.splitext(name)[0]}.json", json.dumps(notes).encode())
-
-
-def _add_member(archive: tarfile.TarFile, name: str, content: bytes) -> None:
-    member = tarfile.TarInfo(name)
-    member.size = len(content)
-    archive.addfile(member, io.BytesIO(content))

@@ -9,6 +9,7 @@ import pytest
 import soundfile
 from builders import input_error
 from builders.listed_parts import parts_and_files
+from builders.shards import as_tar
 
 from nes2net.cli.main import main
 from nes2net.data.audio.packed import fetch, open_recording
@@ -28,9 +29,8 @@ def without_place(trials):
     return [replace(trial, path=None, extra=tuple(sorted(trial.extra))) for trial in trials]
 
 
-@pytest.mark.parametrize("format", ["parquet", "tar"])
-def test_packed_trials_are_read_back_with_their_fields_and_recordings(corpus, format, tmp_path):
-    command = ["data", "pack", "asvspoof2019_la", str(corpus), str(tmp_path / "out"), "--format", format]
+def test_packed_trials_are_read_back_with_their_fields_and_recordings(corpus, tmp_path):
+    command = ["data", "pack", "asvspoof2019_la", str(corpus), str(tmp_path / "out")]
     assert main([*command, "--shard-size", "0.2MB"]) == 0
     assert len(shards.shards_below(tmp_path / "out")) > 2
     for split in ("train", "dev"):
@@ -43,26 +43,25 @@ def test_packed_trials_are_read_back_with_their_fields_and_recordings(corpus, fo
 
 def test_packing_keeps_ids_beside_a_further_column_that_is_called_utterance_id(dev_trials, tmp_path):
     trial = replace(dev_trials[0], id="mine", extra=(("utterance_id", "theirs"),))
-    pack.pack({"eval": [trial]}, tmp_path / "out", title="ids", format="tar")
+    pack.pack({"eval": [trial]}, tmp_path / "out", title="ids")
     assert [packed.id for packed in CORPUS.trials(tmp_path / "out", "eval")] == ["mine"]
 
 
-@pytest.mark.parametrize("first, second", [("parquet", "tar"), ("tar", "parquet")])
-def test_shards_are_packed_into_shards_of_another_format(dev_trials, tmp_path, first, second):
-    pack.pack({"dev": dev_trials}, tmp_path / first, title="dev", format=first)
-    assert main(["data", "pack", "shards", str(tmp_path / first), str(tmp_path / second), "--format", second]) == 0
-    repacked = CORPUS.trials(tmp_path / second, "dev")
-    assert without_place(repacked) == without_place(CORPUS.trials(tmp_path / first, "dev"))
+def test_tar_shards_are_packed_into_parquet_shards(dev_trials, tmp_path):
+    pack.pack({"dev": dev_trials}, tmp_path / "first", title="dev")
+    tar = as_tar(tmp_path / "first", tmp_path / "tar")
+    assert main(["data", "pack", "shards", str(tar), str(tmp_path / "second")]) == 0
+    repacked = CORPUS.trials(tmp_path / "second", "dev")
+    assert without_place(repacked) == without_place(CORPUS.trials(tar, "dev"))
     assert [open_recording(fetch(t.path)).read() for t in repacked] == [t.path.read_bytes() for t in dev_trials]
 
 
-@pytest.mark.parametrize("format", ["parquet", "tar"])
-def test_packing_keeps_the_phases_of_trials(dev_trials, format, tmp_path):
+def test_packing_keeps_the_phases_of_trials(dev_trials, tmp_path):
     phases = ("eval", "progress", "track1", "train")
     out = tmp_path / "out"
     trials = [replace(t, phase=p) for t, p in zip(dev_trials, phases)]
     splits = {"eval": trials[:2], "track1": trials[2:3], "train": trials[3:]}
-    pack.pack(splits, out, title="phases", format=format)
+    pack.pack(splits, out, title="phases")
     assert [trial.phase for trial in CORPUS.trials(out, "train")] == ["train"]
     assert [trial.phase for trial in CORPUS.trials(out, "eval")] == list(phases[:3])  # all that is scored
     for phase in phases[:3]:
@@ -95,13 +94,12 @@ def test_packing_resumes_after_an_interruption(dev_trials, tmp_path, monkeypatch
     assert files[0] == files[1]
 
 
-@pytest.mark.parametrize("format", ["parquet", "tar"])
-def test_a_shard_is_on_the_disk_before_it_gets_its_name(dev_trials, tmp_path, monkeypatch, format):
+def test_a_shard_is_on_the_disk_before_it_gets_its_name(dev_trials, tmp_path, monkeypatch):
     written = []
     replace_file = os.replace
     monkeypatch.setattr(os, "fsync", lambda opened: written.append(os.path.realpath(f"/dev/fd/{opened}")))
     monkeypatch.setattr(os, "replace", lambda source, to: (written.append(str(to)), replace_file(source, to)))
-    (shard,) = pack.pack({"dev": dev_trials}, tmp_path, title="dev", format=format).shards
+    (shard,) = pack.pack({"dev": dev_trials}, tmp_path, title="dev").shards
     assert f".{shard.name}." in written[written.index(str(shard)) - 1]
 
 
@@ -145,12 +143,6 @@ def test_a_trial_without_its_recording_is_not_packed(dev_trials, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_a_recording_without_an_audio_suffix_is_not_packed_into_a_tar_file(tmp_path):
-    (tmp_path / "odd.bin").write_bytes(b"x")
-    with input_error("by a suffix of audio, which 1 do not have: odd"):
-        pack.pack({"dev": [Trial("odd", tmp_path / "odd.bin")]}, tmp_path / "out", title="x", format="tar")
-
-
 def test_packing_into_a_folder_with_other_files_is_refused(dev_trials, tmp_path):
     (tmp_path / "notes.txt").touch()
     with input_error("is not empty: name another folder"):
@@ -170,17 +162,16 @@ def test_a_shard_size_without_a_unit_is_in_bytes(corpus, tmp_path):
         assert main(["data", "pack", "asvspoof2019_la", str(corpus), str(tmp_path), "--shard-size", size]) == 0
 
 
-def test_an_id_that_would_leave_the_archive_is_escaped_in_the_name_of_its_member(dev_trials, tmp_path):
+def test_an_id_that_would_leave_a_folder_is_escaped_in_the_name_of_its_recording(dev_trials, tmp_path):
     trial = dev_trials[0]
-    pack.pack({"all": [Trial("../a b.c", trial.path, "spoof")]}, tmp_path / "all", title="x", format="tar")
-    (packed,) = CORPUS.trials(tmp_path / "all")
-    assert packed.path.name.startswith("%2E%2E%2Fa%20b%2Ec")
+    pack.pack({"all": [Trial("../a b.c", trial.path, "spoof")]}, tmp_path / "all", title="x")
+    (packed,) = pq.read_table(next(tmp_path.rglob("all-*.parquet"))).to_pylist()
+    assert packed["path"].startswith("%2E%2E%2Fa%20b%2Ec")
 
 
-@pytest.mark.parametrize("format", ["parquet", "tar"])
-def test_parts_of_recordings_are_packed_as_recordings_of_their_own(tmp_path, format):
+def test_parts_of_recordings_are_packed_as_recordings_of_their_own(tmp_path):
     trials, files = parts_and_files(tmp_path)
-    pack.pack({"train": trials}, tmp_path / "out", title="parts", format=format)
+    pack.pack({"train": trials}, tmp_path / "out", title="parts")
     for packed, file in zip(CORPUS.trials(tmp_path / "out", "train"), files, strict=True):
         assert (packed.id, packed.label, packed.part) == (file.id, file.label, None)
         np.testing.assert_array_equal(load_audio(packed.path), load_audio(file.path))
