@@ -120,8 +120,6 @@ def explain(
     num_versions = how.steps + 2  # of integrated gradients: each step, and both ends of the path
     if method == "occlusion":
         num_versions = most_occlusions(grid)
-    elif method == "gradient_x_input":
-        num_versions = 1
     total = 1 + num_versions + 2 * (1 + how.draws)  # one check removes time bins, the other removes cells
     subject.progress = lambda count: progress(count, total)
     score = subject.score()
@@ -129,7 +127,7 @@ def explain(
     if method == "occlusion":
         relevance = occlude(subject, grid, score)
     else:
-        relevance, difference = attribute(subject, grid, method, how.steps)
+        relevance, difference = attribute(subject, grid, how.steps)
     return Explanation(
         score,
         start,

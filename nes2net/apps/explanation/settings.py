@@ -12,7 +12,6 @@ Fill = Literal["floor", "silence"]
 #: Method → its name in texts.
 TITLES = {
     "occlusion": "occlusion",
-    "gradient_x_input": "gradient × input",
     "integrated_gradients": "integrated gradients",
 }
 
@@ -22,7 +21,7 @@ class How(Ranged):
     """How.
 
     Args:
-        method: occlusion removes parts; the others need captum
+        method: occlusion removes parts; integrated gradients need captum
         baseline: what replaces a removed part
         bin_seconds: seconds of a time bin
         num_bands: frequency bands up to 8 kHz
@@ -33,7 +32,7 @@ class How(Ranged):
             device
     """
 
-    method: Literal["occlusion", "gradient_x_input", "integrated_gradients"] = "occlusion"
+    method: Literal["occlusion", "integrated_gradients"] = "occlusion"
     baseline: Fill = "floor"
     bin_seconds: Annotated[float, Flag("S", minimum=0.008, maximum=10)] = (
         0.1  # from one window of the transform to the next

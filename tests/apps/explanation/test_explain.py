@@ -187,7 +187,7 @@ def test_recurrent_layers_compute_without_cudnn_only_for_their_gradients(monkeyp
     detector = Detector.from_config({"frontend": "lps", "backend": {"name": "llgf", "hidden_dim": 16}}).eval()
     lstm = next(module for module in detector.modules() if isinstance(module, torch.nn.LSTM))
     lstm.dropout = 0.5  # has no effect in eval mode
-    options = {"method": "gradient_x_input", "draws": 1}
+    options = {"method": "integrated_gradients", "steps": 2, "draws": 1}
     plain = explained(detector, SHORT, **options)
     monkeypatch.setattr(torch.nn.LSTM, "forward", ruled)
     explanation = explained(detector, SHORT, **options)
@@ -200,13 +200,13 @@ def test_a_detector_in_int8_is_explained_only_by_a_method_without_gradients(tran
     samples = hears_a_tone.recording(0.1, seconds=0.3)
     transformer.set_precision("int8")
     with input_error("int8 has no gradients"):
-        explained(transformer, samples, method="gradient_x_input")
+        explained(transformer, samples, method="integrated_gradients")
     assert len(explained(transformer, samples, draws=1).checks) == 2  # occlusion needs scores alone
 
 
 def test_the_picture_of_a_detector_that_weighs_layers_shows_the_layers(tmp_path):
     detector = small_transformer("weighted_sum")
-    explanation = explained(detector, SHORT, method="gradient_x_input", draws=1)
+    explanation = explained(detector, SHORT, method="integrated_gradients", steps=2, draws=1)
     with matplotlib.rc_context({"svg.fonttype": "none"}):
         draw(tmp_path / "a.svg", explanation)
     assert "share of the weighted sum" in (tmp_path / "a.svg").read_text()
