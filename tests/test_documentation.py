@@ -245,7 +245,7 @@ def test_the_command_predict_of_the_readme_prints_the_output_that_is_shown_there
 #: Flags that `--help` alone describes. The list may only become shorter.
 FLAGS_OF_THE_HELP_ALONE = {
     *("--version", "--debug", "--speech", "--epoch", "--picture", "--port", "--actors"),
-    *("--resamples", "--l2", "--eval-phase", "--score", "--rounds", "--private"),
+    *("--resamples", "--l2", "--score", "--rounds", "--private"),
 }
 #: Keys that `nes2net info recipe KEY` alone describes. The list may only become shorter.
 KEYS_OF_INFO_ALONE = {

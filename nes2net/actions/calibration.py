@@ -25,9 +25,8 @@ from nes2net.data.registry import corpora
 from nes2net.detector import Detector
 from nes2net.evaluation.judgements import LabelledScores, evaluable
 from nes2net.evaluation.key import Labels
-from nes2net.evaluation.matching import labelled_trials, system_names, unlabelled_scores
+from nes2net.evaluation.matching import system_names, unlabelled_scores
 from nes2net.evaluation.origin import read_scored_by
-from nes2net.evaluation.transfer import learned_on
 from nes2net.lib.computing.devices import own_device
 from nes2net.lib.errors import InputError, concerning, join_names, pluralise, refuse
 from nes2net.lib.output.terminal import print_note
@@ -405,46 +404,17 @@ def _detector_of_scores(recordings: Recordings, scored_by: ScoredBy | None, scor
     return detector
 
 
-@dataclass(frozen=True)
-class Applied:
-    """The outcome of :func:`apply_calibration`."""
-
-    rows: Figures
-    """Figures before and after; empty without labels."""
-    notes: list[str]
-    """What could not be checked, and reasons to trust figures less."""
-
-    @property
-    def warning(self) -> str:
-        """Warns if the Cllr is higher than that of the best system; else empty."""
-        if not self.rows:
-            return ""
-        *systems, (name, calibrated) = self.rows
-        after = calibrated["cllr"]
-        before = min(row_figures["cllr"] for _, row_figures in systems)
-        if after <= before:
-            return ""
-        useless = ", and above 1 it tells less than the prior alone" if after > 1 else ""
-        return (
-            f"{name}: Cllr is worse than before, {before:.4f} → {after:.4f}{useless}: these scores are unlike the "
-            "training scores of the calibration. Do not read the result as log-likelihood ratios; learn a calibration "
-            "from labelled scores of recordings like these"
-        )
-
-
 def apply_calibration(
     calibration: LinearCalibration,
     scores: Sequence[AnyPath],
     out: AnyPath,
     *,
-    labels: Labels | None = None,
     allow_partial: bool = False,
-) -> Applied:
-    """Calibrate ``scores`` into the score file ``out``, and evaluate it if there are labels.
+) -> list[str]:
+    """Calibrate ``scores`` into the score file ``out``; return notes on what could not be checked.
 
     Args:
         scores: a score file for each system, in the order of learning.
-        labels: None to evaluate nothing.
         allow_partial: omit trials without a usable score.
 
     Raises:
@@ -458,12 +428,7 @@ def apply_calibration(
             f"({', '.join(calibration.systems)}), but {pluralise(scores, 'score file')} came: use one file for "
             "each system, in this order"
         )
-    key = labels.read(excluded={}) if labels else None
     notes = []
-    if key and learned_on(calibration, key.corpus, key.phase, key.digest):
-        notes.append(
-            "the calibration was learned on trials of this phase, so the figures are too good: use other trials"
-        )
     # If there is a single score file with a record, check that the calibration's detector made the scores.
     files = list(map(ScoreFile.of, scores))
     path = files[0].path
@@ -480,21 +445,9 @@ def apply_calibration(
             f"no record of these scores is beside {path}, so nothing tells whether the calibration's detector made them; "
             "nes2net score writes a record"
         )
-    # Calibrate all scores, and evaluate the scores of labelled trials.
     ids, values = unlabelled_scores(files, allow_partial=allow_partial)
-    calibrated = calibration(values)
-    rows = []
-    if key:
-        phase = canonical_phase(key.phase)
-        if any(trial.label and (phase == WHOLE or trial.phase in (None, phase)) for trial in key.trials):
-            _, bonafide, spoof = labelled_trials(key.trials, files, key.phase, allow_partial=allow_partial)
-            rows = _figures_before_and_after(key.phase, calibration, bonafide, spoof, key.definition.eer_method)
-        else:
-            notes.append(
-                f"the keys have no labels for phase {key.phase}, so it is not evaluated: use another phase or keys"
-            )
-    write_scores(out, ids, calibrated)
-    return Applied(rows, notes)
+    write_scores(out, ids, calibration(values))
+    return notes
 
 
 def _figures_before_and_after(

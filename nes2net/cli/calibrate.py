@@ -114,16 +114,8 @@ def fit(
     _print_figures(list(calibrated.rows), [calibrated.warning], save)
 
 
-@command_facts(names={"root": "--eval-keys", "protocols": "--eval-keys"})
 def apply(
-    parameters: str,
-    scores: Sequence[str],
-    *,
-    out: Annotated[str, Flag("FILE")],
-    eval_corpus: Annotated[CorpusName | None, Flag("CORPUS")] = None,
-    eval_keys: Annotated[Folder | None, UsedWith("eval_corpus")] = None,
-    eval_phase: Annotated[str, Flag("PHASE"), UsedWith("eval_corpus")] = "eval",
-    allow_partial: bool = False,
+    parameters: str, scores: Sequence[str], *, out: Annotated[str, Flag("FILE")], allow_partial: bool = False
 ) -> None:
     """Apply a saved calibration or fusion to scores.
 
@@ -134,24 +126,17 @@ def apply(
         parameters: file written by --save of nes2net calibrate fit
         scores: score files, one for each system, in the order of calibrate fit
         out: score file to write
-        eval_corpus: corpus of the scores, for figures before and after calibration
-        eval_keys: folder or file of its keys
-        eval_phase: phase or split of the scores
         allow_partial: omit trials without a usable score
     """
     from nes2net.actions.calibration import apply_calibration
-    from nes2net.evaluation.key import Labels
     from nes2net.lib.storage.outputs import check_files_differ
     from nes2net.scoring.decisions.calibration import load
 
     check_files_differ([parameters, *scores], [out])
     calibration = load(parameters)
-    labels = None
-    if eval_corpus:
-        labels = Labels(eval_corpus, eval_keys or ".", eval_phase)
-    applied = apply_calibration(calibration, scores, out, labels=labels, allow_partial=allow_partial)
-    say(*_weights_lines(calibration), *(f"note: {note}" for note in applied.notes))
-    _print_figures(applied.rows, [applied.warning], out)
+    notes = apply_calibration(calibration, scores, out, allow_partial=allow_partial)
+    say(*_weights_lines(calibration), *(f"note: {note}" for note in notes))
+    say_written(out, beside_data=True)
 
 
 @command_facts(

@@ -31,6 +31,7 @@ from nes2net.evaluation.one_class import OneClass, judge_one_class
 from nes2net.evaluation.origin import read_scored_by
 from nes2net.evaluation.tables import Figure, Measured, Row, points
 from nes2net.lib.errors import InputError, pluralise, refuse
+from nes2net.lib.output.sheet import Facts
 from nes2net.metrics.intervals import Draws
 from nes2net.scoring.decisions.calibration import LinearCalibration, Llrs, few_trials, fit, load, scored_part
 from nes2net.scoring.decisions.decision import INVERTED, Decider, OperatingPoint
@@ -410,6 +411,7 @@ def _warnings(
     calibration: LinearCalibration, development: ScoredSet | None, scored: ScoredSet, judged: JudgedSet | None
 ) -> Iterator[str]:
     # The threshold may have been chosen on trials of the test set.
+    facts = calibration.trained_on
     if development is not None and development.corpus == scored.corpus:
         num_shared = len(development.matched.by_id.keys() & scored.matched.by_id.keys())
         shared = f"{num_shared:,} of the {pluralise(scored.matched.trials, 'trial')} of {scored.name}"
@@ -420,8 +422,10 @@ def _warnings(
             )
         elif num_shared:
             yield f"{shared} are development trials, so its figures are too good: choose the threshold on others"
-    elif development is None and learned_on(calibration, scored.corpus, scored.phase, scored.key_sha256):
-        yield f"the calibration was learned on trials of {scored.name}, so its figures are too good: learn it on others"
+    elif development is None and _same_corpus(facts, scored):
+        phases = {canonical_phase(str(facts.get("phase", WHOLE))), scored.phase}
+        if len(phases) == 1 or WHOLE in phases:
+            yield f"the calibration was learned on trials of {scored.name}, so its figures are too good: learn it on others"
     # Detector and scored length may differ from the calibration's.
     calibrated = calibration.scored_by
     tested = read_scored_by(scored.file.record)
@@ -454,12 +458,8 @@ def _warnings(
         yield f"{scored.name}: {doubt}"
 
 
-def learned_on(calibration: LinearCalibration, corpus: str, phase: str, key_sha256: str) -> bool:
-    """Whether the calibration was learned on trials of ``phase``, as far as its record tells.
-
-    All users' own lists have one corpus name, so digests of their keys are compared.
-    """
-    facts = calibration.trained_on
-    fact, value = ("key_sha256", key_sha256) if corpora.get(corpus).user_defined else ("corpus", corpus)
-    phases = {canonical_phase(str(facts.get("phase", WHOLE))), canonical_phase(phase)}
-    return facts.get(fact) == value and (len(phases) == 1 or WHOLE in phases)
+def _same_corpus(facts: Facts, scored: ScoredSet) -> bool:
+    """All users' own lists have one corpus name, so digests of their keys are compared."""
+    if corpora.get(scored.corpus).user_defined:
+        return facts.get("key_sha256") == scored.key_sha256
+    return facts.get("corpus") == scored.corpus

@@ -3,15 +3,13 @@
 import json
 from inspect import signature
 
-import numpy as np
 import pytest
 import soundfile
-from builders.files import read_json, write, write_scores
+from builders.files import read_json
 from builders.loud_is_fake import FAKES, near, recording
 from builders.loud_is_fake import detector as loud_is_fake
 from conftest import load_detector
 
-from nes2net.actions.calibration import Labels, apply_calibration, calibrate
 from nes2net.actions.embedding import embed_recordings
 from nes2net.actions.flags import Learning
 from nes2net.actions.prediction import predict
@@ -29,24 +27,6 @@ from nes2net.scoring.judging import JudgingSettings
 from nes2net.scoring.stream import Along
 
 LA = "asvspoof2019_la"
-
-
-@pytest.fixture
-def labels(tmp_path, monkeypatch):
-    """Labels of 120 trials, whose scores are in dev.txt of the working folder."""
-    monkeypatch.chdir(tmp_path)
-    classes = ["bonafide"] * 60 + ["spoof"] * 60
-    scores = np.random.default_rng(0).normal(np.repeat([1.0, -1.0], 60))
-    lines = [f"u{n}.wav,{label},dev" for n, label in enumerate(classes)]
-    write(tmp_path / "list.csv", ["path,label,split", *lines])
-    write_scores(tmp_path / "dev.txt", {f"u{n}": score for n, score in enumerate(scores)})
-    return Labels("generic", "list.csv", "dev")
-
-
-def test_applying_a_calibration_to_trials_that_it_was_learned_from_is_noted(labels):
-    learned = calibrate(labels, ["dev.txt"]).calibration
-    applied = apply_calibration(learned, ["dev.txt"], "ours.txt", labels=labels)
-    assert "was learned on trials of this phase, so the figures are too good" in applied.notes[0]
 
 
 @pytest.mark.parametrize("entrance", [fit, Learning])
