@@ -144,9 +144,17 @@ def from_torchaudio(name: str, extractor_mode: str = "layer_norm") -> str:
     """
     name = name.removeprefix("model.").replace("encoder.feature_projection.", "feature_projection.", 1)
     name = name.replace("encoder.transformer.", "encoder.", 1)
-    name = name.replace("pos_conv_embed.conv.weight_g", "pos_conv_embed.conv.parametrizations.weight.original0")
-    name = name.replace("pos_conv_embed.conv.weight_v", "pos_conv_embed.conv.parametrizations.weight.original1")
-    return to_fairseq(name, extractor_mode)
+    return to_fairseq(with_present_norm(name), extractor_mode)
+
+
+def with_present_norm(name: str) -> str:
+    """Translate the weight norm in a name of older releases of PyTorch.
+
+    >>> with_present_norm("encoder.pos_conv_embed.conv.weight_g")
+    'encoder.pos_conv_embed.conv.parametrizations.weight.original0'
+    """
+    name = name.replace("conv.weight_g", "conv.parametrizations.weight.original0")
+    return name.replace("conv.weight_v", "conv.parametrizations.weight.original1")
 
 
 def _translate(name: str, rules: _Rules) -> str:

@@ -12,7 +12,7 @@ from nes2net.lib.output.sheet import Facts
 from nes2net.lib.parts.options import Options
 from nes2net.lib.storage.files import AnyPath, is_absent
 from nes2net.lib.storage.plain_data import read_json
-from nes2net.models.checkpoints.fairseq import Pretraining, to_fairseq
+from nes2net.models.checkpoints.fairseq import Pretraining, to_fairseq, with_present_norm
 from nes2net.models.checkpoints.model_types import MODEL_TYPES, check_type, from_transformers
 from nes2net.models.checkpoints.state_dict import StateDict, load_state_dict, renamed
 
@@ -61,17 +61,16 @@ _OPTIONS = {
     "latent_vars": "num_codevectors_per_group",
     "latent_groups": "num_codevector_groups",
 }
+#: Settings that switch off the library's masks, and its layer drop, because front-ends drop layers themselves.
+WITHOUT_MASKS = {"layerdrop": 0.0, "apply_spec_augment": False, "mask_time_prob": 0.0, "mask_feature_prob": 0.0}
 EXTRACTOR_MODES = {"layer_norm": "layer", "default": "group"}  # fairseq's name → the transformers library's name
 
-# The library's name of a tensor → fairseq's: tensors that only pre-training uses, and the weight norm of older
-# releases.
+# The library's name of a tensor → fairseq's: tensors that only pre-training uses.
 _RENAMED = {
     "masked_spec_embed": "mask_emb",
     "quantizer.codevectors": "quantizer.vars",
     "project_hid.weight": "final_proj.weight",
     "project_hid.bias": "final_proj.bias",
-    "encoder.pos_conv_embed.conv.weight_g": "encoder.pos_conv.0.weight_g",
-    "encoder.pos_conv_embed.conv.weight_v": "encoder.pos_conv.0.weight_v",
 }
 # Beginnings of the names of tensors that front-ends do not read: heads of fine-tuned models, and layers after the
 # encoder.
@@ -139,10 +138,7 @@ def library_options(options: Options) -> Facts:
         "conv_dim": channels,
         "conv_kernel": kernels,
         "conv_stride": strides,
-        "layerdrop": 0.0,  # the front-end's forward() drops layers itself
-        "apply_spec_augment": False,
-        "mask_time_prob": 0.0,
-        "mask_feature_prob": 0.0,
+        **WITHOUT_MASKS,
     }
 
 
@@ -288,7 +284,7 @@ def from_library(name: str, extractor_mode: str = "layer_norm") -> str:
     >>> from_library("encoder.pos_conv_embed.conv.weight_g")
     'encoder.pos_conv.0.weight_g'
     """
-    return _RENAMED.get(name) or to_fairseq(name, extractor_mode)
+    return _RENAMED.get(name) or to_fairseq(with_present_norm(name), extractor_mode)
 
 
 def holds_other_model(folder: Path) -> bool:

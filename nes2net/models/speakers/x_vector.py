@@ -10,6 +10,7 @@ from torch.nn import functional
 from nes2net.lib.errors import as_input_error, check_known
 from nes2net.lib.parts.options import Options
 from nes2net.lib.storage.files import AnyPath
+from nes2net.models.checkpoints.fairseq import with_present_norm
 from nes2net.models.checkpoints.huggingface import CONFIG_FILE, normalize_of_folder, read_configuration, read_weights
 from nes2net.models.checkpoints.model_types import from_transformers
 from nes2net.models.frontends.ssl import receptive_field
@@ -31,10 +32,9 @@ class XVector(NetworkEncoder):
 
     source = 'D. Snyder et al., "X-vectors: robust DNN embeddings for speaker recognition", ICASSP 2018.'
     name = "x_vector"
-    published = "hub:microsoft/wavlm-base-plus-sv"
 
-    def __init__(self, checkpoint: AnyPath | None = None, *, device: str = "cpu") -> None:
-        file = find_encoder_file(checkpoint or self.published)
+    def __init__(self, checkpoint: AnyPath = "hub:microsoft/wavlm-base-plus-sv", *, device: str = "cpu") -> None:
+        file = find_encoder_file(checkpoint)
         with as_input_error(f"{file.path}: its {CONFIG_FILE} describes no x-vector model", Exception):
             model = _build_model(read_configuration(file.path))
             self.min_samples = _shortest(model.config)
@@ -44,8 +44,8 @@ class XVector(NetworkEncoder):
         state_dict = {}
         for name, tensor in read_weights(file.path).items():
             if name in expected or not name.endswith(_UNUSED):
-                state_dict[_new_name(name)] = tensor
-        self.use(model, state_dict, file, device)
+                state_dict[with_present_norm(name)] = tensor
+        super().__init__(model, state_dict, file, device)
 
     def forward(self, waveform: Tensor) -> Tensor:
         if self.is_normalized:
@@ -71,9 +71,3 @@ def _shortest(config: Any) -> int:
     for kernel, dilation in zip(config.tdnn_kernel, config.tdnn_dilation):
         convolutions.append((1, (kernel - 1) * dilation + 1, 1))
     return receptive_field([*convolutions, (1, 2, 1)])
-
-
-def _new_name(name: str) -> str:
-    """Translate the weight norm of older releases."""
-    name = name.replace("conv.weight_g", "conv.parametrizations.weight.original0")
-    return name.replace("conv.weight_v", "conv.parametrizations.weight.original1")
