@@ -35,6 +35,7 @@ frontends: Registry[Frontend] = Registry(
         "data2vec": "nes2net.models.frontends.ssl:data2vec",
         "w2v_bert2": "nes2net.models.frontends.w2v_bert2:W2VBert2Frontend",
         "whisper": "nes2net.models.frontends.whisper:WhisperFrontend",
+        "ast": "nes2net.models.frontends.spectrogram_transformer:SpectrogramTransformer",
         "lps": "nes2net.models.frontends.lps:LogPowerSpectrum",
         "lfcc": "nes2net.models.frontends.lfcc:LinearFrequencyCepstrum",
         "waveform": "nes2net.models.frontends.waveform:Waveform",

@@ -20,6 +20,7 @@ _NESTED = {"nes_ratio": [4, 4]}
 SPECTRUM = {"name": "lps", "n_fft": 128, "num_bins": 20}
 SPECTRAL_MODEL = {"frontend": SPECTRUM, "backend": "asp_mlp"}
 FRONTENDS = {
+    "ast": {**_WIDTHS, "max_length": 128, "num_mel_bins": 26, "time_stride": 2},  # 20 ms hop
     "data2vec": {**_ENCODER, "pos_conv_depth": 2, "pos_conv_kernel": 5},
     "hubert": _SPEECH,
     "lfcc": {"num_coefficients": 16, "deltas": 1},

@@ -35,12 +35,6 @@ ARCHITECTURES = {
     "WavLMForSequenceClassification": "wavlm",
     "Data2VecAudioForSequenceClassification": "data2vec",
 }
-#: Class of the transformers library that is refused → reason. AST has other features, network and
-#: names of tensors (docs/checkpoints.md).
-REFUSED = {
-    "ASTForAudioClassification": "AST, a transformer on patches of a log-mel spectrogram, is not built here: score such a "
-    "folder with the transformers library, and bring its score file to `nes2net evaluate`"
-}
 #: Beginning of ``bonafide=NAME``, which a user may write in place of an architecture to state which class is bona fide.
 BONAFIDE_OPTION = "bonafide="
 #: Key in the description of a detector from a folder: name of a class → its index there, bona fide
@@ -73,19 +67,8 @@ _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 
 
 def holds_classifier(folder: Path) -> bool:
-    """Whether ``folder`` is a Hugging Face folder of a model whose class is in :data:`ARCHITECTURES`.
-
-    Raises:
-        InputError: if the class is in :data:`REFUSED`.
-    """
-    if is_absent(folder / CONFIG_FILE):
-        return False
-    config = read_configuration(folder)
-    architectures = config.get("architectures")
-    for name, reason in REFUSED.items():
-        if architectures == [name]:
-            raise InputError(f"{folder} holds {name}: {reason}")
-    return _frontend_of_class(config) is not None
+    """Whether ``folder`` is a Hugging Face folder of a model whose class is in :data:`ARCHITECTURES`."""
+    return not is_absent(folder / CONFIG_FILE) and _frontend_of_class(read_configuration(folder)) is not None
 
 
 def describe_other_folder(folder: Path) -> str:

@@ -1,4 +1,4 @@
-"""Read pre-trained encoders of log-mel features: folders of w2v-BERT 2.0 and Whisper, OpenAI's files of Whisper.
+"""Read pre-trained encoders of log-mel features: folders of w2v-BERT 2.0, Whisper and AST, OpenAI's files of Whisper.
 
 Options have fairseq's names, tensors the transformers library's.
 """
@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import torch
 
 from nes2net.lib.errors import InputError, as_input_error, short_repr
 from nes2net.lib.output.sheet import Facts
+from nes2net.lib.parts.options import Options
 from nes2net.lib.storage.files import AnyPath
 from nes2net.models.checkpoints.fairseq import Pretraining, model_type_of
 from nes2net.models.checkpoints.huggingface import (
@@ -47,6 +49,14 @@ class Family:
     """Class of the library's feature extractor."""
     features: Facts
     """Key of the feature extractor → the only supported value, or the name of the option that has it."""
+    statistics: tuple[str, ...] = ()
+    """Keys of the feature extractor that are options, too."""
+    names: Mapping[str, str] = field(default_factory=dict)
+    """Pattern of a tensor's name in files, without prefix → the library's name."""
+
+    def library_options(self, options: Options) -> Options:
+        """Translate the front-end's ``options`` to keys of the configuration."""
+        return {key: options[name] for name, key in self.options.items()}
 
 
 W2V_BERT2 = Family(
@@ -101,6 +111,41 @@ WHISPER = Family(
         "n_fft": 400,
         "dither": 0.0,
         "do_normalize": False,
+    },
+)
+AST = Family(
+    model_type="audio-spectrogram-transformer",
+    title="AST",
+    options={
+        "num_mel_bins": "num_mel_bins",
+        "max_length": "max_length",
+        "frequency_stride": "frequency_stride",
+        "time_stride": "time_stride",
+        "encoder_layers": "num_hidden_layers",
+        "encoder_embed_dim": "hidden_size",
+        "encoder_ffn_embed_dim": "intermediate_size",
+        "encoder_attention_heads": "num_attention_heads",
+        "dropout": "hidden_dropout_prob",
+        "attention_dropout": "attention_probs_dropout_prob",
+    },
+    prefixes=("audio_spectrogram_transformer.encoder.", "audio_spectrogram_transformer.", "encoder."),
+    omitted=("classifier.",),
+    extractor="ASTFeatureExtractor",
+    features={
+        "sampling_rate": 16_000,
+        "num_mel_bins": "num_mel_bins",
+        "max_length": "max_length",
+        "do_normalize": True,
+    },
+    statistics=("mean", "std"),
+    names={
+        r"layer\.(\d+)\.attention\.attention\.query\.": r"layers.\1.attention.q_proj.",
+        r"layer\.(\d+)\.attention\.attention\.key\.": r"layers.\1.attention.k_proj.",
+        r"layer\.(\d+)\.attention\.attention\.value\.": r"layers.\1.attention.v_proj.",
+        r"layer\.(\d+)\.attention\.output\.dense\.": r"layers.\1.attention.o_proj.",
+        r"layer\.(\d+)\.intermediate\.dense\.": r"layers.\1.mlp.fc1.",
+        r"layer\.(\d+)\.output\.dense\.": r"layers.\1.mlp.fc2.",
+        r"layer\.(\d+)\.layernorm": r"layers.\1.layernorm",
     },
 )
 #: Number of frames per second of Whisper's encoder.
@@ -162,12 +207,12 @@ def read_mel_encoder(checkpoint: AnyPath, family: Family) -> Pretraining:
         options["chunk_length"] = _to_seconds(dims["n_audio_ctx"], path)
     tensors = state_dict_of(content["model_state_dict"], path)
     encoder = {name: tensor for name, tensor in tensors.items() if name.startswith("encoder.")}
-    return Pretraining(renamed(encoder, _from_openai, path), options, family.model_type)
+    renamed_encoder = renamed(encoder, lambda name: _library_name(_OPENAI, name.removeprefix("encoder.")), path)
+    return Pretraining(renamed_encoder, options, family.model_type)
 
 
-def _from_openai(name: str) -> str:
-    name = name.removeprefix("encoder.")
-    for pattern, library_name in _OPENAI.items():
+def _library_name(names: Mapping[str, str], name: str) -> str:
+    for pattern, library_name in names.items():
         if re.match(pattern, name):
             return re.sub(pattern, library_name, name)
     return name
@@ -180,18 +225,16 @@ def _read_folder(folder: Path, family: Family) -> Pretraining:
     options = {name: config[library_name] for name, library_name in family.options.items()}
     if "chunk_length" in options:
         options["chunk_length"] = _to_seconds(options["chunk_length"], folder)
-    expected: dict[str, object] = {"feature_extractor_type": family.extractor}
-    for name, value in family.features.items():
-        if not isinstance(value, str):
-            expected[name] = value
-        elif value in options:  # the name of an option stands for its value
-            expected[name] = options[value]
-    settings, _ = read_feature_extractor(folder, expected)
+    # The name of an option stands for its value.
+    expected = {name: options.get(value, value) for name, value in family.features.items()}
+    settings, _ = read_feature_extractor(folder, {**expected, "feature_extractor_type": family.extractor})
     if not settings:
         raise InputError(
             f"{folder} has no feature extractor: the {PREPROCESSOR_FILE} of the model is expected beside {CONFIG_FILE}; download it, too"
         )
-    return Pretraining(read_encoder(folder, family.prefixes, family.omitted), options, family.model_type)
+    options |= {name: settings.get(name) for name in family.statistics}
+    tensors = read_encoder(folder, family.prefixes, family.omitted)
+    return Pretraining(renamed(tensors, partial(_library_name, family.names), folder), options, family.model_type)
 
 
 def _to_seconds(positions: Any, path: Path) -> int:

@@ -27,6 +27,7 @@ MODEL_TYPES = {
     "wavlm": ModelType("WavLM", "wavlm"),
     "wav2vec2-bert": ModelType("w2v-BERT 2.0", "w2v_bert2"),
     "whisper": ModelType("Whisper", "whisper"),
+    "audio-spectrogram-transformer": ModelType("AST", "ast"),
 }
 
 

@@ -31,7 +31,7 @@ KINDS: dict[str, tuple[str, ...]] = {
     "bitfit": (),
 }
 # Names of the linear layers in a transformer layer. Each front-end has some of these names.
-_ATTENTION = ("q_proj", "k_proj", "v_proj", "out_proj", "linear_q", "linear_k", "linear_v", "linear_out")
+_ATTENTION = ("q_proj", "k_proj", "v_proj", "out_proj", "linear_q", "linear_k", "linear_v", "linear_out", "o_proj")
 _FEED_FORWARD = ("intermediate_dense", "output_dense", "fc1", "fc2")
 
 Targets = Annotated[
@@ -200,7 +200,7 @@ def _last_word(name: str) -> str:
 
 def _add_adapters(frontend: Frontend, bottleneck: int) -> None:
     for layer_name, linear in _linear_layers(frontend, "all").items():
-        if _last_word(layer_name) in ("out_proj", "linear_out", "output_dense", "fc2"):
+        if _last_word(layer_name) in ("out_proj", "linear_out", "o_proj", "output_dense", "fc2"):
             parent = frontend.get_submodule(layer_name.rpartition(".")[0])
             setattr(parent, _last_word(layer_name), _keep_names_of_linear(Bottleneck(linear, bottleneck)))
 

@@ -1,7 +1,7 @@
 """Log-mel features, computed on the waveform's device.
 
-Those for w2v-BERT 2.0 and Whisper equal those of the transformers library's extractors, but are
-differentiable and batched, without an effect of other utterances.
+Those for w2v-BERT 2.0, AST and Whisper equal those of the transformers library's extractors, but
+are differentiable and batched, without an effect of other utterances.
 """
 
 from __future__ import annotations
@@ -28,28 +28,39 @@ def kaldi_log_mel(waveform: Tensor) -> Tensor:
     Args:
         waveform: in [−1, 1], at least 560 samples (two frames).
     """
-    x = waveform
-    if x.device.type != "mps":
-        x = x.double()
-    window = torch.hann_window(WINDOW, periodic=False, dtype=x.dtype, device=x.device) ** 0.85  # Povey
-    log_mel = kaldi_bands(x, window).to(waveform.dtype)
+    x = waveform.to(_most_precise_type(waveform)) * 2**15
+    povey_window = hann_window(x) ** 0.85
+    log_mel = kaldi_bands(x, povey_window).to(waveform.dtype)
     variance, mean = torch.var_mean(log_mel, dim=1, keepdim=True)
     return (log_mel - mean) / (variance + 1e-7).sqrt()
 
 
-def kaldi_bands(x: Tensor, window: Tensor) -> Tensor:
-    """Compute Kaldi's log-mel filter bank of ``x`` B×N in [−1, 1]: B×T×80; T = 1 + (N − 400) // 160.
+def ast_log_mel(waveform: Tensor, num_bins: int) -> Tensor:
+    """Compute Kaldi's log-mel filter bank as ``ASTFeatureExtractor`` does, before its padding: B×N → B×T×bins.
 
-    Samples are scaled to 16 bits. Each frame: subtract the mean, pre-emphasis 0.97, ``window``
-    (400,), FFT of length 512, powers, triangular filters on the mel scale from 20 Hz to 8 kHz,
-    logarithm.
+    With a Hann window, and samples that are not scaled to 16 bits.
     """
-    frames = (x * 2**15).unfold(1, WINDOW, HOP)  # B×T×400
+    x = waveform.to(_most_precise_type(waveform))
+    return kaldi_bands(x, hann_window(x), num_bins).to(waveform.dtype)
+
+
+def hann_window(like: Tensor) -> Tensor:
+    """Compute a symmetric Hann window (400,)."""
+    return torch.hann_window(WINDOW, periodic=False, dtype=like.dtype, device=like.device)
+
+
+def kaldi_bands(x: Tensor, window: Tensor, num_bins: int = 80) -> Tensor:
+    """Compute Kaldi's log-mel filter bank of ``x`` B×N: B×T×bins; T = 1 + (N − 400) // 160.
+
+    Each frame: subtract the mean, pre-emphasis 0.97, ``window`` (400,), FFT of length 512, powers,
+    triangular filters on the mel scale from 20 Hz to 8 kHz, logarithm. Kaldi's samples have 16 bits.
+    """
+    frames = x.unfold(1, WINDOW, HOP)  # B×T×400
     frames = frames - frames.mean(2, keepdim=True)
     previous_samples = torch.cat([frames[..., :1], frames[..., :-1]], dim=2)
     windowed = (frames - 0.97 * previous_samples) * window
     power = torch.view_as_real(torch.fft.rfft(windowed, 512)).square().sum(-1)  # B×T×257
-    return (power @ kaldi_filters(x)).clamp_min(torch.finfo(torch.float32).eps).log()
+    return (power @ kaldi_filters(num_bins, x)).clamp_min(torch.finfo(torch.float32).eps).log()
 
 
 def whisper_log_mel(waveform: Tensor, num_bins: int) -> Tensor:
@@ -72,10 +83,10 @@ def power_spectrogram(waveform: Tensor, window: Tensor, pad_mode: str = "constan
     return torch.view_as_real(spectrum).square().sum(-1).mT
 
 
-def kaldi_filters(like: Tensor) -> Tensor:
-    """Compute Kaldi's filters for an FFT of length 512, 257×80: triangles with straight sides on the mel scale."""
+def kaldi_filters(num_bins: int, like: Tensor) -> Tensor:
+    """Compute Kaldi's filters for an FFT of length 512, 257×bins: triangles with straight sides on the mel scale."""
     lowest, highest = (1127 * math.log1p(frequency / 700) for frequency in (20, SAMPLE_RATE / 2))
-    edges = torch.linspace(lowest, highest, 82, dtype=_most_precise_type(like), device=like.device)
+    edges = torch.linspace(lowest, highest, num_bins + 2, dtype=_most_precise_type(like), device=like.device)
     return _triangles(1127 * torch.log1p(_bin_frequencies(257, like) / 700), edges).to(like.dtype)
 
 

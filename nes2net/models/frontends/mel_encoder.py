@@ -1,4 +1,4 @@
-"""The base class of front-ends with a pre-trained encoder of log-mel features: w2v-BERT 2.0 and Whisper."""
+"""The base class of front-ends with a pre-trained encoder of log-mel features: w2v-BERT 2.0, Whisper and AST."""
 
 from __future__ import annotations
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from nes2net.lib.parts.options import OFF, Options, Probability, Size, Takes, odd_or_zero
 from nes2net.lib.storage.files import AnyPath
+from nes2net.models.checkpoints.huggingface import WITHOUT_MASKS
 from nes2net.models.checkpoints.mel_encoders import W2V_BERT2
 from nes2net.models.checkpoints.model_types import from_transformers
 from nes2net.models.frontends.base import UsedSamples
@@ -98,10 +99,7 @@ class W2VBert2Frontend(MelEncoder):
     def build_model(self, options: Options) -> nn.Module:
         """Build the transformers library's ``Wav2Vec2BertModel`` with this toolkit's attention."""
         config_class, model_class = from_transformers("Wav2Vec2BertConfig", "Wav2Vec2BertModel")
-        config = {library_name: options[name] for name, library_name in W2V_BERT2.options.items()}
-        # Switch off the library's masks, and also its layer drop, because forward() drops layers itself.
-        unused = {"layerdrop": 0.0, "apply_spec_augment": False, "mask_time_prob": 0.0, "mask_feature_prob": 0.0}
-        model = model_class(config_class(**{**config, **unused}))
+        model = model_class(config_class(**{**W2V_BERT2.library_options(options), **WITHOUT_MASKS}))
         from nes2net.models.frontends.relative_attention import RelativeKeyAttention  # start-up
 
         for layer in model.encoder.layers:

@@ -87,7 +87,7 @@ class WhisperFrontend(MelEncoder):
     def build_model(self, options: Options) -> nn.Module:
         """Build the transformers library's ``WhisperEncoder``."""
         config_class, models = from_transformers("WhisperConfig", "models")
-        config = {library_name: options[name] for name, library_name in WHISPER.options.items()}
+        config = dict(WHISPER.library_options(options))
         config["max_source_positions"] = options["chunk_length"] * FRAMES_PER_SECOND
         config["encoder_layerdrop"] = 0.0  # the library must not drop layers, because forward() drops layers
         return models.whisper.modeling_whisper.WhisperEncoder(config_class(**config, attn_implementation="sdpa"))

@@ -38,7 +38,7 @@ class ResNet34LM(SpeakerEncoder):
 
     def features(self, waveform: NDArray[np.float32]) -> NDArray:
         """Compute Kaldi's log-mel bands, 1×T×80, with a Hamming window, minus their mean over time."""
-        x = torch.from_numpy(waveform).double()[None]
+        x = torch.from_numpy(waveform).double()[None] * 2**15
         bands = kaldi_bands(x, torch.hamming_window(WINDOW, periodic=False, dtype=x.dtype))
         return np.asarray((bands - bands.mean(1, keepdim=True)).float())
 

@@ -340,6 +340,7 @@ FEW_WHISPER = {"d_model": 24, "encoder_layers": 1, "encoder_attention_heads": 2,
 FEW_POSITIONS = {"max_source_positions": 10, "decoder_layers": 1, "vocab_size": 8, "pad_token_id": 0}
 SMALL_MODELS = dict.fromkeys(MODEL_TYPES, (FEW | FEW_CONVOLUTIONS, (1, 2000)))
 SMALL_MODELS["wav2vec2-bert"] = FEW, (1, 20, 160)
+SMALL_MODELS["audio-spectrogram-transformer"] = FEW | {"max_length": 32, "num_mel_bins": 16}, (1, 32, 16)
 SMALL_MODELS["whisper"] = FEW_WHISPER | FEW_POSITIONS, (1, 80, 20)
 # The library refuses another number of convolutions, and attentions as a second output.
 REFUSED = {"num_feat_extract_layers", "output_attentions"}
@@ -355,7 +356,8 @@ def stop(_module, _args, output):
 
 def encoder_output(model, inputs):
     entrance = model.encoder if hasattr(model, "decoder") else model  # Whisper itself needs inputs of its decoder, too
-    model.encoder.register_forward_hook(stop)
+    last_module = model.layernorm if hasattr(model, "layernorm") else model.encoder  # AST has no encoder of its own
+    last_module.register_forward_hook(stop)
     with pytest.raises(Reached) as reached, torch.no_grad():
         entrance(inputs)
     return reached.value.args[0]

@@ -15,7 +15,8 @@ from nes2net.models.frontends.onednn import OneDNNLinear
 
 #: Front-ends with transformer layers.
 FRONTENDS = {
-    name: small_parts.FRONTENDS[name] for name in ("wav2vec2", "hubert", "wavlm", "data2vec", "w2v_bert2", "whisper")
+    name: small_parts.FRONTENDS[name]
+    for name in ("wav2vec2", "hubert", "wavlm", "data2vec", "w2v_bert2", "whisper", "ast")
 }
 SMALL = FRONTENDS["wav2vec2"]
 LORA = {"kind": "lora", "targets": "all", "rank": 2}

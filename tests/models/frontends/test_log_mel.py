@@ -10,7 +10,7 @@ from builders import assert_near
 from builders.tiny_corpus import generated_clips
 
 from nes2net.data.audio.read import load_audio
-from nes2net.models.frontends.log_mel import kaldi_log_mel, whisper_log_mel
+from nes2net.models.frontends.log_mel import ast_log_mel, kaldi_log_mel, whisper_log_mel
 
 TIME = np.arange(24_000) / 16_000
 CLIPS = {
@@ -52,6 +52,19 @@ def test_log_mel_features_of_kaldi_equal_those_of_transformers(seamless, name, t
     assert features.shape == expected.shape == (1 + (len(clip) - 400) // 160, 80)
     difference = np.abs(features - expected) * np.minimum(np.sqrt(variance), 1)
     assert difference.max() < tolerance
+
+
+@pytest.mark.filterwarnings("ignore:At least one mel filter has all zero values")
+@pytest.mark.parametrize("name", clips())
+def test_log_mel_features_of_ast_equal_those_of_transformers(name):
+    from transformers import ASTFeatureExtractor
+
+    clip = clips()[name]
+    num_frames = 1 + (len(clip) - 400) // 160
+    extractor = ASTFeatureExtractor(max_length=num_frames, do_normalize=False)
+    (expected,) = extractor(clip, sampling_rate=16_000)["input_values"]
+    (features,) = ast_log_mel(torch.from_numpy(clip)[None], 128)
+    assert_near(features, torch.from_numpy(expected), 1e-5)
 
 
 def recordings(folder: Path, label: str, count: int) -> list[np.ndarray]:

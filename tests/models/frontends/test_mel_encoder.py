@@ -1,4 +1,6 @@
-"""w2v-BERT 2.0 and Whisper: the transformers library's hidden states, from its own files."""
+"""Encoders of log-mel features: the transformers library's hidden states, from its own files."""
+
+import copy
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from nes2net.models.frontends.w2v_bert2 import W2VBert2Frontend
 
 WIDTHS = {"encoder_embed_dim": 32, "encoder_ffn_embed_dim": 48, "encoder_attention_heads": 4}
 SMALL = {
+    "ast": {**WIDTHS, "encoder_layers": 3, "max_length": 128, "num_mel_bins": 26, "time_stride": 2},
     "w2v_bert2": {**WIDTHS, "encoder_layers": 3, "conv_kernel": 5, "left_positions": 6, "right_positions": 3},
     "whisper": {**WIDTHS, "encoder_ffn_embed_dim": 128, "encoder_layers": 3, "chunk_length": 2, "num_mel_bins": 20},
 }
@@ -49,7 +52,17 @@ def whisper_library():
     return WhisperForConditionalGeneration(config), WhisperFeatureExtractor(feature_size=20, chunk_length=2)
 
 
-LIBRARIES = {"w2v_bert2": w2v_bert2_library, "whisper": whisper_library}
+def ast_library():
+    """The same of AST: a classifier, whose head is not read."""
+    from transformers import ASTConfig, ASTFeatureExtractor, ASTForAudioClassification
+
+    sizes = {"hidden_size": 32, "intermediate_size": 48, "num_attention_heads": 4, "num_hidden_layers": 3}
+    patches = {"max_length": 128, "num_mel_bins": 26}
+    config = ASTConfig(**sizes, **patches, time_stride=2)
+    return ASTForAudioClassification(config), ASTFeatureExtractor(**patches, mean=-4.0, std=4.5)
+
+
+LIBRARIES = {"ast": ast_library, "w2v_bert2": w2v_bert2_library, "whisper": whisper_library}
 
 
 @pytest.fixture(scope="module", params=SMALL)
@@ -67,8 +80,9 @@ def saved(request, tmp_path_factory):
 
 
 def encoder_of(model):
-    """The encoder of a model of the library, which may have a decoder, too."""
-    return model.model.encoder if hasattr(model, "model") else model
+    """The encoder of a model of the library, which may have a decoder or a head, too."""
+    base = model.base_model
+    return base.encoder if hasattr(base, "decoder") else base
 
 
 def library_states(model, features):
@@ -84,35 +98,60 @@ def library_states(model, features):
     return [x for x, _ in states], outputs[-1], last
 
 
-#: Front-end → which features the library's model is given, by the number of frames. That of w2v-BERT 2.0 would mask a
-#: frame that has no partner; that of Whisper needs the padding.
-READ_FEATURES = {"w2v_bert2": slice, "whisper": lambda frames: slice(None)}
+def frames_of(name, state):
+    """Frames of a hidden state of the library: of AST, without class tokens, the mean over 2 frequencies."""
+    if name != "ast":
+        return state
+    return state[:, 2:].unflatten(1, (2, 57)).mean(1)
+
+
+def extracted(name, extractor, waveform, frames):
+    """The features of the library's own extractor. The model of w2v-BERT 2.0 would mask a frame that has no partner."""
+    key = extractor.model_input_names[0]
+    rows = []
+    for x in waveform:
+        (row,) = extractor(x.numpy(), sampling_rate=16_000)[key]
+        rows.append(torch.as_tensor(np.asarray(row)))
+    features = torch.stack(rows)
+    if name == "w2v_bert2":
+        features = features[:, :frames]
+    return features
 
 
 # At 560 samples, the variance of two similar frames magnifies rounding.
 @pytest.mark.parametrize("samples, tolerance", [(560, 1e-4), (16_123, 1e-5), (16_280, 1e-5)])
-def test_hidden_states_of_folders_of_w2v_bert2_and_whisper_equal_those_of_transformers(saved, samples, tolerance):
+def test_hidden_states_of_folders_of_mel_encoders_equal_those_of_transformers(saved, samples, tolerance):
     """All of them, the last one also alone and before the final norm."""
     name, model, extractor, folder = saved
     frontend = create_frontend(name, folder).eval()
     # A level that varies as that of speech: the library normalises in float32, and so roughly otherwise.
+    samples = max(samples, frontend.min_samples)
     waveform = noise(2, samples) * torch.linspace(0.01, 1, samples)
     frames = 1 + (samples - frontend.min_samples) // 320
-    features = torch.stack(
-        [torch.as_tensor(np.asarray(extractor(x.numpy(), sampling_rate=16_000)["input_features"][0])) for x in waveform]
-    )
     with torch.inference_mode():
-        read_features = READ_FEATURES[name](frames)
-        inputs, before_norm, last = library_states(model, features[:, read_features])
+        inputs, before_norm, last = library_states(model, extracted(name, extractor, waveform, frames))
         hidden_states = frontend(waveform, layers="all")
         raw = frontend(waveform, layers="all", final_norm=False)
         (alone,) = frontend(waveform)
     for state, expected in zip([*hidden_states, raw[-1]], [*inputs, last, before_norm], strict=True):
-        assert_close(state, expected[:, :frames], rtol=1e-5, atol=tolerance)
+        assert_close(state, frames_of(name, expected)[:, :frames], rtol=1e-5, atol=tolerance)
     assert torch.equal(alone, hidden_states[-1])
 
 
-def test_folders_of_w2v_bert2_and_whisper_give_sizes_and_names_of_tensors(saved):
+@pytest.mark.parametrize("samples", [5000, 40_000])
+def test_hidden_states_of_mel_encoders_in_float64_equal_those_of_transformers_for_the_same_features(saved, samples):
+    """Of short waveforms, and of those longer than the encoder reads."""
+    name, model, _, folder = saved
+    frontend = create_frontend(name, folder).eval().double()
+    waveform = noise(2, samples).double()
+    with torch.inference_mode():
+        inputs, _, last = library_states(copy.deepcopy(model).double(), frontend.features(waveform))
+        hidden_states = frontend(waveform, layers="all")
+    for state, expected in zip(hidden_states, [*inputs, last], strict=True):
+        assert_near(state, frames_of(name, expected)[:, : state.shape[1]], 1e-9)
+
+
+def test_folders_of_mel_encoders_give_sizes_and_names_of_tensors(saved):
     """Sizes under the names of the other front-ends, tensors under those of transformers."""
     name, model, _, folder = saved
     frontend = create_frontend(name, folder)
@@ -120,8 +159,8 @@ def test_folders_of_w2v_bert2_and_whisper_give_sizes_and_names_of_tensors(saved)
     assert frontend.state_dict().keys() == {f"model.{key}" for key in encoder_of(model).state_dict()}
 
 
-@pytest.mark.parametrize("saved, layer_drop", [("w2v_bert2", 0.1), ("whisper", 0.0)], indirect=["saved"])
-def test_folders_of_w2v_bert2_and_whisper_give_the_layer_drop_of_their_encoder(saved, layer_drop):
+@pytest.mark.parametrize("saved, layer_drop", [("w2v_bert2", 0.1), ("whisper", 0.0), ("ast", 0.0)], indirect=["saved"])
+def test_folders_of_mel_encoders_give_the_layer_drop_of_their_encoder(saved, layer_drop):
     """Unless another one is stated."""
     name, _, _, folder = saved
     frontend = create_frontend(name, folder)
@@ -178,6 +217,10 @@ EXTRACTOR = "preprocessor_config.json"
 @pytest.mark.parametrize(
     "saved, file, settings, message",
     [
+        ("ast", EXTRACTOR, {"mean": None}, "mean must be a number, not None"),
+        ("ast", EXTRACTOR, {"max_length": 64}, "max_length 64: only 128 is supported"),
+        ("ast", EXTRACTOR, {"do_normalize": False}, "do_normalize False: only True is supported"),
+        ("ast", CONFIG, {"patch_size": 8}, "config.json has patch_size 8: only 16"),
         ("w2v_bert2", EXTRACTOR, {"sampling_rate": 8000}, "sampling_rate 8000: only 16000 is supported"),
         ("w2v_bert2", CONFIG, {"position_embeddings_type": "rotary"}, "only 'relative_key'"),
         ("w2v_bert2", CONFIG, {"layer_norm_eps": 0.1}, "config.json has layer_norm_eps 0.1: only 1e-05"),
@@ -231,7 +274,7 @@ def test_whisper_refuses_a_file_of_other_weights(other_weights):
 
 
 @every_name
-def test_utterances_in_a_batch_have_the_states_that_w2v_bert2_and_whisper_give_them_alone(name):
+def test_utterances_in_a_batch_have_the_states_that_mel_encoders_give_them_alone(name):
     frontend = create(name).eval()
     waveform = noise(3)
     with torch.inference_mode():
@@ -241,7 +284,7 @@ def test_utterances_in_a_batch_have_the_states_that_w2v_bert2_and_whisper_give_t
 
 
 @every_name
-def test_samples_behind_the_last_frame_change_no_frame_of_w2v_bert2_and_whisper(name):
+def test_samples_behind_the_last_frame_change_no_frame_of_mel_encoders(name):
     frontend = create(name).eval()
     waveform = noise(1)
     with torch.inference_mode():
@@ -249,14 +292,15 @@ def test_samples_behind_the_last_frame_change_no_frame_of_w2v_bert2_and_whisper(
         assert torch.equal(frontend(waveform)[0], cut)
 
 
-def test_whisper_reads_only_the_first_seconds_that_fit_its_positions():
-    frontend = create("whisper").eval()
+@pytest.mark.parametrize("name, most_samples", [("whisper", 32_000), ("ast", 400 + 127 * 160)])
+def test_whisper_and_ast_read_only_the_first_seconds_that_fit_their_positions(name, most_samples):
+    frontend = create(name).eval()
     waveform = noise(1, 40_000)
     with torch.inference_mode():
         frames = frontend(waveform)[0]
-        expected = frontend(waveform[:, :32_000])[0]
+        expected = frontend(waveform[:, :most_samples])[0]
     assert torch.equal(frames, expected)
-    assert frontend.used_samples(40_000) == 32_000
+    assert frontend.used_samples(40_000) == most_samples
 
 
 def test_windows_of_score_track_are_at_most_as_long_as_whisper_reads():
@@ -278,15 +322,19 @@ def gradients_of(frontend):
     return [waveform.grad, *(parameter.grad for parameter in trained.values())]
 
 
-DROPOUTS = dict.fromkeys(["dropout", "attention_dropout", "activation_dropout"], 0.1)
+def with_dropout(name):
+    dropouts = {"dropout": 0.1, "attention_dropout": 0.1}
+    if name != "ast":
+        dropouts["activation_dropout"] = 0.1
+    return create(name, **dropouts).train()
 
 
 @every_name
-def test_finite_gradients_reach_waveform_and_trained_parameters_of_w2v_bert2_and_whisper(name):
+def test_finite_gradients_reach_waveform_and_trained_parameters_of_mel_encoders(name):
     """Activations that are computed again give the same ones."""
-    recomputed = create(name, **DROPOUTS).train()
+    recomputed = with_dropout(name)
     recomputed.checkpoint_activations()
-    for gradient, again in zip(gradients_of(create(name, **DROPOUTS).train()), gradients_of(recomputed), strict=True):
+    for gradient, again in zip(gradients_of(with_dropout(name)), gradients_of(recomputed), strict=True):
         assert gradient.isfinite().all()
         assert gradient.any()
         assert torch.equal(again, gradient)
@@ -300,7 +348,7 @@ def detector_with(frontend):
 
 
 @every_name
-def test_a_waveform_is_not_rounded_to_the_precision_of_w2v_bert2_or_whisper(name):
+def test_a_waveform_is_not_rounded_to_the_precision_of_mel_encoders(name):
     """The front-end of a detector in bfloat16 gets it in float32, that of one in float64 in float64."""
     detector = detector_with(create(name))
     dtypes = []
@@ -312,7 +360,7 @@ def test_a_waveform_is_not_rounded_to_the_precision_of_w2v_bert2_or_whisper(name
 
 
 @every_name
-def test_states_of_w2v_bert2_and_whisper_in_float64_and_bfloat16_are_near_those_in_float32(name):
+def test_states_of_mel_encoders_in_float64_and_bfloat16_are_near_those_in_float32(name):
     frontend = create(name).eval()
     detector = detector_with(frontend).bfloat16()
     waveform = noise()
