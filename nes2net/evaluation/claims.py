@@ -36,6 +36,7 @@ from nes2net.evaluation.tables import (
     Row,
     Table,
     column,
+    compare_figures,
     join_tables,
     words,
 )
@@ -43,7 +44,7 @@ from nes2net.evaluation.transfer import ThresholdSource
 from nes2net.evaluation.trial_table import TrialTable
 from nes2net.lib.errors import InputError, concerning, join_names, pluralise, refuse
 from nes2net.metrics import registry
-from nes2net.metrics.intervals import Resampling, two_sided_p
+from nes2net.metrics.intervals import Resampling
 from nes2net.metrics.sasv import ASVSPOOF5_SASV_WEIGHTS, SasvWeights
 from nes2net.metrics.tdcf import TandemWeights, asv_error_rates, tandem_weights, tdcf_curve
 from nes2net.scoring.claim_file import HEADER, KINDS, read_claim_table
@@ -283,19 +284,10 @@ def _outcomes(system: ClaimSystem, fusion: SasvFit) -> Table:
 
 def _differences(systems: Sequence[ClaimSystem], rows: Sequence[Row]) -> Iterator[Row]:
     """Compare every two systems that have the same trials."""
-    for first, second in itertools.combinations(range(len(systems)), 2):
-        draws = [rows[number]["sasv_eer"].draws for number in (first, second)]
-        same_trials = np.array_equal(systems[first].trials.rows, systems[second].trials.rows)
-        if not same_trials or draws[0] is None or draws[1] is None:
-            continue
-        differences = draws[0] - draws[1]
-        difference = rows[first].value("sasv_eer") - rows[second].value("sasv_eer")
-        p_value = two_sided_p(differences)
-        figures = {
-            "difference": Figure(difference, metrics.percentiles(differences, 0.95)),
-            "p_value": Figure(p_value, is_bound=p_value <= 2 / (differences.size + 1)),
-        }
-        yield Row({"first": systems[first].name, "second": systems[second].name}, figures)
+    for (first, first_row), (second, second_row) in itertools.combinations(zip(systems, rows), 2):
+        if "sasv_eer" in first_row.figures and np.array_equal(first.trials.rows, second.trials.rows):
+            figures = compare_figures(first_row["sasv_eer"], second_row["sasv_eer"])
+            yield Row({"first": first.name, "second": second.name}, figures)
 
 
 def _t_eer(target: NDArray, nontarget: NDArray, spoof: NDArray, *asv: NDArray) -> float:

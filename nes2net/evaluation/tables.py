@@ -20,7 +20,7 @@ from nes2net import metrics
 from nes2net.lib.output.progress import bootstrap_progress
 from nes2net.lib.process.this_process import usable_processors
 from nes2net.metrics import registry
-from nes2net.metrics.intervals import Draws, Interval, measure_and_resample, num_trials_by_rate
+from nes2net.metrics.intervals import Draws, Interval, measure_and_resample, num_trials_by_rate, two_sided_p
 
 #: Trials of each class that the EER of a group needs (an assumption): one trial of 20 is 5 %.
 MIN_TRIALS = 20
@@ -258,6 +258,17 @@ class Measured:
         """Compute ``first`` − ``second`` with its 95 % interval."""
         draws = self.draws[first] - self.draws[second]
         return Figure(self.values[first] - self.values[second], metrics.percentiles(draws, 0.95))
+
+
+def compare_figures(first: Figure, second: Figure) -> dict[str, Figure]:
+    """Compute ``first`` − ``second``, and a two-sided p-value, from their draws of the same trials."""
+    assert first.value is not None and second.value is not None and first.draws is not None and second.draws is not None
+    draws = first.draws - second.draws
+    p_value = two_sided_p(draws)
+    return {
+        "difference": Figure(first.value - second.value, metrics.percentiles(draws, 0.95)),
+        "p_value": Figure(p_value, is_bound=p_value <= 2 / (draws.size + 1)),
+    }
 
 
 def with_best(rows: Sequence[Row]) -> list[Row]:

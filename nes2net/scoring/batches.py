@@ -145,6 +145,8 @@ class BatchPlan:
     """Allow copies of a row to fill up a batch; requires that no score depends on another row."""
     compiled: bool = False
     """The detector is compiled, so every batch must have ``batch_size`` rows."""
+    ids_of: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Of :func:`ids_by_recording`, to batch only these first trials; empty for all trials."""
 
     @property
     def most_samples(self) -> int:
@@ -175,6 +177,9 @@ class BatchPlan:
         >>> sorted("".join(item.id for item in batch) for batch in batches)
         ['ac', 'bd', 'e']
         """
+        if self.ids_of:
+            trials = [trial for trial in trials if trial.id in self.ids_of]
+            done = {first for first, ids in self.ids_of.items() if all(id in done for id in ids)}
         length_of = length_of if self.whole else None
         windows = _trial_windows(len(trials), self.batch_size)
         unfinished = [window for window in windows if not all(trials[i].id in done for i in window)]
@@ -308,26 +313,18 @@ def read_batches(
 
 
 def waveforms_for(
-    device: torch.device,
-    reader: WaveformReader,
-    plan: BatchPlan,
-    num_workers: int | None = None,
-    ids_of: Mapping[str, Sequence[str]] | None = None,
+    device: torch.device, reader: WaveformReader, plan: BatchPlan, num_workers: int | None = None
 ) -> Callable[[Trials, Container[str], Processes], Generator[ReadBatch, None, None]]:
     """Make the function that reads the batches of a corpus, for :func:`nes2net.scoring.engine.run_over`.
 
     Args:
         device: determines the default number of workers, and whether memory is pinned.
         num_workers: None for :func:`default_workers`.
-        ids_of: of :func:`ids_by_recording`, to read only these first trials.
     """
 
     def read(
         trials: Trials, done: Container[str] = frozenset(), processes: Processes = ALONE
     ) -> Generator[ReadBatch, None, None]:
-        if ids_of:
-            trials = [trial for trial in trials if trial.id in ids_of]
-            done = {first for first, ids in ids_of.items() if all(id in done for id in ids)}
         on_gpu = device.type == "cuda"
         if plan.whole and on_gpu:
             # Limit PyTorch's convolution plans: each takes 200 KiB, a batch needs some 85 for its shape, and batches of
@@ -383,7 +380,6 @@ class Compute(Generic[T]):
     Args:
         random_streams: seed the random numbers of a group by its first id; required in train mode.
         numbers: id of a trial → further inputs, such as scores of other systems; None for none.
-        ids_of: of :func:`ids_by_recording`, if a batch has only first trials.
         ahead: batches to start before waiting for values; None for 1 on a GPU, so that it is never
             idle, and 0 on a CPU.
     """
@@ -393,7 +389,6 @@ class Compute(Generic[T]):
     judgement: Judgement[T]
     random_streams: bool = False
     numbers: Mapping[str, Sequence[float]] | None = None
-    ids_of: Mapping[str, Sequence[str]] = field(default_factory=dict)
     ahead: int | None = None
 
     def __call__(self, batches: Iterable[ReadBatch]) -> Generator[BatchResult[T], None, None]:
@@ -423,7 +418,7 @@ class Compute(Generic[T]):
                 check_rows(row_values, len(group.ids), "the judgement")
                 read += zip(group.ids, group.file_stamps, group.wholes, row_values)
             for first, file_stamp, whole, value in read:
-                ids = self.ids_of.get(first, [first])
+                ids = self.plan.ids_of.get(first, [first])
                 completed = dict.fromkeys(ids, value)
                 if not isinstance(value, str):
                     completed = self.judgement.complete(value, ids, whole)

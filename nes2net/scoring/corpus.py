@@ -114,6 +114,7 @@ def judge_trials(
         whole=num_samples is None and not legacy,
         filled=not (legacy or batch_matters),
         compiled=settings.compile,
+        ids_of=ids_by_recording(trials) if judgement.of_claims else {},
     )
     # The identity has every fact that may change a value.
     run = run_identity(scorer, trials, num_samples, legacy, settings.compile)
@@ -133,14 +134,13 @@ def judge_trials(
         )
     if settings.compile:
         scorer.compile(dynamic=False)
-    ids_of = ids_by_recording(trials) if judgement.of_claims else {}
-    compute = Compute(scorer, plan, judgement, random_streams=legacy, numbers=numbers, ids_of=ids_of)
+    compute = Compute(scorer, plan, judgement, random_streams=legacy, numbers=numbers)
     about = {**plain(about or {}), "judgement": judgement.describe()}
     with scoring_mode(scorer, legacy):
         about |= describe_computation(scorer, batch_size)
         if packages := packages_of([*named_parts(scorer.config), (judgements, judgement.name)]):
             about[PACKAGES_KEY] = packages
-        read = waveforms_for(scorer.device, reader, plan, settings.num_workers, ids_of)
+        read = waveforms_for(scorer.device, reader, plan, settings.num_workers)
         return run_over(trials, read, compute, judgement, out, run=run, about=about, settings=settings)
 
 

