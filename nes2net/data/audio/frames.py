@@ -12,7 +12,7 @@ import re
 import struct
 import zlib
 from collections.abc import Iterator
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO, Literal, NamedTuple
 
 import numpy as np
 
@@ -194,14 +194,16 @@ _SEARCHED_BYTES = 1 << 22  # this many bytes of a FLAC file are searched at once
 def link_starts(file: BinaryIO) -> list[int]:
     """List the offsets where the streams of a file begin: several if the file is a chain.
 
-    A chain consists of several complete Ogg or FLAC streams, one behind another. Players play all
-    of them, but libsndfile reads only the first. Ogg streams that begin together form one link
-    (RFC 3533, Sec. 4).
+    A chain consists of several complete Ogg or FLAC streams, or AU files, one behind another.
+    Players play all of them, but libsndfile reads only the first. Ogg streams that begin together
+    form one link (RFC 3533, Sec. 4).
     """
     file.seek(0)
     kind = file.read(4)
     if kind == b"OggS":
         return list(_ogg_link_starts(file)) or [0]
+    if kind in _AU_ORDERS:
+        return list(_au_link_starts(file)) or [0]
     start = skip_id3v2(file)
     starts = [0]
     if file.read(4) != b"fLaC":
@@ -215,6 +217,25 @@ def link_starts(file: BinaryIO) -> list[int]:
         overlap = searched[1 - _FLAC_START_BYTES :]  # the first bytes of FLAC may lie across two blocks
         position += len(block)
     return starts
+
+
+# First bytes of an AU file → byte order of its header.
+_AU_ORDERS: dict[bytes, Literal["little", "big"]] = {b".snd": "big", b"dns.": "little"}
+_AU_HEADER_BYTES = 24
+
+
+def _au_link_starts(file: BinaryIO) -> Iterator[int]:
+    position = 0  # the next file begins where the data of this one end
+    while True:
+        file.seek(position)
+        head = file.read(_AU_HEADER_BYTES)
+        order = _AU_ORDERS.get(head[:4])
+        if order is None or len(head) < _AU_HEADER_BYTES:
+            return
+        yield position
+        data_offset = int.from_bytes(head[4:8], order)
+        data_size = int.from_bytes(head[8:12], order)
+        position += max(_AU_HEADER_BYTES, data_offset) + data_size
 
 
 def _ogg_link_starts(file: BinaryIO) -> Iterator[int]:

@@ -1,10 +1,11 @@
-"""Chains: complete Ogg or FLAC streams one behind another, all of which players play."""
+"""Chains: complete Ogg or FLAC streams or AU files one behind another, all of which players play."""
 
 import io
 
 import numpy as np
 import pytest
 import soundfile
+from builders import input_error
 from builders.recordings import decoded, load_excerpt, load_head, load_head_and_length, noise, to_mono_16k
 from numpy.testing import assert_array_equal
 
@@ -36,10 +37,10 @@ def one_behind_another(links, name, subtype):
 FORMATS = [("OGG", "VORBIS"), ("OGG", "OPUS"), ("FLAC", "PCM_16")]
 
 
-@pytest.mark.parametrize("file_format, subtype", FORMATS)
+@pytest.mark.parametrize("file_format, subtype", [*FORMATS, ("AU", "PCM_16")])
 @pytest.mark.parametrize("second", [{}, {"rate": 48000}, {"channels": 2}])
 def test_every_reader_gives_the_samples_of_all_links_of_a_chained_file(tmp_path, file_format, subtype, second):
-    """A link is one of the joined streams. The second link may have another rate or more channels."""
+    """A link is one of the joined streams or files. The second link may have another rate or more channels."""
     links = [link(file_format, subtype), link(file_format, subtype, loudness=0.3, **second)]
     path = tmp_path / f"chain.{file_format.lower()}"
     path.write_bytes(b"".join(links))
@@ -62,6 +63,12 @@ def test_a_chain_of_two_ogg_or_flac_streams_of_which_one_is_cut_off_is_refused(t
         path.write_bytes(content)
         with pytest.raises(Exception, match="chain"):
             load_audio(path)
+
+
+def test_a_chain_of_au_files_of_which_the_second_is_cut_off_is_refused():
+    first = link("AU", "PCM_16")
+    with input_error("is cut off: its header announces 64,000 bytes"):
+        load_audio(RecordingBytes("chain.au", first + first[:-2000]))
 
 
 def test_multiplexed_ogg_streams_are_one_link_of_a_chain():

@@ -24,14 +24,14 @@ WAYS = {
 }
 
 
-@pytest.fixture(params=["wav", "mp3", "m4a", "chain.flac"])
+@pytest.fixture(params=["wav", "mp3", "m4a", "chain.au"])
 def path(request, tmp_path):
     path = tmp_path / f"noise.{request.param}"
     if request.param == "m4a":
         encode(path, noise(), "aac")
     else:
         soundfile.write(path, noise(), 16000)
-    if request.param == "chain.flac":
+    if request.param == "chain.au":
         path.write_bytes(2 * path.read_bytes())
     return path
 
