@@ -22,6 +22,7 @@ def average(
     last: Annotated[int | None, Flag("K"), NotWith("ids")] = None,
     best: Annotated[int | None, Flag("K"), NotWith("ids", "last")] = None,
     by: Annotated[str | None, Flag("VALUE"), UsedWith("best")] = None,
+    weights: Sequence[float] | None = None,
     out: File | None = None,
     mode: Literal["mean", "legacy"] = "mean",
 ) -> int:
@@ -36,6 +37,7 @@ def average(
         last: the last K epochs of the run folder (SWA)
         best: the K epochs with the lowest --by, 3 or 5 in papers
         by: measure for --best: val_loss_wo_aug (if not given), val_eer_wo_aug, …, loss
+        weights: weight of each checkpoint; equal if not given
         out: file to write; not needed for a run folder
         mode: the mean, or what the published code computes
     """
@@ -51,7 +53,7 @@ def average(
         folder = checkpoints[0]
         if best is not None:
             ids = best_epochs(folder, best, by or "val_loss_wo_aug")
-        run_average = average_of_run(folder, ids, mode, last=last, out=out)
+        run_average = average_of_run(folder, ids, mode, last=last, weights=weights, out=out)
         path = run_average.path
         if run_average.earlier == "used":
             say(f"{path} already holds the average of these checkpoints; --out names another file")
@@ -68,7 +70,7 @@ def average(
     else:
         if not out:
             raise InputError("an average of files requires a file to write: name it with --out")
-        path = average_files(checkpoints, out, mode)
+        path = average_files(checkpoints, out, mode, weights)
         say(f"average written to {out}")
     if recipe := recipe_of(path):
         print_next(after_averaging(path, recipe))

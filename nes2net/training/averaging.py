@@ -41,20 +41,22 @@ def average(
     mode: str = "mean",
     *,
     last: int | None = None,
+    weights: Sequence[float] | None = None,
     out: AnyPath | None = None,
 ) -> RunAverage:
     """Average checkpoints ``epoch_{id}.pth`` of a run folder.
 
     The average is ``Averaged_Model_IDs_{id}_{id}….pth`` in that folder, followed by ``_legacy`` for
-    legacy mode. An existing average is reused if its record holds the SHA-256 digests of the present
-    checkpoints; with ``out``, it is always computed again.
+    legacy mode, and ``_weighted`` and the weights. An existing average is reused if its record holds
+    the SHA-256 digests of the present checkpoints; with ``weights`` or ``out``, it is always computed
+    again.
 
     Args:
         ids: epochs to average, for example from :func:`nes2net.training.selection.best_epochs`; 3
             and 5 epochs as published. None with ``last``.
         last: number of last saved epochs to average: stochastic weight averaging (Izmailov et al.,
             UAI 2018).
-        mode: see :func:`average_checkpoints`.
+        mode, weights: see :func:`average_checkpoints`.
         out: file to write or replace instead.
 
     Raises:
@@ -75,7 +77,7 @@ def average(
         ),
         (not epochs, "no checkpoints to average: name epochs with `ids`, or how many of the last ones with `last`"),
     )
-    target = average_path(folder, epochs, mode) if out is None else Path(out)
+    target = average_path(folder, epochs, mode, weights) if out is None else Path(out)
     sources = [folder / f"epoch_{epoch}.pth" for epoch in epochs]
     missing = [source.name for source in sources if not source.is_file()]
     if missing:
@@ -90,11 +92,14 @@ def average(
     check_output_paths([target], _OTHER_FILE)
     files = Unchanged(*sources)
     description: dict[str, object] = {"ids": epochs, "mode": mode, "sha256": [sha256_of(source) for source in sources]}
+    is_reusable = not weights and out is None
     with suppress(InputError):  # if the existing average is damaged, compute it again
-        if out is None and target.is_file() and read_record(load_state_dict(target)).get("average") == description:
+        if is_reusable and target.is_file() and read_record(load_state_dict(target)).get("average") == description:
             return RunAverage(target, sources, "used")
-    average: Tensors = average_checkpoints(sources, mode)
+    average: Tensors = average_checkpoints(sources, mode, weights)
     files.check()
+    if weights:
+        description["weights"] = list(weights)
     earlier: Literal["replaced", "absent"] = "replaced" if target.is_file() else "absent"
     save_state_dict(average, target, **record_of_average(average, description))
     return RunAverage(target, sources, earlier)
@@ -116,7 +121,7 @@ def record_of_average(average: Tensors, description: Facts) -> Options:
     return replace(first, class_labels=class_labels, training=training, figures=(), facts=facts).to_dict()
 
 
-def average_path(folder: Path, ids: Sequence[int], mode: str = "mean") -> Path:
+def average_path(folder: Path, ids: Sequence[int], mode: str = "mean", weights: Sequence[float] | None = None) -> Path:
     """Make the path of an average in ``folder``; arguments as for :func:`average`.
 
     A name that is too long for a file raises :class:`InputError`.
@@ -127,6 +132,8 @@ def average_path(folder: Path, ids: Sequence[int], mode: str = "mean") -> Path:
     name = "_".join(["Averaged_Model_IDs", *map(str, ids)])
     if mode == "legacy":
         name += "_legacy"
+    if weights:
+        name += "_weighted_" + "_".join(str(float(weight)).removesuffix(".0") for weight in weights)
     name += ".pth"
     if len(name) > 230:  # a file name has at most 255 bytes, and the temporary file has a longer name
         raise InputError(
@@ -144,22 +151,25 @@ def measures_of(folder: AnyPath) -> Sequence[Measure]:
         return ERROR_RATES
 
 
-def average_files(checkpoints: Sequence[AnyPath], out: AnyPath, mode: str = "mean") -> Path:
+def average_files(
+    checkpoints: Sequence[AnyPath], out: AnyPath, mode: str = "mean", weights: Sequence[float] | None = None
+) -> Path:
     """Average ``checkpoints`` into ``out``, and return ``out``; an existing file is replaced.
 
     Args:
-        mode: as for :func:`nes2net.average_checkpoints`.
+        mode, weights: as for :func:`nes2net.average_checkpoints`.
 
     Raises:
         InputError: as :func:`nes2net.average_checkpoints`, or if ``out`` cannot be written.
     """
     check_output_paths([Path(out)], _OTHER_FILE)
     files = Unchanged(*checkpoints)
-    average = average_checkpoints(checkpoints, mode)
+    average = average_checkpoints(checkpoints, mode, weights)
     description = {
         "of": [Path(p).name for p in checkpoints],
         "sha256": [sha256_of(p) for p in checkpoints],
         "mode": mode,
+        "weights": weights,
     }
     files.check()
     save_state_dict(average, out, **record_of_average(average, description))

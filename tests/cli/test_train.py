@@ -63,3 +63,7 @@ def test_an_average_of_files_records_their_names(log, output):
     files = ["epoch_1.pth", "epoch_2.pth"]
     output(["average", *map(log.with_name, files), "--out", "mean.pth"])
     assert read_record(load_state_dict("mean.pth"))["average"]["of"] == files
+
+
+def test_average_accepts_the_flags_last_and_weights_together(log, output):
+    output(["average", log.parent, "--last", 1, "--weights", 2])

@@ -40,13 +40,20 @@ def test_a_legacy_average_of_n_checkpoints_is_n_times_the_last_one_divided_by_n_
 
 def test_the_file_of_an_average_is_named_after_its_epochs_and_how_they_were_averaged(tmp_path):
     save(tmp_path, 3, 8)
-    names = [average_run(tmp_path, [3, 8], mode).path.name for mode in ("mean", "legacy")]
-    assert names == ["Averaged_Model_IDs_3_8.pth", "Averaged_Model_IDs_3_8_legacy.pth"]
+    names = [average_run(tmp_path, [3, 8], **how).path.name for how in ({"mode": "legacy"}, {"weights": [0.25, 1]})]
+    assert names == ["Averaged_Model_IDs_3_8_legacy.pth", "Averaged_Model_IDs_3_8_weighted_0.25_1.pth"]
 
 
 def test_the_option_last_averages_that_many_of_the_last_saved_epochs(tmp_path):
     save(tmp_path, 3, 9, 10)
     assert weight_in(average_run(tmp_path, last=2).path) == 9.5
+
+
+def test_a_weighted_average_weighs_its_epochs_with_the_factors_that_its_record_states(tmp_path):
+    save(tmp_path, 9, 10)
+    weighted = average_run(tmp_path, [9, 10], weights=[0.25, 1]).path
+    assert read_record(load_state_dict(weighted))["average"]["weights"] == [0.25, 1]
+    assert weight_in(weighted) == pytest.approx(9.8)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """Averaging against the true mean and the published code's result."""
 
+import math
+
 import pytest
 import torch
 from builders import assert_near, golden, input_error
@@ -58,6 +60,14 @@ def test_the_mean_of_checkpoints_equals_its_formula_in_either_order(paths):
     assert same(average_checkpoints(paths[::-1]), mean)
 
 
+def test_a_weighted_average_of_checkpoints_equals_its_formula(paths):
+    average = average_checkpoints(paths, weights=[1, 0, 3])
+    expected = (double(0) + 3 * double(2)) / 4
+    assert_near(average["w"], expected.float(), 1e-7)
+    assert average["n"] == 16
+    assert same(average_checkpoints(paths, weights=[0, 5, 0]), state(1))
+
+
 def refused(paths, message, **options):
     with input_error(message):
         average_checkpoints(paths, **options)
@@ -66,11 +76,18 @@ def refused(paths, message, **options):
 def test_a_checkpoint_that_is_named_twice_is_refused(paths):
     (paths[0].parent / "link.pth").symlink_to(paths[0])
     for again in (paths[0], paths[0].parent / "link.pth"):
-        refused([*paths, again], r"one of these checkpoints is repeated; name each once$")
+        refused([*paths, again], r"one of these checkpoints is repeated; name each once, or .* `weights`$")
 
 
-def test_an_unknown_mode_of_averaging_is_refused(paths):
-    refused(paths, "mode must be one of mean, legacy, not 'median'", mode="median")
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"mode": "legacy", "weights": [1, 1, 1]}, "the published code has no weights"),
+        ({"mode": "median"}, "mode must be one of mean, legacy, not 'median'"),
+    ],
+)
+def test_an_unknown_mode_of_averaging_and_weights_in_the_mode_legacy_are_refused(paths, options, message):
+    refused(paths, message, **options)
 
 
 def test_checkpoints_with_tensors_of_different_names_are_not_averaged(paths, tmp_path):
@@ -85,6 +102,11 @@ def test_integers_of_different_types_are_not_averaged_in_either_order(tmp_path):
     long, short = write(tmp_path, [{"n": torch.tensor(1)}, {"n": torch.tensor(1).int()}])
     refused([long, short], "n int32 where int64 is needed")
     refused([short, long], "n int64 where int32 is needed")
+
+
+@pytest.mark.parametrize("weights", [[1, -1, 1], [1, math.nan, 1], [1, 2], [0, 0, 0]])
+def test_weights_of_an_average_that_are_negative_nan_too_few_or_all_zero_are_refused(paths, weights):
+    refused(paths, "3 checkpoints need 3 weights", weights=weights)
 
 
 WEIGHT = torch.tensor([1.0, 3.0])
