@@ -16,7 +16,7 @@ from nes2net.lib.storage.files import replacing
 
 @command_facts(
     names={
-        **{f"augment.{key}": f"--{key}" for key in ("musan", "rir")},
+        **{f"augment.{key}": f"--{key}" for key in ("algo", "musan", "rir")},
         "augment.conditions": "--condition",
         "sources.speech": "--speech",
     }
@@ -25,6 +25,7 @@ def augment(
     file: str,
     overrides: Annotated[Sequence[str], Flag("augment.key=value")] = (),
     *,
+    algo: FromZero = 0,
     condition: Annotated[Sequence[str], Flag("NAME[:STRENGTH]", repeated=True)] = (),
     musan: Folder | None = None,
     rir: Folder | None = None,
@@ -38,16 +39,17 @@ def augment(
     """Write a file as training augments it, with a picture.
 
     Example:
-        nes2net augment recording.flac augment.algo=4 --plot --out augmented
+        nes2net augment recording.flac --algo 4 --plot --out augmented
 
     Args:
         file: audio file, whose name seeds the random stream
-        overrides: key of a recipe, e.g. augment.algo=4; nes2net info recipe augment lists them
+        overrides: key of a recipe, e.g. augment.speed=[0.8,1.2]; nes2net info recipe augment lists them
         out: folder to write to
         plot: draw waveform and spectrogram before and after
         overwrite: replace files written earlier
 
     Augmentation:
+        algo: RawBoost algorithm 0 (none) to 11
         condition: such as mp3:16 (nes2net info conditions); repeatable
         musan: folder of MUSAN, for background noise
         rir: folder of room impulse responses
@@ -68,14 +70,15 @@ def augment(
     check_known(
         [key.partition(".")[0] for key in overrides], ["augment"], "keys of the section `augment` apply, not of"
     )
-    section = {"musan": musan, "rir": rir, "conditions": list(condition)}
+    section = {"algo": algo, "musan": musan, "rir": rir, "conditions": list(condition)}
     settings = recipe_from_dict(apply_overrides({"augment": section}, overrides)).augment
     path = Path(file)
     before = load_audio(path)
     after = augmented(path, settings, speech=speech, seed=seed, epoch=epoch)
     folders = [kind for kind in ("musan", "rir") if section[kind]]
-    words = [*(text.removeprefix("augment.") for text in overrides), *folders, *condition, f"seed {seed}"]
-    words.append(f"epoch {epoch}")
+    words = [f"algo {algo}"] if algo else []
+    words += [*(text.removeprefix("augment.") for text in overrides), *folders, *condition]
+    words += [f"seed {seed}", f"epoch {epoch}"]
     # The names of the output files state the settings.
     name = Path(out, "_".join([path.stem, *(re.sub(r"[^\w.,-]", "", word) for word in words)]))
     writers: dict[Path, Callable[[Path], None]] = {

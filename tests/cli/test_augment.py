@@ -41,7 +41,7 @@ def test_augment_writes_the_waveform_that_training_has_with_the_same_effects(tri
     as_named = "--condition mp3:16 --condition noise:5 --condition babble:10"
     changed = RawBoost(5, parameters=RawBoostParameters(N_f=2, SNRmin=3.5))
     cases = [  # words, effects, options, epoch
-        ("augment.algo=4 --seed 1", [RawBoost(4)], {"seed": 1}, 1),
+        ("--algo 4 --seed 1", [RawBoost(4)], {"seed": 1}, 1),
         ("--seed 7 --epoch 3 augment.algo=8", [RawBoost(8)], {"seed": 7}, 3),
         ("augment.algo=5 augment.parameters.N_f=2 augment.parameters.SNRmin=3.5", [changed], {}, 1),
         *((f"--musan {musan} --rir {rir} --epoch {epoch}", [noise], {}, epoch) for epoch in range(1, 5)),
@@ -77,7 +77,7 @@ def test_augment_replaces_an_existing_file_only_with_overwrite(trials, tmp_path,
 def test_missing_and_unused_settings_of_augment_are_refused_and_nothing_is_written(workdir, refused):
     soundfile.write("a.wav", np.zeros(100), 16000)
     for arguments, message in (
-        ("a.wav", "nothing to do: choose `augment.algo=1` to 11"),
+        ("a.wav", "nothing to do: choose --algo 1 to 11, `augment.speed`"),
         ("a.wav train.lr=1", "keys of the section `augment` apply, not of 'train'"),
         ("a.wav --condition noise:3", "name its folder with --musan"),
         ("a.wav --condition alaw --musan none", "--musan changes nothing, because no --condition needs it"),
