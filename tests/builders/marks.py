@@ -6,6 +6,14 @@ import soundfile
 from nes2net.scoring.registry import evidence
 from nes2net.scoring.waveforms import RecordingToJudge
 
+#: Names of the files with and without Content Credentials, after ``c2pa_``.
+CREDENTIALS = [
+    f"{name}.wav"
+    for name in ("moved_manifest", "capture", "no_source_type", "box_huge", "box_short", "box_zero", "cut")
+]
+for _name in ("plain", "signed", "tampered", "claim", "remote"):
+    CREDENTIALS += [f"{_name}.{suffix}" for suffix in ("wav", "mp3", "flac", "m4a")]
+
 
 def reader(kind, argument=""):
     """A function that returns the one finding of ``kind`` about a recording."""

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 from builders import input_error
-from builders.marks import reader
+from builders.marks import CREDENTIALS, reader
 
 from nes2net.apps.marks import credentials
 from nes2net.data.audio.parts import RecordingBytes
@@ -27,8 +27,6 @@ STATES = {
     "cut": "unreadable",
 }
 SUFFIXES = ["wav", "mp3", "flac", "m4a"]
-FILES = [f"{name}.{suffix}" for name in ("plain", "signed", "tampered", "claim", "remote") for suffix in SUFFIXES]
-FILES += [f"{name}.wav" for name in STATES if f"{name}.wav" not in FILES]
 
 
 @pytest.fixture
@@ -43,7 +41,7 @@ def read_trusting(read, golden):
     return reader("c2pa", golden / "c2pa_root.pem")
 
 
-@pytest.mark.parametrize("file", FILES)
+@pytest.mark.parametrize("file", CREDENTIALS)
 def test_state_and_codes_are_those_of_the_library(read, golden, file):
     facts = read(golden / f"c2pa_{file}").facts
     is_missed = file in ("remote.mp3", "remote.flac")  # encypher-c2pa finds no address there
