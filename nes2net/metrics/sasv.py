@@ -203,16 +203,13 @@ def compute_t_eer(
         misses, nontargets, spoofs = tandem(index)
         return misses - (nontargets + spoofs) / 2
 
-    # The more the countermeasure rejects, the more the imbalance cm_miss + (1 − cm_miss) · by_passed − cm_alarm · by_alarm
-    # rises, up to 1. Bisect all ASV thresholds at once for the first imbalance of at least 0.
-    by_passed = miss - nontarget_alarm / 2
-    by_alarm = spoof_alarm / 2
+    # The more the countermeasure rejects, the more the imbalance rises, up to 1. Bisect all ASV thresholds at once for the
+    # first imbalance of at least 0.
     low = np.zeros(miss.size, dtype=np.int32)
     high = np.full(miss.size, cm_miss.size - 1, dtype=np.int32)
     while (low < high).any():
         middle = (low + high) >> 1
-        missed = cm_miss[middle]
-        negative = missed + (1 - missed) * by_passed < cm_alarm[middle] * by_alarm
+        negative = imbalance(middle) < 0
         low = np.where(negative, middle + 1, low)
         high = np.where(negative, high, middle)
     before = np.maximum(low - 1, 0)

@@ -152,17 +152,15 @@ def _rows_of_jspaw2(path: Path, phase: str | None, audio: Path | None) -> Iterat
     for line, (word, *names) in read_rows(path, 3, "1 or 0, file, file"):
         claim = files.look_up_word(word, {"1": "target", "0": "nontarget"}, "claim", path, line)
         first, second = (files.check_path(name, path, line) for name in names)
-        file = second
+        # A list calls fakes 0, as other people, and names them first.
+        file = first if _FAKE.match(first.name) else second
         folder = "ASV"
         attack = None
-        # A list calls fakes 0, as other people, and names them first.
-        for named in (second, first):
-            if generator := _FAKE.match(named.name):
-                file = named
-                folder = f"LA/{generator[1]}"
-                if claim == "nontarget":
-                    claim = SPOOF
-                    attack = generator[1]
+        if generator := _FAKE.match(file.name):
+            folder = f"LA/{generator[1]}"
+            if claim == "nontarget":
+                claim = SPOOF
+                attack = generator[1]
         recording = audio and audio / folder / file
         speaker = first.name.partition("_")[0]
         trial = Trial(files.id_of(second), recording, speaker=speaker, attack=attack, phase=phase, claim=claim)

@@ -327,14 +327,9 @@ class ListedCorpus(Corpus):
             for line, (person, ids) in read_rows(folder / name, 2, "person, utterances"):
                 recordings = people.setdefault(person, [])
                 recordings += [audio / f"{files.check_id(id, folder / name, line)}.flac" for id in ids.split(",")]
-        unknown = set()
-        repeated = []
-        for trial in self.trials(root, split, protocols=protocols):
-            person = str(trial.speaker)
-            if person not in people:
-                unknown.add(person)
-            elif trial.path in people[person]:
-                repeated.append(trial.id)
+        trials = self.trials(root, split, protocols=protocols)
+        unknown = {str(trial.speaker) for trial in trials} - people.keys()
+        repeated = [trial.id for trial in trials if trial.path in people.get(str(trial.speaker), ())]
         lists = f"{folder}: {', '.join(self.parts[split].enrolment)}"
         refuse(
             (
