@@ -42,6 +42,8 @@ class EnrolledRecording(StrictModel):
     consent: str
     accepted: list[str]
     """Kinds of findings at enrolment that were accepted."""
+    plain_weight: NotNegative | None = None
+    """Of its embedding in a plain mean: the length as computed; None in a mean of embeddings of length 1."""
 
 
 class PersonFile(StrictModel):
@@ -118,7 +120,7 @@ class PeopleStore:
         """Enrol recordings with embeddings (D,) of :attr:`encoder`, beside earlier ones of this person.
 
         The model is the mean of all embeddings, divided by its length; it does not depend on the
-        order.
+        order. A plain mean is of all embeddings, or of none.
         """
         paths = self._paths(name)
         rows = list(recordings)
@@ -130,7 +132,9 @@ class PeopleStore:
                 rows += zip(person.facts.recordings, person.vectors[1:])
             rows.sort(key=lambda row: row[0].sha256)
             enrolled_recordings, embeddings = zip(*rows)
-            total = np.sum(embeddings, 0, np.float64)
+            weights = [recording.plain_weight for recording in enrolled_recordings]
+            refuse((None in weights and any(weights), f"{name}: all recordings need the same `mean`, unit or plain"))
+            total = np.average(embeddings, 0, [weight or 1.0 for weight in weights])
             vectors = np.vstack([total / np.linalg.norm(total), *embeddings]).astype(np.float32)
             facts = PersonFile(format=1, name=name, encoder=self.encoder, recordings=list(enrolled_recordings))  # type: ignore[arg-type]
             for path, content in zip(paths, (facts.model_dump_json().encode(), save({"vectors": vectors}))):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -28,6 +27,7 @@ _FEW = 3  # recordings
 Kind = Literal[
     "unfit", "clipped", "quiet", "narrow", "short", "too_little", "same_audio", "unlike", "two_people", "fake"
 ]
+Mean = Literal["unit", "plain"]
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Examining:
         return Judge(Loading().scorer(self.detector), decider=Decider(load(self.calibration)))
 
     def examine(
-        self, store: str, name: str, files: Sequence[str], consent: str = ""
+        self, store: str, name: str, files: Sequence[str], consent: str = "", mean: Mean = "unit"
     ) -> tuple[PeopleStore, list[Examined]]:
         """Examine recordings of the person ``name``, who may be new."""
         from nes2net.apps.enrolment.recordings import compare, examine
@@ -71,7 +71,7 @@ class Examining:
         encoder = self.speaker_encoder
         people = PeopleStore(store, encoder.identity)
         enrolled = people.find(name)
-        examined = examine(files, encoder, consent, self.judge)
+        examined = examine(files, encoder, consent, mean, self.judge)
         compare(examined, enrolled, encoder.same_voice)
         return people, examined
 
@@ -83,6 +83,7 @@ def add(
     *,
     consent: str,
     accept: Sequence[Kind] = (),
+    mean: Mean = "unit",
     examining: Examining,
 ) -> int:
     """Enrol a person, or add recordings to an enrolled one, unless something speaks against it.
@@ -96,19 +97,22 @@ def add(
         files: recordings of this person alone, or folders of them
         consent: how the person has agreed, such as a reference to the signed form
         accept: enrol despite these findings
+        mean: of embeddings of length 1, or as computed (plain)
     """
     check_setting("consent", consent, bool(consent.strip()), "how the person has agreed")
-    people, examined = examining.examine(store, name, files, consent)
-    all_findings = itertools.chain.from_iterable(recording.findings() for recording in examined)
-    findings = [finding for finding in all_findings if finding.facts["kind"] not in accept]
+    people, examined = examining.examine(store, name, files, consent, mean)
+    findings = []
+    for recording in examined:
+        findings.extend(recording.findings(accept))
     if findings:
         say("nothing is enrolled, because of these findings:", *listing(findings))
         return FOUND
     if people.find(name) is None and all(recording.problems.get("fake") for recording in examined):
         raise InputError("all recordings may be fakes, so nobody is enrolled: use others")
     person = people.add(name, [(recording.facts, recording.embedding) for recording in examined])
-    say(f"{name} is enrolled; recordings: {len(person.facts.recordings)}")
-    if len(person.facts.recordings) < _FEW:
+    number = len(person.facts.recordings)
+    say(f"{name} is enrolled; recordings: {number}")
+    if number < _FEW:
         print_note(f"add recordings, best of other days: fewer than {_FEW} tell little of a voice")
     return 0
 
@@ -122,6 +126,7 @@ def corpus(
     protocols: Folder | None = None,
     consent: str,
     accept: Sequence[Kind] = (),
+    mean: Mean = "unit",
     examining: Examining,
 ) -> int:
     """Enrol each person of a corpus as `add` does: by its lists of enrolment, else each speaker of a list.
@@ -136,12 +141,13 @@ def corpus(
         protocols: protocol folder; searched for in root if not given
         consent: how all these people have agreed, such as the licence of the corpus
         accept: enrol despite these findings
+        mean: of embeddings of length 1, or as computed (plain)
     """
     people = corpora.get(name).enrolment(root, split, protocols=protocols)
     statuses = []
     for person, recordings in people.items():
         files = list(map(str, recordings))
-        statuses.append(add(store, person, files, consent=consent, accept=accept, examining=examining))
+        statuses.append(add(store, person, files, consent=consent, accept=accept, mean=mean, examining=examining))
     return max(statuses)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -46,17 +46,19 @@ class Examined:
     problems: dict[str, str]
     """Kind → what speaks against enrolling it, or an empty text."""
 
-    def findings(self) -> list[Finding]:
-        """List the problems."""
+    def findings(self, accept: Collection[str] = ()) -> list[Finding]:
+        """List the problems, except of kinds to ``accept``."""
         remedy = "use further or other recordings, or accept them: nes2net enrol add … --accept"
         return [
             Finding(str(self.path), problem, f"{remedy} {kind}", facts={"kind": kind})
             for kind, problem in self.problems.items()
-            if problem
+            if problem and kind not in accept
         ]
 
 
-def examine(files: Iterable[str], encoder: SpeakerEncoder, consent: str, judge: Judge[Any] | None) -> list[Examined]:
+def examine(
+    files: Iterable[str], encoder: SpeakerEncoder, consent: str, mean: str, judge: Judge[Any] | None
+) -> list[Examined]:
     """Measure, embed and check each recording in ``files`` and folders.
 
     Args:
@@ -85,6 +87,10 @@ def examine(files: Iterable[str], encoder: SpeakerEncoder, consent: str, judge: 
             answer = judge.answer(RecordingToJudge.of(path))
             if answer.to_row().get("decision") in (SPOOF, UNUSUAL, None):  # None if it could not be judged
                 problems["fake"] = f"may not be live: {answer.words}"
+        embedding = encoder.embed(waveform, SAMPLE_RATE)
+        plain_weight = None
+        if mean == "plain":
+            plain_weight = np.linalg.norm(encoder.compute(waveform)).item()
         facts = EnrolledRecording(
             sha256=hashlib.sha256(waveform.data).hexdigest(),
             seconds=traits.duration,
@@ -93,8 +99,9 @@ def examine(files: Iterable[str], encoder: SpeakerEncoder, consent: str, judge: 
             date=date.today().isoformat(),
             consent=consent,
             accepted=[],
+            plain_weight=plain_weight,
         )
-        examined.append(Examined(path, facts, encoder.embed(waveform, SAMPLE_RATE), problems))
+        examined.append(Examined(path, facts, embedding, problems))
     return examined
 
 

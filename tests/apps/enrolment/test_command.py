@@ -59,6 +59,19 @@ def test_the_model_is_the_mean_of_the_embeddings_of_the_recordings(anna):
     np.testing.assert_allclose(anna.read("anna").vectors[0], total / np.linalg.norm(total), rtol=0, atol=1e-6)
 
 
+def test_a_plain_mean_weighs_embeddings_by_their_lengths_and_is_shown(recordings, output):
+    save("quiet.wav", 0.2 * voice(1, 6.0))
+    output("enrol add people anna 0.wav quiet.wav --consent c --encoder pitches --mean plain")
+    encoder = create_speaker_encoder("pitches")
+    computed = [encoder.compute(soundfile.read(name, dtype="float32")[0]) for name in ("0.wav", "quiet.wav")]
+    total = np.sum(computed, 0)
+    model, *embeddings = PeopleStore("people").read("anna").vectors
+    np.testing.assert_allclose(model, total / np.linalg.norm(total), rtol=0, atol=1e-6)
+    np.testing.assert_allclose(np.linalg.norm(embeddings, axis=1), 1, rtol=0, atol=1e-6)
+    shown = output("enrol show people anna").out
+    assert all(f"{np.linalg.norm(vector):.6g}" in shown for vector in computed)
+
+
 def test_the_store_holds_no_audio_and_no_path(anna, recordings):
     content = b"".join(file.read_bytes() for file in anna.folder.iterdir())
     assert len(content) < 3000
@@ -110,6 +123,10 @@ def test_forgetting_names_what_was_removed_and_who_removes_copies(anna, output):
         ("add people bob silent.wav --encoder pitches --consent c", "no speech found"),
         ("add people bob none.wav --encoder pitches --consent c", "none.wav"),
         ("add people bob 0.wav --encoder pitche --consent c", "did you mean 'pitches'"),
+        (
+            "add people anna 2.wav --encoder pitches --consent c --mean plain",
+            "anna: all recordings need the same --mean",
+        ),
         ("show people ana", "there is no person 'ana'; did you mean 'anna'"),
         ("forget people bob", "there is no person 'bob'; known: anna"),
         (["add", "people", "bob", "0.wav", "--consent", " "], "--consent must be how the person has agreed, not ' '"),
@@ -211,6 +228,14 @@ def test_the_lists_of_a_corpus_enrol_all_its_people(track_2, output):
     # Nobody is enrolled twice with the same recordings.
     assert "was enrolled before" in output(ENROL_TRACK_2, status=3).out
     assert len(PeopleStore("people").read("A").facts.recordings) == 2
+
+
+def test_the_people_of_a_corpus_are_enrolled_by_a_plain_mean(track_2, output):
+    track_2()
+    output([*ENROL_TRACK_2.split(), "--mean", "plain"])
+    store = PeopleStore("people")
+    recordings = [recording for name in store.names() for recording in store.read(name).facts.recordings]
+    assert all(recording.plain_weight > 0 for recording in recordings)
 
 
 @pytest.mark.parametrize(
