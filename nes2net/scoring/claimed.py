@@ -15,7 +15,7 @@ from nes2net.scoring.decisions.along import Cutoff
 from nes2net.scoring.decisions.claim import SasvFit
 from nes2net.scoring.decisions.decision import Decider, Decision
 from nes2net.scoring.decisions.person import PERSON_OUTCOMES, judge_person, sasv_ratio
-from nes2net.scoring.decisions.population import Traits
+from nes2net.scoring.decisions.population import TELEPHONE, Traits
 from nes2net.scoring.people import PeopleStore
 from nes2net.scoring.track import Track
 
@@ -24,6 +24,11 @@ _ENROLLED = "this recording is part of the enrolment: not a test, maybe a replay
 _NOBODY = "nobody is claimed, and the nearest enrolled person need not be the one who speaks: claim one, STORE:NAME"
 _SCORES_ONLY = "scores decide nothing without a calibration, which nes2net calibrate person makes"
 _BORDERLINE = "each score passes by itself, but not both together"
+# Whether a recording went through a telephone, unlike all enrolled ones → the warning.
+_OTHER_CHANNEL = {
+    False: "enrolled by telephone only, while this recording is not by telephone",
+    True: "enrolled without a telephone, while this recording is by telephone",
+}
 _MEANING = (
     "this person: consistent with the enrolled voice, as other voices may be, too",
     "live: not recognised as synthesised, converted or replayed by this detector, which recognises replayed speech only "
@@ -41,7 +46,7 @@ class PersonDecision(Decision):
 
     @property
     def words(self) -> list[str]:
-        return [self.decision, *self.facts["reason"], *self.facts["because"]]
+        return [self.decision, *self.facts["reason"], *self.facts["because"], *self.facts["warnings"]]
 
     @property
     def meaning(self) -> str:
@@ -118,7 +123,7 @@ class PersonDecider:
         """Decide by the score of the detector, and the voice in ``traits``."""
         assert traits is not None
         facts: dict[str, Any] = {**dict.fromkeys(_FACTS), "cm_score": score, "encoder": self.encoder.name}
-        facts |= {"person": self.name or None, "code": "unusable"}
+        facts |= {"person": self.name or None, "code": "unusable", "warnings": []}
         reason = traits.unfit
         because: list[str] = []
         if traits.voice is not None and not self.name:
@@ -131,6 +136,9 @@ class PersonDecider:
             person, vectors = self.store.read(self.name)
             asv = float(vectors[0] @ traits.voice)
             facts |= {"asv_score": asv, "enrolled": len(person.recordings)}
+            is_telephone = traits.bandwidth <= TELEPHONE
+            if all((recording.bandwidth <= TELEPHONE) != is_telephone for recording in person.recordings):
+                facts["warnings"] = [_OTHER_CHANNEL[is_telephone]]
             because = [f"cosine {asv:.3f}"]
             if any(recording.sha256 == traits.sha256 for recording in person.recordings):
                 reason = _ENROLLED

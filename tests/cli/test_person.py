@@ -240,6 +240,33 @@ def test_claims_of_more_than_two_minutes_are_judged_along_their_time(in_folder):
     assert answer.to_row()["asv_score"] > 0.8
 
 
+#: Bandwidth in Hz of all enrolled recordings, and whether the trial is by telephone → the warning.
+CHANNELS = {
+    (3400, False): ["enrolled by telephone only, while this recording is not by telephone"],
+    (8000, True): ["enrolled without a telephone, while this recording is by telephone"],
+    (3400, True): [],
+    (8000, False): [],
+}
+
+
+@pytest.mark.parametrize("bandwidth, by_telephone", CHANNELS)
+def test_a_person_enrolled_by_another_kind_of_channel_causes_a_warning(
+    rows, hostile, output, tmp_path, bandwidth, by_telephone
+):
+    store = hostile(".json", lambda content: re.sub(rb'"bandwidth":[^,]+', b'"bandwidth":%d' % bandwidth, content))
+    file = tmp_path / "hissing.wav"
+    samples = spoken(0, ANNA) + 0.1 * np.diff(np.random.default_rng(1).standard_normal(64001))
+    if by_telephone:
+        save(file, samples[::2], 8000)
+    else:
+        save(file, samples)
+    warnings = CHANNELS[bandwidth, by_telephone]
+    (row,) = rows("--person", store, files=[file]).values()
+    assert row["warnings"] == warnings
+    printed = output([*PREDICT.split(), file, "--person", store]).out
+    assert ("while this recording is" in " ".join(printed.split())) == bool(warnings)
+
+
 @pytest.mark.parametrize(
     "words, message",
     [
