@@ -282,6 +282,9 @@ class Deciding:
         operating_point: eer, cost:CMISS,CFA,PRIOR, fa:RATE% or miss:RATE%
         abstain: 'cannot tell' if so few are as unusual (0.01)
         unbounded: do not bound ratios by the number of trials
+        person: who is said to speak; STORE names the nearest
+        encoder: speaker encoder of STORE, if it needs options
+        abstain_within: 'cannot tell' so near the threshold
     """
 
     calibration: File | None = None
@@ -289,6 +292,11 @@ class Deciding:
     operating_point: Annotated[str | None, Flag("POINT"), _OF_CALIBRATION] = None
     abstain: Annotated[float | None, Flag("SHARE"), _OF_CALIBRATION] = None
     unbounded: Annotated[bool, _OF_CALIBRATION] = False
+    person: Annotated[str | None, Flag("STORE:NAME"), NotWith("prior", "operating_point", "abstain", "unbounded")] = (
+        None
+    )
+    encoder: Annotated[str | None, Flag("NAME|OPTIONS"), UsedWith("person")] = None
+    abstain_within: Annotated[float, Flag("NATS", minimum=0), UsedWith("person"), _OF_CALIBRATION] = 0.0
 
     def decider(self) -> Decider | None:
         """Make the rule that turns scores into decisions; None without ``--calibration``.
@@ -299,27 +307,14 @@ class Deciding:
         from nes2net.scoring.decisions.calibration import load  # start-up
         from nes2net.scoring.decisions.decision import Decider, OperatingPoint  # start-up
 
-        settings = non_defaults(self)
         if self.calibration is None:
             return None
+        settings = non_defaults(self)
+        if self.person is not None:  # the flags of a claim are no settings of a decider
+            settings = {}
         if self.operating_point is not None:
             settings["operating_point"] = OperatingPoint.parse(self.operating_point)
         return Decider(**settings | {"calibration": load(self.calibration)})
-
-
-@dataclass(frozen=True)
-class Claiming(Deciding):
-    """What the score means.
-
-    Args:
-        person: who is said to speak; STORE names the nearest
-        encoder: speaker encoder of STORE, if it needs options
-    """
-
-    person: Annotated[str | None, Flag("STORE:NAME"), NotWith("prior", "operating_point", "abstain", "unbounded")] = (
-        None
-    )
-    encoder: Annotated[str | None, Flag("NAME|OPTIONS"), UsedWith("person")] = None
 
     def person_decider(self) -> PersonDecider | None:
         """Make the judge of a claimed person; None without ``--person``."""
@@ -327,7 +322,7 @@ class Claiming(Deciding):
             return None
         from nes2net.scoring.claimed import PersonDecider  # start-up: torch
 
-        return PersonDecider.of(self.person, self.encoder, Deciding(self.calibration).decider())
+        return PersonDecider.of(self.person, self.encoder, self.decider(), self.abstain_within)
 
 
 def report_finished(result: Finished, tell: Callable[[str], None] = say) -> int:

@@ -34,7 +34,6 @@ from nes2net.scoring.judged import Judged
 from nes2net.scoring.judgement import ScoreFile, as_judgement
 from nes2net.scoring.kernel import Scorer
 from nes2net.scoring.measuring import Measurer
-from nes2net.scoring.people import PeopleStore
 from nes2net.scoring.score_length import samples_to_calibrate
 from nes2net.scoring.waveforms import RecordingToJudge, WaveformReader
 
@@ -66,12 +65,13 @@ def hear(
             say_aside(f"{answer.path} is not used: {answer.words}")
 
 
-def check_claims(trials: Trials, place: AnyPath, store: PeopleStore, name: str) -> None:
-    """Check that all trials, listed in ``place``, claim people of ``store``, and that no other ``name`` is claimed.
+def check_claims(trials: Trials, place: AnyPath, decider: PersonDecider) -> None:
+    """Check that all trials, listed in ``place``, claim people in the store, and that ``decider`` suits them.
 
     Raises:
         InputError: if this is not so.
     """
+    store = decider.store
     without = [trial.id for trial in trials if trial.claim is None]
     refuse(
         (
@@ -79,7 +79,8 @@ def check_claims(trials: Trials, place: AnyPath, store: PeopleStore, name: str) 
             f"{place}: {join_names(without)} names no claim, but `person` scores claims: use a corpus of claims, such as "
             "asvspoof2019_la_sasv, or add the columns speaker and claim (target, nontarget or spoof), or remove `person`",
         ),
-        (name, f"the corpus says who is claimed: give `person` only {store.folder}"),
+        (decider.name, f"the corpus says who is claimed: give `person` only {store.folder}"),
+        (decider.abstain_within, "a score file of claims has no outcomes: remove `abstain_within`"),
     )
     people = {trial.id.partition(":")[0] for trial in trials}
     check_known(sorted(people), store.names(), f"{store.folder}: there is no person")
@@ -119,12 +120,7 @@ class ClaimScoring(Claims):
     def options(self) -> dict[str, object]:
         names, models = self.decider.store.models
         people = hashlib.sha256(json_text(names).encode() + models.tobytes()).hexdigest()
-        liveness = self.decider.liveness
-        return {
-            "encoder": str(self.decider.store.encoder),
-            "people": people,
-            "calibration": liveness and liveness.calibration.sha256,
-        }
+        return {**self.decider.basis(), "people": people}
 
     def read(self, out: Path) -> Iterable[tuple[str, NDArray]]:
         table = read_claim_table(out)

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from nes2net.actions.flags import Claiming, EvidenceFlags, Loading, ModelName, Reading
+from nes2net.actions.flags import Deciding, EvidenceFlags, Loading, ModelName, Reading
 from nes2net.cli.next_commands import command_line
 from nes2net.cli.predict_files import FilesBeside
 from nes2net.lib.errors import InputError, pluralise, readable_size, with_flag_names
@@ -78,7 +78,7 @@ def predict(
     along: TrackFlags,
     plot: Annotated[str | None, Flag("FILE|DIR"), _ONE_RESULT_A_FILE] = None,
     threshold: Annotated[float | None, NotWith("calibration")] = None,
-    deciding: Claiming,
+    deciding: Deciding,
     evidence: Annotated[EvidenceFlags, NotWith("csv")],
     judgement: Annotated[str, Flag("NAME|OPTIONS")] = "scores",
     detector: Annotated[ModelName | None, UsedWith("judgement")] = None,

@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 
 from nes2net.actions.flags import (
     BatchFlags,
-    Claiming,
     CorpusName,
+    Deciding,
     Loading,
     ModelName,
     Reading,
@@ -48,7 +48,7 @@ def score(
     loading: Loading,
     batches: BatchFlags,
     compile: bool = False,
-    deciding: Claiming,
+    deciding: Deciding,
 ) -> int:
     """Score a corpus with a trained detector.
 
@@ -92,20 +92,19 @@ def score(
     if judgement is not None:
         described = read_value(judgement, None, "`judgement`")
     chosen_judgement = as_judgement(described)
-    decider = None
+    decider = deciding.decider()
     person_decider = deciding.person_decider()
-    if person_decider is None:
-        decider = deciding.decider()
     located_part = locate_part(corpus, root, split, protocols)
     # Before the detector, so that an error in the list is found first.
     trials = length.choose(located_part.trials, channel)
     if person_decider is not None:
-        check_claims(trials, located_part.root or corpus, person_decider.store, person_decider.name)
+        check_claims(trials, located_part.root or corpus, person_decider)
     detector = loading.scorer(model)
     if person_decider is not None:
         chosen_judgement = ClaimScoring(person_decider, Measurer.of(detector, person_decider))
-        if person_decider.liveness is not None:
-            print_warnings(check_belongs(detector, person_decider.liveness.calibration))
+        if decider is not None:
+            print_warnings(check_belongs(detector, decider.calibration))
+        decider = None  # the score file of claims has no decisions
     about = {}
     if channel is not None:
         about["channel"] = channel

@@ -23,7 +23,7 @@ _NEAREST = 5  # people that are named if nobody is claimed
 _ENROLLED = "this recording is part of the enrolment: not a test, maybe a replay"
 _NOBODY = "nobody is claimed, and the nearest enrolled person need not be the one who speaks: claim one, STORE:NAME"
 _SCORES_ONLY = "scores decide nothing without a calibration, which nes2net calibrate person makes"
-_BORDERLINE = "each score passes by itself, but not both together"
+_BORDERLINE = "both scores together are too near the threshold, or below it, although each passes by itself"
 # Whether a recording went through a telephone, unlike all enrolled ones → the warning.
 _OTHER_CHANNEL = {
     False: "enrolled by telephone only, while this recording is not by telephone",
@@ -73,15 +73,19 @@ class PersonDecider:
     Args:
         name: the claimed person; empty to name the nearest.
         liveness: by a calibration of ``nes2net calibrate person``; None for scores only.
+        abstain_within: "cannot tell" if the ratio is less than so many nats from the threshold.
     """
 
     store: PeopleStore
     name: str
     encoder: SpeakerEncoder
     liveness: Decider | None = None
+    abstain_within: float = 0.0
 
     @classmethod
-    def of(cls, place: str, encoder: str | None = None, liveness: Decider | None = None) -> PersonDecider:
+    def of(
+        cls, place: str, encoder: str | None = None, liveness: Decider | None = None, abstain_within: float = 0.0
+    ) -> PersonDecider:
         """Open ``STORE:NAME``, or ``STORE``.
 
         Args:
@@ -100,7 +104,7 @@ class PersonDecider:
         chosen = speaker_encoder_of(encoder or store.read(first).facts.encoder.name)
         store.encoder = chosen.identity
         store.read(first)
-        decider = cls(store, name, chosen, liveness)
+        decider = cls(store, name, chosen, liveness, abstain_within)
         if (claim := decider.claim) and claim.encoder not in ("", str(store.encoder)):
             raise InputError(
                 f"the calibration is of the speaker encoder ({claim.encoder}), not ({store.encoder}): calibrate with {folder}"
@@ -158,7 +162,7 @@ class PersonDecider:
         """Add the outcome to ``facts``, and say what decided."""
         weights = claim.weights
         llr_asv, llr_cm = claim.llrs([facts["asv_score"]], [facts["cm_score"]])
-        outcome = judge_person(llr_asv, llr_cm, weights, usable=is_usable)
+        outcome = judge_person(llr_asv, llr_cm, weights, self.abstain_within, is_usable)
         facts["code"], facts["may_not_be_live"] = (values.item() for values in outcome)
         facts |= {"threshold": weights.threshold, "weights": weights._asdict(), "basis": "trials"}
         facts |= {"llr_asv": llr_asv.item(), "llr_sasv": sasv_ratio(llr_asv, llr_cm, weights).item()}
@@ -171,6 +175,11 @@ class PersonDecider:
     def along(self, score: float, track: Track, traits: Traits | None) -> PersonDecision:
         """Decide by the mean of the windows; ``score`` is that of the beginning."""
         return replace(self(track.score, traits), score=score, judged=track.judged)
+
+    def basis(self) -> dict[str, object]:
+        """Identify person, encoder and calibration by plain data."""
+        calibration = self.liveness and self.liveness.calibration.sha256
+        return {"person": self.name, "encoder": str(self.store.encoder), "calibration": calibration}
 
     def describe(self) -> list[str]:
         """Describe the basis of decisions in lines for people."""

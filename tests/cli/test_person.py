@@ -4,12 +4,14 @@ import html
 import json
 import re
 import shutil
+from functools import partial
 
 import numpy as np
 import pytest
 import soundfile
 from builders import hears_a_tone
 from builders.files import read_json
+from builders.live import lines_of
 from builders.speaker_encoders import installed_encoders
 from builders.voices import voice
 from pydantic import TypeAdapter
@@ -17,6 +19,9 @@ from safetensors.numpy import load as decode
 from safetensors.numpy import save as encode
 
 from nes2net.actions.people import ClaimScoring
+from nes2net.apps.listen.channel import Tally
+from nes2net.apps.listen.listening import AudioBlock, Listening, LiveJudge
+from nes2net.apps.listen.saved_calls import SavedCalls
 from nes2net.apps.serve.answers import JudgedRecording
 from nes2net.apps.serve.desk import Desk
 from nes2net.cli.main import main
@@ -240,6 +245,17 @@ def test_claims_of_more_than_two_minutes_are_judged_along_their_time(in_folder):
     assert answer.to_row()["asv_score"] > 0.8
 
 
+def test_near_the_threshold_the_answer_is_cannot_tell(rows):
+    claim = ["--person", "people:anna", "--calibration", "p.json"]
+    row = rows(*claim)["anna.wav"]
+    distance = row["llr_sasv"] - row["threshold"]
+    assert rows(*claim, "--abstain-within", str(0.99 * distance))["anna.wav"]["code"] == "accept"
+    near = rows(*claim, "--abstain-within", str(1.01 * distance))["anna.wav"]
+    assert near["code"] == "borderline"
+    assert near["outcome"] == "cannot tell"
+    assert "too near the threshold" in near["reason"][0]
+
+
 #: Bandwidth in Hz of all enrolled recordings, and whether the trial is by telephone → the warning.
 CHANNELS = {
     (3400, False): ["enrolled by telephone only, while this recording is not by telephone"],
@@ -278,6 +294,8 @@ def test_a_person_enrolled_by_another_kind_of_channel_causes_a_warning(
         ("--person people:anna --calibration tone.json", "does not belong to this detector"),
         ("--person people:anna --calibration p.json --prior 0.1", "--prior"),
         ("--encoder pitches", "--person"),
+        ("--abstain-within 1 --calibration p.json", "--person"),
+        ("--abstain-within 1 --person people:anna", "--calibration"),
     ],
 )
 def test_what_does_not_fit_together_is_refused(in_folder, refused, words, message):
@@ -430,11 +448,113 @@ def test_a_report_on_a_long_claim_rests_on_all_of_it(reported, in_folder):
     assert "The whole recording." in page
 
 
-def test_where_liveness_is_refused_nothing_is_called_live(in_folder, output):
+def test_where_liveness_is_refused_nothing_is_called_live(in_folder, output, heard):
     words = [*PREDICT.split(), "test", "--person", "people:anna", "--calibration", "speaker.json"]
-    captured = output(words)
-    printed = captured.out
-    assert not re.search(r"(?<!not )\blive\b(?!: not| is not)", printed)
+    for printed in (output(words).out, heard(call(False, True), "--calibration", "speaker.json")):
+        assert not re.search(r"(?<!not )\blive\b(?!: not| is not)", printed)
+
+
+def call(*are_fake):
+    """Samples of Anna, in parts of 4 s; ``are_fake`` says which are fake."""
+    return np.concatenate([spoken(70 + number, ANNA, is_fake) for number, is_fake in enumerate(are_fake)])
+
+
+@pytest.fixture
+def heard(in_folder, output, tmp_path):
+    """A function that listens to samples of a call, and returns what is printed."""
+
+    def listen(samples, *words):
+        save(tmp_path / "calls" / "call.wav", samples)
+        command = ["listen", tmp_path / "calls" / "call.wav", "--model", "tone.pth", "--device", "cpu"]
+        return output([*command, "--speed", "inf", "--person", "people:anna", *words]).out
+
+    return listen
+
+
+@pytest.fixture
+def lines(heard):
+    """A function that listens to samples of a call, and returns the lines of JSON."""
+
+    def listen(samples, calibration="p.json"):
+        printed = heard(samples, "--calibration", calibration, "--json")
+        return [json.loads(line) for line in printed.splitlines()]
+
+    return listen
+
+
+def test_the_outcome_of_a_call_rests_on_the_means_of_its_windows(lines):
+    samples = call(False, False, False)
+    *_, latest, end = lines(samples)
+    windows = lines_of(lines(samples), "score")
+    decider = PersonDecider.of("people:anna")
+    voices = [
+        decider.encoder.embed(samples[round(16000 * line["start"]) : round(16000 * line["end"])], 16000)
+        for line in windows
+    ]
+    voice = np.sum(voices, 0) / np.linalg.norm(np.sum(voices, 0))
+    claim = end["claim"]
+    assert len(windows) > 5
+    assert claim["cm_score"] == pytest.approx(np.mean([line["score"] for line in windows]))
+    assert claim["asv_score"] == pytest.approx(decider.store.read("anna").vectors[0] @ voice, abs=1e-6)
+    assert claim["code"] == "accept"
+    assert latest["claim"] == claim
+    assert "probability" not in end
+    assert "unusual_share" not in end
+
+
+def test_the_outcome_changes_when_a_call_becomes_fake(lines):
+    codes = [line["claim"]["code"] for line in lines_of(lines(call(False, True, True, True)), "score")]
+    assert codes[0] == "accept"
+    assert codes[-1] == "not_live"
+
+
+def test_a_call_without_speech_has_no_outcome(lines):
+    samples, _ = silence()
+    heard_lines = lines(samples)
+    assert lines_of(heard_lines, "silence")
+    assert not any("claim" in line for line in heard_lines)
+
+
+@pytest.mark.parametrize("words", ["", "--calibration p.json", "--calibration speaker.json", "--json"])
+def test_listening_claims_no_more_than_was_measured(heard, words):
+    printed = heard(call(False, True), *words.split())
+    assert not NEVER_SAID.search(printed)
+    assert "consistent with the enrolled voice" in printed
+    assert "cannot tell; scores decide nothing" in printed or "this person" in printed.splitlines()[-1]
+
+
+def test_the_outcome_of_a_call_goes_on_after_a_restart(in_folder):
+    judge = LiveJudge(hears_a_tone.detector(), "tone.pth", PersonDecider.of("people:anna"))
+    earlier = []
+    scores = []
+    for samples in (call(False, False), call(True, True)):
+        session = judge.session(16000, "f32le", ["mix"], False, "all", earlier)
+        told = list(Listening(session, [AudioBlock(samples[None])]).lines())
+        scores += [line["score"] for line in lines_of(told, "score")]
+        earlier = [Tally.model_validate_json(session.channels[0].tally().model_dump_json())]
+    assert told[-1]["claim"]["cm_score"] == pytest.approx(np.mean(scores))
+
+
+def test_a_saved_call_does_not_go_on_as_a_call_of_another_person(in_folder, tmp_path):
+    key = ""
+    restored = {}
+    for name in ("anna", "bob", "anna"):
+        judge = LiveJudge(hears_a_tone.detector(), "tone.pth", PersonDecider.of(f"people:{name}"))
+        begin = partial(judge.session, 16000, "f32le", ["mix"], True, "all")
+        calls = SavedCalls(tmp_path / "state", judge)
+        if not key:
+            session = begin()
+            key = session.ready["session"]
+            calls.save(session, [channel.tally() for channel in session.channels])
+        restored[name] = calls.restore(key, begin)
+    assert restored["bob"] is None
+    assert restored["anna"] is not None
+
+
+def test_a_call_needs_the_name_of_a_person(in_folder, refused):
+    refused(
+        ["listen", "test/anna.wav", "--model", "tone.pth", "--person", "people"], "--person must name who is claimed"
+    )
 
 
 #: Claim → claimed person, and means of the scores cm and asv.
@@ -633,6 +753,8 @@ def test_people_who_are_claimed_must_be_enrolled_and_are_named_by_the_corpus(in_
     refused([*words, "--person", "people"], "people: there is no person 'anne'; did you mean 'anna'?")
     refused([*words, "--person", "people:anna"], "the corpus says who is claimed")
     refused([*words, "--person", "people", "--judgement", "frames"], "--person")
+    abstaining = ["--calibration", "p.json", "--abstain-within", "1"]
+    refused([*words, "--person", "people", *abstaining], "a score file of claims has no outcomes")
 
 
 def test_a_corpus_without_claims_is_refused_before_the_detector_is_read(in_folder, tmp_path, refused):

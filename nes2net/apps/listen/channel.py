@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -19,6 +18,7 @@ from nes2net.data.audio.speech import speech_share
 from nes2net.data.audio.waveform import SAMPLE_RATE
 from nes2net.lib.errors import InputError, with_flag_names
 from nes2net.lib.storage.plain_data import Natural, Seconds, StrictModel
+from nes2net.scoring.claimed import PersonDecider
 from nes2net.scoring.decisions.along import MIN_SPEECH
 from nes2net.scoring.decisions.decision import UNUSUAL, Decider
 from nes2net.scoring.decisions.evidence import Evidence
@@ -50,11 +50,13 @@ class Tally(StrictModel):
     num_alarms: Natural = 0  # windows during an alarm
     num_unusual: Natural = 0  # windows that are unusual among genuine recordings
     lowest: Scored | None = None
-    # State of the evidence, as in the line about the latest window.
-    last: dict[str, FiniteFloat | bool | None] = Field(default_factory=dict)
+    # State of the evidence or of a claim, as in the line about the latest window.
+    last: dict[str, Any] = Field(default_factory=dict)
     judged_until: Seconds = 0.0  # end of the latest window in the stream
     now: Seconds = 0.0  # end of the stream so far
     evidence: dict[str, object] | None = None  # of Evidence.state; None without a calibration
+    # Sums over the windows that count for a claim: of score, level, bandwidth, and embedding of the voice (D,).
+    claim: list[FiniteFloat] | None = None
 
 
 @dataclass
@@ -67,7 +69,7 @@ class Channel:
     Args:
         hop: seconds from one window to the next.
         evidence: adds up the evidence by a calibration, if it gives ratios.
-        decider: the calibration, if any.
+        decider: the calibration, or the judge of a claimed person, if any.
         is_live: whether the audio arrives as it is spoken; only then, lag and delay are measured.
         vad: the rule for windows with little speech.
         earlier: tally before a restart, whose time continues.
@@ -78,7 +80,7 @@ class Channel:
     stream: Stream
     hop: float
     evidence: Evidence | None
-    decider: Decider | None
+    decider: Decider | PersonDecider | None
     is_live: bool
     vad: Vad
     earlier: Tally | None = None
@@ -135,12 +137,13 @@ class Channel:
             return [{"event": type(item).__name__.lower(), **item._asdict(), "channel": self.name}]
         began = time.perf_counter()
         self._tally.judged_until = item.end
-        line: Line = {"event": "score", "channel": self.name, "start": item.start, "end": item.end, "score": None}
+        span = {"channel": self.name, "start": item.start, "end": item.end}
+        line: Line = {"event": "score", **span, "score": None}
         # The following calls add their facts to `line`.
         weight = self._weigh(item.samples, line)
         lines = [line]
         if weight == 0 and not self._is_silent:
-            lines.append({"event": "silence", "channel": self.name, "start": item.start, "end": item.end})
+            lines.append({"event": "silence", **span})
         self._is_silent = weight == 0
         if self._is_silent and self.vad == "skip":
             self._tally.num_skipped += 1
@@ -148,7 +151,9 @@ class Channel:
             return lines
         if self.evidence is not None:
             lines += self._add_evidence(self.evidence, line, weight, item.samples)
-        elif self.decider is not None and weight:
+        elif isinstance(self.decider, PersonDecider) and weight:
+            line |= self._decide_claim(self.decider, line["score"], item.samples)
+        elif isinstance(self.decider, Decider) and weight:
             decision = self.decider(line["score"], self._traits(self.decider, line, item.samples))
             line |= decision.row()
             self._tally.num_speaking += decision.p_genuine is not None
@@ -225,11 +230,33 @@ class Channel:
             line |= {"unusual": running.unusual, "message": message}
         if running.alarm == was_alarm:
             return []
-        event = {"event": "clear", "channel": self.name, "time": line["end"]}
+        event = {
+            "event": "clear",
+            "channel": self.name,
+            "time": line["end"],
+            "probability": running.probability,
+            "against": running.against,
+        }
         if running.alarm:
             event["event"] = "alarm"
             event["because"] = "probability" if running.probability <= evidence.alarm_probability else "against"
-        return [{**event, "probability": running.probability, "against": running.against}]
+        return [event]
+
+    def _decide_claim(self, decider: PersonDecider, score: float, samples: NDArray) -> Line:
+        """Decide by the means of the windows so far, of which one is (N,); say why this one does not count."""
+        traits = measure(samples)
+        try:
+            voice = decider.encoder.embed(samples, SAMPLE_RATE)
+        except InputError as error:
+            return {"reason": error.reason}
+        tally = self._tally
+        tally.num_speaking += 1
+        tally.claim = np.add(tally.claim or 0.0, [score, traits.level, traits.bandwidth, *voice]).tolist()
+        score, level, bandwidth, *mean_voice = np.divide(tally.claim, tally.num_speaking).tolist()
+        voice = np.divide(mean_voice, np.linalg.norm(mean_voice))
+        decision = decider(score, Traits(math.inf, level, bandwidth, in_windows=True, voice=voice))
+        tally.last = {"decision": "; ".join(decision.words), "claim": decision.facts}
+        return tally.last
 
     def _traits(self, decider: Decider, line: Line, samples: np.ndarray) -> Traits:
         """Share an embedding between overlapping windows, because it takes as long as a score."""
@@ -249,14 +276,23 @@ class Channel:
         if self._warn_from is None:
             # A call that is unusual from its first speech on is reported at once, anything else after MAX_UNJUDGED
             # seconds.
-            was_never_usual = "unusual" in line and not self._tally.num_speaking
-            self._warn_from = line["start"] if was_never_usual else line["start"] + MAX_UNJUDGED
+            self._warn_from = line["start"]
+            if "unusual" not in line or self._tally.num_speaking:
+                self._warn_from += MAX_UNJUDGED
         if line["end"] < self._warn_from:
             return []
         self._warn_from = math.inf
         message = line.get("message", f"not judged for {MAX_UNJUDGED:g} s")
-        unjudged = {"event": "unjudged", "channel": self.name, "start": line["start"], "end": line["end"]}
-        return [{**unjudged, "message": message, "reason": reason}]
+        return [
+            {
+                "event": "unjudged",
+                "channel": self.name,
+                "start": line["start"],
+                "end": line["end"],
+                "message": message,
+                "reason": reason,
+            }
+        ]
 
     def end(self) -> None:
         """End the stream, whose last windows are then in the queue."""
@@ -271,23 +307,32 @@ class Channel:
         """Return the line ``end``."""
         tally = self._tally
         # Users' programs read these keys: docs/listen.md.
-        summary = {"event": "end", "channel": self.name, "seconds": self.stream.now}
-        summary |= {"windows": tally.num_scored, "skipped": tally.num_skipped, "failed": tally.num_failed}
-        summary["lowest"] = tally.lowest and tally.lowest._asdict()
-        summary |= {"filled": self.stream.filled, "remark": with_flag_names(self.stream.remark.text)}
+        summary: Line = {
+            "event": "end",
+            "channel": self.name,
+            "seconds": self.stream.now,
+            "windows": tally.num_scored,
+            "skipped": tally.num_skipped,
+            "failed": tally.num_failed,
+            "lowest": tally.lowest and tally.lowest._asdict(),
+            "filled": self.stream.filled,
+            "remark": with_flag_names(self.stream.remark.text),
+            "compute": _summary_of_times(self._computing),
+            "lag": _summary_of_times(self._lags),
+        }
         if self.evidence is not None:
-            alarm_share = tally.num_alarms / max(1, tally.num_weighed)
-            summary |= {"probability": None, "mean": None, **tally.last, "alarm_share": alarm_share}
-        elif self.decider is not None:
+            summary |= {"probability": None, "mean": None, **tally.last}
+            summary["alarm_share"] = tally.num_alarms / max(1, tally.num_weighed)
+        elif isinstance(self.decider, Decider):
             summary["unusual_share"] = tally.num_unusual / max(1, tally.num_speaking)
-        summary["compute"] = _summary_of_times(self._computing)
-        summary["lag"] = _summary_of_times(self._lags)
+        else:
+            summary |= tally.last
         if self._computing:
             summary["real_time_factor"] = float(np.mean(self._computing)) / self.hop
         return summary
 
 
-def _summary_of_times(seconds: Sequence[float] | deque[float]) -> Line | None:
+def _summary_of_times(seconds: deque[float]) -> Line | None:
     if not seconds:
         return None
     median, p95, maximum = np.quantile(seconds, [0.5, 0.95, 1.0]).tolist()

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from nes2net.actions.flags import Deciding, Loading, ModelName
 from nes2net.apps.listen.settings import LiveWindows, ServerSettings
-from nes2net.lib.errors import InputError
+from nes2net.lib.errors import InputError, refuse
 from nes2net.lib.output.terminal import print_note, say
-from nes2net.lib.parts.conditions import NotWith
+from nes2net.lib.parts.conditions import NotWith, UsedWith
 from nes2net.lib.process.installation import optional
 from nes2net.lib.process.stop_signals import StopSignals
 from nes2net.lib.shell.commands import Count, Flag, command_facts
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from nes2net.apps.listen.channel import Line
     from nes2net.apps.listen.listening import LiveJudge
     from nes2net.apps.listen.sources import LiveSource
-    from nes2net.scoring.decisions.decision import Decider
 
 
 @dataclass(frozen=True)
@@ -45,8 +44,6 @@ class AudioInput:
 
 
 @command_facts(
-    about="Print a line for each window, until the audio ends or Ctrl-C, and alarms if calibrated. The scores "
-    "are the same as with nes2net predict --track.",
     resumes=False,
     names={"host": "--serve", "port": "--serve", "channel": "--split"},
 )
@@ -60,9 +57,9 @@ def listen(
     windows: LiveWindows,
     json_: bool = False,
     serve: Annotated[str | None, Flag("[HOST:]PORT")] = None,
-    server: ServerSettings,
+    server: Annotated[ServerSettings, UsedWith("serve")],
 ) -> None:
-    """Score live audio while it arrives.
+    """Score live audio while it arrives, until it ends or Ctrl-C.
 
     Example:
         nes2net listen microphone --model detector.pth
@@ -74,12 +71,12 @@ def listen(
         serve: listen for WebSocket clients in place of a source
     """
     with StopSignals() as stop:
-        decider = deciding.decider()  # a wrong calibration is found before PyTorch is imported
+        deciding.decider()  # a wrong calibration is found before PyTorch is imported
         from nes2net.apps.listen.sources import open_source
 
         if (source is None) == (serve is None):
             raise InputError("name one source, such as - for the standard input, or `serve`, and not both")
-        load = partial(_load_judge, model, loading, deciding, decider, windows)
+        load = partial(_load_judge, model, loading, deciding, windows)
         if serve is not None:
             for library in ("websockets", "fastapi", "uvicorn", "prometheus_client"):
                 optional(library, f"clients need {library}", "listen")
@@ -90,19 +87,22 @@ def listen(
         _listen(load(), opened_source, json_, stop)
 
 
-def _load_judge(
-    model: str, loading: Loading, deciding: Deciding, decider: Decider | None, windows: LiveWindows
-) -> LiveJudge:
+def _load_judge(model: str, loading: Loading, deciding: Deciding, windows: LiveWindows) -> LiveJudge:
     from nes2net.apps.listen.listening import LiveJudge
     from nes2net.data.audio.waveform import SAMPLE_RATE
     from nes2net.scoring.calibrated import check_decider, default_window
 
+    calibrated = deciding.decider()
+    person = deciding.person_decider()
+    refuse((person and not person.name, "`person` must name who is claimed to speak: STORE:NAME"))
     scorer = loading.scorer(model)
-    window = default_window(scorer, decider) if windows.window is None else windows.window
+    window = windows.window or default_window(scorer, calibrated)
     calibration = deciding.calibration and Path(deciding.calibration).name
-    judge = LiveJudge(scorer, Path(model).name, decider, calibration, **{**vars(windows), "window": window})
-    if decider is not None:
-        for note in check_decider(scorer, decider, round(window * SAMPLE_RATE)):
+    judge = LiveJudge(
+        scorer, Path(model).name, person or calibrated, calibration, **{**vars(windows), "window": window}
+    )
+    if calibrated is not None:
+        for note in check_decider(scorer, calibrated, round(window * SAMPLE_RATE)):
             print_note(note)
     return judge
 

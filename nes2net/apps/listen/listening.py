@@ -15,6 +15,7 @@ from nes2net.apps.listen.channel import Channel, Line, Tally
 from nes2net.apps.listen.settings import Keep, LiveWindows
 from nes2net.data.audio.speech import SPEECH_RULE
 from nes2net.data.audio.waveform import SAMPLE_RATE
+from nes2net.scoring.claimed import PersonDecider
 from nes2net.scoring.decisions.decision import Decider
 from nes2net.scoring.decisions.evidence import Evidence
 from nes2net.scoring.kernel import Scorer
@@ -45,7 +46,7 @@ class LiveJudge(LiveWindows):
     Args:
         model: name of the detector, for the first line of a session.
         decider: a calibration with an operating point, for probabilities and alarms, or of genuine
-            recordings.
+            recordings; or the judge of a claimed person.
         calibration: its name, for the first line.
         window: seconds; None for the length of the detector's training crops.
         hop: seconds from one window to the next.
@@ -58,7 +59,7 @@ class LiveJudge(LiveWindows):
 
     scorer: Scorer
     model: str
-    decider: Decider | None = None
+    decider: Decider | PersonDecider | None = None
     calibration: str | None = None
 
     def __post_init__(self) -> None:
@@ -91,7 +92,7 @@ class LiveJudge(LiveWindows):
         for name, tally in zip_longest(names, earlier):
             stream = Stream(self.scorer, rate, window=self.window, hop=self.hop)
             evidence = None
-            if self.decider is not None and not self.decider.calibration.genuine:
+            if isinstance(self.decider, Decider) and not self.decider.calibration.genuine:
                 evidence = Evidence.from_state(
                     (tally and tally.evidence) or {}, self.decider, stream.window, latch=self.latch
                 )
@@ -111,6 +112,7 @@ class LiveJudge(LiveWindows):
             "keep": self.keep or keep,
             "speech": None if self.vad == "none" else SPEECH_RULE,
             "session": token_urlsafe(16),
+            "meaning": self.decider.describe() if isinstance(self.decider, PersonDecider) else [],
         }
         return Session(channels, ready, max(1, int(self.max_behind / self.hop)))
 

@@ -19,7 +19,7 @@ from nes2net.lib.web.service_log import LOGGER
 #: Seconds within which a call may continue from its saved state, after its loss or a restart of the server.
 MAX_AGE = 600.0
 _REMEDY = "name a folder of yours with `state`"
-_MAX_BYTES = 1 << 14  # largest number of bytes in a file; eight channels need 5,000
+_MAX_BYTES = 1 << 18  # largest number of bytes in a file; eight channels with embeddings of 512 numbers need 90,000
 _MAX_FILES = 1000
 
 
@@ -37,7 +37,10 @@ class _SavedCall(StrictModel):
 
 
 class SavedCalls:
-    """A small file per call, without audio and embeddings, named by a digest of the session's key."""
+    """A small file per call, without audio, named by a digest of the session's key.
+
+    For the claim of a person, it has the sum of the embeddings of the voice.
+    """
 
     def __init__(self, folder: Path, judge: LiveJudge) -> None:
         with writing(folder, _REMEDY):

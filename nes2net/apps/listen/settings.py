@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal, TypeAlias
 
-from nes2net.lib.parts.conditions import UsedWith
 from nes2net.lib.shell.commands import Count, Flag, Ranged, Seconds
 from nes2net.lib.web.service_log import LogKind
 
@@ -54,9 +53,9 @@ class ServerSettings:
     """
 
     clients: Count = 4
-    allow_name: Annotated[Sequence[str], Flag("NAME", repeated=True), UsedWith("serve")] = ()
-    allow_origin: Annotated[Sequence[str], Flag("URL", repeated=True), UsedWith("serve")] = ()
-    idle: Annotated[Seconds, UsedWith("serve")] = 30.0
-    state: Annotated[str | None, Flag("FOLDER"), UsedWith("serve")] = None
-    drain: Annotated[float, Flag("S", minimum=0), UsedWith("serve")] = 0.0
-    log: Annotated[LogKind, UsedWith("serve")] = "text"
+    allow_name: Annotated[Sequence[str], Flag("NAME", repeated=True)] = ()
+    allow_origin: Annotated[Sequence[str], Flag("URL", repeated=True)] = ()
+    idle: Seconds = 30.0
+    state: Annotated[str | None, Flag("FOLDER")] = None
+    drain: Annotated[float, Flag("S", minimum=0)] = 0.0
+    log: LogKind = "text"

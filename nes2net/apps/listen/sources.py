@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import time
 from collections.abc import Iterator
@@ -18,7 +17,7 @@ from nes2net.data.audio.parts import choose
 from nes2net.data.audio.pcm import Encoding, RawAudio
 from nes2net.data.audio.read import stream_audio
 from nes2net.data.audio.waveform import SAMPLE_RATE
-from nes2net.lib.errors import InputError, as_input_error, check_setting
+from nes2net.lib.errors import InputError, as_input_error
 from nes2net.lib.process.installation import optional
 
 #: The source name that stands for the standard input.
@@ -79,15 +78,13 @@ def open_source(
         rate: Hz, required for raw samples; None for 16 kHz at the microphone.
         channels: 1 for a recording, which states the number itself.
         split: comma-separated names of the channels to judge one by one; None to judge their mean.
-        speed: for a recording: 1 for real time, infinity for no waiting.
+        speed: for a recording: above 0; 1 for real time, infinity for no waiting.
 
     Raises:
         InputError: if the source does not exist, if an argument does not fit the source, or if raw
             samples have no rate.
         MissingLibrary: if the microphone needs a library.
     """
-    if speed != math.inf:
-        check_setting("speed", speed, speed > 0, "a number above 0, such as 1 for real time")
     names = None if split is None else split.split(",")
     # Open the microphone if ``source`` names the microphone and no file has this name.
     kind, _, device = source.partition(":")
@@ -112,8 +109,8 @@ def open_source(
         )
     num_channels = 1 if names is None else len(names)
     blocks = _at_speed(_recording_blocks(source, num_channels), speed)
-    is_live = speed == 1
-    return LiveSource(blocks, SAMPLE_RATE, "recording", channel_names(names, num_channels), is_live=is_live, keep="all")
+    names = channel_names(names, num_channels)
+    return LiveSource(blocks, SAMPLE_RATE, "recording", names, is_live=speed == 1, keep="all")
 
 
 def _arriving_bytes(source: str) -> Iterator[bytes]:

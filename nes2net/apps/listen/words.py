@@ -12,15 +12,15 @@ _WIDTHS = (8, 8, 10, 8, 11, 0)  # widths of the columns of the table in characte
 
 def heading(line: Line, evidence: object) -> list[str]:
     """Write the line ``ready`` in words, and the headings of the table that follows."""
-    calibration = line["calibration"]
-    calibration_words = f"calibration {calibration}"
+    calibration_words = "no calibration, so there are scores and no probabilities"
     columns = ["channel", "to", "score", "llr", "probability", ""]
-    if calibration is None:
-        calibration_words = "no calibration, so there are scores and no probabilities"
+    if line["calibration"] is not None:
+        calibration_words = f"calibration {line['calibration']}"
     if not evidence:
         columns[3:5] = ["", ""]
     return [
         f"# {line['model']} hears {line['window']:.4g} s every {line['hop']:g} s; {calibration_words}",
+        *(f"# {sentence}" for sentence in line["meaning"]),
         table_line(columns, _WIDTHS),
     ]
 
@@ -30,7 +30,7 @@ def in_words(line: Line) -> str:
     event = line["event"]
     if event == "end":
         return _summary(line)
-    cells = [line["channel"], clock(line["time"] if "time" in line else line["end"], 1)]
+    cells = [line["channel"], clock(line.get("time") or line["end"], 1)]
     for value in (line.get("score", event), line.get("llr", ""), line.get("probability", "")):
         if isinstance(value, float):
             value = f"{value:.4f}"
@@ -47,13 +47,12 @@ def _summary(line: Line) -> str:
     facts = [pluralise(line["windows"], "window")]
     if line["skipped"]:
         facts.append(f"{line['skipped']} skipped")
-    if line["lowest"] is not None:
-        facts.append(f"lowest {line['lowest']['score']:.4f} at {clock(line['lowest']['start'], 1)}")
+    if lowest := line["lowest"]:
+        facts.append(f"lowest {lowest['score']:.4f} at {clock(lowest['start'], 1)}")
     for key, name in (("compute", "computing a window"), ("lag", "lag")):
-        if line[key] is not None:
-            facts.append(f"{name} {line[key]['median']:.3g} s (95 %: {line[key]['p95']:.3g} s)")
+        if seconds := line[key]:
+            facts.append(f"{name} {seconds['median']:.3g} s (95 %: {seconds['p95']:.3g} s)")
     if "unusual_share" in line:
         facts.append(f"{line['unusual_share']:.0%} of its windows with speech are unusual")
-    if line["remark"]:
-        facts.append(line["remark"])
+    facts += filter(None, [line.get("decision"), line["remark"]])
     return f"# {line['channel']}: {clock(line['seconds'], 1)}, {'; '.join(facts)}"

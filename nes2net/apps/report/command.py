@@ -7,7 +7,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Annotated
 
-from nes2net.actions.flags import Claiming, EvidenceFlags, Loading, ModelName
+from nes2net.actions.flags import Deciding, EvidenceFlags, Loading, ModelName
 from nes2net.lib.errors import InputError
 from nes2net.lib.output.terminal import printable_name, say_written
 from nes2net.lib.shell.commands import Count, File, Flag, FromZero, command_facts, flags_of
@@ -28,7 +28,7 @@ def report(
     pdf: File | None = None,
     json_: File | None = None,
     channel: FromZero | None = None,
-    deciding: Claiming,
+    deciding: Deciding,
     evidence: EvidenceFlags,
     batch_size: Count | None = None,
 ) -> int:
@@ -62,7 +62,7 @@ def report(
     if pdf is not None:
         weasyprint()
     person = deciding.person_decider()
-    decider = person.liveness if person else deciding.decider()
+    decider = deciding.decider()
     requests = evidence.requests()
     recording = Unchanged(file)  # check() below raises InputError if the file changes meanwhile
     audio = ExaminedFile.of(Path(file), channel)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated
 
-from nes2net.actions.flags import Claiming, EvidenceFlags, Loading, ModelName
+from nes2net.actions.flags import Deciding, EvidenceFlags, Loading, ModelName
 from nes2net.apps.serve.limits import Limits
 from nes2net.lib.errors import InputError
 from nes2net.lib.process.installation import optional
@@ -23,7 +23,7 @@ def serve(
     *,
     model: ModelName,
     loading: Loading,
-    deciding: Claiming,
+    deciding: Deciding,
     evidence: EvidenceFlags,
     port: Annotated[int | None, Flag("N", minimum=0, maximum=65_535)] = None,
     host: str = "127.0.0.1",
@@ -56,7 +56,7 @@ def serve(
         people = deciding.person_decider()
         if people and people.name:
             raise InputError("`person` must be a folder of people here, STORE: each request names a person")
-        decider = people.liveness if people else deciding.decider()
+        decider = deciding.decider()
         from nes2net.apps.serve.server import Address
         from nes2net.apps.serve.server import serve as served
 
