@@ -16,7 +16,7 @@ from typing_extensions import Self
 
 from nes2net.lib.errors import InputError, pluralise
 from nes2net.lib.errors import short_repr as quoted
-from nes2net.lib.output.terminal import LOGGER, PROGRESS, RESULTS, log_line, only_handler, printable, standard_output
+from nes2net.lib.output.terminal import LOGGER, PROGRESS, RESULTS, log_line, printable, standard_output
 from nes2net.lib.output.times import readable_duration
 from nes2net.lib.process.this_process import is_first
 
@@ -43,6 +43,23 @@ class _Printer(logging.Handler):
         stream = self.stream()
         tqdm.write(self.format(record), file=stream)
         stream.flush()  # without this, the line could stay in a buffer for hours
+
+
+@contextmanager
+def only_handler(logger: logging.Logger, handler: logging.Handler) -> Iterator[None]:
+    """Let only ``handler`` get the records of ``logger``, also information, within this context."""
+    earlier_handlers = logger.handlers
+    earlier_level = logger.level
+    propagated = logger.propagate
+    logger.handlers = [handler]
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    try:
+        yield
+    finally:
+        logger.handlers = earlier_handlers
+        logger.setLevel(earlier_level)
+        logger.propagate = propagated
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """Text for a terminal: notes and warnings, tables, printable names, and messages about written files.
 
-What commands compute is printed; other lines are logged, and command lines let :func:`only_handler` print them.
+What commands compute is printed; other lines are logged, and command lines print them, too.
 """
 
 from __future__ import annotations
@@ -86,23 +86,6 @@ def log_line(text: str, logger: logging.Logger, level: int = logging.INFO) -> No
     for store in STORES:
         store(text)
     logger.log(level, "%s", text)
-
-
-@contextmanager
-def only_handler(logger: logging.Logger, handler: logging.Handler) -> Iterator[None]:
-    """Let only ``handler`` get the records of ``logger``, also information, within this context."""
-    earlier_handlers = logger.handlers
-    earlier_level = logger.level
-    propagated = logger.propagate
-    logger.handlers = [handler]
-    logger.setLevel(logging.INFO)
-    logger.propagate = False
-    try:
-        yield
-    finally:
-        logger.handlers = earlier_handlers
-        logger.setLevel(earlier_level)
-        logger.propagate = propagated
 
 
 def table_line(cells: Sequence[str], widths: Sequence[int], align: str = "lr", gap: int = 2) -> str:

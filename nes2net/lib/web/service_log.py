@@ -8,8 +8,9 @@ from contextlib import contextmanager
 from datetime import datetime, timezone
 from typing import Literal, TypeAlias
 
+from nes2net.lib.output.progress import only_handler
 from nes2net.lib.output.terminal import LOGGER as LINES
-from nes2net.lib.output.terminal import only_handler, print_output
+from nes2net.lib.output.terminal import print_output
 from nes2net.lib.storage.files import json_text
 from nes2net.lib.web.repeated_logs import OncePerMinute
 
