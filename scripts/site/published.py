@@ -12,10 +12,11 @@ from collections.abc import Sequence
 from itertools import takewhile
 
 from marked import filled, rewrite
+from measured import read_rows
 
 from nes2net.lib.output.terminal import markdown_table
 from nes2net.models.published_models import PUBLISHED, PublishedModel
-from nes2net.models.published_results import published_tables
+from nes2net.models.published_results import published_rows, published_tables
 from nes2net.models.published_tables import LEGEND, number_notes, system_rows
 
 #: Heading in the terminal → heading in the manual, which has more room.
@@ -24,7 +25,7 @@ HEADINGS = {"figures": "EER", "params": "back-end parameters", "avg.": "averaged
 
 def page(text: str) -> str:
     """Replace the tables in the page ``text`` by the current tables."""
-    return filled(text, {"results": results(), "families": families()})
+    return filled(text, {"results": results(), "measured": measured(), "families": families()})
 
 
 def results() -> str:
@@ -43,6 +44,29 @@ def results() -> str:
             blocks.append(left_aligned(head, [list(row.values()) for row in rows]))
     notes = "\n".join(wrapped(f"{number}. {note}", 4) for note, number in numbers.items())
     return "\n\n".join([*blocks, "### Notes", notes])
+
+
+def measured() -> str:
+    """Write the figures of results/*.csv beside the published ones."""
+    published = {row.id: row.cell for row in published_rows()}
+    cells = []
+    for row in read_rows():
+        figure = published.get(row["published"], "–")
+        eer = round(float(row["eer"]), 2)
+        interval = f"{row['low']}–{row['high']}"
+        trials = f"{row['bonafide']} + {row['spoof']}"
+        test = f"{row['corpus']}, {row['phase']}"
+        scores = linked(row["source"])
+        cells.append([row["system"], test, figure, f"{eer:.2f} ({interval})", trials, scores])
+    head = [
+        "system",
+        "test",
+        "published EER in %",
+        "measured EER in % (95 % interval)",
+        "bona fide + spoofed",
+        "scores",
+    ]
+    return left_aligned(head, cells)
 
 
 def families() -> str:
