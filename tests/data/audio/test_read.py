@@ -118,7 +118,7 @@ def test_a_path_that_is_no_regular_file_is_refused_with_what_it_is(tmp_path, mon
 
 
 def test_a_path_with_a_null_byte_is_refused():
-    refused("a\0.wav", "cannot be opened .*null byte")
+    refused("a\0.wav", "cannot be opened .*null (byte|character)")  # the latter in Python 3.13
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
