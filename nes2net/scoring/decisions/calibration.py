@@ -21,7 +21,6 @@ from pydantic import AfterValidator, ConfigDict, Field, FiniteFloat, RootModel
 
 from nes2net.data.audio.waveform import MAX_CROP_SAMPLES, SAMPLE_RATE
 from nes2net.lib.errors import InputError, check_setting, pluralise, refuse
-from nes2net.lib.output.progress import ProgressDisplay
 from nes2net.lib.output.terminal import printable
 from nes2net.lib.storage.files import AnyPath, Unchanged, json_text, write_output
 from nes2net.lib.storage.plain_data import read_json_as
@@ -58,8 +57,6 @@ _MAX_SYSTEMS = 1000  # largest number of systems whose scores one calibration fu
 _MAX_SAVED_TRIALS = 1_000_000
 _MAX_READ_TRIALS = 2_500_000
 _RESAMPLES = 500  # number of bootstrap resamples of the trials
-_DRAWN_AT_ONCE = 20  # resamples that are fitted together
-_MAX_REFITTING_STEPS = 30  # a draw that needs more is fitted alone
 _MAX_DRAWN_TRIALS = 5000  # trials of a class
 _SEED = 0
 
@@ -121,12 +118,12 @@ class LinearCalibration:
     l2: Annotated[FiniteFloat, Field(ge=0)]
     systems: Annotated[tuple[str, ...], Field(max_length=_MAX_SYSTEMS)]
     trained_on: dict[str, object] = field(default_factory=dict)
-    llrs: Llrs | None = field(default=None, repr=False, compare=False)
     scored_by: ScoredBy | None = None
-    population: Population | None = field(default=None, repr=False, compare=False)
-    resamples: Annotated[NDArray, as_saved(_Resamples)] | None = field(default=None, repr=False, compare=False)
-    genuine: GenuineScores | None = field(default=None, repr=False, compare=False)
     claim: SasvFit | None = None
+    llrs: Llrs | None = field(default=None, repr=False, compare=False)
+    population: Population | None = field(default=None, repr=False, compare=False)
+    genuine: GenuineScores | None = field(default=None, repr=False, compare=False)
+    resamples: Annotated[NDArray, as_saved(_Resamples)] | None = field(default=None, repr=False, compare=False)
     sha256: str = field(default="", repr=False, compare=False)
 
     @cached_property
@@ -259,19 +256,12 @@ class LinearCalibration:
         """Write the calibration as JSON, a field a line, long fields last."""
         plain = {
             "format": "nes2net linear calibration",
-            "weights": self.weights,
-            "offset": self.offset,
-            "prior": self.prior,
-            "l2": self.l2,
+            **asdict(self),
             "systems": [printable(name) for name in self.systems],  # file names need not be UTF-8
-            "trained_on": self.trained_on,
-            "scored_by": self.scored_by and asdict(self.scored_by),
             "llrs": self.llrs and self.llrs._asdict(),
-            "population": self.population and asdict(self.population),
-            "genuine": self.genuine,
             "claim": self.claim and self.claim._asdict(),
-            "resamples": self.resamples,
         }
+        del plain["sha256"]
         return f"{_json_lines(plain)}\n"
 
 
@@ -370,10 +360,7 @@ def fit(
             f"bona fide scores are of {pluralise(bonafide.shape[1], 'system')}, spoof scores of {spoof.shape[1]}: give "
             "scores of the same systems for both classes"
         )
-    if systems is not None:
-        names = tuple(systems)
-    else:
-        names = tuple(f"system {i + 1}" for i in range(spoof.shape[1]))
+    names = tuple(systems or (f"system {i + 1}" for i in range(spoof.shape[1])))
     check_setting("prior", prior, 0 < prior < 1, "between 0 and 1")
     check_setting("l2", l2, l2 >= 0, "at least 0")
     if len(names) != spoof.shape[1]:
@@ -425,52 +412,12 @@ def add_resamples(calibration: LinearCalibration) -> LinearCalibration:
     rng = np.random.default_rng(_SEED)
     classes = [ordered[:: max(1, len(ordered) // _MAX_DRAWN_TRIALS)] for ordered in calibration.llrs]
     resamples = [(1.0, 0.0)]  # the trials themselves
-    for _ in ProgressDisplay(range(_RESAMPLES // _DRAWN_AT_ONCE), title="bootstrap", unit="group of draws"):
-        draws = []
-        for _ in range(_DRAWN_AT_ONCE):
-            draws.append([rng.choice(class_llrs, len(class_llrs)) for class_llrs in classes])
-        resamples += _refit(draws, calibration.prior, calibration.l2)
+    for _ in range(_RESAMPLES):
+        draw = [rng.choice(class_llrs, len(class_llrs)) for class_llrs in classes]
+        with suppress(InputError):  # of equal or separated trials
+            refitted = fit(*draw, prior=calibration.prior, l2=calibration.l2)
+            resamples.append((refitted.weights[0], refitted.offset))
     return replace(calibration, resamples=round_values(np.array(resamples)))
-
-
-def _refit(draws: Sequence[Sequence[NDArray]], prior: float, l2: float) -> list[tuple[float, float]]:
-    """Fit each draw of both classes' ratios, by Newton's steps for all at once.
-
-    A draw of equal trials, or of separated ones without penalty, has no weight and offset.
-    """
-    from scipy.special import expit  # for a fast start-up: scoring needs no SciPy
-
-    numbers = [len(class_llrs) for class_llrs in draws[0]]
-    llrs = np.array([np.concatenate(draw) for draw in draws])  # (D, N)
-    share = np.repeat((prior / numbers[0], (1 - prior) / numbers[1]), numbers)
-    is_bonafide = np.repeat((1.0, 0.0), numbers)
-    log_odds = math.log(prior / (1 - prior))
-    penalty = l2 / sum(numbers) * llrs.var(1)
-    weight = np.ones(len(draws))
-    offset = np.zeros(len(draws))
-    with np.errstate(all="ignore"):  # a draw without a minimum gives NaN or infinity
-        for _ in range(_MAX_REFITTING_STEPS):
-            posterior = expit(weight[:, None] * llrs + offset[:, None] + log_odds)
-            slope = share * (posterior - is_bonafide)
-            by_weight = (slope * llrs).sum(1) + penalty * weight
-            by_offset = slope.sum(1)
-            at_minimum = np.maximum(np.abs(by_weight), np.abs(by_offset)) < _GRADIENT_TOLERANCE
-            if at_minimum.all():
-                break
-            curvature = share * posterior * (1 - posterior)
-            twice_by_weight = (curvature * llrs**2).sum(1) + penalty
-            twice_by_offset = curvature.sum(1)
-            by_both = (curvature * llrs).sum(1)
-            determinant = twice_by_weight * twice_by_offset - by_both**2
-            weight = weight - (twice_by_offset * by_weight - by_both * by_offset) / determinant
-            offset = offset - (twice_by_weight * by_offset - by_both * by_weight) / determinant
-    at_minimum &= l2 > 0  # without a penalty, the slope is also small where the classes are separated
-    refitted = list(zip(weight[at_minimum].tolist(), offset[at_minimum].tolist()))
-    for number in np.flatnonzero(~at_minimum).tolist():
-        with suppress(InputError):
-            calibration = fit(*draws[number], prior=prior, l2=l2)
-            refitted.append((calibration.weights[0], calibration.offset))
-    return refitted
 
 
 def separates(llrs: Llrs | None) -> bool:
