@@ -53,8 +53,11 @@ class Pairs:
         """Choose the pairs of other classes that count, N×M, for each group of trials."""
         is_enrolled = self.is_target.any(1, keepdims=True)  # N×1: whether the class of the trial has a model
         is_nontarget = ~self.is_target
-        groups = {"all": is_nontarget, "of enrolled classes": is_nontarget & is_enrolled}
-        return groups | {"of other classes": is_nontarget & ~is_enrolled}
+        return {
+            "all": is_nontarget,
+            "of enrolled classes": is_nontarget & is_enrolled,
+            "of other classes": is_nontarget & ~is_enrolled,
+        }
 
 
 class ComparedEmbeddings(Embeddings, Evaluable[NDArray]):
@@ -160,19 +163,16 @@ def _figures(scores: NDArray, is_target: NDArray, is_nontarget: NDArray, draws: 
 
     No EER without pairs of both kinds. The bootstrap draws trials, each with all its pairs.
     """
-    # Of each pair, the number of its trial (axis 0), in the order in which scores[is_target] lists the pairs.
-    target_trials = np.nonzero(is_target)[0].tolist()
-    nontarget_trials = np.nonzero(is_nontarget)[0].tolist()
-    figures = {"num_targets": Figure(len(target_trials)), "num_nontargets": Figure(len(nontarget_trials))}
-    if target_trials and nontarget_trials:
-        targets = scores[is_target]
-        nontargets = scores[is_nontarget]
+    targets = scores[is_target]
+    nontargets = scores[is_nontarget]
+    figures = {"num_targets": Figure(targets.size), "num_nontargets": Figure(nontargets.size)}
+    if targets.size and nontargets.size:
         interval = metrics.bootstrap_interval(
             metrics.compute_eer,
             targets,
             nontargets,
-            bonafide_groups=target_trials,  # all pairs of a trial are drawn together
-            spoof_groups=nontarget_trials,
+            bonafide_groups=np.nonzero(is_target)[0].tolist(),  # all pairs of a trial (axis 0) are drawn together
+            spoof_groups=np.nonzero(is_nontarget)[0].tolist(),
             **draws,
         )
         figures["eer"] = Figure(metrics.compute_eer(targets, nontargets)[0], interval)
