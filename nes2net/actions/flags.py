@@ -269,6 +269,39 @@ class Learning:
     assured: Annotated[bool, UsedWith("operating_point")] = False
 
 
+@dataclass(frozen=True)
+class LearningClaims:
+    """What is learned.
+
+    Args:
+        rule: how both scores decide together
+        separate: fit both scores by themselves, not for their ratio
+        costs: costs of errors; 1 if not given
+        priors: priors, which add up to 1; equal if not given
+        operating_point: without fakes: what share of genuine recordings each score refuses
+    """
+
+    rule: Literal["ratio", "sum", "product_linear", "product_sigmoid", "product_posterior", "sum_llr", "cascade"] = (
+        "ratio"
+    )
+    separate: Annotated[bool, NotWith("rule")] = False
+    costs: Annotated[str | None, Flag("miss:N,other:N,fake:N"), UsedWith("priors")] = None
+    priors: Annotated[str | None, Flag("target:P,other:P,fake:P"), UsedWith("costs")] = None
+    operating_point: Annotated[
+        str | None, Flag("miss:RATE%"), UsedWith("others"), NotWith("fakes", "rule", "separate", "costs")
+    ] = None
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Arguments of :func:`nes2net.scoring.decisions.fit_person`."""
+        from nes2net.metrics.sasv import SasvWeights  # start-up: NumPy
+
+        settings: dict[str, Any] = {"joint": not self.separate, "rule": self.rule}
+        if self.costs and self.priors:
+            settings["weights"] = SasvWeights.parse(self.costs, self.priors)
+        return settings
+
+
 _OF_CALIBRATION = UsedWith("calibration")
 
 

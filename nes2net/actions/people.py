@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
+from nes2net.actions.flags import LearningClaims
 from nes2net.data.audio.files import expand_folders
 from nes2net.data.corpora.trial import Trials
+from nes2net.evaluation.claim_figures import MIN_PEOPLE, coarse_figures
 from nes2net.evaluation.claims import ClaimEvaluation, Claims
 from nes2net.evaluation.judgements import Scores
 from nes2net.evaluation.key import Labels
@@ -23,11 +25,11 @@ from nes2net.lib.errors import InputError, check_known, join_names, refuse
 from nes2net.lib.output.progress import ProgressDisplay
 from nes2net.lib.output.terminal import say_aside
 from nes2net.lib.storage.files import AnyPath, json_text
-from nes2net.metrics.sasv import SasvWeights
 from nes2net.scoring.claim_file import KINDS, read_claim_table
 from nes2net.scoring.claimed import PersonDecider
 from nes2net.scoring.decisions.calibration import LinearCalibration, ScoredBy
-from nes2net.scoring.decisions.person import EQUAL_WEIGHTS, fit_person, sasv_ratio
+from nes2net.scoring.decisions.claim import SasvFit
+from nes2net.scoring.decisions.person import fit_genuine, fit_person, fuse
 from nes2net.scoring.decisions.population import Population, Traits
 from nes2net.scoring.files import judge_files
 from nes2net.scoring.judged import Judged
@@ -38,29 +40,21 @@ from nes2net.scoring.score_length import samples_to_calibrate
 from nes2net.scoring.waveforms import RecordingToJudge, WaveformReader
 
 
-def read_claim_trials(path: AnyPath, labels: Labels) -> tuple[NDArray, NDArray, NDArray]:
-    """Read a score file of claims: ``asv`` and ``cm`` scores (N,), and numbers of claims.
-
-    Raises:
-        InputError: if it does not fit the labels, or has no ``cm`` or ``asv`` scores.
-    """
-    file = ScoreFile.of(path)
-    scores = ClaimEvaluation(labels, [file]).read(file, "").scores
-    if not scores.keys() >= {"asv", "cm"}:
-        raise InputError(f"{path}: needs scores of both kinds, cm and asv: score again")
-    return scores["asv"].scores, scores["cm"].scores, scores["asv"].claims
-
-
 def hear(
-    detector: Scorer, decider: PersonDecider, recordings: Iterable[Any], num_samples: int | None
-) -> Iterator[tuple[Any, float, Traits]]:
-    """Yield recordings, scores and traits with voices; name recordings without a voice, and omit them."""
-    measurer = Measurer(detector, None, decider.encoder)
-    sources = list(recordings)
-    answers = judge_files(detector, as_judgement("scores"), sources, num_samples, measurer=measurer)
+    detector: Scorer, decider: PersonDecider, folder: AnyPath, num_samples: int | None
+) -> Iterator[tuple[float, Traits]]:
+    """Yield scores and traits with voices of recordings; name recordings without a voice, and omit them."""
+    sources = expand_folders([str(folder)])
+    answers = judge_files(
+        detector,
+        as_judgement("scores"),
+        sources,
+        num_samples,
+        measurer=Measurer(detector, None, decider.encoder),
+    )
     for answer in ProgressDisplay(answers, title="scoring", unit="file", total=len(sources)):
         if isinstance(answer, Judged) and answer.traits and answer.traits.voice is not None:
-            yield answer.recording, answer.value, answer.traits
+            yield answer.value, answer.traits
         else:
             say_aside(f"{answer.path} is not used: {answer.words}")
 
@@ -128,9 +122,8 @@ class ClaimScoring(Claims):
 
     def lines(self, id: str, value: NDArray) -> str:
         scores = [*value, np.nan]
-        if claim := self.decider.claim:
-            llr_asv, llr_cm = claim.llrs(value[1:], value[:1])
-            scores[2] = sasv_ratio(llr_asv, llr_cm, claim.weights).item()
+        if (claim := self.decider.claim) and claim.rule != "cascade":
+            scores[2] = fuse(claim, value[1:], value[:1]).item()
         return super().lines(id, np.array(scores))
 
 
@@ -138,9 +131,8 @@ def calibrate_people(
     detector: Scorer,
     decider: PersonDecider,
     others: AnyPath,
-    fakes: AnyPath | None = None,
-    weights: SasvWeights = EQUAL_WEIGHTS,
-    joint: bool = True,
+    fakes: AnyPath | None,
+    learning: LearningClaims,
 ) -> LinearCalibration:
     """Learn from the people in a store, a folder with recordings of ``others``, and one with ``fakes`` of the people.
 
@@ -149,57 +141,63 @@ def calibrate_people(
     person.
 
     Raises:
-        InputError: if there are fewer than ten recordings, or as :func:`fit_person`.
+        InputError: if there are fewer than ten recordings, or as :func:`fit_person` or
+            :func:`fit_genuine`.
     """
     names, models = decider.store.models
     cosines: list[float] = []
     for name in names:
         embeddings = decider.store.read(name).vectors[1:]
-        remaining = embeddings.sum(0) - embeddings
-        lengths = np.linalg.norm(remaining, axis=1)
-        cosines += ((embeddings * remaining).sum(1)[lengths > 0] / lengths[lengths > 0]).tolist()
+        if len(embeddings) > 1:
+            remaining = embeddings.sum(0) - embeddings
+            cosines += ((embeddings * remaining).sum(1) / np.linalg.norm(remaining, axis=1)).tolist()
     num_samples = samples_to_calibrate(detector.provenance).num_samples
-    genuine = list(hear(detector, decider, expand_folders([str(others)]), num_samples))
+    genuine = list(hear(detector, decider, others, num_samples))
     spoofed = []
     if fakes:
-        spoofed = list(hear(detector, decider, expand_folders([str(fakes)]), num_samples))
+        spoofed = list(hear(detector, decider, fakes, num_samples))
+    is_genuine = np.arange(len(genuine + spoofed)) < len(genuine)
+    facts: dict[str, Any] = {
+        "population": Population.fit([traits for _, traits in genuine + spoofed], is_genuine),
+        "scored_by": ScoredBy(detector.fingerprint(), detector.precision, num_samples, judgement="scores"),
+    }
+    if learning.operating_point:
+        scores = [score for score, _ in genuine]
+        facts["genuine"] = {"scores": scores, "alpha": learning.operating_point, "groups": None, "assured": False}
+        facts["trained_on"] = {"basis": "genuine recordings"}
+        return _as_calibration(fit_genuine(cosines, scores, learning.operating_point), decider, **facts)
     rows = []
-    for _, score, traits in genuine:
+    for score, traits in genuine:
         rows += [(asv, score, 0) for asv in cosines]
         rows += [(asv, score, 1) for asv in models @ traits.voice]
-    rows += [((models @ traits.voice).max(), score, 2) for _, score, traits in spoofed]
-    is_genuine = np.arange(len(genuine + spoofed)) < len(genuine)
-    asv, cm, claims = np.array(rows).reshape(-1, 3).T
-    return learn_claims(
-        asv,
-        cm,
-        claims,
-        decider,
-        weights,
-        joint,
-        counts=[len(cosines), len(genuine), len(spoofed)],
-        population=Population.fit([traits for *_, traits in genuine + spoofed], is_genuine),
-        scored_by=ScoredBy(detector.fingerprint(), detector.precision, num_samples, judgement="scores"),
-    )
+    rows += [((models @ traits.voice).max(), score, 2) for score, traits in spoofed]
+    fusion = fit_person(*np.array(rows).T, **learning.settings)
+    counts = [len(cosines), len(genuine), len(spoofed)]
+    return _as_calibration(fusion._replace(counts=counts), decider, coarse_figures(counts, len(names)), **facts)
 
 
-def learn_claims(
-    asv: ArrayLike,
-    cm: ArrayLike,
-    claims: ArrayLike,
-    decider: PersonDecider,
-    weights: SasvWeights = EQUAL_WEIGHTS,
-    joint: bool = True,
-    counts: list[int] | None = None,
-    **facts: Any,
+def calibrate_claims(
+    path: AnyPath, labels: Labels, decider: PersonDecider, learning: LearningClaims
 ) -> LinearCalibration:
-    """Learn from labelled scores (N,) of claims, as :func:`fit_person`; ``claims`` are numbers.
+    """Learn from a score file of claims, as :func:`fit_person`.
 
-    Args:
-        counts: recordings of each class, if not one for each trial.
-        facts: further fields of the calibration.
+    Raises:
+        InputError: if it does not fit the labels, or has no ``cm`` or ``asv`` scores.
     """
-    fusion, refusal = fit_person(asv, cm, claims, weights, joint)
-    identity = str(decider.store.encoder)
-    claim = fusion._replace(refusal=refusal, encoder=identity, counts=counts or fusion.counts)
+    file = ScoreFile.of(path)
+    scores = ClaimEvaluation(labels, [file]).read(file, "").scores
+    if not scores.keys() >= {"asv", "cm"}:
+        raise InputError(f"{path}: needs scores of both kinds, cm and asv: score again")
+    asv, claims, people = scores["asv"]
+    settings = learning.settings
+    if np.unique(people[claims == 2]).size >= MIN_PEOPLE:
+        settings["people"] = people
+    fusion = fit_person(asv, scores["cm"].scores, claims, **settings)
+    return _as_calibration(fusion, decider, coarse_figures(fusion.counts, len(np.unique(people))))
+
+
+def _as_calibration(
+    fusion: SasvFit, decider: PersonDecider, doubts: Sequence[str] = (), **facts: Any
+) -> LinearCalibration:
+    claim = fusion._replace(encoder=str(decider.store.encoder), doubts=(*fusion.doubts, *doubts))
     return LinearCalibration((1.0,), 0.0, 0.5, 0.0, ("detector",), claim=claim, **facts)

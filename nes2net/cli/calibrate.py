@@ -13,6 +13,7 @@ from nes2net.actions.flags import (
     BatchFlags,
     CorpusName,
     Learning,
+    LearningClaims,
     Loading,
     ModelName,
     Reading,
@@ -388,9 +389,7 @@ def person(
     corpus: Annotated[CorpusName, UsedWith("scores")] = "generic",
     keys: Annotated[Folder, UsedWith("scores")] = ".",
     phase: Annotated[str, UsedWith("scores")] = "dev",
-    separate: bool = False,
-    costs: Annotated[str | None, Flag("miss:N,other:N,fake:N"), UsedWith("priors")] = None,
-    priors: Annotated[str | None, Flag("target:P,other:P,fake:P"), UsedWith("costs")] = None,
+    learning: LearningClaims,
     encoder: Annotated[str | None, Flag("NAME|OPTIONS")] = None,
 ) -> None:
     """Learn to decide whether an enrolled person is speaking, live.
@@ -410,29 +409,20 @@ def person(
         corpus: corpus of the score file
         keys: folder or file of its keys
         phase: phase or split of the keys
-        separate: fit both scores by themselves, not for their ratio
-        costs: costs of errors; 1 if not given
-        priors: priors, which add up to 1; equal if not given
         encoder: speaker encoder of the store, if it needs options
     """
-    from nes2net.actions.people import calibrate_people, learn_claims, read_claim_trials
+    from nes2net.actions.people import calibrate_claims, calibrate_people
     from nes2net.evaluation.key import Labels
     from nes2net.lib.storage.files import check_writable
-    from nes2net.metrics.sasv import SasvWeights
     from nes2net.scoring.claimed import PersonDecider
     from nes2net.scoring.decisions.decision import Decider
-    from nes2net.scoring.decisions.person import EQUAL_WEIGHTS
 
     check_writable(save, stream=True)
-    weights = EQUAL_WEIGHTS
-    if costs and priors:
-        weights = SasvWeights.parse(costs, priors)
     decider = PersonDecider.of(store, encoder)
     if scores is not None:
-        trials = read_claim_trials(scores, Labels(corpus, keys, phase))
-        calibration = learn_claims(*trials, decider, weights, not separate)
+        calibration = calibrate_claims(scores, Labels(corpus, keys, phase), decider, learning)
     elif model is not None and others is not None:
-        calibration = calibrate_people(loading.scorer(model), decider, others, fakes, weights, not separate)
+        calibration = calibrate_people(loading.scorer(model), decider, others, fakes, learning)
     else:
         raise InputError("name recordings of other people and a detector, `others` and `model`, or `scores`")
     say(*replace(decider, liveness=Decider(calibration)).describe())

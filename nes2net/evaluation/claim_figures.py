@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,8 +18,17 @@ from nes2net.metrics.resampling import Cells
 
 #: With fewer people, the bootstrap draws trials.
 MIN_PEOPLE = 10
+_ENOUGH_TRIALS = 30  # of each class, an assumption: figures of fewer are coarse
 #: Names of the numbers of trials of each class of CLAIMS.
 COUNTS = ("num_targets", "num_nontargets", "num_spoof")
+
+
+def coarse_figures(sizes: Sequence[int], num_people: float) -> tuple[str, ...]:
+    """Say that figures of so few trials of each class, and of so few people, are coarse; empty if not."""
+    if min(sizes) >= _ENOUGH_TRIALS and num_people >= MIN_PEOPLE:
+        return ()
+    trials = ", ".join(f"{size or 'no'} {name} trials" for size, name in zip(sizes, CLAIMS))
+    return (f"Figures are coarse: {trials}, {num_people} enrolled people.",)
 
 
 class ClaimScores(NamedTuple):

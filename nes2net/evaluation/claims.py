@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from nes2net import metrics
 from nes2net.data.corpora.trial import BONAFIDE, CLAIMS
 from nes2net.evaluation.breakdown import DrawnGroups, grouping_fields, label_of
-from nes2net.evaluation.claim_figures import COUNTS, MIN_PEOPLE, ClaimScores
+from nes2net.evaluation.claim_figures import COUNTS, ClaimScores, coarse_figures
 from nes2net.evaluation.evaluation import Evaluation
 from nes2net.evaluation.judgements import Rows
 from nes2net.evaluation.key import score_input
@@ -50,13 +50,12 @@ from nes2net.metrics.tdcf import TandemWeights, asv_error_rates, tandem_weights,
 from nes2net.scoring.claim_file import HEADER, KINDS, read_claim_table
 from nes2net.scoring.decisions.calibration import load
 from nes2net.scoring.decisions.claim import SasvFit
-from nes2net.scoring.decisions.person import PERSON_OUTCOMES, judge_person
+from nes2net.scoring.decisions.person import PERSON_OUTCOMES, judge_by
 from nes2net.scoring.judgement import ScoreFile
 from nes2net.scoring.score_file import ScoreTable
 
 #: Kind of score → its name in tables, in this order; the first that a file has decides.
 _NAMES = {"sasv": "sasv", "asv": "asv alone", "cm": "cm alone"}
-_ENOUGH_TRIALS = 30  # of each class, an assumption: figures of fewer are coarse
 _EERS = tuple(column(name, text_digits=3) for name in ("sasv_eer", "sv_eer", "spf_eer"))
 _COSTS = (column("min_a_dcf", text_digits=5), column("act_a_dcf", text_digits=5))
 _TANDEM = (Measure("t_eer", "t-EER %", text_digits=3), column("min_tdcf", text_digits=5))
@@ -209,12 +208,8 @@ class ClaimEvaluation(Evaluation[ClaimSystem]):
             figures["num_people"] = Figure(len(np.unique(scores.people)))
             rows.append(Row({"score": _NAMES[kind]}, figures))
             tandem = {}  # only beside the first score
-        notes = [self._meaning_of_costs(), note]
         sizes = [int(rows[0].value(count)) for count in COUNTS]
-        num_people = rows[0].value("num_people")
-        if min(sizes) < _ENOUGH_TRIALS or num_people < MIN_PEOPLE:
-            trials = ", ".join(f"{size or 'no'} {name} trials" for size, name in zip(sizes, CLAIMS))
-            notes.append(f"Figures are coarse: {trials}, {num_people} enrolled people.")
+        notes = [self._meaning_of_costs(), note, *coarse_figures(sizes, rows[0].value("num_people"))]
         added = [column(metric.name) for metric in registry.metrics.added("claims")]
         measures = [*_EERS, *_COSTS, *_TANDEM, *added, *_COUNTS, _NUM_PEOPLE]
         yield Table("claims", f"{self.key.title}.", measures, rows, notes=list(filter(None, notes)))
@@ -272,8 +267,7 @@ class ClaimEvaluation(Evaluation[ClaimSystem]):
 
 def _outcomes(system: ClaimSystem, fusion: SasvFit) -> Table:
     cm = system.scores["cm"]
-    llr_asv, llr_cm = fusion.llrs(system.scores["asv"].scores, cm.scores)
-    codes, _ = judge_person(llr_asv, llr_cm, fusion.weights)
+    codes, _ = judge_by(fusion, system.scores["asv"].scores, cm.scores)
     rows = []
     for name, of_class in zip(CLAIMS, cm.by_class(codes)):
         figures = {code: Figure(int((of_class == code).sum())) for code in PERSON_OUTCOMES}

@@ -130,8 +130,7 @@ class EmbeddingEvaluation(OfClasses[Pairs]):
         for pairs in systems:
             tables[pairs.system] = self._tables(pairs)
             if pairs.num_left_out:
-                missing = pluralise(pairs.num_left_out, "trial")
-                notes.append(f"PARTIAL: {pairs.system}: {missing} without an embedding")
+                notes.append(f"PARTIAL: {pairs.system}: {pluralise(pairs.num_left_out, 'trial')} without an embedding")
             if doubt := pairs.labels.doubt(self.key.evaluated_trials):
                 doubts.append(f"{pairs.system}: {doubt}")
         extent = (

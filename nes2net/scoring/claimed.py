@@ -8,13 +8,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import numpy as np
+
 from nes2net.lib.errors import InputError, refuse
 from nes2net.models.registry import speaker_encoder_of
 from nes2net.models.speakers import SpeakerEncoder
 from nes2net.scoring.decisions.along import Cutoff
 from nes2net.scoring.decisions.claim import SasvFit
 from nes2net.scoring.decisions.decision import Decider, Decision
-from nes2net.scoring.decisions.person import PERSON_OUTCOMES, judge_person, sasv_ratio
+from nes2net.scoring.decisions.person import PERSON_OUTCOMES, fuse, judge_by
 from nes2net.scoring.decisions.population import TELEPHONE, Traits
 from nes2net.scoring.people import PeopleStore
 from nes2net.scoring.track import Track
@@ -34,7 +36,8 @@ _MEANING = (
     "live: not recognised as synthesised, converted or replayed by this detector, which recognises replayed speech only "
     "if it was trained for it",
 )
-_FACTS = ("person", "asv_score", "llr_asv", "llr_cm", "llr_sasv", "threshold", "weights", "basis", "enrolled")
+_FUSED = {"ratio": "llr_sasv"}  # rule → fact with its result; by default sasv_score
+_FACTS = "person asv_score llr_asv llr_cm llr_sasv sasv_score rule threshold thresholds weights basis enrolled".split()
 
 
 @dataclass(frozen=True)
@@ -151,6 +154,7 @@ class PersonDecider:
                 reason = _SCORES_ONLY
             else:
                 reason = reason or self.liveness.why_unlike(score, 0.0, traits).reason
+                facts["basis"] = self.liveness.calibration.trained_on.get("basis", "trials")
                 because = self._judge(self.claim, facts, not reason)
         if facts["code"] == "borderline":
             reason = _BORDERLINE
@@ -160,15 +164,20 @@ class PersonDecider:
 
     def _judge(self, claim: SasvFit, facts: dict[str, Any], is_usable: bool) -> list[str]:
         """Add the outcome to ``facts``, and say what decided."""
-        weights = claim.weights
-        llr_asv, llr_cm = claim.llrs([facts["asv_score"]], [facts["cm_score"]])
-        outcome = judge_person(llr_asv, llr_cm, weights, self.abstain_within, is_usable)
+        scores = [facts["asv_score"]], [facts["cm_score"]]
+        outcome = judge_by(claim, *scores, abstain_within=self.abstain_within, usable=is_usable)
         facts["code"], facts["may_not_be_live"] = (values.item() for values in outcome)
-        facts |= {"threshold": weights.threshold, "weights": weights._asdict(), "basis": "trials"}
-        facts |= {"llr_asv": llr_asv.item(), "llr_sasv": sasv_ratio(llr_asv, llr_cm, weights).item()}
+        facts["rule"] = claim.rule
+        if claim.rule == "cascade":
+            facts["thresholds"] = np.subtract(claim.threshold, claim[1:4:2]).tolist()
+            words = "cosine {:.3f}; this person from {:.3f} on, live from a score of {:.4g} on"
+            return [words.format(facts["asv_score"], *facts["thresholds"])]
+        facts |= {"threshold": claim.threshold, "weights": claim.weights._asdict()}
+        facts[_FUSED.get(claim.rule, "sasv_score")] = fuse(claim, *scores).item()
+        facts["llr_asv"], llr_cm = claim.llrs(*scores).ravel().tolist()
         because = [f"speaker ratio {_in_words(facts['llr_asv'], claim.counts)}"]
-        if weights.spoof:
-            facts["llr_cm"] = llr_cm.item()
+        if claim.weights.spoof:
+            facts["llr_cm"] = llr_cm
             because.append(f"live ratio {_in_words(facts['llr_cm'], claim.counts)}")
         return because
 
@@ -184,12 +193,19 @@ class PersonDecider:
     def describe(self) -> list[str]:
         """Describe the basis of decisions in lines for people."""
         this_person, live = _MEANING
-        if self.claim is None:
+        if self.liveness is None or self.claim is None:
             return [this_person, live]
         if self.claim.refusal:
             live = f"live is not checked: {self.claim.refusal}"
         costs = ", ".join(f"{name} {weight:g}" for name, weight in self.claim.weights._asdict().items())
-        return [this_person, live, f"costs of errors: {costs}; calibrated on {sum(self.claim.counts):,} trials"]
+        lines = [f"costs of errors: {costs}; calibrated on {sum(self.claim.counts):,} trials; rule {self.claim.rule}"]
+        if genuine := self.liveness.calibration.rule:
+            share = float(200 * genuine.alpha)
+            lines = [
+                f"together at most {share:.12g} % of your genuine recordings are refused",
+                *self.liveness.describe(),
+            ]
+        return [this_person, live, *lines, *self.claim.doubts]
 
 
 #: What decides on a recording.

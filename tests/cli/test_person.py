@@ -594,9 +594,70 @@ def test_a_calibration_is_learned_from_a_score_file_of_claims(in_folder, claims,
     assert claim.counts == [30, 30, 30]
 
 
+@pytest.fixture
+def calibrated(in_folder, tmp_path, output, rows):
+    """A function that calibrates on recordings, and returns what is printed, and the rows of the recordings of a claim."""
+
+    def calibrate(*words):
+        command = "calibrate person people --others others --model tone.pth --device cpu --save"
+        printed = output([*command.split(), tmp_path / "p.json", *words]).out
+        return printed, rows("--person", "people:anna", "--calibration", tmp_path / "p.json")
+
+    return calibrate
+
+
+def test_a_sum_decides_from_its_own_threshold_on(calibrated, tmp_path):
+    _, answers = calibrated("--fakes", "fakes", "--rule", "sum")
+    threshold = load(tmp_path / "p.json").claim.threshold
+    for row in answers.values():
+        assert row["rule"] == "sum"
+        assert row["sasv_score"] == pytest.approx(row["asv_score"] + row["cm_score"])
+        assert row["threshold"] == threshold
+        assert row["llr_sasv"] is None
+        assert (row["code"] == "accept") == (row["sasv_score"] >= threshold)
+
+
+def test_a_cascade_decides_by_each_score_and_has_no_ratios(calibrated):
+    _, answers = calibrated("--fakes", "fakes", "--rule", "cascade")
+    assert {name: row["outcome"] for name, row in answers.items()} == OUTCOMES
+    row = answers["anna.wav"]
+    assert row["asv_score"] >= row["thresholds"][0]
+    assert row["cm_score"] >= row["thresholds"][1]
+    assert [row[name] for name in ("llr_asv", "llr_cm", "llr_sasv", "sasv_score", "threshold")] == [None] * 5
+
+
+def test_genuine_recordings_alone_give_a_threshold_of_each_score(calibrated, tmp_path):
+    printed, answers = calibrated("--operating-point", "miss:20%")
+    assert "together at most 40 % of your genuine recordings are refused" in printed
+    assert "how many fakes fall below it is not known" in printed
+    assert {name: row["outcome"] for name, row in answers.items()} == OUTCOMES
+    calibration = load(tmp_path / "p.json")
+    for row in answers.values():
+        assert row["basis"] == "genuine recordings"
+        assert row["thresholds"][1] == calibration.rule.threshold
+        assert row["llr_sasv"] is None
+
+
+def test_few_genuine_recordings_are_refused(in_folder, refused):
+    command = "calibrate person people --others others --model tone.pth --device cpu --save new.json"
+    refused([*command.split(), "--operating-point", "miss:5%"], "N = 8 recordings are too few for 5 %")
+    assert not (in_folder / "new.json").exists()
+
+
+def test_few_trials_and_people_are_told(calibrated):
+    printed, _ = calibrated("--fakes", "fakes")
+    assert "Figures are coarse: 8 target trials, 12 nontarget trials, 12 spoof trials, 2 enrolled people." in printed
+
+
 @pytest.mark.parametrize(
     "words, message",
     [
+        ("--others others --model tone.pth --fakes fakes --operating-point miss:20%", "--fakes"),
+        ("--others others --model tone.pth --rule sum --separate", "--rule"),
+        (
+            "--others others --model tone.pth --fakes fakes --rule summ",
+            "'summ'",
+        ),
         ("", "name recordings of other people and a detector, --others and --model, or --scores"),
         ("--others others", "--model"),
         ("--others others --model tone.pth --scores claims.tsv", "--scores"),
@@ -764,6 +825,16 @@ def test_a_corpus_without_claims_is_refused_before_the_detector_is_read(in_folde
     message = refused([*words, "--person", "people"], f"{key}: a, b names no claim")
     assert "use a corpus of claims, such as asvspoof2019_la_sasv" in message
     assert "or remove --person" in message
+
+
+def test_claims_have_no_fused_score_by_a_cascade(scored, in_folder):
+    calibration = read_json(in_folder / "p.json")
+    calibration["claim"]["rule"] = "cascade"
+    (in_folder / "cascade.json").write_text(json.dumps(calibration))
+    _, out = scored("--calibration", "cascade.json")
+    _, *rows = out.read_text().splitlines()
+    assert rows
+    assert all(row.endswith("\t-") for row in rows)
 
 
 def test_claims_are_not_scored_with_the_calibration_of_another_detector(scored, in_folder):

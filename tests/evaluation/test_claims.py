@@ -116,7 +116,7 @@ def test_the_actual_cost_is_that_at_the_threshold_of_the_weights_or_at_a_given_o
 
 
 def test_a_calibration_of_people_decides_on_each_claim(evaluated, tmp_path):
-    fusion = SasvFit(1.0, 0.0, 1.0, 0.0, 0.0, SasvWeights(1.0, 1.0, 1.0), [1, 1, 1])
+    fusion = SasvFit(1.0, 0.0, 1.0, 0.0, 0.0, SasvWeights(1.0, 1.0, 1.0), [1, 1, 1], np.log(2))
     path = tmp_path / "people.json"
     LinearCalibration((1.0,), 0.0, 0.5, 0.0, ("detector",), claim=fusion).save(path)
     result = evaluated(threshold_source=ThresholdSource(calibrations=[str(path)]))

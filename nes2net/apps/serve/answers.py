@@ -131,7 +131,8 @@ class JudgedRecording(TypedDict):
     along: NotRequired[dict[str, Any]]
     """Facts on which a decision along the whole recording rests."""
     basis: NotRequired[dict[str, Any] | str | None]
-    """With a calibration: threshold, prior, and the facts of the calibration; with `person`: `trials`, or null."""
+    """With a calibration: threshold, prior, and the facts of the calibration; with `person`: `trials`, `genuine
+    recordings`, or null."""
     duration: float
     """Duration of the recording in seconds."""
     judged: float

@@ -66,7 +66,7 @@ class OperatingPoint:
                 rate = float(value[:-1]) / 100
                 if not 0 < rate < 1:
                     raise ValueError
-                return cls("fa" if kind == "fa" else "miss", rate=rate)
+                return cls(kind, rate=rate)  # type: ignore[arg-type]
         except (ValueError, OverflowError, ZeroDivisionError):
             pass
         raise InputError(
@@ -100,9 +100,10 @@ class OperatingPoint:
                 f"the calibration holds no scores, from which the operating point '{self.name}' is computed: make it again with "
                 "`nes2net calibrate fit … --save FILE`, or use cost:CMISS,CFA,PRIOR"
             )
+        llrs = Llrs(*map(np.sort, llrs))
         if self.kind == "eer":
             return _equal_error_threshold(llrs)
-        # The rate limits the errors on one class: skip as many of its sorted ratios.
+        # The rate limits the errors on one class: skip as many of its ascending ratios.
         if self.kind == "fa":
             class_llrs = llrs.spoof
             class_name = "spoofed"
@@ -116,10 +117,9 @@ class OperatingPoint:
                 f"least {round_up(100 / num_trials)} %, or more trials"
             )
         allowed = int(num_trials * self.rate * (1 + 1e-12))  # the factor undoes rounding: 1 % of 100 trials is 1
-        ordered = np.sort(class_llrs)
         if self.kind == "miss":
-            return float(ordered[allowed])  # trials with lower ratios are the misses that the rate allows
-        highest_rejected = ordered[num_trials - allowed - 1]
+            return float(class_llrs[allowed])  # trials with lower ratios are the misses that the rate allows
+        highest_rejected = class_llrs[num_trials - allowed - 1]
         return float(np.nextafter(highest_rejected, math.inf))
 
 
@@ -128,12 +128,10 @@ def _equal_error_threshold(llrs: Llrs) -> float:
     # It lies midway between two neighbouring ratios. If the least difference occurs several times, the lowest
     # threshold is used.
     steps = np.unique(np.concatenate(llrs))
-    misses = np.searchsorted(np.sort(llrs.bonafide), steps, side="left") / len(llrs.bonafide)
-    alarms = 1 - np.searchsorted(np.sort(llrs.spoof), steps, side="left") / len(llrs.spoof)
-    nearest = int(np.argmin(np.abs(misses - alarms)))
-    if nearest == 0:
-        return float(steps[nearest])
-    return float(steps[nearest - 1] / 2 + steps[nearest] / 2)
+    misses, rejected_spoof = (np.searchsorted(class_llrs, steps) / len(class_llrs) for class_llrs in llrs)
+    nearest = int(np.argmin(np.abs(misses - (1 - rejected_spoof))))
+    before = steps[max(0, nearest - 1)]
+    return float(before / 2 + steps[nearest] / 2)
 
 
 def round_up(value: float) -> str:

@@ -5,17 +5,23 @@ Ratio: arXiv 2406.10836; joint fit: arXiv 2408.11152; products: Zhang et al., Od
 
 from __future__ import annotations
 
+from operator import attrgetter
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nes2net.lib.errors import InputError, check_setting, refuse
 from nes2net.metrics import bootstrap_interval, compute_eer
-from nes2net.metrics.sasv import SASV_CLASSES, SasvWeights, check_finite, check_weights
+from nes2net.metrics.sasv import SASV_CLASSES, SasvWeights, check_finite, check_weights, compute_a_dcf
 from nes2net.scoring.decisions.calibration import fit
-from nes2net.scoring.decisions.claim import SasvFit, apply_maps
+from nes2net.scoring.decisions.claim import RuleName, SasvFit, apply_maps
+from nes2net.scoring.decisions.genuine import genuine_threshold
 
 EQUAL_WEIGHTS = SasvWeights(1.0, 1.0, 1.0)
 _GRADIENT_TOLERANCE = 1e-8  # the solver stops at this slope of the loss, or where rounding hides the slope
+_FOLDS = 5
+_CASCADES = 500  # pairs of thresholds with a distance of their own that are tried
 
 #: Code of an outcome → its words.
 PERSON_OUTCOMES = {
@@ -48,22 +54,29 @@ def _log(values: ArrayLike) -> NDArray:
         return np.log(values)
 
 
-def _product(asv: NDArray, cm: NDArray, weights: SasvWeights) -> NDArray:
-    return -np.logaddexp(0, -asv) - np.logaddexp(0, -cm)
+def _product(values: NDArray) -> NDArray:
+    """Compute the logarithm of the product of the sigmoids of ``values`` (M, N)."""
+    return -np.logaddexp(0, -values).sum(0)
 
 
-#: Rules that fuse the speaker and countermeasure scores (N,); products are logarithms. The last three fuse the
-#: log-likelihood ratios of :func:`sasv_ratio`.
+#: Name → rule that fuses speaker and countermeasure, by their scores (2, N), or these as :meth:`SasvFit.llrs` maps them.
+#: Products are logarithms.
 FUSION_RULES = {
-    "sum": lambda asv, cm, weights: asv + cm,
-    "product_linear": lambda asv, cm, weights: np.log((asv + 1) / 2) - np.logaddexp(0, -cm),
-    "product_sigmoid": _product,
-    "product_posterior": lambda asv, cm, weights: _product(
-        asv - _log(weights[1] / weights[0]), cm - _log(weights[2] / weights[0]), weights
+    "ratio": lambda scores, llrs, weights: sasv_ratio(llrs[0], llrs[1], weights),
+    "sum": lambda scores, llrs, weights: scores.sum(0),
+    "product_linear": lambda scores, llrs, weights: _log((scores[0] + 1) / 2) + _product(scores[1:]),
+    "product_sigmoid": lambda scores, llrs, weights: _product(scores),
+    "product_posterior": lambda scores, llrs, weights: _product(
+        llrs - _log(np.divide(weights[1:], weights[0]))[:, None]
     ),
-    "sum_llr": lambda asv, cm, weights: asv + cm,
-    "ratio": sasv_ratio,
+    "sum_llr": lambda scores, llrs, weights: llrs.sum(0),
+    "cascade": lambda scores, llrs, weights: llrs.min(0),
 }
+
+
+def fuse(fusion: SasvFit, asv: ArrayLike, cm: ArrayLike) -> NDArray:
+    """Fuse scores (N,) by the rule of ``fusion``."""
+    return FUSION_RULES[fusion.rule](np.stack([asv, cm]), fusion.llrs(asv, cm), fusion.weights)
 
 
 def fit_sasv(
@@ -72,20 +85,25 @@ def fit_sasv(
     classes: ArrayLike,
     weights: SasvWeights = EQUAL_WEIGHTS,
     joint: bool = True,
+    rule: RuleName = "ratio",
 ) -> SasvFit:
     """Calibrate scores (N,) separately by :func:`fit`, or then jointly for :func:`sasv_ratio` L.
 
-    The joint fit minimises the weighted mean of ln(1 + e^±(L − threshold)).
+    The joint fit minimises the weighted mean of ln(1 + e^±(L − threshold)). Other rules than the
+    ratio accept where the a-DCF of these trials is least.
 
     Args:
         classes: (N,), names of :data:`SASV_CLASSES`, or 0, 1, 2.
         weights: 0 ignores a class.
+        joint: only by the rule ``"ratio"``.
+        rule: a key of :data:`FUSION_RULES`.
 
     Raises:
         InputError: if a class is empty, a score not finite, or a scale not positive.
     """
     weights = check_weights(weights)
-    groups = _by_class(asv, cm, classes)
+    trials = _as_trials(asv, cm, classes)
+    groups = _split(trials[:2], trials)
     systems = ("speaker", "speaker", "countermeasure")
     for name, system, weight, group in zip(SASV_CLASSES, systems, weights, groups):
         if weight and not group.size:
@@ -99,7 +117,7 @@ def fit_sasv(
             prior = weights.target / (weights.target + weights[negative])
             calibration = fit(positives[row], groups[negative][row], prior=prior)
             maps[row] = *calibration.weights, calibration.offset
-    if joint and all(weights):  # without a class, the separate fit is the joint one
+    if joint and rule == "ratio" and all(weights):  # without a class, the separate fit is the joint one
         maps = _fit_jointly(maps, groups, weights)
     for system, scale, weight in zip(systems[1:], maps[:, 0], weights[1:]):
         if weight and scale <= 0:
@@ -107,16 +125,36 @@ def fit_sasv(
                 f"these {system} scores are the wrong way round or say nothing here (scale {scale:.3g}): check that higher "
                 "scores mean the person and bona fide"
             )
+    loss = _loss(maps, groups, weights)
     counts = [group.shape[1] for group in groups]
-    return SasvFit(*maps.ravel().tolist(), _loss(maps, groups, weights), weights, counts)  # type: ignore[call-arg]
+    fusion = SasvFit(*maps.ravel().tolist(), loss, weights, counts, weights.threshold, rule)  # type: ignore[call-arg]
+    if rule == "ratio":
+        return fusion
+    candidates = [fusion]
+    if rule == "cascade":
+        speaker, live = groups[0]
+        shifts = np.linspace(speaker.min() - live.max(), speaker.max() - live.min(), _CASCADES).tolist()
+        candidates = [SasvFit(1.0, 0.0, 1.0, shift, *fusion[4:]) for shift in shifts]
+    return min((_at_best_threshold(candidate, groups) for candidate in candidates), key=attrgetter("loss"))
 
 
-def _by_class(asv: ArrayLike, cm: ArrayLike, classes: ArrayLike) -> list[NDArray]:
+def _at_best_threshold(fusion: SasvFit, groups: list[NDArray]) -> SasvFit:
+    fused = (fuse(fusion, *group) for group in groups)
+    cost, rejected = compute_a_dcf(*fused, fusion.weights)  # type: ignore[call-arg, arg-type]
+    return fusion._replace(loss=cost, threshold=np.nextafter(rejected, np.inf).item())
+
+
+def _as_trials(asv: ArrayLike, cm: ArrayLike, classes: ArrayLike) -> NDArray:
+    """Return speaker scores, countermeasure scores, and numbers of classes, (3, N)."""
     labels = np.asarray(classes)
-    scores = np.stack([check_finite(asv, "speaker"), check_finite(cm, "countermeasure")])
     masks = [(labels == name) | (labels == number) for number, name in enumerate(SASV_CLASSES)]
     refuse(((sum(masks) == 0).any(), "classes must be target, nontarget or spoof: correct the others"))
-    return [scores[:, mask] for mask in masks]
+    return np.stack([check_finite(asv, "speaker"), check_finite(cm, "countermeasure"), np.select(masks, range(3))])
+
+
+def _split(values: NDArray, trials: NDArray) -> Any:
+    """Divide ``values`` (…, N) by the classes of ``trials``."""
+    return [values[..., trials[2] == number] for number in range(3)]
 
 
 def _fit_jointly(maps: NDArray, groups: list[NDArray], weights: SasvWeights) -> NDArray:
@@ -145,16 +183,21 @@ def judge_person(
     weights: SasvWeights = EQUAL_WEIGHTS,
     abstain_within: float = 0.0,
     usable: ArrayLike = True,
+    distance: NDArray | None = None,
 ) -> tuple[NDArray, NDArray]:
     """Judge claims (N,); if spoofed trials have no weight, only the speaker.
 
     Ratios within ``abstain_within`` of the threshold are ``"borderline"``.
 
+    Args:
+        distance: of a fused score from its threshold, (N,); by default of :func:`sasv_ratio`.
+
     Returns:
         Keys of :data:`PERSON_OUTCOMES`, and whether ``"other_person"`` may not be live.
     """
     weights = check_weights(weights)
-    distance = sasv_ratio(llr_asv, llr_cm, weights) - weights.threshold
+    if distance is None:
+        distance = sasv_ratio(llr_asv, llr_cm, weights) - weights.threshold
     _, asv_threshold, cm_threshold = _log(weights) - _log(weights.target)
     is_other = np.less(llr_asv, asv_threshold)
     is_fake = np.less(llr_cm, cm_threshold)
@@ -164,28 +207,80 @@ def judge_person(
     return codes, (codes == "other_person") & is_fake
 
 
-def fit_person(
-    asv: ArrayLike, cm: ArrayLike, classes: ArrayLike, weights: SasvWeights = EQUAL_WEIGHTS, joint: bool = True
-) -> tuple[SasvFit, str]:
-    """Fit as :func:`fit_sasv`, but give spoofed trials no weight if the countermeasure adds nothing.
+def judge_by(fusion: SasvFit, asv: ArrayLike, cm: ArrayLike, **settings: Any) -> tuple[NDArray, NDArray]:
+    """Judge claims by scores (N,), as :func:`judge_person`, but by the rule of ``fusion``."""
+    llrs = fusion.llrs(asv, cm)
+    weights = fusion.weights
+    if fusion.rule == "cascade":  # each score decides by itself
+        llrs -= fusion.threshold
+        weights = EQUAL_WEIGHTS
+    return judge_person(*llrs, weights, distance=fuse(fusion, asv, cm) - fusion.threshold, **settings)  # type: ignore
 
-    It adds nothing if it cannot be fitted, or if the 95 % interval of its EER reaches 50 %: maps
-    with positive scales keep an EER, so it is that of held-out trials. Equal scores are those of
-    one recording in several claims.
+
+def fit_genuine(asv: ArrayLike, cm: ArrayLike, operating_point: str) -> SasvFit:
+    """Let each score decide by itself, from its :func:`genuine_threshold` on.
+
+    Args:
+        asv, cm: scores of genuine recordings, (A,) and (C,).
+        operating_point: such as ``"miss:5%"``, for each score.
+    """
+    speaker, live = (-genuine_threshold(scores, operating_point).threshold for scores in (asv, cm))
+    return SasvFit(1.0, speaker, 1.0, live, 0.0, EQUAL_WEIGHTS, [np.size(asv), 0, 0], 0.0, "cascade")
+
+
+def held_out(trials: NDArray, groups: ArrayLike, *settings: Any) -> NDArray:
+    """Fuse ``trials`` (3, N) by fits of :func:`fit_sasv` to four of five folds of whole ``groups``.
 
     Returns:
-        The fit, and why liveness is refused, or empty.
+        Distances from the thresholds of these fits, (N,).
+    """
+    folds = np.unique(groups, return_inverse=True)[1] % _FOLDS
+    distances = np.empty(folds.size)
+    for fold in range(_FOLDS):
+        is_tested = folds == fold
+        fusion = fit_sasv(*trials[:, ~is_tested], *settings)  # type: ignore[call-arg]
+        distances[is_tested] = fuse(fusion, *trials[:2, is_tested]) - fusion.threshold
+    return distances
+
+
+def fit_person(
+    asv: ArrayLike,
+    cm: ArrayLike,
+    classes: ArrayLike,
+    weights: SasvWeights = EQUAL_WEIGHTS,
+    joint: bool = True,
+    rule: RuleName = "ratio",
+    people: ArrayLike | None = None,
+) -> SasvFit:
+    """Fit as :func:`fit_sasv`, but give spoofed trials no weight if the countermeasure adds nothing.
+
+    It adds nothing if it cannot be fitted to four of five folds, or if the 95 % interval of its EER
+    reaches 50 %. Maps with positive scales keep an EER, so it is that of held-out trials. Equal
+    scores are those of one recording in several claims. A doubt tells if the fusion costs as much
+    on held-out folds as a single score at its best threshold.
+
+    Args:
+        people: who is claimed, (N,), for folds of people; by default, they are of recordings.
     """
     check_setting("weights", weights, weights[1] > 0, "above 0 for other people")
+    trials = _as_trials(asv, cm, classes)
+    groups = trials[1] if people is None else people
+    settings = (weights, joint, rule)
     try:
-        fusion = fit_sasv(asv, cm, classes, weights, joint)
-        target, _, spoof = _by_class(asv, cm, classes)
-        low, high = bootstrap_interval(compute_eer, np.unique(target[1]), np.unique(spoof[1]))
+        fusion = fit_sasv(asv, cm, classes, *settings)
+        target, nontarget, spoof = _split(held_out(trials, groups, *settings), trials)
+        live, _, fake = map(np.unique, _split(trials[1], trials))
+        low, high = bootstrap_interval(compute_eer, live, fake)
         if high >= 0.5:
             raise InputError(
                 "the countermeasure does not tell targets from spoofed trials here: the 95 % interval of its EER is "
                 f"{low:.1%} to {high:.1%}"
             )
     except InputError as error:
-        return fit_sasv(asv, cm, classes, check_weights(weights)._replace(spoof=0.0), joint), error.reason
-    return fusion, ""
+        return fit_sasv(asv, cm, classes, check_weights(weights)._replace(spoof=0.0))._replace(refusal=error.reason)
+    cost, _ = compute_a_dcf(target, nontarget, spoof, weights, threshold=0.0)
+    single, _ = min(compute_a_dcf(*_split(scores, trials), weights) for scores in trials[:2])  # type: ignore[call-arg]
+    if cost >= single:
+        doubt = f"on held-out folds, the a-DCF is {cost:.4f}, not below that of a single score, {single:.4f}"
+        return fusion._replace(doubts=(doubt,))
+    return fusion

@@ -1,14 +1,24 @@
 """Fusion of speaker and countermeasure scores, and outcomes: reference values, real scores, properties, bad input."""
 
 import json
+import typing
 
 import numpy as np
 import pytest
 from builders import input_error
 
+from nes2net.actions.flags import LearningClaims
 from nes2net.metrics import SasvWeights, compute_a_dcf, compute_eer, compute_sasv_eers, compute_t_eer
-from nes2net.scoring.decisions import fit, fit_person, fit_sasv, judge_person, sasv_ratio
-from nes2net.scoring.decisions.person import FUSION_RULES, PERSON_OUTCOMES
+from nes2net.scoring.decisions import fit, fit_person, fit_sasv, genuine_threshold, judge_person, sasv_ratio
+from nes2net.scoring.decisions.claim import RuleName, SasvFit
+from nes2net.scoring.decisions.person import (
+    FUSION_RULES,
+    PERSON_OUTCOMES,
+    fit_genuine,
+    fuse,
+    held_out,
+    judge_by,
+)
 
 ASVSPOOF5 = SasvWeights(0.9405, 0.095, 0.5)
 EQUAL = SasvWeights(1.0, 1.0, 1.0)
@@ -91,6 +101,11 @@ def made_up():
     return asv, cm, classes
 
 
+def fused_by(rule, asv, cm, weights=EQUAL):
+    """Fuse by a rule; its scores count as their own log-likelihood ratios."""
+    return fuse(SasvFit(1.0, 0.0, 1.0, 0.0, 0.0, weights, [1, 1, 1], 0.0, rule), asv, cm)
+
+
 def split(values, labels):
     groups = []
     for number, name in enumerate(NAMES):
@@ -141,7 +156,7 @@ def test_ratios_of_extreme_and_infinite_values_are_those_of_the_reference(formul
 def test_sums_and_products_are_those_of_the_reference(formulas, rule, name):
     llr_asv = np.array(formulas["llr_asv"])
     llr_cm = np.array(formulas["llr_cm"])
-    fused = FUSION_RULES[rule](llr_asv, llr_cm, EQUAL)
+    fused = fused_by(rule, llr_asv, llr_cm)
     np.testing.assert_allclose(fused, formulas["rules"][name], rtol=0, atol=1e-12)
 
 
@@ -192,20 +207,20 @@ def test_separate_fits_are_those_of_the_reference_but_for_the_penalty(overlappin
 
 
 def test_the_sum_on_sasv_2022_has_its_reference_figures(asv, cm, classes, expected):
-    fused = FUSION_RULES["sum"](asv, cm, EQUAL)
+    fused = fused_by("sum", asv, cm)
     groups = split(fused, classes)
     assert_figures(groups, expected["eval"]["sum"], 1e-6)
 
 
 def test_the_product_with_a_cosine_on_sasv_2022_has_its_reference_figures(asv, cm, classes, expected):
-    fused = FUSION_RULES["product_linear"](asv, cm, EQUAL)
+    fused = fused_by("product_linear", asv, cm)
     groups = split(fused, classes)
     reference = expected["eval"]["product (a+1)/2*sigmoid(c)"]
     assert_figures(groups, reference, 1e-6)
 
 
 def test_the_product_of_sigmoids_on_sasv_2022_has_its_reference_figures(asv, cm, classes, expected):
-    fused = FUSION_RULES["product_sigmoid"](asv, cm, EQUAL)
+    fused = fused_by("product_sigmoid", asv, cm)
     groups = split(fused, classes)
     reference = expected["eval"]["product sigmoid(a)*sigmoid(c)"]
     assert_figures(groups, reference, 1e-6)
@@ -270,7 +285,7 @@ def test_rules_of_separately_calibrated_scores_have_their_reference_figures(
     separate_fit, asv, cm, classes, expected, rule
 ):
     llr_asv, llr_cm = separate_fit.llrs(asv, cm)
-    fused = FUSION_RULES[rule](llr_asv, llr_cm, ASVSPOOF5)
+    fused = fused_by(rule, llr_asv, llr_cm, ASVSPOOF5)
     groups = split(fused, classes)
     reference = expected["eval"][SEPARATE[rule]]
     assert_figures(groups, reference, 0.003)
@@ -282,6 +297,30 @@ def test_the_actual_a_dcf_of_a_cascade_is_that_of_the_reference(asv, cm, classes
     groups = split(passes_both, classes)
     actual, _ = compute_a_dcf(*groups, threshold=1.0)
     assert actual == pytest.approx(expected["eval"]["cascade"]["actual_a_dcf"], abs=1e-6)
+
+
+ON_RAW_SCORES = {
+    "sum": "sum",
+    "product_linear": "product (a+1)/2*sigmoid(c)",
+    "product_sigmoid": "product sigmoid(a)*sigmoid(c)",
+}
+
+
+@pytest.mark.parametrize("rule", ON_RAW_SCORES)
+def test_the_threshold_of_a_rule_is_that_of_the_least_a_dcf_of_its_trials(development, expected, rule):
+    fusion = fit_sasv(*development, ASVSPOOF5, rule=rule)
+    reference = expected["dev"][ON_RAW_SCORES[rule]]
+    assert fusion.threshold == pytest.approx(reference["min_threshold"], rel=1e-12)
+    assert fusion.loss == pytest.approx(reference["min_a_dcf"], abs=1e-12)
+
+
+@pytest.mark.slow
+def test_the_thresholds_of_a_cascade_cost_no_more_than_those_of_the_reference(development, asv, cm, classes, expected):
+    fusion = fit_sasv(*development, ASVSPOOF5, rule="cascade")
+    assert fusion.loss <= expected["cascade_from_dev"]["dev_a_dcf"]
+    codes, _ = judge_by(fusion, asv, cm)
+    actual, _ = compute_a_dcf(*split(codes == "accept", classes), threshold=1.0)
+    assert actual <= expected["eval"]["cascade"]["actual_a_dcf"]
 
 
 def test_outcomes_of_sasv_2022_with_equal_weights_are_those_of_the_reference(development, asv, cm, classes, expected):
@@ -346,10 +385,22 @@ def test_five_folds_about_one_person_have_their_reference_outcomes(held_out_llrs
     assert counts == [list(of_class.values()) for of_class in reference.values()]
 
 
+def test_folds_about_one_person_accept_as_many_fakes_as_the_reference(small, small_figures):
+    speaker, countermeasure, labels = small
+    classes = np.array([NAMES.index(label) for label in labels])
+    numbers_in_class = np.concatenate([np.arange(np.sum(classes == number)) for number in range(3)])
+    order = np.argsort(classes, kind="stable")
+    trials = np.stack([speaker, countermeasure, classes])[:, order]
+    distances = held_out(trials, numbers_in_class, ASVSPOOF5, False)
+    accepted = [int((of_class >= 0).sum()) for of_class in split(distances, classes[order])]
+    assert accepted == [of_class["this person, live"] for of_class in small_figures["outcomes"].values()]
+    assert accepted[2] == 35
+
+
 def test_liveness_is_refused_where_the_countermeasure_is_at_chance(small):
     speaker, countermeasure, labels = small
-    fusion, refusal = fit_person(speaker, countermeasure, labels, ASVSPOOF5)
-    assert "countermeasure" in refusal
+    fusion = fit_person(speaker, countermeasure, labels, ASVSPOOF5)
+    assert "countermeasure" in fusion.refusal
     llr_asv, llr_cm = fusion.llrs(speaker, countermeasure)
     codes, _ = judge_person(llr_asv, llr_cm, fusion.weights)
     assert set(codes.tolist()) == {"accept_speaker_only", "other_person"}
@@ -357,29 +408,34 @@ def test_liveness_is_refused_where_the_countermeasure_is_at_chance(small):
 
 def test_the_interval_around_chance_is_told(small):
     speaker, countermeasure, labels = small
-    _, refusal = fit_person(speaker, countermeasure, labels, ASVSPOOF5, joint=False)
-    assert "the 95 % interval of its EER is" in refusal
+    fusion = fit_person(speaker, countermeasure, labels, ASVSPOOF5, joint=False)
+    assert "the 95 % interval of its EER is" in fusion.refusal
 
 
 @pytest.mark.slow
 def test_liveness_is_not_refused_on_sasv_2022(development):
-    fusion, refusal = fit_person(*development, ASVSPOOF5)
-    assert refusal == ""
+    fusion = fit_person(*development, ASVSPOOF5)
+    assert fusion.refusal == ""
     assert fusion.weights == ASVSPOOF5
 
 
 # Properties, on made-up scores.
 
 
+def test_each_rule_has_its_flag_and_its_name_in_files():
+    of_flag = typing.get_args(typing.get_type_hints(LearningClaims)["rule"])
+    assert set(of_flag) == set(typing.get_args(RuleName)) == FUSION_RULES.keys()
+
+
 def test_a_joint_fit_costs_less_than_separate_fits(made_up):
     assert fit_sasv(*made_up).loss < fit_sasv(*made_up, joint=False).loss
 
 
-@pytest.mark.parametrize("rule", FUSION_RULES)
+@pytest.mark.parametrize("rule", sorted(FUSION_RULES.keys() - {"cascade"}))
 def test_fused_scores_rise_with_both_scores(rule):
     grid = np.linspace(-0.9, 0.9, 7)
     speaker, countermeasure = np.meshgrid(grid, grid)
-    fused = FUSION_RULES[rule](speaker, countermeasure, ASVSPOOF5)
+    fused = fused_by(rule, speaker.ravel(), countermeasure.ravel(), ASVSPOOF5).reshape(7, 7)
     rises_by_row = np.diff(fused, axis=0)
     rises_by_column = np.diff(fused, axis=1)
     assert rises_by_row.min() > 0
@@ -464,6 +520,62 @@ def test_a_speaker_only_model_never_says_live():
     assert not may_not_be_live.any()
 
 
+def test_folds_keep_the_trials_of_a_person_together(made_up):
+    trials = np.stack(made_up)
+    people = np.arange(150) // 5
+    distances = held_out(trials, people, EQUAL)
+    is_first_fold = people % 5 == 0
+    others = fit_sasv(*trials[:, ~is_first_fold], EQUAL)
+    expected = fuse(others, *trials[:2, is_first_fold]) - others.threshold
+    np.testing.assert_array_equal(distances[is_first_fold], expected)
+
+
+def test_the_order_of_outcomes_is_the_same_for_a_sum():
+    fusion = SasvFit(1.0, 0.0, 1.0, 0.0, 0.0, EQUAL, [1, 1, 1], 2.0, "sum")
+    codes, may_not_be_live = judge_by(fusion, [5.0, -1.0, -1.0, 5.0, 0.5], [5.0, 3.0, -1.0, -4.0, 0.5])
+    assert codes.tolist() == ["accept", "accept", "other_person", "not_live", "borderline"]
+    assert may_not_be_live.tolist() == [False, False, True, False, False]
+
+
+def test_both_scores_of_a_cascade_must_reach_their_thresholds(made_up):
+    speaker, countermeasure, _ = made_up
+    fusion = fit_sasv(*made_up, rule="cascade")
+    codes, _ = judge_by(fusion, speaker, countermeasure)
+    speaker_threshold = fusion.threshold - fusion.asv_offset
+    threshold = fusion.threshold - fusion.cm_offset
+    np.testing.assert_array_equal(codes == "other_person", speaker < speaker_threshold)
+    np.testing.assert_array_equal(codes == "accept", (speaker >= speaker_threshold) & (countermeasure >= threshold))
+    assert set(codes.tolist()) == {"accept", "other_person", "not_live"}
+
+
+def test_scores_from_the_thresholds_of_genuine_recordings_on_are_accepted():
+    rng = np.random.default_rng(3)
+    speaker = rng.normal(0.8, 0.1, 40)
+    countermeasure = rng.normal(2, 1, 100)
+    fusion = fit_genuine(speaker, countermeasure, "miss:5%")
+    asv = genuine_threshold(speaker, "5%").threshold
+    cm = genuine_threshold(countermeasure, "5%").threshold
+    below_asv = np.nextafter(asv, -np.inf)
+    below_cm = np.nextafter(cm, -np.inf)
+    codes, may_not_be_live = judge_by(fusion, [asv, below_asv, asv, below_asv], [cm, cm, below_cm, below_cm])
+    assert codes.tolist() == ["accept", "other_person", "not_live", "other_person"]
+    assert may_not_be_live.tolist() == [False, False, False, True]
+
+
+def test_a_fusion_that_costs_as_much_as_a_single_score_is_doubted(made_up):
+    speaker, countermeasure, labels = made_up
+    assert fit_person(*made_up).doubts == ()
+    perfect = np.where(labels == 0, 1.0, -1.0) + 0.1 * speaker / np.abs(speaker).max()
+    (doubt,) = fit_person(perfect, 20 * countermeasure, labels, rule="sum").doubts
+    assert doubt.startswith("on held-out folds, the a-DCF is ")
+    assert doubt.endswith("not below that of a single score, 0.0000")
+
+
+def test_where_liveness_is_refused_the_ratio_of_the_speaker_decides(made_up):
+    speaker, countermeasure, labels = made_up
+    assert fit_person(speaker, -countermeasure, labels, rule="cascade").rule == "ratio"
+
+
 # Bad input.
 
 
@@ -492,16 +604,16 @@ def test_a_countermeasure_score_the_wrong_way_round_is_refused(made_up):
 
 def test_an_inverted_countermeasure_leaves_only_the_speaker(made_up):
     speaker, countermeasure, labels = made_up
-    fusion, refusal = fit_person(speaker, -countermeasure, labels)
-    assert "wrong way round" in refusal
+    fusion = fit_person(speaker, -countermeasure, labels)
+    assert "wrong way round" in fusion.refusal
     assert fusion.weights == (1.0, 1.0, 0.0)
 
 
 def test_without_spoofed_trials_only_the_speaker_is_checked(made_up):
     speaker, countermeasure, labels = made_up
     is_bonafide = labels < 2
-    fusion, refusal = fit_person(speaker[is_bonafide], countermeasure[is_bonafide], labels[is_bonafide])
-    assert "no spoof trials" in refusal
+    fusion = fit_person(speaker[is_bonafide], countermeasure[is_bonafide], labels[is_bonafide])
+    assert "no spoof trials" in fusion.refusal
     assert fusion.weights == (1.0, 1.0, 0.0)
 
 
