@@ -288,7 +288,7 @@ def test_a_live_channel_decides_each_window_with_speech_as_the_threshold_of_genu
     assert f"{share:.0%} of its windows" in in_words(end)
     assert UNUSUAL in in_words(unusual[0])
     assert "–" not in in_words(unusual[0])
-    ready = {"model": "tone.pth", "window": 4.0, "hop": 1.0, "calibration": "genuine.json"}
+    ready = {"model": "tone.pth", "window": 4.0, "hop": 1.0, "calibration": "genuine.json", "meaning": []}
     assert heading(ready, None)[1].split() == ["channel", "to", "score"]
 
 
