@@ -192,7 +192,7 @@ train_segments() {
   # shellcheck disable=SC2086
   "$nes2net" average "$folder" --ids $ids
   detector="$folder/Averaged_Model_IDs_$(echo $ids | tr ' ' '_').pth"
-  "$nes2net" score partialspoof partialspoof --segments --model "$detector" --out "scores/$name.partialspoof.txt"
+  "$nes2net" score partialspoof partialspoof --judgement frames --model "$detector" --out "scores/$name.partialspoof.txt"
   "$nes2net" evaluate partialspoof "scores/$name.partialspoof.txt" --keys partialspoof --html segments.html
 }
 

@@ -164,7 +164,7 @@ def evaluate(
         plot: draw DET curves and scores: .svg, .pdf or .png
         card: add the EERs to the model card of this run folder
 
-    Scores of frames, from nes2net score --segments, or of claimed people:
+    Scores of frames (--judgement frames of nes2net score), or of claimed people:
         threshold: frames up to X are spoof; claims from X accepted
         resolution_ms: length of a frame, if no record states it
         costs: a-DCF of claims, e.g. miss:1,other:10,fake:10

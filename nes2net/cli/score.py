@@ -24,7 +24,6 @@ from nes2net.lib.shell.commands import File, Flag, Folder, FromZero, command_fac
 @command_facts(
     about="The same command resumes a run. On several GPUs: torchrun --nproc-per-node N -m nes2net score …. "
     "Exit status 1 means that files failed.",
-    names={"resolution_ms": "--segments"},
 )
 def score(
     corpus: CorpusName,
@@ -41,8 +40,7 @@ def score(
     padding: Literal["repeat", "zeros"] = "repeat",
     peak_normalize: Annotated[Literal["no", "recording", "cut"], Flag("PEAK")] = "no",
     channel: FromZero | None = None,
-    segments: Annotated[float | None, Flag("MS", nargs="?", const=0.0, minimum=0), NotWith("person")] = None,
-    judgement: Annotated[str | None, Flag("NAME|OPTIONS"), NotWith("segments", "person")] = None,
+    judgement: Annotated[str, Flag("NAME|OPTIONS"), NotWith("person")] = "scores",
     system_scores: Sequence[File] = (),
     score_range: Annotated[Sequence[File], UsedWith("system_scores")] = (),
     loading: Loading,
@@ -68,8 +66,7 @@ def score(
         padding: how to fill up short recordings
         peak_normalize: peak set to 1: no, recording or cut
         channel: one channel, from 0; the mean of all if not given
-        segments: score frames of MS milliseconds instead
-        judgement: another result than a score, e.g. classes
+        judgement: another result than a score, e.g. frames or classes
 
     Scores of other systems, for a detector that fuses them:
         system_scores: a score file for each system, in order of training
@@ -86,12 +83,7 @@ def score(
     from nes2net.scoring.judgement import as_judgement
     from nes2net.scoring.measuring import Measurer
 
-    described: str | dict[str, object] = "scores"
-    if segments is not None:
-        described = {"name": "frames", "resolution_ms": segments or None}
-    if judgement is not None:
-        described = read_value(judgement, None, "`judgement`")
-    chosen_judgement = as_judgement(described)
+    chosen_judgement = as_judgement(read_value(judgement, None, "`judgement`"))
     decider = deciding.decider()
     person_decider = deciding.person_decider()
     located_part = locate_part(corpus, root, split, protocols)

@@ -210,7 +210,7 @@ CHECKS = {
     "scores, 4sec": Command(f"{SMALL_SCORES} --samples 4sec"),
     "scores, 4sec, two readers": Command(f"{SCORE.format('frames')} --samples 4sec --workers 2"),
     "scores, bfloat16": Command(f"{SMALL_SCORES} --workers 0", "--dtype bfloat16", ROUNDED),
-    "scores of frames": Command(f"{SCORE.format('frames')} --segments --workers 0"),
+    "scores of frames": Command(f"{SCORE.format('frames')} --judgement frames --workers 0"),
     "scores by a recurrent back-end": Command(f"{SCORE.format('recurrent')} --workers 0"),
     "embeddings of the last layer": Command(f"{EMBED} --of backend"),
     "embeddings of all hidden states": Command(f"{EMBED} --layer all"),

@@ -259,16 +259,19 @@ def score_words(spectral, trials, tmp_path):
     )
 
 
-def test_the_command_score_with_the_flag_segments_writes_scores_of_frames_of_a_corpus(score_words, tmp_path):
-    assert main(f"{score_words} --segments".split()) == 0
+def test_the_command_score_with_the_judgement_frames_writes_scores_of_frames_of_a_corpus(score_words, tmp_path):
+    assert main(f"{score_words} --judgement frames".split()) == 0
     assert len(read_segment_scores(tmp_path / "f.txt")) == 8
 
 
 @pytest.mark.parametrize(
     "flags, message",
     [
-        ("--segments 40", "scores segments of 20 ms, not of 40 ms: change --segments"),
-        ("--segments --samples 4sec", "--samples is 4sec, but frames are scored only in whole utterances"),
+        (
+            '--judgement {"name":"frames","resolution_ms":40}',
+            "scores segments of 20 ms, not of 40 ms: change `resolution_ms`",
+        ),
+        ("--judgement frames --samples 4sec", "--samples is 4sec, but frames are scored only in whole utterances"),
     ],
 )
 def test_the_command_refuses_settings_by_which_frames_cannot_be_scored(score_words, capsys, flags, message):

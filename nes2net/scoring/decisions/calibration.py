@@ -201,7 +201,7 @@ class LinearCalibration:
                     "--judgement frames`"
                 )
             elif self.resolution_ms is None:
-                unit_remedy = "make a calibration from a score file that `nes2net score … --segments` wrote"
+                unit_remedy = "make a calibration from a score file that `nes2net score … --judgement frames` wrote"
             raise InputError(
                 f"the calibration was learned from scores of {_scored_unit(self.resolution_ms)}, not of "
                 f"{_scored_unit(scored_by.resolution_ms)}: {unit_remedy}"
