@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from nes2net.data.audio.columns import spectrogram
+from nes2net.data.audio.columns import RANGE
 from nes2net.data.audio.files import expand_folders
 from nes2net.data.audio.waveform import SAMPLE_RATE
 from nes2net.data.corpora.trial import Trial
@@ -63,30 +63,19 @@ def plot(file: Path, before: NDArray, after: NDArray, before_title: str, after_t
     The waveforms share a scale of amplitude, the spectrograms a scale of level.
     """
     from nes2net.lib.output.pictures import Figure  # imported late: other programs start faster
+    from nes2net.scoring.track_plot import draw_spectrogram  # imported late, as above
 
     figure = Figure(figsize=(12, 6.5), layout="constrained")
     axes = figure.subplots(2, 2, sharex="col", sharey="row")
-    spectrograms = [spectrogram([wave], len(wave) / SAMPLE_RATE, _COLUMNS) for wave in (before, after)]
-    top = max(levels.max() for levels in spectrograms)
-    titles = (before_title, after_title)
-    for waveform_axis, spectrogram_axis, waveform, levels, title in zip(
-        axes[0], axes[1], (before, after), spectrograms, titles
-    ):
-        waveform_axis.plot(np.arange(len(waveform)) / SAMPLE_RATE, waveform, linewidth=0.5)
-        waveform_axis.axhline(0, color="grey", linewidth=0.5)
-        waveform_axis.set_title(title, fontsize="medium", wrap=True)
-        spectrogram_axis.set_xlabel("time in s")
-        image = spectrogram_axis.imshow(
-            levels,
-            origin="lower",
-            aspect="auto",
-            extent=(0, len(waveform) / SAMPLE_RATE, 0, SAMPLE_RATE / 2000),
-            vmin=top - 80,  # dB
-            vmax=top,
-            cmap="magma",
-            interpolation="nearest",
-        )
-    axes[0, 0].set_ylabel("amplitude")
-    axes[1, 0].set_ylabel("frequency in kHz")
-    figure.colorbar(image, ax=axes[1], label="level in dB of a full-scale sine")
+    for (amplitudes, levels), waveform, title in zip(axes.T, (before, after), (before_title, after_title)):
+        seconds = len(waveform) / SAMPLE_RATE
+        amplitudes.plot(np.linspace(0, seconds, len(waveform), endpoint=False), waveform, linewidth=0.5)
+        amplitudes.set_title(title, fontsize="medium", wrap=True)
+        amplitudes.set_ylabel("amplitude")
+        draw_spectrogram(levels, [waveform], (0, seconds), _COLUMNS)
+        levels.set_xlabel("time in s")
+    images = [levels.images[0] for levels in axes[1]]
+    loudest = max(image.get_clim()[1] for image in images)
+    for image in images:
+        image.set_clim(loudest - RANGE, loudest)
     figure.savefig(file, dpi=120, format="png")
