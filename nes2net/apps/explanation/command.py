@@ -130,8 +130,7 @@ def _explanation_lines(path: Path, explanation: Explanation) -> list[str]:
     span = f"{explanation.duration:.2f} s"
     if explanation.start:
         span += f" from {explanation.start:.2f} s on"
-    absence = _ABSENCE[explanation.baseline]
-    lines.append(f"  {span} explained by {TITLES[explanation.method]}; absence is {absence}")
+    lines.append(f"  {span} explained by {TITLES[explanation.method]}; absence is noise of the recording's floor")
     lines.append("  moved most by")
     strongest = _strongest_parts(relevance)
     for ends, value in strongest:
@@ -169,4 +168,3 @@ def _strongest_parts(relevance: Relevance) -> list[tuple[str, float]]:
 
 # Advice to a user who waits for an explanation.
 _ADVICE = "this is the most; a larger `bin_seconds` or fewer `draws` take less"
-_ABSENCE = {"floor": "noise of the recording's floor", "silence": "silence"}

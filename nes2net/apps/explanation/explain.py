@@ -37,8 +37,6 @@ class Explanation:
     """Seconds."""
     method: str
     """As in :class:`nes2net.apps.explanation.settings.How`."""
-    baseline: str
-    """``"floor"`` or ``"silence"``, see :data:`nes2net.apps.explanation.settings.Fill`."""
     relevance: Relevance
     """Times count from the beginning of the recording."""
     layers: Layers | None
@@ -65,7 +63,6 @@ class Explanation:
             "start": self.start,
             "duration": self.duration,
             "method": self.method,
-            "baseline": self.baseline,
         }
         if self.remark:
             facts["remark"] = self.remark
@@ -116,7 +113,7 @@ def explain(
     samples = samples_to_score(detector.provenance, num_samples).num_samples
     waveform = _read_part(audio, sample_rate, start, duration, samples)
     subject = Subject(detector, waveform, samples, how.batch_size)
-    grid = Removable(subject.waveform, how.bin_seconds, how.num_bands, how.baseline, how.seed)
+    grid = Removable(subject.waveform, how.bin_seconds, how.num_bands, how.seed)
     num_versions = how.steps + 2  # of integrated gradients: each step, and both ends of the path
     if method == "occlusion":
         num_versions = most_occlusions(grid)
@@ -133,7 +130,6 @@ def explain(
         start,
         len(subject.waveform) / SAMPLE_RATE,
         method,
-        how.baseline,
         replace(relevance, times=relevance.times + start),
         weigh_layers(subject),
         tuple(check(subject, grid, score, relevance, how.draws, how.seed)),

@@ -7,8 +7,6 @@ from typing import Annotated, Literal
 
 from nes2net.lib.shell.commands import Count, Flag, FromZero, Ranged
 
-#: Replacement of removed parts: noise at the level of the recording's noise floor, or silence.
-Fill = Literal["floor", "silence"]
 #: Method → its name in texts.
 TITLES = {
     "occlusion": "occlusion",
@@ -22,7 +20,6 @@ class How(Ranged):
 
     Args:
         method: occlusion removes parts; integrated gradients need captum
-        baseline: what replaces a removed part
         bin_seconds: seconds of a time bin
         num_bands: frequency bands up to 8 kHz
         steps: steps of integrated gradients
@@ -33,7 +30,6 @@ class How(Ranged):
     """
 
     method: Literal["occlusion", "integrated_gradients"] = "occlusion"
-    baseline: Fill = "floor"
     bin_seconds: Annotated[float, Flag("S", minimum=0.008, maximum=10)] = (
         0.1  # from one window of the transform to the next
     )

@@ -14,7 +14,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nes2net.apps.explanation.settings import Fill
 from nes2net.data.audio.read import SAMPLE_RATE
 from nes2net.detector import Detector
 from nes2net.lib.errors import InputError
@@ -39,7 +38,6 @@ class Removable:
         waveform: (N,) float32, 16 kHz.
         bin_seconds: length of a time bin; the last bin also has the rest of the recording.
         num_bands: F, bands of equal width from 0 to 8 kHz.
-        fill: replacement of removed parts, see :data:`Fill`.
         seed: seed of the noise.
 
     Attributes:
@@ -52,9 +50,7 @@ class Removable:
         InputError: if the recording is shorter than two bins.
     """
 
-    def __init__(
-        self, waveform: Tensor, bin_seconds: float = 0.1, num_bands: int = 16, fill: Fill = "floor", seed: int = 0
-    ) -> None:
+    def __init__(self, waveform: Tensor, bin_seconds: float = 0.1, num_bands: int = 16, seed: int = 0) -> None:
         num_bins = round(len(waveform) / SAMPLE_RATE / bin_seconds)
         if num_bins < 2:
             raise InputError(
@@ -64,12 +60,9 @@ class Removable:
         self.num_samples = len(waveform)
         self.window = torch.hann_window(WINDOW)
         self.spectrum = self._transform(waveform)
-        if fill == "silence":
-            self.absent = torch.zeros_like(self.spectrum)
-        else:
-            noise = self._transform(torch.randn(len(waveform), generator=torch.Generator().manual_seed(seed)))
-            floor = torch.quantile(self.spectrum.abs(), _FLOOR_QUANTILE, dim=1, keepdim=True)
-            self.absent = noise * (floor / noise.abs().mean(1, keepdim=True))
+        noise = self._transform(torch.randn(len(waveform), generator=torch.Generator().manual_seed(seed)))
+        floor = torch.quantile(self.spectrum.abs(), _FLOOR_QUANTILE, dim=1, keepdim=True)
+        self.absent = noise * (floor / noise.abs().mean(1, keepdim=True))
         self.times = np.append(np.arange(num_bins) * bin_seconds, len(waveform) / SAMPLE_RATE)
         self.bands = np.linspace(0, _NYQUIST, num_bands + 1)
         rows, columns = self.spectrum.shape

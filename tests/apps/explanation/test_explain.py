@@ -149,12 +149,6 @@ def test_removing_the_cells_of_a_band_removes_the_power_of_that_band_not_of_thos
     assert after[3600:].sum() == pytest.approx(before[3600:].sum(), rel=0.01)
 
 
-def test_a_recording_of_which_all_cells_are_filled_with_silence_is_silent():
-    waveform = torch.from_numpy(hears_a_tone.recording(0.4))
-    silent = Removable(waveform, fill="silence").without(np.ones((1, 16, 10), bool))
-    assert silent.abs().max() < 1e-6
-
-
 def test_settings_by_which_a_recording_cannot_be_explained_are_refused_with_a_reason():
     detector = hears_a_tone.detector()
     samples = hears_a_tone.recording()
