@@ -112,7 +112,7 @@ def fit(
         calibrated.calibration.save(save)
         if recordings:  # the saved file holds their traits
             forget_traits(recordings.kept)
-    _print_figures(list(calibrated.rows), [calibrated.warning], save)
+    _print_figures(calibrated, save)
 
 
 def apply(
@@ -202,7 +202,7 @@ def recordings(
     _print_learned("", calibrated, [str(scores.path)])
     if calibrated.rows and not calibrated.warning:
         say(f"note: {how_sure(calibrated.num_bonafide, calibrated.num_spoof)}")
-    _print_figures(list(calibrated.rows), [calibrated.warning], save)
+    _print_figures(calibrated, save)
     print_next([["predict", "FILE", "--model", model, "--calibration", save]])
     return status
 
@@ -489,16 +489,16 @@ def _weights_lines(calibration: LinearCalibration) -> list[str]:
     return lines
 
 
-def _print_figures(rows: list[tuple[str, dict]], warnings: Sequence[str], *written: str | None) -> None:
+def _print_figures(calibrated: Calibrated, save: str | None) -> None:
     from nes2net.evaluation.tables import column
 
-    if rows:
+    if rows := calibrated.rows:
         columns = [column(name, digits=4) for name in rows[0][1]]
         lines = [["", *(measure.heading for measure in columns)]]
         for name, values in rows:
             lines.append([name, *(measure.write(values[measure.name], in_text=True) for measure in columns)])
         widths = [max(len(name) for name, *_ in lines), 10]
         say(*(table_line(line, widths, gap=0) for line in lines))
-        print_warnings(filter(None, warnings))
-    for path in filter(None, written):
-        say_written(path, beside_data=True)
+        print_warnings(filter(None, [calibrated.warning]))
+    if save:
+        say_written(save, beside_data=True)
