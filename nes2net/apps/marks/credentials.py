@@ -1,13 +1,17 @@
 """Read Content Credentials (C2PA) without any request to the network.
 
 A manifest may be hostile: its texts are cut, and only some fields of the report about it are kept. Its
-reader is compiled, so it runs in a thread with a time limit.
+readers are compiled, so they run in a thread with a time limit.
 """
 
 from __future__ import annotations
 
+import json
 import os
+from contextlib import suppress
+from importlib import import_module
 from importlib.metadata import version
+from io import BytesIO
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Thread
@@ -23,7 +27,6 @@ from nes2net.scoring.waveforms import RecordingToJudge
 
 _Facts: TypeAlias = dict[str, Any]
 
-_PACKAGE = "encypher-c2pa"
 _MAX_BYTES = 128 << 20
 _MAX_SECONDS = 5.0  # an assumption
 _MAX_TEXT = 200  # characters
@@ -44,7 +47,9 @@ _CREATING = ("c2pa.created", "c2pa.opened")
 _TEXTS = {"title": "title", "issuer": "issuer", "common_name": "common_name", "signed_at": "time", "generator": "name"}
 #: State in a report → state of the mark, if there is a manifest.
 _STATES = {"Trusted": "trusted", "Valid": "untrusted", "Invalid": "broken"}
-# Version of the package → date of its trust lists.
+# Code, or beginning of an error, if the manifest is only at an address.
+_REMOTE = ("manifest.inaccessible", "Remote: ")
+# Version of encypher-c2pa → date of its trust lists; c2pa-python has none.
 _LISTS = {"1.7.1": "2026-09-24"}
 _WORDS = {
     "not_found": "no Content Credentials; says nothing",
@@ -61,55 +66,93 @@ _CLAIM_WORDS = {
 }
 
 
+def _read_by_encypher(library: Any, content: bytes, mime: str, trusted: str | None) -> Any:
+    for variable in ("ENCYPHER_C2PA_ONLINE", "ENCYPHER_C2PA_TELEMETRY"):
+        os.environ.pop(variable, None)  # either would open connections
+    # `telemetry=False` would write a file into the user's configuration.
+    return library.verify(content, mime, online=False, trust_pem=trusted)["manifest_report"]
+
+
+def _read_by_c2pa(library: Any, content: bytes, mime: str, trusted: str | None) -> Any:
+    offline = {"remote_manifest_fetch": False, "ocsp_fetch": False}
+    context = library.Context.from_dict({"verify": offline, "trust": {"trust_anchors": trusted}})
+    reader = library.Reader.try_create(mime, BytesIO(content), context=context)
+    return json.loads(reader.json() if reader else '{"validation_state": "None"}')
+
+
+#: Package → its module, what makes a report in the form of c2pa-rs, and the package if it has trust lists.
+_LIBRARIES = {
+    "encypher-c2pa": ("encypher_c2pa", _read_by_encypher, "encypher-c2pa"),
+    "c2pa-python": ("c2pa", _read_by_c2pa, ""),
+}
+
+
 class ContentCredentials:
-    """Reads Content Credentials; evidence.
+    """Reads Content Credentials by each library that is installed; evidence.
 
     Args:
         argument: file of certificates (PEM) to trust as well; empty for none.
 
     Raises:
-        MissingLibrary: if encypher-c2pa is not installed.
+        MissingLibrary: if no library is installed.
         InputError: if the file holds no certificate.
     """
 
     def __init__(self, detector: Any, argument: str) -> None:
-        self.library = optional("encypher_c2pa", f"Content Credentials need {_PACKAGE}", "marks")
         self.trusted = None
         if argument:
             self.trusted = read_bounded(argument, 1 << 20).decode("ascii", "replace")
             if "BEGIN CERTIFICATE" not in self.trusted:
                 raise InputError(f"{argument}: holds no certificate: give a file of certificates in PEM")
-        release = version(_PACKAGE)
-        lists = f"{Path(argument).name} or {_PACKAGE}".removeprefix(" or ")
-        self.facts = {
-            "kind": "c2pa",
-            "reader": {"name": _PACKAGE, "version": release},
-            "trust_list": {"name": lists, "date": _LISTS.get(release)},
-        }
+        self.readers = []  # a library, what reads by it, and facts about it
+        for package, (module, read, owner) in _LIBRARIES.items():
+            with suppress(ImportError, OSError):
+                library = import_module(module)
+                release = version(package)
+                lists = " or ".join(filter(None, (Path(argument).name, owner)))
+                facts = {
+                    "kind": "c2pa",
+                    "reader": {"name": package, "version": release},
+                    "trust_list": {"name": lists, "date": _LISTS.get(release)},
+                }
+                self.readers.append((library, read, facts))
+        if not self.readers:
+            optional("encypher_c2pa", "Content Credentials need encypher-c2pa", "marks")
 
     def __call__(self, recording: RecordingToJudge) -> list[Mark]:
         with open_recording(fetch(original(recording))) as file:
             content = file.read(_MAX_BYTES + 1)
         if len(content) > _MAX_BYTES:
             raise InputError(f"not read: larger than {_MAX_BYTES >> 20} MiB")
-        results: SimpleQueue[_Facts] = SimpleQueue()
+        results: SimpleQueue[list[_Facts]] = SimpleQueue()
         Thread(target=lambda: results.put(self._read(content)), daemon=True).start()
         try:
-            facts = self.facts | results.get(timeout=_MAX_SECONDS)
+            facts, *others = results.get(timeout=_MAX_SECONDS)
         except Empty:
             raise InputError(f"not read: took longer than {_MAX_SECONDS:g} s") from None
-        return mark(_in_words(facts), **facts)
+        words = _in_words(facts)
+        for other in others:
+            states = {facts["state"], other["state"]}
+            if len(states) > 1 and states != {"trusted", "untrusted"}:  # whom they trust may differ
+                words += f"; but by {other['reader']['name']}: {_in_words(other)}"
+            facts["second"] = other
+        return mark(words, **facts)
 
-    def _read(self, content: bytes) -> _Facts:
-        for variable in ("ENCYPHER_C2PA_ONLINE", "ENCYPHER_C2PA_TELEMETRY"):
-            os.environ.pop(variable, None)  # either would open connections
+    def _read(self, content: bytes) -> list[_Facts]:
         mime = _MIMES.get(content[:4]) or _MIMES.get(content[4:8], "audio/mpeg")
-        try:
-            # `telemetry=False` would write a file into the user's configuration.
-            report = self.library.verify(content, mime, online=False, trust_pem=self.trusted)
-            return _facts_of(report["manifest_report"])
-        except BaseException as error:  # also a panic of compiled code
-            return {"state": "unreadable", "reason": first_line(error)[:_MAX_TEXT]}
+        readings = []
+        for library, read, facts in self.readers:
+            try:
+                found = _facts_of(read(library, content, mime, self.trusted))
+            except BaseException as error:  # also a panic of compiled code
+                found = _without_manifest(first_line(error))
+            readings.append(facts | found)
+        return readings
+
+
+def _without_manifest(problem: str, reason: str = "") -> _Facts:
+    state = "remote" if problem.startswith(_REMOTE) else "unreadable"
+    return {"state": state, "reason": (reason or problem)[:_MAX_TEXT]}
 
 
 def _facts_of(report: _Facts) -> _Facts:
@@ -122,9 +165,11 @@ def _facts_of(report: _Facts) -> _Facts:
     manifest = report["manifests"].get(report["active_manifest"])
     facts: _Facts = {"codes": codes[:_MAX_CODES]}
     if manifest is None:
-        state = "remote" if codes == ["manifest.inaccessible"] else "unreadable"
-        return facts | {"state": state, "reason": failures[0].get("url", codes[0])[:_MAX_TEXT]}
-    texts = manifest | manifest["signature_info"] | manifest.get("claim_generator_info", {})
+        return facts | _without_manifest(codes[0], failures[0].get("url"))
+    generator = manifest.get("claim_generator_info") or {}
+    if isinstance(generator, list):
+        generator = generator[0]
+    texts = manifest | manifest["signature_info"] | generator
     facts |= {fact: texts[name][:_MAX_TEXT] for fact, name in _TEXTS.items() if name in texts}
     facts["state"] = _STATES[report["validation_state"]]
     if facts["state"] == "broken":

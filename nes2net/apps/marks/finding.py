@@ -11,7 +11,7 @@ from nes2net.scoring.waveforms import RecordingToJudge
 
 _KEYS = (
     "kind state value threshold false_alarms claim source_type title issuer common_name signed_at generator codes "
-    "reader trust_list reason"
+    "reader trust_list second reason"
 )
 
 
@@ -29,5 +29,6 @@ def mark(words: str, **facts: object) -> list[Mark]:
       remote.
     - ``value``, ``threshold``, ``false_alarms``: of a watermark.
     - ``claim``: ai, recording, other, or None.
+    - ``second``: what a second reader finds.
     """
     return [Mark("mark", words, facts=dict.fromkeys(_KEYS.split()) | facts)]

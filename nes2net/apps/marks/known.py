@@ -2,7 +2,7 @@
 
 KNOWN_MARKS = {
     "perth: the watermark of Resemble AI": "read by the weights of the package resemble-perth",
-    "c2pa: Content Credentials": "read by the package encypher-c2pa",
+    "c2pa: Content Credentials": "read by the packages encypher-c2pa and c2pa-python, or one of them",
     "AudioSeal (Meta)": "not read here; its package audioseal",
     "WavMark": "not read here; its package wavmark",
     "SilentCipher (Sony)": "not read here; its package silentcipher",
