@@ -81,19 +81,18 @@ class SetFigure(BaseModel):
     threshold: FiniteFloat | None = None
     """Score threshold at which both error rates equal the EER."""
     notes: tuple[str, ...] = ()
+    condition: str = ""
+    """What changed the recordings, such as ``mp3:16`` or ``attack_pgd:40``; empty for nothing."""
+    attack: str = ""
+    """Side and steps, if :attr:`condition` is an attack."""
 
     @property
     def title(self) -> str:
         """Titles of the corpora; unofficial trials are ``trials in the layout of`` them."""
         title = " + ".join(map(_title, self.corpus.split(" + ")))
+        if self.condition:
+            title += f" under {self.condition}"
         return title if self.is_official else f"{_IN_LAYOUT} {title}"
-
-    @property
-    def split_in_words(self) -> str:
-        """Name of the split, with ``, development`` for a development set not called ``dev``."""
-        if self.is_development and self.split != "dev":
-            return ", ".join(filter(None, (self.split, "development")))
-        return self.split
 
     @property
     def text(self) -> str:
@@ -114,13 +113,14 @@ class SetFigure(BaseModel):
         return self.model_dump(mode="json", exclude_defaults=True)
 
     def replaces(self, other: SetFigure) -> bool:
-        """Whether checkpoint, corpus, split, measure and notes equal those of ``other``."""
-        names = ("checkpoint", "corpus", "split", "measure", "notes")
+        """Whether checkpoint, corpus, split, measure, notes and condition equal those of ``other``."""
+        names = ("checkpoint", "corpus", "split", "measure", "notes", "condition")
         return all(getattr(self, name) == getattr(other, name) for name in names)
 
     def metadata(self) -> dict[str, Any]:
         """Return an item of the hub's ``model-index``."""
-        kind = self.corpus if self.is_official else _OTHER_DATA  # leaderboards compare figures on data of equal type
+        is_comparable = self.is_official and not self.condition
+        kind = self.corpus if is_comparable else _OTHER_DATA  # leaderboards compare figures on data of equal type
         dataset = {"type": kind, "name": self.title, "split": self.split or "all"}
         metric = {"type": self.measure.lower(), "name": self.heading, "value": round(self._to_display(self.value), 6)}
         return {"task": dict(_TASK), "dataset": dataset, "metrics": [metric]}
@@ -228,10 +228,8 @@ def model_card(
         training=_training_in_words(provenance),
         trials=[_TrialWords(described) for described in provenance.trials],
         terms=list(_corpus_licences(provenance)),
-        starts=[start.name or "a detector whose file says nothing else" for start in provenance.started_from],
         figures=figures,
         notes=dict.fromkeys(f"{figure.title}, {figure.split}: {note}" for figure in figures for note in figure.notes),
-        threshold=next((f for f in figures if f.is_development and f.threshold is not None), None),
         not_heard=list(_unknown_speech(provenance, figures)),
         checkpoint=checkpoint,
         licence="" if licence == _NO_LICENCE else licence,

@@ -12,9 +12,8 @@ import torch
 from torch import Tensor
 
 from nes2net.lib.parts.options import Settings, Share, Size
-from nes2net.models.attacks.attack import Attack
+from nes2net.models.attacks.attack import Attack, create_attack
 from nes2net.models.attacks.batch import AttackedBatch, Side, on_side
-from nes2net.models.registry import attacks
 
 
 @dataclass(frozen=True)
@@ -38,8 +37,7 @@ class AdversarialTraining(Settings):
 
     @cached_property
     def attacker(self) -> Attack:
-        name, _, budget = self.attack.partition(":")
-        return attacks.create(name, budget=budget, steps=self.steps)
+        return create_attack(self.attack, steps=self.steps)
 
     def __call__(self, logits_of: Callable[[Tensor], Tensor], waveforms: Tensor, is_spoof: Tensor, seed: int) -> Tensor:
         """Attack the margin of some of ``waveforms`` B×N; ``is_spoof`` (B,) is on the CPU."""

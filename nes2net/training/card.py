@@ -197,6 +197,9 @@ def add_figures(folder: Path, result: Result, paths: Sequence[Path]) -> Path:
             raise InputError(f"{path} has no record beside it that says which checkpoint made it: remove `card`")
         checkpoint = Path(origin.facts["checkpoint"]).name
         fingerprint = _check_scored_by(folder / checkpoint, path, file.record)
+        attack = ""
+        if "attack" in file.record.run:
+            attack = "{side} side, steps: {steps}".format_map(file.record.run)
         figure = SetFigure(
             corpus=corpus,
             split=phase,
@@ -210,6 +213,8 @@ def add_figures(folder: Path, result: Result, paths: Sequence[Path]) -> Path:
             drawn=f"{facts['num_groups']} {facts['interval_over']}",
             threshold=row["threshold"].value,
             notes=(*origin.uses, *facts["notices"]),
+            condition=file.record.text("condition"),
+            attack=attack,
         )
         figures = [*(earlier for earlier in figures if not figure.replaces(earlier)), figure]
     card_file.model_copy(update={"figures": tuple(figures)}).write(folder)

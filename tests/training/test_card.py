@@ -69,6 +69,24 @@ def test_an_evaluation_that_is_repeated_adds_its_results_to_the_model_card_once(
     assert [figure.dataset_split for figure in figures] == ["dev", "dev", "train"]
 
 
+def test_the_eer_under_an_attack_is_no_plain_figure_of_the_card(finished_run, corpus, tmp_path):
+    checkpoint = finished_run / CardFile.read(finished_run).checkpoint
+    flags = f"--model {checkpoint} --out {tmp_path} --samples 8000 --device cpu --workers 0 --resamples 20"
+    assert main(f"robustness asvspoof2019_la {corpus} --split dev {flags} --attack fgsm:40".split()) == 0
+    for name in ("clean", "attack_fgsm_40"):
+        evaluation = f"evaluate asvspoof2019_la {tmp_path}/scores/{name}.txt --keys {corpus} --phase dev --resamples 40"
+        assert main([*evaluation.split(), "--card", str(finished_run)]) == 0
+    clean, attacked = CardFile.read(finished_run).figures
+    assert (clean.condition, clean.attack) == ("", "")
+    assert (attacked.condition, attacked.attack) == ("attack_fgsm:40", "spoof side, steps: 1")
+    assert attacked.metadata()["dataset"]["type"] == "other"
+    assert attacked.metadata()["dataset"]["name"].endswith("ASVspoof 2019 LA under attack_fgsm:40")
+    text = (finished_run / "README.md").read_text()
+    section = text.partition("### What this detector does not withstand")[2]
+    words = f"fgsm:40 (spoof side, steps: 1): EER % {attacked.text}, 6 bona fide and 6 spoofed trials"
+    assert words in section
+
+
 def test_the_card_of_a_run_warns_of_few_trials_of_development_and_of_an_evaluation(finished_run, corpus, tmp_path):
     evaluate(finished_run, corpus, tmp_path, "epoch_1.pth")
     text = ModelCard.load(finished_run / "README.md").text

@@ -1,16 +1,18 @@
-"""Attacks as conditions: scores of recordings that an attack on the detector has changed.
+"""Attacks as conditions: scores of recordings that an attack on a detector has changed.
 
-In reading order: ``AttackedScores`` attacks and scores a batch, ``expand_attacks`` lists the
-attacks of a run, ``count_calls`` tells what they cost, ``check_detector`` checks the gradient, and
-``attack_row`` adds the figures of an attack to those of any condition.
+In reading order: ``AttackedScores`` attacks and scores a batch, ``plan_attacks`` lists the attacks
+of a run, ``prepare_attacks`` checks the gradients that they follow and counts what they cost, and
+``attack_row`` and ``transfer_table`` report them.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -20,22 +22,35 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from nes2net import metrics
+from nes2net.apps.robustness.condition import UnderCondition
+from nes2net.apps.robustness.settings import Suite
 from nes2net.data.audio.waveform import ASVSPOOF_SAMPLES, SAMPLE_RATE
+from nes2net.data.augment import Effect
 from nes2net.data.corpora.trial import BONAFIDE, Trial
 from nes2net.evaluation.judgements import Rows
-from nes2net.evaluation.tables import Figure, Row
+from nes2net.evaluation.matching import system_names
+from nes2net.evaluation.tables import Figure, Row, Table, column
 from nes2net.lib.errors import InputError
+from nes2net.lib.output.terminal import print_note
+from nes2net.lib.output.times import readable_duration
 from nes2net.models.attacks import robustness
+from nes2net.models.attacks.attack import create_attack
+from nes2net.models.attacks.batch import Side, generators_of
+from nes2net.models.attacks.channel import changed, logits_through
 from nes2net.models.attacks.universal import UniversalAttack
 from nes2net.models.frontends.base import UsedSamples
-from nes2net.models.registry import attacks
+from nes2net.scoring.kernel import Scorer
 from nes2net.scoring.waveforms import WaveformReader
 
 _DEFAULT = "fgsm:60 pgd:60 pgd_l2:60 fgsm:50 pgd:50 pgd_l2:50 fgsm:40 pgd:40 pgd_l2:40 fgsm:30 pgd:30 pgd_l2:30"
+_ADAPTIVE = 0.6  # smallest agreement of signs through a condition; an assumption
+_CONSTANTS = {"objective": "score", "restarts": 1, "bits": 16}
 #: Verdict on a gradient → what it means for attacks.
-MEANINGS = {
+_MEANINGS = {
     "curved": ", so one step says little: use attacks of many steps",
     "masked": ", so attacks that follow it are no evidence of robustness: use spsa or square, too",
+    "random": f", so gradients are the mean of {robustness.DRAWS}",
+    "broken": ", so attacks that follow it are not made on this detector",
 }
 
 
@@ -44,22 +59,59 @@ class AttackedScores(Rows):
     """Scores of attacked recordings; the file also has what the attack changed.
 
     Args:
-        attack, side, steps, seed, num_samples, objective: as for :func:`nes2net.robustness.attack`.
+        attack, side, steps, seed, num_samples, draws: as for :func:`nes2net.robustness.attack`.
+        link, target: ``from`` another detector, on which the attack is made; or ``then`` or ``through`` a
+            condition that attacked recordings pass, which the attack knows only with ``through``.
+        passed: this condition, if any.
+        made_on: the detector that the attack is made on.
+        verdict: on its gradient.
     """
 
     attack: str
-    side: str
+    side: Side
     steps: int | None
     seed: int
+    link: str = ""
+    target: str = ""
+    passed: UnderCondition | None = None
     num_samples: int | None = None
-    objective: str = "score"
+    draws: int = 1
+    made_on: Any = None
+    verdict: str = ""
 
     name = "scores"
     needs_labels = True
     columns = ("score", "snr_db")
 
+    @property
+    def condition(self) -> str:
+        """Name among conditions, such as ``"attack_pgd:40_then_mp3:64"``."""
+        return "_".join(filter(None, ("attack", self.attack, self.link, self.target)))
+
+    @property
+    def through(self) -> Effect | None:
+        """The condition that the attack knows."""
+        if self.passed is None or self.link == "then":
+            return None
+        return self.passed.condition
+
+    def includes(self, trial: Trial) -> bool:
+        """Whether ``trial`` is attacked."""
+        return self.side in (trial.label, "both")
+
     def describe(self) -> dict[str, object]:
         return {"name": self.name}  # a file is read as one of scores
+
+    def identity(self) -> dict[str, object]:
+        settings = {**self.facts(), "verdict": None, "made_on": self.made_on.fingerprint()}
+        return {"judgement": self.name, **settings, "passed": self.passed and self.passed.identity}
+
+    def facts(self) -> dict[str, object]:
+        """Return the settings, and the verdict on the gradient."""
+        attack = create_attack(self.attack, steps=self.steps)
+        facts = {**vars(self), **vars(attack), "unit": attack.unit, "keep": attack.keep, **_CONSTANTS}
+        del facts["passed"], facts["made_on"]
+        return facts
 
     def reader(self, reader: WaveformReader) -> WaveformReader:
         """Return a reader of the samples that are heard, each once."""
@@ -72,34 +124,57 @@ class AttackedScores(Rows):
         Returns:
             B×2, by :attr:`columns`: score, SNR in dB (0 for silence, about 300 without a change).
         """
-        attacked = robustness.attack(scorer, waveforms, is_spoof[:, 0], **asdict(self))
+        attacked = robustness.attack(
+            self.made_on,
+            waveforms,
+            is_spoof[:, 0],
+            self.attack,
+            side=self.side,
+            num_samples=self.num_samples,
+            steps=self.steps,
+            seed=self.seed,
+            draws=self.draws,
+            through=self.through,
+        )
         clean = (waveforms * 2**15).round() / 2**15
         powers = torch.stack([clean, attacked - clean]).square().sum(2).clamp(min=1e-30)
+        if self.passed is not None:
+            attacked = changed(self.passed.condition, generators_of(clean, self.seed, 1), attacked)
         reader = WaveformReader.of(scorer, self.num_samples)
         judged = [reader.read_audio(samples, SAMPLE_RATE).waveform for samples in attacked.cpu().numpy()]
         scores = scorer.scores(torch.tensor(np.stack(judged), device=waveforms.device))
         return torch.stack([scores, 10 * (powers[0] / powers[1]).log10()], 1)
 
 
-def expand_attacks(texts: Iterable[str]) -> list[str]:
-    """List attacks, with ``default`` expanded, and with the control ``noise`` at each budget.
+def plan_attacks(
+    suite: Suite, passed: Mapping[str, Sequence[str]], conditions: Mapping[str, UnderCondition]
+) -> list[AttackedScores]:
+    """List attacks made on the detector, on others, and with each condition that they pass.
+
+    ``default`` is expanded, and the control ``noise`` stands before attacks of its budget.
 
     Raises:
-        InputError: if an attack is unknown, or must be fitted.
-
-    >>> expand_attacks(["fgsm:40", "pgd:40"])
-    ['noise:40', 'fgsm:40', 'pgd:40']
+        InputError: if an attack is unknown or impossible, or cannot pass a condition.
     """
-    names = []
-    for text in " ".join(texts).replace("default", _DEFAULT).split():
-        name, _, budget = text.partition(":")
-        if issubclass(attacks.get(name), UniversalAttack):
+    chains: list[tuple[str, str, UnderCondition | None]] = [("", "", None)]
+    chains += [("from", name, None) for name in system_names(suite.attack_from)]
+    for link, names in passed.items():
+        for name in names:
+            changed(conditions[name].condition, [np.random.default_rng(0)], torch.zeros(1, 400))
+            chains.append((link, name, conditions[name]))
+    attacks: dict[str, AttackedScores] = {}
+    for text in " ".join(suite.attack).replace("default", _DEFAULT).split():
+        if isinstance(create_attack(text), UniversalAttack):
             raise InputError(f"attack '{text}' must be fitted first: use nes2net.robustness.fit_attack in Python")
-        names += [f"noise:{budget}", text]
-    return list(dict.fromkeys(names))
+        noise = f"noise:{text.partition(':')[2]}"
+        for attack_text, chain in [(noise, chains[0]), *product([text], chains)]:
+            attack = AttackedScores(attack_text, suite.attack_side, suite.attack_steps, suite.seed, *chain)
+            count_calls(attack)  # what is impossible raises an error here, not after hours of scoring
+            attacks.setdefault(attack.condition, attack)
+    return list(attacks.values())
 
 
-def count_calls(judgement: AttackedScores) -> tuple[int, int]:
+def count_calls(attack: AttackedScores) -> tuple[int, int]:
     """Count the gradients and scores that an attack on one recording takes, by attacking a simple function.
 
     Raises:
@@ -111,15 +186,18 @@ def count_calls(judgement: AttackedScores) -> tuple[int, int]:
         has_gradient.append(waveforms.requires_grad)
         return waveforms[:, -2:]
 
-    robustness.attack_logits(
-        logits_of, torch.full((1, 400), 0.5), torch.ones(1), judgement.attack, steps=judgement.steps
-    )
+    waveform = torch.full((1, 400), 0.5)
+    robustness.attack_logits(logits_of, waveform, torch.ones(1), attack.attack, steps=attack.steps, draws=attack.draws)
     return sum(has_gradient), has_gradient.count(False)
 
 
-def check_detector(detector: Any, trials: Sequence[Trial], num_samples: int | None) -> tuple[str, float]:
-    """Check the gradient on 8 recordings of each class; return the verdict, and the seconds of one score."""
-    reader = WaveformReader(num_samples or ASVSPOOF_SAMPLES, detector.min_samples)
+def check_detector(attack: AttackedScores, trials: Sequence[Trial]) -> tuple[str, str, float]:
+    """Check the gradient that ``attack`` follows on 8 recordings of each class.
+
+    Returns:
+        Verdict; it in words; and the seconds of one score.
+    """
+    reader = WaveformReader(attack.num_samples or ASVSPOOF_SAMPLES, attack.made_on.min_samples)
     by_label = sorted(trials, key=lambda trial: str(trial.label))
     recordings = []
     labels = []
@@ -130,11 +208,75 @@ def check_detector(detector: Any, trials: Sequence[Trial], num_samples: int | No
     if not recordings:
         raise InputError("no recording of those to check the gradient on can be read: see nes2net data check")
     waveforms = torch.from_numpy(np.stack(recordings))
-    with robustness.attackable(detector) as logits_of:
+    with robustness.attackable(attack.made_on) as logits_of:
+        if attack.through is not None:
+            logits_of = partial(logits_through, attack.through, generators_of(waveforms), logits_of)
         check = robustness.check_gradient(logits_of, waveforms, torch.tensor(labels))
         began = time.perf_counter()
         logits_of(waveforms)
-        return check.verdict, (time.perf_counter() - began) / len(labels)
+        seconds = (time.perf_counter() - began) / len(labels)
+    verdict = check.verdict
+    agreement = ""
+    if attack.through is not None and check.coarse is not None and verdict != "random":
+        share = check.coarse.agreement.nanmedian()
+        agreement = f" ({100 * share:.0f} % of the signs agree)"
+        verdict = "usable" if share >= _ADAPTIVE else "masked"
+    return verdict, f"{verdict}{agreement}{_MEANINGS.get(verdict, '')}", seconds
+
+
+def prepare_attacks(
+    attacks: Iterable[AttackedScores],
+    scorer: Scorer,
+    detectors: Mapping[str, Scorer],
+    trials: Sequence[Trial],
+    num_samples: int | None,
+) -> tuple[dict[str, AttackedScores], list[str]]:
+    """Check the gradients that ``attacks`` follow, and print what they cost.
+
+    Args:
+        detectors: other detectors that attacks are made on, by name.
+
+    Returns:
+        Name among conditions → attack, and notes. Attacks on a scored detector without gradients
+        are omitted if there are other detectors.
+
+    Raises:
+        InputError: if a detector gives no gradients.
+    """
+    checks: dict[str, tuple[str, str, float]] = {}
+    prepared = {}
+    total_cost = np.zeros(2, int)  # gradients and scores
+    seconds = 0.0
+    for planned in attacks:
+        made_on = scorer
+        if planned.link == "from":
+            made_on = detectors[planned.target]
+        attack = replace(planned, made_on=made_on, num_samples=num_samples)
+        subject = ""
+        if attack.link != "then":
+            subject = f" {attack.link} {attack.target}".rstrip()
+        if subject not in checks:
+            checks[subject] = check_detector(attack, trials)
+        verdict, _, seconds_of_score = checks[subject]
+        attack = replace(attack, verdict=verdict)
+        if verdict == "random":
+            attack = replace(attack, draws=robustness.DRAWS)
+        cost = sum(map(attack.includes, trials)) * np.array(count_calls(attack))
+        cost[1] += len(trials)
+        if verdict == "broken" and cost[0]:
+            if attack.link == "from" or not detectors:
+                raise InputError(
+                    "this detector gives no gradients, as in int8 or an ONNX file, or gradients that are not finite: attack by "
+                    "spsa or square, or make the attacks on another detector, with `attack_from`"
+                )
+            continue
+        total_cost += cost
+        seconds += seconds_of_score * float(cost @ (2, 1))
+        prepared[attack.condition] = attack
+    if prepared:
+        duration = readable_duration(seconds)
+        print_note(f"the attacks take {total_cost[0]:,} gradients and {total_cost[1]:,} scores, about {duration}")
+    return prepared, [f"gradient check{subject}: {words}" for subject, (_, words, _) in checks.items()]
 
 
 def attack_row(row: Row, attack: AttackedScores, path: Path, trials: Sequence[Trial], is_wrong: NDArray) -> Row:
@@ -145,7 +287,7 @@ def attack_row(row: Row, attack: AttackedScores, path: Path, trials: Sequence[Tr
     """
     table = attack.table(path)  # in the order of the trials, perhaps with others
     snr = table.logits[np.isin(table.ids, [trial.id for trial in trials]), 1]
-    of_side = np.array([attack.side in (trial.label, "both") for trial in trials])
+    of_side = np.array(list(map(attack.includes, trials)))
     is_attacked = of_side & (snr != 0)
     was_right = is_attacked & ~is_wrong[0]
     if not was_right.any():
@@ -154,7 +296,20 @@ def attack_row(row: Row, attack: AttackedScores, path: Path, trials: Sequence[Tr
     median, *snr_range = np.quantile(snr[is_attacked], (0.5, 0, 1)).tolist()
     figures = {
         "success": Figure(success, metrics.wilson_interval(success, was_right.sum())),
+        "num_right": Figure(float(was_right.sum())),
         "snr": Figure(median, tuple(snr_range)),
         "not_attacked": Figure(float((of_side & ~is_attacked).sum())),
     }
     return replace(row, figures={**row.figures, **figures})
+
+
+def transfer_table(attacks: Mapping[str, AttackedScores], rows: Mapping[str, Row]) -> Table:
+    """Make a matrix of EERs under ``rows`` of attacks: where an attack is made × attack."""
+    table_rows = []
+    for name, row in rows.items():
+        attack = attacks[name]
+        if attack.passed is None:
+            labels = {"made on": attack.target or "this detector", "attack": attack.attack}
+            table_rows.append(replace(row, labels=labels))
+    caption = "EER of this detector under attacks that are made on it (white box) or on another."
+    return Table("transfer", caption, [column("eer")], table_rows, "Transfer", across="attack")

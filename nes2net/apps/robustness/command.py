@@ -51,7 +51,7 @@ def robustness(
         overwrite: replace the scores of another run
         list_: list trials and conditions, and stop
         calibration: use the threshold of a calibration
-        operating_point: eer (default), fa:RATE%, miss:RATE%, or with --calibration cost:CMISS,CFA,PRIOR
+        operating_point: eer, fa:RATE%, miss:RATE%, or cost:CMISS,CFA,PRIOR
         batch_size: utterances of 4 s per batch (8, or 64 on a GPU)
         num_workers: worker processes that read and change audio
         num_resamples: bootstrap draws for each interval
@@ -61,10 +61,11 @@ def robustness(
         protocols: protocol folder; searched for in root if not given
         check_gradients: tell whether attacks can follow them, and stop
     """
-    from nes2net.apps.robustness.attacked import check_detector
+    from nes2net.apps.robustness.attacked import AttackedScores, check_detector
     from nes2net.apps.robustness.robustness import EER_OF_CLEAN
     from nes2net.apps.robustness.run import plan, run
     from nes2net.data.registry import corpora
+    from nes2net.evaluation.matching import system_names
     from nes2net.evaluation.page import Pages
     from nes2net.scoring.calibrated import check_belongs
     from nes2net.scoring.corpus import ScoringSettings
@@ -80,9 +81,13 @@ def robustness(
             "scoring requires a detector and a folder: add `model` and `out`, or `list` to only list conditions"
         )
     detector = loading.scorer(model)
+    others = {}
+    for name, other in zip(system_names(suite.attack_from), suite.attack_from):
+        others[name] = Loading(device=loading.device).load(other)
     num_samples = length.choose_num_samples(corpora.get(corpus).test_samples, detector.provenance)
     if check_gradients or not out:
-        print_output(check_detector(detector, planned.trials, num_samples)[0])
+        attack = AttackedScores("pgd:40", "spoof", None, 0, made_on=detector, num_samples=num_samples)
+        print_output(check_detector(attack, planned.trials)[0])
         return 0
     rule: Decider | OperatingPoint = point or EER_OF_CLEAN
     if calibration is not None:
@@ -94,6 +99,7 @@ def robustness(
         replace(planned, trials=list(length.choose(planned.trials))),
         out,
         num_samples=num_samples,
+        attack_from=others,
         settings=ScoringSettings(batch_size=batch_size, num_workers=num_workers, overwrite=overwrite),
         rule=rule,
         checkpoint=model,

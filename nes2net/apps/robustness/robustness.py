@@ -7,22 +7,25 @@ a calibration, is the same under all conditions, because in use the condition is
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import compress
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nes2net import metrics
-from nes2net.apps.robustness.attacked import AttackedScores, attack_row
-from nes2net.data.corpora.trial import BONAFIDE, Trials
+from nes2net.apps.robustness.attacked import AttackedScores, attack_row, transfer_table
+from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trials
 from nes2net.data.registry import corpora
 from nes2net.evaluation.breakdown import DrawnGroups, groups_of
 from nes2net.evaluation.key import score_input
 from nes2net.evaluation.matching import check_classes, match_file
 from nes2net.evaluation.origin import Origin, read_origin
-from nes2net.evaluation.result import Plots, Result, versions
+from nes2net.evaluation.result import Result, versions
 from nes2net.evaluation.tables import Figure, Measure, Measured, Row, Table, column, compare_figures, percent, points
 from nes2net.lib.errors import InputError, join_names, pluralise
 from nes2net.lib.output.progress import ProgressDisplay
@@ -48,7 +51,7 @@ MEASURES = (
     column("eer"),
     Measure("difference", "points above clean", "points", has_heat=True),
     Measure("p_value", "p", "p-value"),
-    Measure("hter", "HTER %"),
+    Measure("hter", "HTER %", has_heat=True),
     Measure("miss", "miss %"),
     Measure("false_alarm", "false alarm %"),
     Measure("changed", "decisions changed %", digits=1),
@@ -56,6 +59,7 @@ MEASURES = (
 ATTACK_MEASURES = (
     *MEASURES,
     Measure("success", "success %"),
+    Measure("num_right", "of", "count"),
     Measure("snr", "SNR, dB", "decibels"),
     Measure("not_attacked", "not attacked", "count"),
 )
@@ -70,10 +74,10 @@ def evaluate_robustness(
     rule: Decider | OperatingPoint = EER_OF_CLEAN,
     num_resamples: int = 1000,
     seed: int = 0,
-    failed: Mapping[str, str] | None = None,
+    failed: Mapping[str, str] = MappingProxyType({}),
     num_available: int | None = None,
     notes: Sequence[str] = (),
-    attacks: Mapping[str, AttackedScores] | None = None,
+    attacks: Mapping[str, AttackedScores] = MappingProxyType({}),
 ) -> Result:
     """Compute error rates from the score files of clean trials, and of the same trials under conditions.
 
@@ -99,16 +103,21 @@ def evaluate_robustness(
     """
     files = {name: ScoreFile.of(path) for name, path in paths.items()}
     scores, without_scores = _read_scores(trials, files)
-    failed = {**(failed or {}), **without_scores}
-    left_out = _conditions_without_score(trials, scores)
-    common = [trial for trial in trials if trial.id not in left_out]
+    failed = {**failed, **without_scores}
+    is_common = np.full(len(trials), True)
+    left_out = {}
+    for number, is_missing in enumerate(np.isnan(list(scores.values())).T):
+        if is_missing.any():
+            is_common[number] = False
+            left_out[trials[number].id] = list(compress(scores, is_missing))
+    common = list(compress(trials, is_common))
     is_bonafide = np.array([trial.label == BONAFIDE for trial in common], dtype=bool)
     check_classes(
         is_bonafide,
         f"only {pluralise(common, 'trial has', 'trials have')} scores under all conditions",
         "score more trials",
     )
-    values = {name: np.array([by_id[trial.id] for trial in common]) for name, by_id in scores.items()}
+    values = {name: scores_of_trials[is_common] for name, scores_of_trials in scores.items()}
     threshold, basis = find_threshold((values[CLEAN][is_bonafide], values[CLEAN][~is_bonafide]), rule)
     # Positions of [bonafide, spoof] in the score files, by which one rule of the EER orders equal scores.
     order = np.concatenate((np.flatnonzero(is_bonafide), np.flatnonzero(~is_bonafide)))
@@ -121,13 +130,15 @@ def evaluate_robustness(
     clean_row, *rows = _condition_rows(values, is_bonafide, threshold, measure)
     sentences = summary_sentences(clean_row, rows)
     num_conditions = len(rows)
-    attack_rows = [clean_row]
-    for name, attack in (attacks or {}).items():
+    attack_rows = {}
+    for name, attack in attacks.items():
         if name in values:
             row = next(row for row in rows if row.labels["condition"] == name)
             rows.remove(row)
             is_wrong = (np.stack([values[CLEAN], values[name]]) >= threshold) != is_bonafide
-            attack_rows.append(attack_row(row, attack, files[name].path, common, is_wrong))
+            attack_rows[name] = attack_row(row, attack, files[name].path, common, is_wrong)
+    num_available = num_available or len(trials)
+    numbers = trials_in_words((trial.label for trial in common), num_available, num_conditions)
     origin = read_origin(files[CLEAN], corpus, phase)
     num_bonafide = int(is_bonafide.sum())
     num_spoof = len(common) - num_bonafide
@@ -142,7 +153,7 @@ def evaluate_robustness(
         "num_bonafide": num_bonafide,
         "num_spoof": num_spoof,
         "num_scored": len(trials),
-        "num_available": num_available or len(trials),
+        "num_available": num_available,
         "threshold": threshold,
         "basis": basis,
         "failed": failed,
@@ -154,7 +165,7 @@ def evaluate_robustness(
         "sources": _source_facts(origin, seed, calibration),
         "inputs": inputs,
         "versions": versions(),
-        "attacks": attacks,
+        "attacks": {name: attack.facts() for name, attack in attacks.items()},
     }
     caption = (
         "Error rates under each condition, by damage. HTER, misses and false alarms are those at one threshold for all "
@@ -162,17 +173,23 @@ def evaluate_robustness(
     )
     tables = [Table("conditions", caption, MEASURES, [clean_row, *rows], "By damage")]
     if attacks:
-        strong = [row.labels["condition"] for row in attack_rows if (row["success"].value or 0) >= 0.5]
+        strong = [name for name, row in attack_rows.items() if (row["success"].value or 0) >= 0.5]
         sentences.append(f"Attacks with a success of at least 50 %: {join_names(strong) or 'none'}.")
-        tables += [Table("attacks", _ATTACKS, ATTACK_MEASURES, attack_rows, "What this detector does not withstand")]
+        title = "What this detector does not withstand"
+        tables.append(Table("attacks", _ATTACKS, ATTACK_MEASURES, [clean_row, *attack_rows.values()], title))
+        if any(attack.link == "from" for attack in attacks.values()):
+            tables.append(transfer_table(attacks, attack_rows))
     return Result(
         f"{corpora.get(corpus).title}, {phase}: robustness",
         header,
-        [*_header_lines(header, num_conditions), *sentences],
+        [
+            f"{corpus}, phase {phase}: {numbers}; 95 % intervals: bootstrap over {drawn.interval_over}, {num_resamples:,} draws",
+            f"threshold {threshold!r}, {basis}",
+            *sentences,
+        ],
         tables,
         [*notes, *drawn.notes(num_bonafide, num_spoof), *_notes_on_missing(left_out, failed)],
         origin.uses,
-        functools.partial(_draw_plots, clean_row, rows),
     )
 
 
@@ -209,16 +226,16 @@ def _source_facts(origin: Origin, seed: int, calibration: Facts | None) -> dict[
     return sources
 
 
-def _header_lines(header: Facts, num_conditions: int) -> list[str]:
-    numbers = f"{header['num_bonafide'] + header['num_spoof']:,}"
-    if header["num_scored"] < header["num_available"]:
-        numbers += f" of {header['num_available']:,}"
-    return [
-        f"{header['corpus']}, phase {header['phase']}: {numbers} trials ({header['num_bonafide']:,} bona fide, "
-        f"{header['num_spoof']:,} spoof), clean and under {pluralise(num_conditions, 'condition')}; 95 % intervals: "
-        f"bootstrap over {header['interval_over']}, {header['num_resamples']:,} draws",
-        f"threshold {header['threshold']!r}, {header['basis']}",
-    ]
+def trials_in_words(labels: Iterable[str | None], num_available: int, num_conditions: int) -> str:
+    """Say how many trials, of how many, are scored under how many conditions."""
+    counts = Counter(labels)
+    numbers = f"{counts.total():,}"
+    if counts.total() < num_available:
+        numbers += f" of {num_available:,}"
+    return (
+        f"{numbers} trials ({counts[BONAFIDE]:,} bona fide, {counts[SPOOF]:,} spoof), clean and under "
+        f"{pluralise(num_conditions, 'condition')}"
+    )
 
 
 def _error_rates(measured: Measured) -> dict[str, Figure]:
@@ -271,44 +288,25 @@ def _notes_on_missing(left_out: Mapping[str, Sequence[str]], failed: Mapping[str
     return notes + [f"no figures of {condition}: {reason}" for condition, reason in failed.items()]
 
 
-def _draw_plots(clean: Row, rows: Sequence[Row]) -> Plots:
-    from nes2net.apps.robustness.plots import condition_plots  # import only here, because only a page needs Matplotlib
-
-    return {"By family": condition_plots(clean, rows)}
-
-
-def _read_scores(trials: Trials, files: Mapping[str, ScoreFile]) -> tuple[dict[str, dict[str, float]], dict[str, str]]:
-    """Read condition → id of a trial → score, and failed condition → reason.
+def _read_scores(trials: Trials, files: Mapping[str, ScoreFile]) -> tuple[dict[str, NDArray], dict[str, str]]:
+    """Read condition → scores (N,) of ``trials``, NaN if missing, and failed condition → reason.
 
     A condition fails if it lacks more than a tenth of the scores of the clean trials.
     """
     scores = {}
     failed = {}
     for name, file in files.items():
-        matched_trials = match_file(trials, file, allow_partial=True)
-        if unknown := matched_trials.mismatch.unknown:
-            raise InputError(
-                f"{file.path}: {pluralise(unknown, 'score belongs', 'scores belong')} to no trial, such as {unknown[0]}: "
-                "remove the file, and run the same command again"
-            )
-        scores[name] = matched_trials.by_id
-    clean_scores = scores[CLEAN]
+        by_id = match_file(trials, file, allow_partial=True).by_id
+        scores[name] = np.array([by_id.get(trial.id, np.nan) for trial in trials])
+    has_clean = ~np.isnan(scores[CLEAN])
+    num_clean = int(has_clean.sum())
     for name in files:
-        num_missing = sum(id not in scores[name] for id in clean_scores)
-        if num_missing > _MAX_MISSING * len(clean_scores):
+        num_missing = np.isnan(scores[name][has_clean]).sum()
+        if num_missing > _MAX_MISSING * num_clean:
             del scores[name]
-            trials_have = pluralise(clean_scores, "trial has", "trials have")
+            trials_have = pluralise(num_clean, "trial has", "trials have")
             failed[name] = f"{num_missing:,} of {trials_have} no score; the record of its scores says why"
     return scores, failed
-
-
-def _conditions_without_score(
-    trials: Trials, scores_by_condition: Mapping[str, Mapping[str, float]]
-) -> dict[str, list[str]]:
-    missing_by_id = {
-        trial.id: [name for name, by_id in scores_by_condition.items() if trial.id not in by_id] for trial in trials
-    }
-    return {id: names for id, names in missing_by_id.items() if names}
 
 
 def find_threshold(clean: tuple[NDArray, NDArray], rule: Decider | OperatingPoint) -> tuple[float, str]:

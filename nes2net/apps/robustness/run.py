@@ -5,34 +5,29 @@
 
 from __future__ import annotations
 
-import zlib
-from dataclasses import dataclass, field, replace
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
-from numpy.typing import NDArray
 
 from nes2net.actions.scoring import score_corpus
-from nes2net.apps.robustness.attacked import (
-    MEANINGS,
-    AttackedScores,
-    check_detector,
-    count_calls,
-    expand_attacks,
-)
-from nes2net.apps.robustness.robustness import CLEAN, EER_OF_CLEAN, evaluate_robustness, find_threshold
+from nes2net.apps.robustness.attacked import AttackedScores, plan_attacks, prepare_attacks
+from nes2net.apps.robustness.condition import UnderCondition
+from nes2net.apps.robustness.robustness import CLEAN, EER_OF_CLEAN, evaluate_robustness, find_threshold, trials_in_words
 from nes2net.apps.robustness.settings import Suite
-from nes2net.data.augment import Effect, Sources
-from nes2net.data.augment.conditions import create_condition, default_conditions, expand_strengths
+from nes2net.data.augment import Sources
+from nes2net.data.augment.conditions import default_conditions, expand_strengths
 from nes2net.data.corpora.part import Part
 from nes2net.data.corpora.protocol import find_repeated
-from nes2net.data.corpora.trial import BONAFIDE, Trial, stratified_subset, trials_digest
+from nes2net.data.corpora.trial import BONAFIDE, Trial, stratified_subset
 from nes2net.evaluation.key import Labels
 from nes2net.evaluation.matching import check_classes
 from nes2net.evaluation.result import Result
 from nes2net.lib.errors import InputError, one_line, pluralise
-from nes2net.lib.output.terminal import print_note
-from nes2net.lib.output.times import readable_duration
 from nes2net.lib.process.this_process import process_count, usable_processors
 from nes2net.lib.storage.files import AnyPath, path_below, writing_folder
 from nes2net.scoring.corpus import ScoringSettings
@@ -47,36 +42,6 @@ _DEFAULT_TRIALS = 200
 
 
 @dataclass(frozen=True)
-class UnderCondition:
-    """A condition as a transform of utterances (:class:`nes2net.scoring.waveforms.Transform`).
-
-    Random numbers depend only on the seed, the condition and the id of the utterance.
-    """
-
-    name: str
-    condition: Effect
-    seed: int
-    sources: str
-    """Which recordings the condition mixes in."""
-
-    @property
-    def identity(self) -> str:
-        """Equal texts mean equal changes of waveforms."""
-        return f"{self.name}, seed {self.seed}{self.sources}"
-
-    def __call__(self, waveform: NDArray, id: str) -> NDArray:
-        """Apply the condition to ``waveform`` (N,) of the utterance ``id``."""
-        # Other seeds would change published robustness results.
-        seeds = [self.seed, _checksum(self.name), _checksum(id)]
-        return self.condition(waveform, np.random.default_rng(seeds))
-
-
-def _checksum(text: str) -> int:
-    """Turn a text into a number for a seed; unlike ``hash``, it is the same in every process."""
-    return zlib.crc32(text.encode("utf-8", "surrogateescape"))
-
-
-@dataclass(frozen=True)
 class RobustnessPlan:
     part: Part
     phase: str
@@ -84,29 +49,23 @@ class RobustnessPlan:
     """With labels and paths of recordings."""
     num_available: int
     """Trials of the phase, of which ``trials`` may be a subset."""
-    names: list[str]
-    """Without :data:`CLEAN`."""
-    sources: Sources
-    """Recordings that conditions mix in: noise, rooms, speech."""
+    conditions: dict[str, UnderCondition]
+    """By name, without attacks."""
     notes: list[str]
     """What readers must know of the trials."""
-    left_out: dict[str, str] = field(default_factory=dict)
+    left_out: dict[str, str]
     """Condition → why it cannot be applied, such as a missing library."""
-    seed: int = 0
-    attacks: dict[str, AttackedScores] = field(default_factory=dict)
-    """Name of a condition, such as ``"attack_pgd:40"`` → attack."""
+    seed: int
+    attacks: list[AttackedScores]
 
     def words(self) -> list[str]:
-        num_bonafide = sum(trial.label == BONAFIDE for trial in self.trials)
-        numbers = f"{len(self.trials):,}"
-        if len(self.trials) < self.num_available:
-            numbers += f" of {self.num_available:,}"
-        lines = [
-            f"{self.part.corpus}, phase {self.phase}: {numbers} trials ({num_bonafide:,} bona fide, "
-            f"{len(self.trials) - num_bonafide:,} spoof), clean and under {pluralise(self.names, 'condition')}:",
+        names = [*self.conditions, *(attack.condition for attack in self.attacks)]
+        numbers = trials_in_words((trial.label for trial in self.trials), self.num_available, len(names))
+        return [
+            f"{self.part.corpus}, phase {self.phase}: {numbers}:",
+            *(f"  {name}" for name in names),
+            *(f"not possible here: {name}: {reason}" for name, reason in self.left_out.items()),
         ]
-        lines += [f"  {name}" for name in self.names]
-        return [*lines, *(f"not possible here: {name}: {reason}" for name, reason in self.left_out.items())]
 
 
 def plan(part: Part, suite: Suite) -> RobustnessPlan:
@@ -140,25 +99,22 @@ def plan(part: Part, suite: Suite) -> RobustnessPlan:
         indices = np.random.default_rng(seed).choice(len(speech), _MAX_TALKERS, replace=False)
         speech = [speech[index] for index in sorted(indices.tolist())]
     sources = Sources(suite.musan, suite.rir, tuple(speech))
-    names: list[str] = []
+    names = _expand(suite.conditions or ())
     left_out: dict[str, str] = {}
     if suite.conditions is None and not suite.attack:
-        possible = default_conditions(sources)
-        names += possible.names
-        left_out |= possible.left_out
-    for text in suite.conditions or ():
-        for name in expand_strengths(text):
-            create_condition(name, sources)  # an impossible condition raises an error here, not after hours of scoring
-            names.append(name)
+        names, left_out = default_conditions(sources)
     if named_twice := find_repeated(names):
         raise InputError(f"condition '{named_twice[0]}' is named twice: name each condition once")
-    attacks = {}
-    for name in expand_attacks(suite.attack):
-        attack = AttackedScores(name, suite.attack_side, suite.attack_steps, seed)
-        count_calls(attack)  # an impossible attack raises an error here
-        attacks[f"attack_{name}"] = attack
-    names += attacks
-    return RobustnessPlan(part, phase, trials, len(labelled), names, sources, key.notes(), left_out, seed, attacks)
+    passed = {"then": _expand(suite.attack_then), "through": _expand(suite.attack_through)}
+    names += chain.from_iterable(passed.values())
+    # What is impossible raises an error here, not after hours of scoring.
+    conditions = {name: UnderCondition.of(name, sources, seed) for name in names}
+    attacks = plan_attacks(suite, passed, conditions)
+    return RobustnessPlan(part, phase, trials, len(labelled), conditions, key.notes(), left_out, seed, attacks)
+
+
+def _expand(texts: Iterable[str]) -> list[str]:
+    return list(chain.from_iterable(map(expand_strengths, texts)))
 
 
 def run(
@@ -169,6 +125,7 @@ def run(
     checkpoint: AnyPath,
     num_samples: int | None,
     settings: ScoringSettings,
+    attack_from: Mapping[str, Scorer] = MappingProxyType({}),
     rule: Decider | OperatingPoint = EER_OF_CLEAN,
     num_resamples: int = 1000,
 ) -> Result:
@@ -180,6 +137,7 @@ def run(
 
     Args:
         settings: without a number of workers, one per processor reads and changes audio, at most 8.
+        attack_from: other detectors that attacks are made on, by their names in the plan.
 
     Raises:
         InputError: if ``out`` has scores of another run, or another run is writing there; if a file
@@ -202,16 +160,13 @@ def run(
     # Raises before hours of scoring if there will be no threshold, which depends only on numbers of trials, not on
     # scores.
     find_threshold((np.zeros(is_bonafide.sum()), np.zeros((~is_bonafide).sum())), rule)
-    attacks = {name: replace(attack, num_samples=num_samples) for name, attack in plan.attacks.items()}
-    notes = list(plan.notes)
-    if attacks:
-        notes.append(_start_attacks(scorer, plan, num_samples))
+    attacks, notes = prepare_attacks(plan.attacks, scorer, attack_from, plan.trials, num_samples)
     with writing_folder(out):
         folder = path_below(out, "scores")
-        paths = {name: folder / f"{name.replace(':', '_')}.txt" for name in (CLEAN, *plan.names)}
+        names = (CLEAN, *plan.conditions, *attacks)
+        paths = {name: folder / f"{re.sub('[:/]', '_', name)}.txt" for name in names}
         failed = dict(plan.left_out)
         for number, (name, path) in enumerate(paths.items(), 1):
-            transform = None if name in (CLEAN, *attacks) else _condition_transform(name, plan)
             title = f"condition {number} of {len(paths)}, {name}"
             try:
                 score_corpus(
@@ -222,9 +177,9 @@ def run(
                     trials=plan.trials,
                     num_samples=num_samples,
                     judgement=attacks.get(name, "scores"),
-                    about={"condition": name},
+                    about={"condition": name.removeprefix(CLEAN)},
                     say=number == 1,
-                    settings=replace(settings, transform=transform, title=title),
+                    settings=replace(settings, transform=plan.conditions.get(name), title=title),
                 )
             except NothingDone as error:  # other errors, such as a full disk, are not failures of the condition
                 if name == CLEAN:
@@ -246,39 +201,6 @@ def run(
             seed=plan.seed,
             failed=failed,
             num_available=plan.num_available,
-            notes=notes,
+            notes=[*plan.notes, *notes],
             attacks=attacks,
         )
-
-
-def _start_attacks(scorer: Scorer, plan: RobustnessPlan, num_samples: int | None) -> str:
-    """Check the gradient, and print what the attacks cost; return the note on the gradient."""
-    verdict, seconds = check_detector(scorer, plan.trials, num_samples)
-    gradients = 0
-    scores = 0
-    for attack in plan.attacks.values():
-        num_attacked = sum(attack.side in (trial.label, "both") for trial in plan.trials)
-        calls = count_calls(attack)
-        gradients += num_attacked * calls[0]
-        scores += num_attacked * calls[1] + len(plan.trials)
-    if verdict == "broken" and gradients:
-        raise InputError(
-            "this detector gives no gradients, as in int8 or an ONNX file, or gradients that are not finite: attack by "
-            "spsa or square"
-        )
-    duration = readable_duration(seconds * (2 * gradients + scores))
-    print_note(f"the attacks take {gradients:,} gradients and {scores:,} scores, about {duration}")
-    return f"gradient check: {verdict}{MEANINGS.get(verdict, '')}"
-
-
-def _condition_transform(name: str, plan: RobustnessPlan) -> UnderCondition:
-    condition = create_condition(name, plan.sources)
-    identity = ""  # part of the run's settings: with another, scores are not resumed
-    for source_name in condition.needs:
-        source = getattr(plan.sources, source_name)
-        if isinstance(source, (list, tuple)):  # recordings of speech
-            ids = [Trial(str(Path(str(path)).resolve())) for path in source]
-            identity += f", {len(source)} recordings {trials_digest(ids, lambda trial: trial.id)[:16]}"
-        else:
-            identity += f", {source_name} {Path(source).resolve()}"
-    return UnderCondition(name, condition, plan.seed, identity)

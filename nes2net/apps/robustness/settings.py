@@ -26,6 +26,9 @@ class Suite:
         musan: folder of MUSAN, for noise, music and speech
         rir: folder of impulse responses, for condition rir
         attack: such as pgd:40 (dB) fgsm:0.001fs, or default
+        attack_from: make attacks on these detectors, too
+        attack_then: pass conditions after an attack
+        attack_through: pass conditions that attacks know
         attack_side: attacked trials
         attack_steps: steps of an attack, if it has any
     """
@@ -34,9 +37,12 @@ class Suite:
     keys: _Folder | None = None
     num_trials: Annotated[int | None, Flag("N")] = None
     seed: FromZero = 0
-    conditions: Annotated[Sequence[str] | None, Flag("NAME[:STRENGTH]")] = None
+    conditions: Annotated[Sequence[str] | None, Flag("NAME")] = None
     musan: _Folder | None = None
     rir: _Folder | None = None
     attack: Annotated[Sequence[str], Flag("NAME:DB")] = ()
+    attack_from: Annotated[Sequence[str], Flag("MODEL"), UsedWith("attack")] = ()
+    attack_then: Annotated[Sequence[str], Flag("NAME"), UsedWith("attack")] = ()
+    attack_through: Annotated[Sequence[str], Flag("NAME"), UsedWith("attack")] = ()
     attack_side: Annotated[Literal["spoof", "bonafide", "both"], UsedWith("attack")] = "spoof"
     attack_steps: Annotated[Count | None, UsedWith("attack")] = None

@@ -30,6 +30,8 @@ CUTOFFS: dict[str, tuple[float, float]] = {"telephone": (3400.0, 4000.0), "wide"
 class Telephone(Effect):
     """The band of a telephone line, 300 to 3400 Hz at 8 kHz, without a codec."""
 
+    is_linear = True
+
     def __call__(self, x: Waveform, rng: Generator) -> Waveform:
         from scipy.signal import firwin, oaconvolve  # for a fast start-up: importing scipy.signal takes long
 
@@ -46,6 +48,7 @@ class Resample(Effect):
     unit = "kHz"
     strengths = (12.0, 8.0, 6.0, 4.0)
     limits = (1.0, 16.0)
+    is_linear = True
 
     def __call__(self, x: Waveform, rng: Generator) -> Waveform:
         rate = 1000 * self.strength  # in Hz
@@ -58,6 +61,7 @@ class Gain(Effect):
     unit = "dB"
     strengths = (-10.0, -20.0, -30.0)
     limits = (-100.0, 40.0)
+    is_linear = True
 
     def __call__(self, x: Waveform, rng: Generator) -> Waveform:
         return x * np.float32(10 ** (self.strength / 20))

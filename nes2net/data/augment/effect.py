@@ -57,6 +57,8 @@ class Effect(Extension, ABC):
     """Fields of :class:`Sources` that the effect needs."""
     time_moves: bool = False
     """Whether the length changes or sounds move, so that labels of frames no longer fit."""
+    is_linear: bool = False
+    """Whether it is a linear filter, the same at all times."""
     in_turn: bool = False
     """Whether draws depend on the order of utterances, so that one process must read them all."""
     strength: float = math.nan

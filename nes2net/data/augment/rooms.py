@@ -40,6 +40,7 @@ class Room(Effect):
     unit = "s"
     strengths = (0.3, 0.6, 1.0)
     limits = (0.2, 3.0)
+    is_linear = True
 
     def prepare(self) -> None:
         optional(*_LIBRARY)
@@ -56,6 +57,7 @@ class MeasuredRoom(Effect):
     """
 
     needs = ("rir",)
+    is_linear = True
 
     def __init__(self, strength: float | None = None, sources: Sources | None = None, *, aligned: bool = True) -> None:
         super().__init__(strength, sources)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import Tensor
 
 from nes2net.lib.errors import InputError
 from nes2net.lib.parts.options import Share, Size
 from nes2net.models.attacks.batch import AttackedBatch
+from nes2net.models.registry import attacks
 
 
 class Attack:
@@ -29,10 +30,12 @@ class Attack:
 
     usual_steps: ClassVar[int] = 10
     usual_step: ClassVar[float] = 0.25
-    is_control: ClassVar[bool] = False
-    """Whether the last iterate is kept, although the clean recording may be worse."""
+    keep: ClassVar[str] = "best"
+    """``"last"`` keeps the last iterate, although the clean recording may be worse."""
+    unit: str = "dB"
+    """Unit of the budget: ``dB``, ``fs`` for parts of full scale, or ``taps``."""
     budgets: ClassVar[str] = r"(\d+(?:\.\d+)?)(fs)?"
-    """Pattern of ``budget``: its number, and ``fs`` for an amplitude."""
+    """Pattern of ``budget``: its number, and perhaps its unit."""
     budget_advice: ClassVar[str] = "a ratio in dB, such as pgd:40, or an amplitude, such as pgd:0.001fs"
 
     def __init__(self, budget: str, steps: Size | None = None, step: Share | None = None) -> None:
@@ -42,7 +45,8 @@ class Attack:
         if match is None:
             raise InputError(f"budget '{budget}': write {self.budget_advice}")
         self.size = float(match[1])
-        self.is_amplitude = match.lastindex == 2
+        if match.lastindex == 2:
+            self.unit = match[2]
 
     def iterates(self, batch: AttackedBatch) -> Iterator[Tensor]:
         """Yield perturbed waveforms B×N within the budget, float64, step by step."""
@@ -50,6 +54,16 @@ class Attack:
 
     def epsilon(self, batch: AttackedBatch) -> Tensor:
         """Compute the largest amplitude B×1; 0 for silence and a ratio in dB."""
-        if self.is_amplitude:
+        if self.unit == "fs":
             return batch.clean.new_full((len(batch.clean), 1), self.size)
         return batch.levels(self.size)
+
+
+def create_attack(text: str, **settings: Any) -> Attack:
+    """Build the attack ``NAME:BUDGET``, such as ``"pgd:40"``.
+
+    Raises:
+        InputError: if the name is unknown, or an argument does not fit.
+    """
+    name, _, budget = text.partition(":")
+    return attacks.create(name, budget=budget, **settings)  # type: ignore[no-any-return]

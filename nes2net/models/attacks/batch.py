@@ -49,6 +49,12 @@ def on_side(is_spoof: Tensor, side: Side) -> Tensor:
     return (is_spoof == (side == "spoof")) | (side == "both")
 
 
+def generators_of(waveforms: Tensor, *numbers: int) -> list[np.random.Generator]:
+    """Seed a generator for each of B×N by ``numbers`` and its samples, so that order and batch do not matter."""
+    hashes = [zlib.crc32(samples.tobytes()) for samples in waveforms.cpu().numpy()]
+    return [np.random.default_rng([*numbers, number]) for number in hashes]
+
+
 class AttackedBatch:
     """A batch under attack. Waveforms B×N are float64, so that budgets hold exactly.
 
@@ -101,9 +107,8 @@ class AttackedBatch:
         return self.clean.square().mean(1, keepdim=True).sqrt() * 10 ** (-snr / 20)
 
     def seed(self, *numbers: int) -> None:
-        """Seed by ``numbers`` and each recording's samples, so that order and batch do not matter."""
-        hashes = [zlib.crc32(samples.tobytes()) for samples in self.clean.cpu().numpy()]
-        self.generators = [np.random.default_rng([*numbers, number]) for number in hashes]
+        """Seed :attr:`generators` by :func:`generators_of`."""
+        self.generators = generators_of(self.clean, *numbers)
 
     def uniform(self, count: int | None = None) -> Tensor:
         """Draw numbers B×N, or B×``count``, from −1 to 1."""

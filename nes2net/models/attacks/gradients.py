@@ -50,6 +50,8 @@ class ProjectedGradient(Attack):
 class FastGradient(Attack):
     """``fgsm``: one step from the clean recording to the border (Goodfellow et al., ICLR 2015)."""
 
+    usual_steps = 1
+
     def iterates(self, batch: AttackedBatch) -> Iterator[Tensor]:
         yield batch.limited(self.epsilon(batch) * batch.gradient(batch.clean).sign())
 
@@ -86,13 +88,14 @@ class EnergyGradient(ProjectedGradient):
 class RandomSigns(Attack):
     """``noise``: ±ε with random signs."""
 
-    is_control = True
+    usual_steps = 1
+    keep = "last"
 
     def iterates(self, batch: AttackedBatch) -> Iterator[Tensor]:
         yield batch.limited(self.epsilon(batch) * batch.uniform().sign())
 
 
-def unit(vectors: Tensor, order: int) -> Tensor:
+def unit(vectors: Tensor, order: float) -> Tensor:
     """Divide each row by its norm of this order; a row of zeros stays."""
     norm = vectors.norm(order, dim=1, keepdim=True)
     return vectors / torch.where(norm > 0, norm, 1)

@@ -11,21 +11,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
+from nes2net.data.augment.effect import Effect
 from nes2net.lib.errors import InputError, check_setting
 from nes2net.lib.output.terminal import note_once
 from nes2net.lib.parts.options import UpTo64, check_options
-from nes2net.models.attacks.batch import AttackedBatch, Objective, Side, attackable, on_side
+from nes2net.models.attacks.attack import create_attack
+from nes2net.models.attacks.batch import AttackedBatch, Objective, Side, attackable, generators_of, on_side
+from nes2net.models.attacks.channel import logits_through
 from nes2net.models.attacks.check import check_gradient
-from nes2net.models.registry import attacks
 
 __all__ = ["attack", "attack_logits", "attackable", "check_gradient", "fit_attack"]
 
-_DRAWS = 8  # calls to average for a detector with random input; an assumption, for random crops
+#: Calls to average for a detector with random input; an assumption, for random crops.
+DRAWS = 8
 
 
 def attack(
@@ -37,6 +41,7 @@ def attack(
     side: Side = "spoof",
     num_samples: int | None = None,
     objective: Objective = "score",
+    through: Effect | None = None,
     **settings: Any,
 ) -> Tensor:
     """Perturb recordings so that ``detector`` is wrong about them.
@@ -50,6 +55,7 @@ def attack(
         num_samples: score length, up to which shorter recordings are repeated; only the first samples
             of longer ones are attacked. None for whole recordings.
         objective: ``"score"`` is the score, or the log odds of a probability.
+        through: condition that recordings pass before the detector.
         settings: as for :func:`attack_logits`.
 
     Returns:
@@ -66,8 +72,12 @@ def attack(
     with attackable(detector, num_samples) as logits_of:
         attacked = torch.as_tensor(waveforms).clone()
         if rows.any():
+            heard = attacked[rows, :num_samples]
+            if through is not None:
+                generators = generators_of(heard, settings.get("seed", 0))
+                logits_of = partial(logits_through, through, generators, logits_of)
             attacked[rows, :num_samples] = attack_logits(
-                logits_of, attacked[rows, :num_samples], labels[rows], attack, objective=objective, **settings
+                logits_of, heard, labels[rows], attack, objective=objective, **settings
             )
     return attacked
 
@@ -110,22 +120,21 @@ def attack_logits(
         InputError: if an argument does not fit, or there is no gradient.
     """
     check_options(attack_logits, {"objective": objective, "keep": keep, "bits": bits}, "attack_logits")
-    name, _, budget = attack.partition(":")
-    chosen_attack = attacks.create(name, budget=budget, steps=steps, step=step)
+    chosen_attack = create_attack(attack, steps=steps, step=step)
     unit = 2.0 ** (1 - bits) if bits else 0.0
-    if chosen_attack.is_amplitude and chosen_attack.size < unit:
+    if chosen_attack.unit == "fs" and chosen_attack.size < unit:
         raise InputError(f"attack '{attack}' is below one step of {bits} bits: use at least {unit:.7f}fs")
     batch = AttackedBatch(logits_of, waveforms, is_spoof, objective, unit)
     if start is not None:
         batch.start = start + 0 * batch.clean
     batch.perturbation = perturbation
     if draws is None and batch.is_random():
-        draws = _DRAWS
-        note_once(f"two scores of one recording differ, so gradients are the mean of {_DRAWS} (`draws`)")
+        draws = DRAWS
+        note_once(f"two scores of one recording differ, so gradients are the mean of {DRAWS} (`draws`)")
     batch.draws = draws or 1
     best = batch.clean
     best_values = batch.mean_values(best)
-    takes_last = keep == "last" or chosen_attack.is_control
+    takes_last = "last" in (keep, chosen_attack.keep)
     for restart in range(restarts):
         batch.seed(seed, restart)
         for iterate in chosen_attack.iterates(batch):
@@ -156,9 +165,7 @@ def fit_attack(
     Returns:
         ``perturbation`` of :func:`attack_logits`.
     """
-    name, _, budget = attack.partition(":")
-    unit = 2.0**-15
-    batches = [AttackedBatch(logits_of, waveforms, is_spoof, objective, unit) for waveforms, is_spoof in recordings]
+    batches = [AttackedBatch(logits_of, *recording, objective, 2.0**-15) for recording in recordings]
     for batch in batches:
         batch.seed(seed, 0)
-    return attacks.create(name, budget=budget, steps=steps, step=step).fit(batches)
+    return create_attack(attack, steps=steps, step=step).fit(batches)  # type: ignore[attr-defined,no-any-return]

@@ -66,6 +66,7 @@ class Malafide(UniversalAttack):
     usual_steps = 1000
     usual_step = 0.001
     budgets = r"(\d{0,4}[13579])"
+    unit = "taps"
     budget_advice = "an odd number of taps, such as malafide:513"
     weight_decay: ClassVar[float] = 1e-4
     last_rate: ClassVar[float] = 0.1

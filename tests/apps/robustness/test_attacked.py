@@ -1,10 +1,13 @@
 """Attacks as conditions of a robustness run: what they change, what they cost, and what the report says of them."""
 
 import json
+import logging
 import os
+import re
 import shutil
 import signal
 from collections import Counter
+from io import StringIO
 
 import numpy as np
 import pytest
@@ -14,13 +17,15 @@ from builders import input_error, small_parts
 from builders.interruption import journalled
 
 from nes2net import Detector, robustness
-from nes2net.apps.robustness.attacked import check_detector, expand_attacks
+from nes2net.apps.robustness.attacked import AttackedScores, check_detector
 from nes2net.apps.robustness.run import plan, run
 from nes2net.apps.robustness.settings import Suite
 from nes2net.data.audio.read import load_audio
+from nes2net.data.augment.conditions import create_condition
 from nes2net.data.corpora.part import Part
 from nes2net.data.corpora.trial import SPOOF, Trial
 from nes2net.evaluation.page import Pages
+from nes2net.lib.output.terminal import LOGGER
 from nes2net.scoring.corpus import ScoringSettings
 from nes2net.scoring.journal import Journal
 from nes2net.scoring.score_file import read_scores
@@ -40,19 +45,27 @@ def detector():
 
 
 @pytest.fixture(scope="module")
-def attacked(detector):
+def surrogate():
+    """Another detector."""
+    torch.manual_seed(1)
+    return Detector.from_config(small_parts.SPECTRAL_MODEL).eval()
+
+
+@pytest.fixture(scope="module")
+def attacked(detector, surrogate):
     """A function that does a planned run."""
 
     def attack(planned_run, out, detector=detector, batch_size=4):
         settings = ScoringSettings(batch_size=batch_size, num_workers=0)
-        options = {"checkpoint": "detector.pth", "num_resamples": 20}
+        surrogates = {attack.target: surrogate for attack in planned_run.attacks if attack.link == "from"}
+        options = {"checkpoint": "detector.pth", "num_resamples": 20, "attack_from": surrogates}
         return run(detector, planned_run, out, num_samples=NUM_SAMPLES, settings=settings, **options)
 
     return attack
 
 
 class Report:
-    """A run under FGSM and PGD, which tests only read."""
+    """A run, which tests only read."""
 
     def __init__(self, plan, folder, attacked):
         self.folder = folder
@@ -67,6 +80,32 @@ class Report:
 @pytest.fixture(scope="module")
 def report(attacked, corpus, tmp_path_factory):
     return Report(planned(corpus, "fgsm:30", "pgd:40"), tmp_path_factory.mktemp("report"), attacked)
+
+
+CHAINS = {"attack_from": ["runs/other.pth"], "attack_then": ["alaw"], "attack_through": ["telephone", "white:20"]}
+#: The default attacks, and one on another detector, before a condition, and through conditions.
+SUITES = {"default": {}, "fgsm:30": CHAINS}
+
+
+@pytest.fixture(scope="module")
+def chained(attacked, detector, surrogate, corpus, tmp_path_factory):
+    """FGSM on another detector, before a condition, and through conditions; with counts of gradients and scores."""
+    counts = Counter()
+
+    def count(_module, inputs, _output):
+        counts[inputs[0].requires_grad] += len(inputs[0])
+
+    handles = [module.register_forward_hook(count) for module in (detector, surrogate)]
+    printed = StringIO()
+    notes = logging.StreamHandler(printed)
+    LOGGER.addHandler(notes)
+    report = Report(planned(corpus, "fgsm:30", **CHAINS), tmp_path_factory.mktemp("chained"), attacked)
+    LOGGER.removeHandler(notes)
+    for handle in handles:
+        handle.remove()
+    report.counts = counts
+    report.printed = printed.getvalue()
+    return report
 
 
 def scores_of(folder, name):
@@ -125,8 +164,10 @@ def test_a_report_has_noise_beside_attacks_and_the_verdict_on_the_gradient(repor
     assert conditions == ["clean", "attack_noise:30", "attack_fgsm:30", "attack_noise:40", "attack_pgd:40"]
     Pages(tmp_path / "r.html", tmp_path / "r.json", markdown=tmp_path / "r.md").write(report.result)
     facts = json.loads((tmp_path / "r.json").read_text())
-    settings = {"attack": "pgd:40", "side": "spoof", "objective": "score", "steps": None, "seed": 0}
-    assert facts["attacks"]["attack_pgd:40"] == {**settings, "num_samples": NUM_SAMPLES}
+    settings = {"attack": "pgd:40", "side": "spoof", "objective": "score", "steps": 10, "step": 0.25, "seed": 0}
+    budget = {"size": 40, "unit": "dB", "restarts": 1, "keep": "best", "bits": 16, "draws": 1}
+    chain = {"link": "", "target": "", "num_samples": NUM_SAMPLES, "verdict": "curved"}
+    assert facts["attacks"]["attack_pgd:40"] == {**settings, **budget, **chain}
     assert "gradient check: curved, so one step says little: use attacks of many steps" in facts["notices"]
     assert "What this detector does not withstand" in (tmp_path / "r.html").read_text()
 
@@ -152,7 +193,7 @@ def test_a_silent_recording_is_not_attacked_but_counted(attacked, corpus, tmp_pa
 
 
 def test_the_printed_cost_is_what_the_detector_computes(attacked, detector, corpus, tmp_path, capsys):
-    """In rows of waveforms: forwards with a gradient, and others."""
+    """In rows of waveforms: forwards with a gradient, and surrogates."""
     counts = {True: 0, False: 0}
 
     def count(_module, inputs, _output):
@@ -165,9 +206,91 @@ def test_the_printed_cost_is_what_the_detector_computes(attacked, detector, corp
     num_checked = 16  # recordings, of which the gradient check computes 39 or 57 scores
     gradients = counts[True] - num_checked
     assert gradients == 6 * 11
-    scores = 6 * (4 + 4 + 13) + 3 * 12  # the clean recording thrice, each iterate, and the result
+    scores = 6 * (2 + 2 + 11) + 3 * 12  # the clean recording, each iterate, and the result
     assert counts[False] - scores - 12 in (num_checked * 39, num_checked * 57)
     assert f"the attacks take {gradients} gradients and {scores} scores, about " in capsys.readouterr().err
+
+
+def clip_of(report):
+    """A fake, and its waveform 1×N."""
+    trial = next(trial for trial in report.trials if trial.label == SPOOF)
+    return trial, torch.from_numpy(load_audio(trial.path))[None]
+
+
+def judged(detector, waveform):
+    return detector.score(np.resize(waveform, NUM_SAMPLES), 16000)
+
+
+def test_an_attack_from_another_detector_is_made_on_it_and_scored_by_this_one(chained, detector, surrogate):
+    trial, clip = clip_of(chained)
+    changed = robustness.attack(surrogate, clip, [True], "fgsm:30", num_samples=NUM_SAMPLES)
+    scores = scores_of(chained.folder, "attack_fgsm_30_from_other")
+    assert scores[trial.id] == pytest.approx(judged(detector, changed[0].numpy()), abs=1e-5)
+    matrix = {}
+    for row in chained.result.rows("transfer"):
+        matrix[row.labels["made on"], row.labels["attack"]] = row["eer"]
+    assert matrix.keys() == {("this detector", "noise:30"), ("this detector", "fgsm:30"), ("other", "fgsm:30")}
+    assert matrix["other", "fgsm:30"] == chained.row("attack_fgsm:30_from_other")["eer"]
+
+
+def test_an_attacked_recording_passes_a_condition_before_it_is_scored(chained, detector):
+    trial, clip = clip_of(chained)
+    changed = robustness.attack(detector, clip, [True], "fgsm:30", num_samples=NUM_SAMPLES)
+    received = create_condition("alaw")(changed[0].numpy(), np.random.default_rng(0))
+    scores = scores_of(chained.folder, "attack_fgsm_30_then_alaw")
+    assert scores[trial.id] == pytest.approx(judged(detector, received), abs=1e-5)
+    genuine = next(trial for trial in chained.trials if trial.label != SPOOF)
+    price = scores_of(chained.folder, "alaw")
+    assert scores[genuine.id] == pytest.approx(price[genuine.id], abs=0.01)
+
+
+def test_an_attack_through_a_condition_knows_it(chained, detector):
+    trial, clip = clip_of(chained)
+    telephone = create_condition("telephone")
+    changed = robustness.attack(detector, clip, [True], "fgsm:30", num_samples=NUM_SAMPLES, through=telephone)
+    adaptive = judged(detector, telephone(changed[0].numpy(), np.random.default_rng(0)))
+    unaware = robustness.attack(detector, clip, [True], "fgsm:30", num_samples=NUM_SAMPLES)
+    assert scores_of(chained.folder, "attack_fgsm_30_through_telephone")[trial.id] == pytest.approx(adaptive, abs=1e-3)
+    assert adaptive > judged(detector, telephone(unaware[0].numpy(), np.random.default_rng(0)))
+
+
+def test_the_gradients_of_a_chain_are_checked(chained):
+    verdicts = {name: attack["verdict"] for name, attack in chained.result.header["attacks"].items()}
+    assert verdicts["attack_fgsm:30_from_other"] in ("usable", "curved")
+    assert verdicts["attack_fgsm:30_through_telephone"] == "usable"
+    assert verdicts["attack_fgsm:30_through_white:20"] == "random"
+    notes = "\n".join(chained.result.notes)
+    assert "gradient check from other: " in notes
+    assert re.search(r"gradient check through telephone: usable \(\d+ % of the signs agree\)", notes)
+    assert "gradient check through white:20: random, so gradients are the mean of 8" in notes
+
+
+def test_the_cost_of_a_chain_is_exact(chained):
+    gradients = 6 * (1 + 1 + 1 + 1 + 8)
+    scores = 6 * (5 * 2 + 16) + 6 * 12
+    assert chained.counts[True] == gradients + 4 * 16  # and four checks
+    assert f"the attacks take {gradients} gradients and {scores} scores, about " in chained.printed
+
+
+def test_noise_after_an_attack_depends_only_on_the_recording(attacked, chained, corpus, tmp_path):
+    attacked(planned(corpus, "fgsm:30", attack_through=["white:20"], num_trials=6), tmp_path, batch_size=2)
+    few = scores_of(tmp_path, "attack_fgsm_30_through_white_20")
+    all_trials = scores_of(chained.folder, "attack_fgsm_30_through_white_20")
+    assert few == pytest.approx({id: all_trials[id] for id in few}, abs=1e-3)
+
+
+def test_a_detector_without_gradients_is_attacked_from_another(attacked, detector, corpus, tmp_path):
+    handle = detector.register_forward_pre_hook(lambda _, inputs: inputs[0].detach())
+    result = attacked(planned(corpus, "fgsm:40", attack_from=["other"]), tmp_path)
+    handle.remove()
+    names = [row.labels["condition"] for row in result.rows("attacks")]
+    assert names == ["clean", "attack_noise:40", "attack_fgsm:40_from_other"]
+    assert "gradient check: broken, so attacks that follow it are not made on this detector" in result.notes
+
+
+def test_a_condition_that_moves_sounds_is_refused_for_attacked_recordings(corpus):
+    with input_error(r"Trim\(30.0\) moves sounds in time, so no attacked recording can pass it"):
+        planned(corpus, "fgsm:40", attack_then=["trim:30"])
 
 
 def test_a_run_that_was_interrupted_ends_with_the_same_scores(attacked, report, corpus, tmp_path):
@@ -181,8 +304,9 @@ def test_a_run_that_was_interrupted_ends_with_the_same_scores(attacked, report, 
 
 
 @pytest.mark.slow
-def test_the_default_attacks_resume_after_kill_9_in_each_condition(attacked, corpus, tmp_path, monkeypatch):
-    planned_run = planned(corpus, "default")
+@pytest.mark.parametrize("attack", SUITES)
+def test_attacks_resume_after_kill_9_in_each_condition(attacked, corpus, tmp_path, monkeypatch, attack):
+    planned_run = planned(corpus, attack, **SUITES[attack])
     attacked(planned_run, tmp_path / "whole")
     add = Journal.add
     num_batches = Counter()
@@ -195,7 +319,8 @@ def test_the_default_attacks_resume_after_kill_9_in_each_condition(attacked, cor
 
     monkeypatch.setattr(Journal, "add", add_and_die)
     statuses = []
-    while len(statuses) < 18:
+    num_conditions = len(planned_run.conditions) + len(planned_run.attacks) + 1
+    while len(statuses) <= num_conditions:
         child = os.fork()
         if child == 0:
             try:
@@ -204,7 +329,7 @@ def test_the_default_attacks_resume_after_kill_9_in_each_condition(attacked, cor
             finally:
                 os._exit(1)  # in place of the other tests
         statuses.append(os.waitpid(child, 0)[1])
-    assert statuses == [signal.SIGKILL] * 17 + [0]
+    assert statuses == [signal.SIGKILL] * num_conditions + [0]
     assert files_of(tmp_path / "killed") == files_of(tmp_path / "whole")
 
 
@@ -250,8 +375,8 @@ def test_impossible_attacks_are_refused_by_the_plan(corpus):
         planned(corpus, "malafide:513")
 
 
-def test_default_is_noise_and_three_attacks_at_four_budgets():
-    names = expand_attacks(["default"])
+def test_default_is_noise_and_three_attacks_at_four_budgets(corpus):
+    names = [attack.attack for attack in planned(corpus, "default").attacks]
     assert len(names) == 16
     assert names[:4] == ["noise:60", "fgsm:60", "pgd:60", "pgd_l2:60"]
     assert names[-1] == "pgd_l2:30"
@@ -270,5 +395,6 @@ def test_the_gradient_check_needs_no_folder_and_no_attack(detector, corpus, tmp_
 
 def test_a_gradient_is_not_checked_on_recordings_that_cannot_be_read(detector, tmp_path):
     missing = Trial("a", tmp_path / "a.wav", SPOOF)
+    attack = AttackedScores("pgd:40", "spoof", None, 0, made_on=detector)
     with input_error("no recording of those to check the gradient on can be read"):
-        check_detector(detector, [missing], None)
+        check_detector(attack, [missing])

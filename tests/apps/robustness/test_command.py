@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from nes2net.apps.export.onnx import export_onnx
 from nes2net.scoring.decisions import ScoredBy, fit
 
 
@@ -37,3 +38,16 @@ def test_robustness_refuses_a_calibration_of_another_detector_before_scoring(com
     replace(calibration, scored_by=ScoredBy("0" * 64, "float32", 8000)).save(tmp_path / "c.json")
     refused(f"{computing} gain:-20 --calibration {tmp_path}/c.json", "calibration does not belong to this detector")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow  # exports
+def test_a_detector_in_an_onnx_file_is_attacked_from_another(corpus, spectral_detector, tmp_path, output, refused):
+    pytest.importorskip("onnxruntime")
+    export_onnx(spectral_detector, tmp_path / "detector.onnx")
+    spectral_detector.save(tmp_path / "surrogate.pth")
+    flags = f"--model {tmp_path}/detector.onnx --out {tmp_path}/out --samples 8000 --device cpu --workers 0"
+    command = f"robustness asvspoof2019_la {corpus} --split dev {flags} --resamples 20 --attack fgsm:40"
+    refused(command, "or make the attacks on another detector, with --attack-from")
+    out = output(f"{command} --attack-from {tmp_path}/surrogate.pth").out
+    assert "attack_fgsm:40_from_surrogate" in out
+    assert not (tmp_path / "out/scores/attack_fgsm_40.txt").exists()

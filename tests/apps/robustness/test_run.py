@@ -1,7 +1,6 @@
 """Robustness runs on a corpus of a few seconds: complete, resumed, repeatable, and refused."""
 
 import shutil
-from dataclasses import replace
 from unittest import mock
 
 import pytest
@@ -9,6 +8,7 @@ from builders import input_error
 
 from nes2net import InputError
 from nes2net.apps.robustness import run as robustness
+from nes2net.apps.robustness.condition import UnderCondition
 from nes2net.apps.robustness.settings import Suite
 from nes2net.data.audio.read import load_audio
 from nes2net.data.augment import Sources
@@ -104,7 +104,9 @@ def test_a_condition_that_fails_is_named_with_the_reason_and_does_not_end_the_ru
     root = shutil.copytree(corpus, tmp_path / "corpus")
     bad = planned(root).trials[5].path
     bad.write_bytes(b"RIFF")
-    result = run(replace(planned(root, ["babble:5", "gain"]), sources=Sources(speech=(bad,) * 5)), tmp_path / "out")
+    plan = planned(root, ["babble:5", "gain"])
+    plan.conditions["babble:5"] = UnderCondition.of("babble:5", Sources(speech=(bad,) * 5), 0)
+    result = run(plan, tmp_path / "out")
     assert conditions_of(result) == ["gain:-10", "gain:-20", "gain:-30"]
     assert list(result.header["failed"]) == ["babble:5"]
     assert "not one of 12 utterances" in result.header["failed"]["babble:5"]
@@ -143,8 +145,9 @@ def test_trials_of_asvspoof2021_that_are_drawn_with_its_keys_have_labels_and_bab
     assert (len(drawn.trials), drawn.num_available) == (6, 12)
     assert None not in [trial.label for trial in drawn.trials]
     of_subset = {trial.path for trial in drawn.trials if trial.label == BONAFIDE}
-    assert of_subset < set(drawn.sources.speech)
-    assert len(drawn.sources.speech) == 6
+    speech = drawn.conditions["babble:5"].condition.sources.speech
+    assert of_subset < set(speech)
+    assert len(speech) == 6
 
 
 def test_a_report_says_that_its_trials_are_few_and_not_the_official_ones(run, corpus, tmp_path):

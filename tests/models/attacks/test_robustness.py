@@ -1,5 +1,8 @@
 """Properties of attacks on small detectors."""
 
+import resource
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +11,7 @@ from builders.strangers import install, installed_in
 
 from nes2net import Detector, robustness
 from nes2net.apps.export.onnx import export_onnx
+from nes2net.data.augment.conditions import create_condition
 from nes2net.models.attacks.batch import AttackedBatch
 from nes2net.models.onnx_detector import OnnxDetector
 
@@ -367,6 +371,24 @@ def test_a_detector_in_an_onnx_file_is_attacked_by_queries(tmp_path, detector):
     path = tmp_path / "detector.onnx"
     export_onnx(detector, path)
     check_without_gradients(OnnxDetector(path))
+
+
+def resident_bytes():
+    pages = Path("/proc/self/statm").read_text().split()[1]
+    return int(pages) * resource.getpagesize()
+
+
+@pytest.mark.slow  # attacks of 4 s
+def test_memory_does_not_grow_over_attacks(detector):
+    recordings = torch.from_numpy(RNG.normal(0, 0.1, (4, 64_600)).astype(np.float32))
+    conditions = (None, create_condition("telephone"), create_condition("alaw"))
+    sizes = []
+    for _ in range(3):
+        for attack in ("fgsm:40", "pgd:40", "pgd_l2:40", "mi_fgsm:40"):
+            for condition in conditions:
+                robustness.attack(detector, recordings, LABELS, attack, through=condition)
+        sizes.append(resident_bytes())
+    assert max(sizes[1:]) < sizes[0] + 4_000_000  # two recordings in float64, of 24 more attacks, are 25 MB
 
 
 LOUDER = """
