@@ -81,9 +81,9 @@ def robustness(
             "scoring requires a detector and a folder: add `model` and `out`, or `list` to only list conditions"
         )
     detector = loading.scorer(model)
-    others = {}
-    for name, other in zip(system_names(suite.attack_from), suite.attack_from):
-        others[name] = Loading(device=loading.device).load(other)
+    surrogates = {}
+    for name, surrogate in zip(system_names(suite.attack_from), suite.attack_from):
+        surrogates[name] = Loading(device=loading.device).load(surrogate)
     num_samples = length.choose_num_samples(corpora.get(corpus).test_samples, detector.provenance)
     if check_gradients or not out:
         attack = AttackedScores("pgd:40", "spoof", None, 0, made_on=detector, num_samples=num_samples)
@@ -99,7 +99,7 @@ def robustness(
         replace(planned, trials=list(length.choose(planned.trials))),
         out,
         num_samples=num_samples,
-        attack_from=others,
+        attack_from=surrogates,
         settings=ScoringSettings(batch_size=batch_size, num_workers=num_workers, overwrite=overwrite),
         rule=rule,
         checkpoint=model,
