@@ -54,7 +54,7 @@ DIRECT_WRITES = {
     "models.checkpoints.folder": 1,  # in a temporary folder
     "models.checkpoints.state_dict": 1,  # into an open temporary file
     "models.loading": 2,  # in a temporary folder
-    "scoring.embeddings": 2,  # the engine gives temporary files
+    "scoring.embeddings": 4,  # the engine gives temporary files
     "scoring.engine": 1,  # a temporary file
     "scoring.measuring": 1,  # the engine gives temporary files
     "training.curves": 1,  # its caller gives the temporary file

@@ -1,4 +1,4 @@
-"""`nes2net embed`: write the embeddings of a corpus or of files, as .npy."""
+"""`nes2net embed`: write the embeddings of a corpus or of files, as .npy or .parquet."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from nes2net.lib.shell.commands import File, Flag, Folder, command_facts
 
 
 @command_facts(
-    about="The file has a row for each utterance, with ids and labels in OUT.csv. The same command resumes an "
-    "interrupted run. Exit status 1 means that files failed."
+    about="A .npy file has a row for each utterance, with ids and labels in OUT.csv; a .parquet file has "
+    "columns. The same command resumes an interrupted run. Exit status 1 means that files failed."
 )
 def embed(
     corpus: CorpusName | None = None,
@@ -45,11 +45,11 @@ def embed(
 
     Example:
         nes2net embed asvspoof2019_la DB --split dev --model model.pth --out dev.npy
-        nes2net embed --files folder/ --frontend lps --out folder.npy
+        nes2net embed --files folder/ --frontend lps --out folder.parquet
 
     Args:
         root: corpus folder, or a list for the corpus generic
-        out: .npy file to write
+        out: .npy or .parquet file to write
         overwrite: replace the embeddings of another run
 
     Which utterances:

@@ -22,7 +22,7 @@ from nes2net.lib.errors import InputError, join_names, pluralise
 from nes2net.lib.storage.text_files import without_contradictions
 from nes2net.scoring.class_file import read_class_table
 from nes2net.scoring.decisions.known import Reference
-from nes2net.scoring.embeddings import Embeddings
+from nes2net.scoring.embeddings import SUFFIXES, Embeddings
 from nes2net.scoring.judgement import ScoreFile
 
 _MAX_NEIGHBOURS = 10  # largest number of neighbours for the score `knn`
@@ -124,7 +124,7 @@ def reference_scores(
     training: dict[str, LabelledEmbedding] = {}
     training_logits: dict[str, tuple] = {}
     for file in files:
-        if file.path.suffix != ".npy":
+        if file.path.suffix not in SUFFIXES:
             table = read_class_table(file.path, names)
             if not table.holds_posteriors:
                 training_logits |= without_contradictions(zip(table.ids, map(tuple, table.logits)), file.path)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from base64 import b64decode, b64encode
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from typing_extensions import Self
 
+from nes2net.data.audio.tables import open_rows, pyarrow_module
 from nes2net.data.corpora.trial import Trial, Trials
 from nes2net.lib.errors import InputError, expecting, refuse
 from nes2net.lib.storage.files import check_arrived, sha256_of
@@ -24,6 +25,8 @@ from nes2net.scoring.judgement import Judgement
 from nes2net.scoring.kernel import Scorer, start_rows
 from nes2net.scoring.record import record_of
 
+#: Kinds of files that hold embeddings.
+SUFFIXES = (".npy", ".parquet")
 _FLOAT = np.dtype("<f4")
 _ROWS_AT_ONCE = 8192  # number of rows in memory at once while the finished file is written
 
@@ -32,9 +35,10 @@ _ROWS_AT_ONCE = 8192  # number of rows in memory at once while the finished file
 class Embeddings(Judgement[NDArray]):
     """The embedding of a recording: E numbers, float32.
 
-    The file is an array N×E (.npy), with ids and labels of its rows in ``{out}.csv``, where an
-    apostrophe stands before an id that a spreadsheet would take for a formula
-    (:func:`~nes2net.lib.storage.text_files.as_cell`).
+    ``.npy``: an array N×E, with ids and labels of its rows in ``{out}.csv``, where an apostrophe
+    stands before an id that a spreadsheet would take for a formula
+    (:func:`~nes2net.lib.storage.text_files.as_cell`). ``.parquet``: columns ``id``, ``label`` and
+    ``embedding``, a list of E numbers.
 
     Args:
         of: ``"frontend"`` for the mean over time of a hidden state, ``"aggregation"`` for the mean
@@ -93,8 +97,8 @@ class Embeddings(Judgement[NDArray]):
         return {"embedding": value.tolist()}
 
     def files(self, out: Path) -> list[Path]:
-        """List ``out`` and the list of ids beside it."""
-        return [out, out.with_name(f"{out.name}.csv")]
+        """List ``out`` and, for an array (.npy), the list of ids beside it."""
+        return [out, out.with_name(f"{out.name}.csv")] if out.suffix == ".npy" else [out]
 
     def rows_are(self, out: Path) -> str:
         """Describe the rows, such as "embeddings of 1024 numbers"."""
@@ -102,9 +106,13 @@ class Embeddings(Judgement[NDArray]):
         return f"embeddings of {len(embedding)} numbers"
 
     def check(self, trials: Trials, out: Path) -> None:
-        """Raise :class:`InputError` for another suffix than .npy, or equal ids."""
-        if out.suffix != ".npy":
-            raise InputError(f"{out}: embeddings can only be written to a file that ends in .npy: name another `out`")
+        """Raise :class:`InputError` for a suffix outside of :data:`SUFFIXES`, or equal ids."""
+        if out.suffix not in SUFFIXES:
+            raise InputError(
+                f"{out}: embeddings can only be written to a file that ends in {' or '.join(SUFFIXES)}: name another `out`"
+            )
+        if out.suffix == ".parquet":
+            pyarrow_module("pyarrow", out)  # if pyarrow is missing, raise now and not after hours of work
         super().check(trials, out)
 
     def to_json(self, value: NDArray) -> str:
@@ -126,7 +134,7 @@ class Embeddings(Judgement[NDArray]):
             files = self.files(out)
             if not all(map(Path.is_file, files)):  # opening a pipe would wait for ever
                 raise ValueError("it or its list is missing, or not a regular file")
-            for id, numbers in _read_npy(*files):
+            for id, numbers in _read_npy(out, files[1]) if files[1:] else _read_parquet(out):
                 row = np.asarray(numbers)
                 size = size or row.size  # the first row decides
                 is_row = row.shape == (size,) and row.dtype.kind in "fiu" and np.isfinite(row).all()
@@ -141,6 +149,9 @@ class Embeddings(Judgement[NDArray]):
         rows = chain([first], rows)
         size = len(first[1])
         chunks = iter(lambda: list(islice(rows, _ROWS_AT_ONCE)), [])  # until the first empty list
+        if len(files) == 1:
+            _write_parquet(files[0], size, chunks)
+            return {"size": size}
         with (
             open(files[0], "wb") as file,
             open(files[1], "w", encoding="utf-8", errors="surrogateescape", newline="") as list_file,
@@ -168,3 +179,23 @@ def _read_npy(out: Path, list_path: Path) -> Iterator[tuple[str, NDArray]]:
     if record is not None and record.list_sha256 not in (None, sha256_of(list_path)):
         raise ValueError("its list of ids was edited or replaced")
     return zip(ids, rows)
+
+
+def _read_parquet(out: Path) -> Iterator[tuple[Any, Any]]:
+    table, budget = open_rows(out)
+    for batch in table.batches(["id", "embedding"], budget):
+        yield from zip(batch.column("id").to_pylist(), batch.column("embedding").to_numpy(zero_copy_only=False))
+
+
+def _write_parquet(path: Path, size: int, chunks: Iterable[list[tuple[Trial, NDArray]]]) -> None:
+    """Write some rows of ``size`` numbers at a time; bytes of an id that are not UTF-8 become U+FFFD."""
+    arrow = pyarrow_module("pyarrow", path)
+    parquet = pyarrow_module("pyarrow.parquet", path)
+    columns = [("id", arrow.string()), ("label", arrow.string()), ("embedding", arrow.list_(arrow.float32(), size))]
+    schema = arrow.schema(columns)
+    with parquet.ParquetWriter(path, schema) as file:
+        for chunk in chunks:
+            ids = [trial.id.encode(errors="surrogateescape").decode(errors="replace") for trial, _ in chunk]
+            labels = [trial.label for trial, _ in chunk]
+            rows = [row for _, row in chunk]
+            file.write_table(arrow.table([ids, labels, rows], schema=schema))

@@ -1,4 +1,4 @@
-"""The boundaries of arrays: embeddings (.npy and its list of ids), dictionaries, results of `nes2net scale`."""
+"""The boundaries of arrays: embeddings (.npy and its list of ids, Parquet), dictionaries, results of `nes2net scale`."""
 
 from __future__ import annotations
 
@@ -16,13 +16,26 @@ from nes2net.scoring.embeddings import Embeddings
 
 _NAMES = ("A01", "A02", "A03", "A99")
 _NUMBER = 24  # trials of each set
+_EMBEDDINGS = ("npy", "parquet", "lists")  # names of the examples with embeddings
 
 
 def _make_arrays(folder):
+    import pyarrow  # optional: the extra nes2net[parquet]
+    from pyarrow import parquet  # optional: as above
+
     rng = np.random.default_rng(0)
     rows = rng.normal(size=(_NUMBER, 4)).astype(np.float32)
     _save(folder / "npy", "t", rows)
-    _make_evaluation(folder / "npy" / FIXED, rows)
+    ids = [f"t{number}" for number in range(_NUMBER)]
+    of_four = pyarrow.list_(pyarrow.float32(), 4)
+    of_any_number = pyarrow.list_(pyarrow.float64())
+    for name, kind in (("parquet", of_four), ("lists", of_any_number)):
+        embeddings = pyarrow.array(rows.tolist(), kind)
+        table = pyarrow.table({"id": ids, "label": ["spoof"] * _NUMBER, "embedding": embeddings})
+        (folder / name).mkdir()
+        parquet.write_table(table, folder / name / "e.parquet")
+    for name in _EMBEDDINGS:
+        _make_evaluation(folder / name / FIXED, rows)
     labels: Any = {f"u{number}": ["1", "0", "1"] for number in range(9)}
     path = folder / "dictionary" / "labels.npy"
     path.parent.mkdir()
@@ -69,9 +82,13 @@ def _write_folder(folder, score, judgement):
     (folder / RECORD).write_text(json.dumps(record))
 
 
+def _embeddings_in(folder):
+    return next(path for path in folder.iterdir() if path.suffix in (".npy", ".parquet"))
+
+
 def _read(folder):
     """Read embeddings; each must have as many finite numbers as the others."""
-    embeddings = dict(Embeddings().read(folder / "e.npy"))
+    embeddings = dict(Embeddings().read(_embeddings_in(folder)))
     for row in embeddings.values():
         assert row.ndim == 1
         assert np.isfinite(row).all()
@@ -81,7 +98,7 @@ def _read(folder):
 
 def _evaluate(folder):
     fixed = folder / FIXED
-    files = (folder / "e.npy", fixed / "e.npy")
+    files = (_embeddings_in(folder), fixed / "e.npy")
     command = ("evaluate", "generic", fixed / "c.tsv", "--keys", fixed / "key.csv", "--phase", "eval")
     return nes2net(*command, "--resamples", 5, "--reference", *files)
 
@@ -106,6 +123,6 @@ def _find_finished(folder):
 
 
 _READERS = {"read": _read, "evaluate": _evaluate, "dictionary": _read_dictionary}
-_ATTEMPTS = {"dictionary": ("dictionary",), "npy": ("read", "evaluate")}
+_ATTEMPTS = {"dictionary": ("dictionary",), **dict.fromkeys(_EMBEDDINGS, ("read", "evaluate"))}
 ARRAYS = {"array": Boundary(_make_arrays, _READERS, _ATTEMPTS)}
 ARRAYS["results"] = Boundary(_make_results, {"join": _join, "resume": _find_finished})

@@ -1,7 +1,9 @@
 """Embeddings: equal to those computed alone, in order, resumed, never half written."""
 
 import csv
+import sys
 from dataclasses import replace
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from numpy.testing import assert_allclose
 
 from nes2net import __version__
 from nes2net.data.corpora import asvspoof2021_la
+from nes2net.scoring import embeddings
 from nes2net.scoring.embeddings import Embeddings
 from nes2net.scoring.waveforms import WaveformReader
 
@@ -117,13 +120,31 @@ def test_a_layer_that_a_part_does_not_have_is_refused(detector, waveform, kind, 
         detector.embeddings(waveform, kind, layer)
 
 
+def test_a_parquet_file_holds_ids_labels_and_the_rows_of_the_npy_file(detector, trials, tmp_path, monkeypatch):
+    """A row is a list of 64 numbers in float32."""
+    parquet = pytest.importorskip("pyarrow.parquet", reason="the extra 'parquet' is not installed")
+    monkeypatch.setattr(embeddings, "_ROWS_AT_ONCE", 3)  # several parts
+    trials = [replace(trials[0], label=None), *trials[1:8]]
+    for name in ("e.npy", "e.parquet"):
+        embed(detector, trials, tmp_path / name, num_samples=8000)
+    table = parquet.read_table(tmp_path / "e.parquet")
+    assert str(table.schema.field("embedding").type) == "fixed_size_list<element: float>[64]"
+    assert table["id"].to_pylist() == [trial.id for trial in trials]
+    assert table["label"].to_pylist() == [trial.label for trial in trials]
+    rows = np.stack(table["embedding"].combine_chunks().to_numpy(zero_copy_only=False))
+    assert np.array_equal(rows, np.load(tmp_path / "e.npy"))
+
+
+needs_parquet = pytest.mark.skipif(find_spec("pyarrow") is None, reason="the extra 'parquet' is not installed")
+
+
 IN_PAIRS = {"num_samples": 8000, "batch_size": 2}
 
 
-@pytest.fixture
-def resumed(detector, trials, tmp_path):
+@pytest.fixture(params=["npy", pytest.param("parquet", marks=needs_parquet)])
+def resumed(request, detector, trials, tmp_path):
     """The file of an interrupted run that was resumed with a damaged row, and the batches that were then computed."""
-    out = tmp_path / "new" / "e.npy"
+    out = tmp_path / "new" / f"e.{request.param}"
     with journalled(stop_after=2):
         embed(detector, trials, out, **IN_PAIRS)
     (partial,) = out.parent.iterdir()
@@ -169,8 +190,11 @@ def test_a_recording_that_cannot_be_read_has_neither_id_nor_row(detector, trials
     assert (tmp_path / "e.npy.csv").read_text() == (tmp_path / "good.npy.csv").read_text()
 
 
-def test_a_format_that_cannot_be_written_is_refused_before_anything_is_written(detector, trials, tmp_path):
-    with input_error(r"ends in \.npy:"):
+def test_a_format_that_cannot_be_written_is_refused_before_anything_is_written(detector, trials, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with input_error(r"pip install .*\[parquet\]"):
+        embed(detector, trials, tmp_path / "e.parquet")
+    with input_error(r"ends in \.npy or \.parquet"):
         embed(detector, trials, tmp_path / "e.txt")
     assert not list(tmp_path.iterdir())
 

@@ -1,4 +1,4 @@
-"""Embeddings (.npy with its list of ids) and results of `nes2net scale`."""
+"""Embeddings (.npy with its list of ids, Parquet) and results of `nes2net scale`."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ IDS = [f"t{number}" for number in range(60)]
 ROWS = np.random.default_rng(0).normal(size=(60, 4)).astype("<f4")
 CASES = []
 _NO_ARRAY = r"e\.npy is not a file of embeddings or is damaged \(.*\); copy it and its list again, or embed again"
+_NO_TABLE = r"e\.parquet is not a file of embeddings or is damaged \("
 _NO_RESULT = r"a\.parquet is not a result of `nes2net scale` or is damaged \(.*\); remove it, and run the same"
 
 
@@ -93,8 +94,43 @@ CASES.append(Case("array: a pipe", pipe("e.npy"), _read_embeddings, _NO_ARRAY))
 CASES.append(Case("array: no list", _without_list(), _read_embeddings, "its list is missing"))
 
 
+# Tables
+
+
+@maker
+def _table(folder, **columns):
+    """Write a Parquet file of embeddings; None removes a column."""
+    path = folder / "e.parquet"
+    pq.write_table(_table_of({"id": IDS, "embedding": ROWS.tolist(), **columns}), path)
+    return path
+
+
 def _table_of(columns):
     return pa.table({name: column for name, column in columns.items() if column is not None})
+
+
+def _equal_rows(folder):
+    """Write 320 MB of numbers in a small file."""
+    path = folder / "e.parquet"
+    ids = [f"t{number}" for number in range(20_000)]
+    rows = pa.chunked_array([pa.array([[1.0] * 2000] * 100)] * 200)  # the chunks are one in memory
+    pq.write_table(pa.table({"id": ids, "embedding": rows}), path)
+    return path
+
+
+def _add_table(name, says=_NO_TABLE, **columns):
+    CASES.append(Case(f"table: {name}", _table(**columns), _read_embeddings, says))
+
+
+_add_table("as it should be", None)
+_add_table("without ids", "id.* does not exist", id=None)
+_add_table("texts", embedding=["a"] * 60)
+_add_table("nested lists", embedding=[[[1.0] * 4]] * 60)
+_add_table("infinity", embedding=[*ROWS.tolist()[:59], [1.0, float("inf"), 1.0, 1.0]])
+_add_table("an id of null", "row 59 has an empty or repeated id", id=[*IDS[:59], None])
+_add_table("an id twice", "row 59 has an empty or repeated id", id=[*IDS[:59], "t0"])
+CASES.append(Case("table: 20,000 equal rows", _equal_rows, _read_embeddings, "refused to save memory and time"))
+CASES.append(Case("table: a pipe", pipe("e.parquet"), _read_embeddings, _NO_TABLE))
 
 
 # Results
