@@ -21,7 +21,7 @@ from nes2net.scoring.segment_file import read_segment_scores
 from nes2net.training.recipes.recipe import recipe_from_dict
 from nes2net.training.resume_file import read_resume_file
 from nes2net.training.run_folder import check_recipe
-from nes2net.training.selection import best_epochs
+from nes2net.training.selection import choices
 
 
 def test_only_a_path_at_which_there_is_no_file_folder_or_link_is_absent(tmp_path):
@@ -43,7 +43,7 @@ def load_detector(folder):
 
 def read_epochs(folder):
     torch.save({}, folder / "epoch_1.pth")
-    return best_epochs(folder, 1, "val_loss_wo_aug")
+    return choices(folder)
 
 
 def read_frames(folder):

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from shlex import quote
 from typing import Annotated, Literal
 
 from nes2net.cli.next_commands import after_averaging, print_next
 from nes2net.lib.errors import InputError
-from nes2net.lib.output.terminal import say
+from nes2net.lib.output.terminal import say, say_aside
 from nes2net.lib.parts.conditions import NotWith, UsedWith
+from nes2net.lib.shell.command_line import WRONG_INPUT
 from nes2net.lib.shell.commands import File, Flag, command_facts
 
 
@@ -25,7 +25,7 @@ def average(
     weights: Sequence[float] | None = None,
     out: File | None = None,
     mode: Literal["mean", "legacy"] = "mean",
-) -> None:
+) -> int:
     """Average checkpoints.
 
     Example:
@@ -42,8 +42,8 @@ def average(
         mode: the mean, or what the published code computes
     """
     from nes2net.training.averaging import average as average_of_run
-    from nes2net.training.averaging import average_files, recipe_of
-    from nes2net.training.selection import best_epochs
+    from nes2net.training.averaging import average_files, measures_of, recipe_of
+    from nes2net.training.selection import best_epochs, choices
 
     if (ids, last, best) != (None, None, None):
         if len(checkpoints) != 1:
@@ -60,10 +60,13 @@ def average(
         else:
             say(f"average written to {path}")
     elif len(checkpoints) == 1 and Path(checkpoints[0]).is_dir():
-        raise InputError(
-            "nothing was averaged: choose epochs of the run with --best K, --last K or --ids N …; "
-            f"nes2net info {quote(checkpoints[0])} lists them"
-        )
+        folder = checkpoints[0]
+        offered_choices, table = choices(folder, task_measures=measures_of(folder))
+        say(f"saved in {folder}, epochs counted from 1; best means the lowest val_loss_wo_aug (--by):")
+        say(*table)
+        print_next([["average", folder, f"--{choice.which}", choice.number] for choice in offered_choices])
+        say_aside("nothing was averaged: choose with --best K, --last K or --ids N …")
+        return WRONG_INPUT
     else:
         if not out:
             raise InputError("an average of files requires a file to write: name it with --out")
@@ -71,3 +74,4 @@ def average(
         say(f"average written to {out}")
     if recipe := recipe_of(path):
         print_next(after_averaging(path, recipe))
+    return 0

@@ -17,8 +17,11 @@ from nes2net.models.checkpoints.averaging import average_checkpoints
 from nes2net.models.checkpoints.state_dict import load_state_dict, read_record, save_state_dict
 from nes2net.models.provenance import Provenance
 from nes2net.training.dataset import Tensors
+from nes2net.training.measures import ERROR_RATES, Measure
+from nes2net.training.recipes.reading import load_recipe
 from nes2net.training.recipes.recipe import Recipe, recipe_from_dict
-from nes2net.training.selection import saved_epochs
+from nes2net.training.selection import RECIPE_FILE, saved_epochs
+from nes2net.training.tasks.task import create_task
 
 _OTHER_FILE = "name another file with `out`"
 
@@ -138,6 +141,14 @@ def average_path(folder: Path, ids: Sequence[int], mode: str = "mean", weights: 
             "`nes2net average … --out FILE`"
         )
     return folder / name
+
+
+def measures_of(folder: AnyPath) -> Sequence[Measure]:
+    """Find the measures of the run's task; EER and minDCF if the run has no usable recipe."""
+    try:
+        return create_task(load_recipe(Path(folder) / RECIPE_FILE)).measures
+    except InputError:
+        return ERROR_RATES
 
 
 def average_files(

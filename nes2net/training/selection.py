@@ -1,7 +1,7 @@
 """The history of a run: its best epochs, the checkpoints to keep, and early stopping.
 
-In reading order: ``Selection`` chooses epochs during training; ``best_epochs`` chooses
-among saved epochs after training; ``columns_of`` lays out the tables.
+In reading order: ``Selection`` chooses epochs during training; ``choices`` and ``best_epochs``
+choose among saved epochs after training; ``columns_of`` lays out the tables.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import re
 from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, FailFast, Field, RootModel, model_validator
 
@@ -33,6 +33,7 @@ HISTORY_FILE = "history.json"
 _MAX_BYTES = 16 << 20  # largest size of a history in bytes; the row of an epoch takes about 400 bytes
 
 Row = dict[str, Any]
+_RANKED_BY = "val_loss_wo_aug"  # value by which :func:`choices` ranks epochs
 #: Numbers of checkpoints in the published averages.
 AVERAGES = (3, 5)
 
@@ -209,6 +210,39 @@ class Selection:
 
 
 # Choosing epochs to average
+
+
+class Choice(NamedTuple):
+    """Saved epochs that could be averaged: the best or the last epochs."""
+
+    which: Literal["best", "last"]
+    number: int
+    epochs: list[int]
+
+
+def choices(folder: AnyPath, task_measures: Sequence[Measure] = ERROR_RATES) -> tuple[list[Choice], list[str]]:
+    """List the usual choices of epochs to average in a run folder, and a table of its saved epochs.
+
+    Raises:
+        InputError: if the folder holds no ``epoch_N.pth``, or its history is damaged.
+    """
+    path = Path(folder) / HISTORY_FILE
+    history = {} if is_absent(path) else {row["epoch"]: row for row in read_history(path)}
+    rows = [history.get(epoch, {"epoch": epoch}) for epoch in saved_epochs(Path(folder))]
+    if not rows:
+        raise InputError(f"{folder} holds no epoch_N.pth: name checkpoint files, or the folder of a run")
+    rows_with_value = [row for row in rows if isinstance(row.get(_RANKED_BY), float)]
+    averages = []
+    for count in sorted({min(count, len(rows)) for count in AVERAGES}, reverse=True):
+        if len(rows_with_value) >= count:
+            averages.append(Choice("best", count, _best_of_run(Path(folder), rows_with_value, count, _RANKED_BY)))
+        averages.append(Choice("last", count, [row["epoch"] for row in rows[-count:]]))
+    columns = [column for column in columns_of(rows, task_measures) if column.key != "improved"]
+    table = [[column.heading for column in columns] + [f"{choice.which} {choice.number}" for choice in averages]]
+    for row in rows:
+        marks = ["*" if row["epoch"] in choice.epochs else "" for choice in averages]
+        table.append([column.cell(row) for column in columns] + marks)
+    return averages, text_table(table, "r")
 
 
 def saved_epochs(folder: Path) -> list[int]:

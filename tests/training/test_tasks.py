@@ -8,6 +8,7 @@ from builders.runs import detector_of, history_of
 
 from nes2net.data.audio.read import load_audio
 from nes2net.data.audio.waveform import head_crop
+from nes2net.training.averaging import measures_of
 from nes2net.training.measures import Measure
 from nes2net.training.objective import Objective, Outcome
 from nes2net.training.recipes.recipe import recipe_from_dict
@@ -93,6 +94,12 @@ def test_validation_of_a_task_with_its_own_classes_records_the_measure_that_the_
         posteriors = detector.posteriors(torch.from_numpy(np.stack(clips)))
     wrong = [names[posterior] != trial.speaker for posterior, trial in zip(posteriors.argmax(1), trials, strict=True)]
     assert history_of(folder)[0]["val_class_error_wo_aug"] == np.mean(wrong)
+
+
+def test_the_measures_of_a_run_are_those_of_its_task(monkeypatch, tmp_path):
+    monkeypatch.setitem(tasks._table, "speakers", f"{__name__}:Speakers")
+    (tmp_path / "recipe.yaml").write_text("train: {task: speakers}")
+    assert measures_of(tmp_path) == (ERROR,)
 
 
 def test_a_detector_of_other_classes_than_the_task_is_refused(recipe):

@@ -236,8 +236,8 @@ def _run_sheet(folder: Path) -> Sheet:
     facts["checkpoints"] = ", ".join(checkpoint_names) or "none"
     facts["to resume from"] = RESUME_FILE if (folder / RESUME_FILE).is_file() else ""
     commands = []
-    if (num_saved := len(saved_epochs(folder))) > 1:
-        commands.append(f"nes2net average {quote(str(folder))} --best {min(num_saved, 3)}")
+    if len(saved_epochs(folder)) > 1:
+        commands.append(f"nes2net average {quote(str(folder))}")
     if checkpoints:
         commands.append(f"nes2net info {quote(str(checkpoints[-1]))}")
     return Sheet(f"{folder}: run folder", facts, tables=tables, commands=commands)
