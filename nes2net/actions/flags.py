@@ -347,7 +347,8 @@ class Deciding:
             settings = {}
         if self.operating_point is not None:
             settings["operating_point"] = OperatingPoint.parse(self.operating_point)
-        return Decider(**settings | {"calibration": load(self.calibration)})
+        calibration = load(self.calibration, claims=self.person is not None)
+        return Decider(**settings | {"calibration": calibration})
 
     def person_decider(self) -> PersonDecider | None:
         """Make the judge of a claimed person; None without ``--person``."""

@@ -171,7 +171,7 @@ class ClaimEvaluation(Evaluation[ClaimSystem]):
             return None
         if len(source.calibrations) != 1 or source.further:
             raise InputError("claims are decided by one calibration: give `calibration` one file, and remove `also`")
-        calibration = load(source.calibrations[0])
+        calibration = load(source.calibrations[0], claims=True)
         if calibration.claim is None:
             raise InputError(f"{source.calibrations[0]}: does not decide on people: use nes2net calibrate person")
         self.further_inputs.append(score_input(Path(source.calibrations[0]), calibration.sha256, "calibration"))

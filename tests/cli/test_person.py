@@ -228,7 +228,7 @@ def test_a_recording_is_opened_once_for_both_scores(in_folder, monkeypatch):
 
 
 def test_the_answer_about_a_long_recording_rests_on_all_of_it(in_folder):
-    decider = PersonDecider.of("people:anna", liveness=Decider(load("p.json")))
+    decider = PersonDecider.of("people:anna", liveness=Decider(load("p.json", claims=True)))
     judge = Judge(hears_a_tone.detector(), decider=decider)
     samples = np.concatenate([spoken(0, ANNA), spoken(1, ANNA, is_fake=True), spoken(2, ANNA, is_fake=True)])
     row = judge.answer(RecordingToJudge.of(samples, 16000)).to_row()
@@ -293,6 +293,7 @@ def test_a_person_enrolled_by_another_kind_of_channel_causes_a_warning(
         ("--person people:anna --calibration other.json", "the calibration is of the speaker encoder (other), not"),
         ("--person people:anna --calibration tone.json", "does not belong to this detector"),
         ("--person people:anna --calibration p.json --prior 0.1", "--prior"),
+        ("--calibration p.json", "p.json: decides on claims of people alone: use it with nes2net predict --person"),
         ("--encoder pitches", "--person"),
         ("--abstain-within 1 --calibration p.json", "--person"),
         ("--abstain-within 1 --person people:anna", "--calibration"),
@@ -359,7 +360,7 @@ def serving(in_folder, tmp_path):
     from nes2net.apps.serve.app import build
 
     def serve(calibration="p.json", store="people"):
-        liveness = Decider(load(calibration)) if calibration else None
+        liveness = Decider(load(calibration, claims=True)) if calibration else None
         people = PersonDecider.of(store, liveness=liveness) if store else None
         return TestClient(build(Desk(hears_a_tone.detector(), tmp_path, decider=liveness, people=people)))
 
@@ -390,9 +391,9 @@ def test_a_request_names_the_claimed_person_and_gets_the_answer_of_predict(servi
 
 
 @pytest.mark.parametrize("calibration", ["p.json", None])
-def test_a_request_that_claims_nobody_gets_the_answer_without_people(serving, calibration):
+def test_a_request_that_claims_nobody_gets_scores_without_people(serving, calibration):
     client = serving(calibration)
-    expected = sent(serving(calibration, store=None), None).json()
+    expected = sent(serving(None, store=None), None).json()
     assert sent(client, None).json() == expected
     assert sent(client, "").json() == expected
 
@@ -586,7 +587,7 @@ def test_a_calibration_is_learned_from_a_score_file_of_claims(in_folder, claims,
     words += ["--keys", claims / "keys.csv", "--phase", "all", "--save", claims / "p.json"]
     words += ["--costs", "miss:1,other:2,fake:4", "--priors", "target:0.5,other:0.25,fake:0.25"]
     output([*words, *separate])
-    claim = load(claims / "p.json").claim
+    claim = load(claims / "p.json", claims=True).claim
     table = np.loadtxt(claims / "claims.tsv", skiprows=1, usecols=(2, 3))
     classes = np.tile([0, 1, 2], 30)
     expected = fit_sasv(table[:, 1], table[:, 0], classes, (0.5, 0.5, 1.0), joint=not separate)
@@ -609,7 +610,7 @@ def calibrated(in_folder, tmp_path, output, rows):
 
 def test_a_sum_decides_from_its_own_threshold_on(calibrated, tmp_path):
     _, answers = calibrated("--fakes", "fakes", "--rule", "sum")
-    threshold = load(tmp_path / "p.json").claim.threshold
+    threshold = load(tmp_path / "p.json", claims=True).claim.threshold
     for row in answers.values():
         assert row["rule"] == "sum"
         assert row["sasv_score"] == pytest.approx(row["asv_score"] + row["cm_score"])
@@ -632,7 +633,7 @@ def test_genuine_recordings_alone_give_a_threshold_of_each_score(calibrated, tmp
     assert "together at most 40 % of your genuine recordings are refused" in printed
     assert "how many fakes fall below it is not known" in printed
     assert {name: row["outcome"] for name, row in answers.items()} == OUTCOMES
-    calibration = load(tmp_path / "p.json")
+    calibration = load(tmp_path / "p.json", claims=True)
     for row in answers.values():
         assert row["basis"] == "genuine recordings"
         assert row["thresholds"][1] == calibration.rule.threshold

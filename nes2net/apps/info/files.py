@@ -244,7 +244,7 @@ def _run_sheet(folder: Path) -> Sheet:
 
 
 def _calibration_sheet(path: Path) -> Sheet:
-    calibration = load_calibration(path)
+    calibration = load_calibration(path, claims=True)
     kind = "calibration"
     detector = "not known, so nothing tells whether scores are of the same one"
     operating_points = "all"

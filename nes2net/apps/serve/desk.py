@@ -105,7 +105,7 @@ class Desk(PresentWork):
     Args:
         folder: folder for temporary files. After scoring, it keeps only :attr:`player_files`, until
             :meth:`tidy`.
-        decider: decides by a calibration; None for raw scores.
+        decider: decides by a calibration; None for raw scores, as without a claim if it decides on claims.
         evidence: as for :class:`JudgingSettings`.
         people: decides on the person whom a request claims; None to refuse claims.
 
@@ -127,6 +127,8 @@ class Desk(PresentWork):
         self.detector = detector
         self.folder = folder
         self.decider = decider
+        if people is not None and people.claim is not None:
+            self.decider = None  # it decides on claims alone
         self.evidence = evidence
         self.people = people
         # Name of a judgement, its settings, and whether a person is claimed → its judge; others are made when they are

@@ -304,18 +304,27 @@ class _CalibrationFile(RootModel[_SavedCalibration]):
     model_config = ConfigDict(strict=True)
 
 
-def load(path: AnyPath) -> LinearCalibration:
+def load(path: AnyPath, claims: bool = False) -> LinearCalibration:
     """Read a file that :meth:`LinearCalibration.save` wrote.
 
+    Args:
+        claims: whether it may decide on claims of people alone, so that it gives no ratios of scores.
+
     Raises:
-        InputError: if the file cannot be read or is not a calibration.
+        InputError: if the file cannot be read or is not such a calibration.
     """
     remedy = "give the path of a file that `nes2net calibrate` saved"
     file = Unchanged(path)
     saved = read_json_as(_CalibrationFile, path, _MAX_BYTES, "a calibration", remedy).root
     facts = {**vars(saved), "sha256": file.digests()[path]}
     del facts["format"]
-    return LinearCalibration(**facts)
+    calibration = LinearCalibration(**facts)
+    if calibration.claim and not calibration.genuine and not claims:
+        raise InputError(
+            f"{path}: decides on claims of people alone: use it with nes2net predict --person, or make another one with "
+            "nes2net calibrate fit"
+        )
+    return calibration
 
 
 def fit(
