@@ -115,7 +115,10 @@ def test_recordings_that_an_interrupted_run_measured_are_not_measured_again(scor
 def test_an_unfit_calibration_is_refused_before_scoring(score, tmp_path):
     for flags, message in (
         ("--calibration other.json", "the calibration does not belong to this detector"),
-        ("--calibration plain.json --judgement frames", "decides only on scores of recordings, not on scores of frames"),
+        (
+            "--calibration plain.json --judgement frames",
+            "decides only on scores of recordings, not on scores of frames",
+        ),
     ):
         assert message in score(flags, status=2)[3]
         assert not (tmp_path / "dev.txt").exists()
