@@ -192,6 +192,20 @@ def test_a_silent_recording_is_not_attacked_but_counted(attacked, corpus, tmp_pa
     assert row["snr"].interval[0] > 39.9
 
 
+def test_a_recording_of_one_sample_and_one_beyond_full_scale_are_attacked(attacked, corpus, tmp_path):
+    root = shutil.copytree(corpus, tmp_path / "corpus")
+    planned_run = planned(root, "fgsm:40")
+    shortest, loudest = [trial for trial in planned_run.trials if trial.label == SPOOF][:2]
+    soundfile.write(shortest.path, [0.5], 16000)
+    soundfile.write(
+        loudest.path, 0.1 * np.sin(np.arange(16000)) + 1.2 * (np.arange(16000) == 99), 16000, "FLOAT", format="WAV"
+    )
+    result = attacked(planned_run, tmp_path / "out")
+    assert result.header["left_out"] == {}
+    ratios = ratios_of(tmp_path / "out", "attack_fgsm_40")
+    assert min(ratios[shortest.id], ratios[loudest.id]) >= 39.9
+
+
 def test_the_printed_cost_is_what_the_detector_computes(attacked, detector, corpus, tmp_path, capsys):
     """In rows of waveforms: forwards with a gradient, and surrogates."""
     counts = {True: 0, False: 0}
