@@ -18,7 +18,8 @@ from nes2net.data.corpora.trial import BONAFIDE, SPOOF, stratified_subset
 from nes2net.lib.storage.files import AnyPath
 from nes2net.lib.storage.plain_data import Natural, StrictModel, read_json_as
 from nes2net.metrics.intervals import wilson_interval
-from nes2net.scoring.marks import ALL_MARKS, evidence_readers, read_marks
+from nes2net.scoring.marks import evidence_readers, read_marks
+from nes2net.scoring.registry import ALL_MARKS
 
 _PRESENT = ("found", "broken", "untrusted", "trusted", "remote")
 _FEWEST = 5  # recordings of a class, for a test

@@ -20,13 +20,11 @@ from nes2net.lib.output.sheet import Facts
 from nes2net.lib.output.terminal import print_note
 from nes2net.lib.storage.plain_data import Natural, StrictModel
 from nes2net.scoring.decisions.genuine import genuine_threshold
-from nes2net.scoring.registry import KNOWN_MARKS, evidence
+from nes2net.scoring.registry import ALL_MARKS, KNOWN_MARKS, evidence
 from nes2net.scoring.waveforms import RecordingToJudge
 
 T = TypeVar("T")
 
-#: The request for all kinds of marks.
-ALL_MARKS = "marks"
 #: Kinds of marks, by their names in the registry of evidence.
 MARKS = ("perth", "c2pa")
 #: Value by which Perth's authors tell marked from unmarked recordings.

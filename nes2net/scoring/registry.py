@@ -35,5 +35,7 @@ evidence: Registry[Any] = Registry(
     registers="factory",
     given=("detector", "argument"),
 )
+#: The request for all kinds of marks.
+ALL_MARKS = "marks"
 #: All marks, each with what reads it here, or where else to look; missing without the readers.
 KNOWN_MARKS = "nes2net.apps.marks.known:KNOWN_MARKS"

@@ -44,7 +44,7 @@ SAYS = {
     "average run --last 2 --out OUT/mean.pth": "averaging: checkpoint 0 of 2",
     f"{EVALUATE} --json OUT/labels.json": "evaluating scores",
     EVALUATE: "bootstrap: draw 0 of 5",
-    f"calibrate fit {LABELS} --phase eval": "bootstrap: group of draws 0 of 25",
+    f"calibrate fit {LABELS} --phase eval": "bootstrap: draw 0 of 500",
     PREDICT: "loading detector.pth",
     "export detector.pth --to safetensors --out OUT/out": "/out",
 }

@@ -13,6 +13,7 @@ from builders.runs import detector_of, history_of, refused, same, stop, weights_
 from nes2net import Detector
 from nes2net.data.audio.read import load_audio
 from nes2net.data.audio.waveform import head_crop
+from nes2net.lib.output.progress import printing_lines
 from nes2net.training.run import train
 from nes2net.training.tasks.task import create_task
 
@@ -59,7 +60,7 @@ def finished(corpus, teacher, tmp_path_factory):
     """The run folder of a student that was trained for two epochs, and what the run printed."""
     changes = changes_of(teacher, train={"batch_size": 3, "keep": "all"})
     recipe = short_run(corpus, tmp_path_factory.mktemp("student"), SPECTRAL_RUN, changes)
-    with redirect_stdout(io.StringIO()) as printed:
+    with redirect_stdout(io.StringIO()) as printed, printing_lines():
         folder = train(recipe, "cpu")
     return folder, printed.getvalue()
 

@@ -31,8 +31,7 @@ from nes2net.models.frontends.sizes import SIZES
 from nes2net.models.published_models import PUBLISHED, PUBLISHED_MODELS
 from nes2net.models.published_results import published_rows
 from nes2net.models.registry import aggregations, backends, frontends, heads
-from nes2net.scoring.marks import ALL_MARKS, known_marks
-from nes2net.scoring.registry import judgements
+from nes2net.scoring.registry import ALL_MARKS, judgements
 from nes2net.training.recipes.reading import PACKAGED, load_recipe, packaged_recipes, recipe_notes
 from nes2net.training.recipes.recipe import SECTIONS, Recipe
 from nes2net.training.registry import losses, tasks
@@ -113,6 +112,8 @@ def sheets(name: str) -> list[Sheet]:
     if name.startswith("hub:"):
         return [corpus_sheet(name)]
     if name == ALL_MARKS:
+        from nes2net.scoring.marks import known_marks  # start-up: torch
+
         return [Sheet("marks", known_marks())]
     kinds = _all_kinds()
     if listed := [kind for kind in kinds if kind.plural == name]:

@@ -31,7 +31,7 @@ from nes2net.lib.output.times import clock, readable_duration
 from nes2net.lib.web.service_health import WHY_NOT, PresentWork
 from nes2net.scoring.judged import Failed, Judged, stretch_rows
 from nes2net.scoring.judging import Judge, JudgingSettings
-from nes2net.scoring.marks import ALL_MARKS
+from nes2net.scoring.registry import ALL_MARKS
 from nes2net.scoring.track import FrameScores
 from nes2net.scoring.waveforms import RecordingToJudge
 

@@ -21,6 +21,7 @@ from pydantic import AfterValidator, ConfigDict, Field, FiniteFloat, RootModel
 
 from nes2net.data.audio.waveform import MAX_CROP_SAMPLES, SAMPLE_RATE
 from nes2net.lib.errors import InputError, check_setting, pluralise, refuse
+from nes2net.lib.output.progress import ProgressDisplay
 from nes2net.lib.output.terminal import printable
 from nes2net.lib.storage.files import AnyPath, Unchanged, json_text, write_output
 from nes2net.lib.storage.plain_data import read_json_as
@@ -421,7 +422,7 @@ def add_resamples(calibration: LinearCalibration) -> LinearCalibration:
     rng = np.random.default_rng(_SEED)
     classes = [ordered[:: max(1, len(ordered) // _MAX_DRAWN_TRIALS)] for ordered in calibration.llrs]
     resamples = [(1.0, 0.0)]  # the trials themselves
-    for _ in range(_RESAMPLES):
+    for _ in ProgressDisplay(range(_RESAMPLES), title="bootstrap", unit="draw"):
         draw = [rng.choice(class_llrs, len(class_llrs)) for class_llrs in classes]
         with suppress(InputError):  # of equal or separated trials
             refitted = fit(*draw, prior=calibration.prior, l2=calibration.l2)
