@@ -63,7 +63,7 @@ DIRECT_WRITES = {
 }
 #: Modules that write files that a user has named, which may be links or pipes.
 OF_USERS = {"apps.report.command", "cli.calibrate", "cli.evaluate", "scoring.decisions.calibration"}
-OF_USERS |= {"scoring.neighbours", "scoring.score_file"}
+OF_USERS |= {"evaluation.result_rows", "scoring.neighbours", "scoring.score_file"}
 
 
 def dotted(path):

@@ -113,8 +113,6 @@ class JudgementFlags:
                     raise InputError(f"`exclude` requires FIELD=VALUE, such as attack=A14, not '{pair}'")
                 values_by_field.setdefault(name, []).append(value)
             settings["exclude"] = values_by_field
-        if self.reference:
-            settings["reference"] = list(map(Path, self.reference))
         return settings
 
 
@@ -133,6 +131,7 @@ def evaluate(
     latex: File | None = None,
     markdown: File | None = None,
     plot: File | None = None,
+    append: File | None = None,
     card: Folder | None = None,
     num_resamples: Count = 1000,
     seed: FromZero = 0,
@@ -149,7 +148,7 @@ def evaluate(
         keys: folder or file of the keys
         phase: eval, progress, hidden, dev or all
         allow_partial: omit trials without a usable score
-        exclude: omit trials, e.g. attack=A14; if not given, those that the published figures omit
+        exclude: omit trials; default: as the published figures
         num_resamples: bootstrap draws for each interval
         seed: seed of the bootstrap
         draw: bootstrap over trials, speakers, attacks or both; auto: by the keys
@@ -162,6 +161,7 @@ def evaluate(
         latex: write the tables in LaTeX
         markdown: write the tables in Markdown
         plot: draw DET curves and scores: .svg, .pdf or .png
+        append: add a row for each system to this CSV file
         card: add the EERs to the model card of this run folder
 
     Scores of frames (--judgement frames of nes2net score), or of claimed people:
@@ -180,10 +180,10 @@ def evaluate(
     from nes2net.evaluation.page import Pages
     from nes2net.lib.storage.files import write_output
 
-    pages = Pages(html, json, latex, markdown, plot)
-    further_scores = [further_set[1] for further_set in transfer.also if further_set[1:]]
-    pages.check([*scores, *transfer.threshold_from, *further_scores, *transfer.calibration])
+    pages = Pages(html, json, latex, markdown, plot, append)
     source = transfer.source()
+    further_scores = [further_set[1] for further_set in transfer.also]
+    pages.check([*scores, *transfer.threshold_from, *further_scores, *transfer.calibration])
     settings = judgement.settings() | {"num_resamples": num_resamples, "seed": seed, "allow_partial": allow_partial}
     if source is not None:
         settings["threshold_source"] = source

@@ -3,5 +3,5 @@
 In reading order: ``tables`` and ``result`` define the form of every result; ``key`` and
 ``matching`` join scores and labels; ``system``, ``evaluate``, ``breakdown``, ``transfer``,
 ``one_class`` and ``segments`` compute figures; ``writers``, ``curves``, ``plots`` and ``page`` show
-them. This package may import all packages below it.
+them; ``result_rows`` stores them. This package may import all packages below it.
 """

@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
+from pathlib import Path
 from typing import NamedTuple
 
 from markupsafe import Markup
 
 from nes2net.evaluation.glossary import terms_in
 from nes2net.evaluation.result import Plot, Result
+from nes2net.evaluation.result_rows import append_rows, result_rows
 from nes2net.evaluation.tables import Table
 from nes2net.evaluation.writers import Grid, grid
 from nes2net.lib.errors import InputError
@@ -39,6 +41,8 @@ class Pages(NamedTuple):
     """The tables of the page, in LaTeX (for booktabs) and in Markdown."""
     plot: AnyPath | None = None
     """DET curves and histograms: a .svg, .pdf or .png."""
+    append: AnyPath | None = None
+    """A CSV file, to which a row for each system is added."""
 
     @property
     def files(self) -> list[AnyPath]:
@@ -64,7 +68,7 @@ class Pages(NamedTuple):
                 links or pipes.
 
         Raises:
-            InputError: if a file cannot be written, or there is no plot of such results.
+            InputError: if a file cannot be written, or if there is no plot or row of such results.
         """
         forms: tuple[Callable[[], str], ...] = (
             lambda: html_page(result),
@@ -81,6 +85,8 @@ class Pages(NamedTuple):
                     "`plot` only draws scores of recordings of both classes, which this result lacks: remove it"
                 )
             result.draw(self.plot)
+        if self.append is not None:
+            append_rows(Path(self.append), result_rows(result))
 
 
 @dataclass(frozen=True)

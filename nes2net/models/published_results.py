@@ -119,14 +119,12 @@ class PublishedRow:
     @property
     def figures(self) -> str:
         """Metric, test and figures in words, such as ``EER on in_the_wild 5.15 %, mean 6.6 %``."""
-        figures = f"mean {self.percent(self.mean)}"
-        if self.best is None:
-            figures += " %"
-        elif self.mean is None:
-            figures = f"{self.percent(self.best)} %"
-        else:
-            figures = f"{self.percent(self.best)} %, {figures}"
-        return f"{self.metric} on {self.test} {figures}{self._tdcf_suffix}"
+        figures = []
+        if self.best is not None:
+            figures.append(f"{self.percent(self.best)} %")
+        if self.mean is not None:
+            figures.append(f"mean {self.percent(self.mean)} %")
+        return f"{self.metric} on {self.test} {', '.join(figures)}{self._tdcf_suffix}"
 
     def describe(self) -> str:
         """Describe system, training data, figures and source in one line."""

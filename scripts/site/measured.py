@@ -20,12 +20,11 @@ import sys
 from pathlib import Path
 
 from nes2net import evaluate
+from nes2net.evaluation.result_rows import append_rows, result_rows
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-#: What a row says of its measurement: given, measured, and from git.
+#: What a row says of its measurement, in the order of --add; a row also names the commit that added it.
 GIVEN = ("system", "corpus", "phase", "scores", "source", "published")
-MEASURED = ("bonafide", "spoof", "eer", "low", "high")
-COLUMNS = (*GIVEN, *MEASURED, "commit")
 
 
 def read_rows() -> list[dict[str, str]]:
@@ -42,18 +41,12 @@ def is_there(row: dict[str, str], folder: Path) -> bool:
 
 
 def measure(row: dict[str, str], folder: Path) -> dict[str, str]:
-    """Evaluate the score file of ``row``; return the columns :data:`MEASURED`, as they are printed."""
+    """Evaluate the score file of ``row``; return the row with the measured figures, as they are printed."""
     corpus_folder = folder / row["corpus"]
     result = evaluate(row["corpus"], corpus_folder / row["scores"], corpus_folder, row["phase"], draw="trials")
-    system = result.rows("systems")[0]
-    low, high = system["eer"].interval or (float("nan"), float("nan"))
-    return {
-        "bonafide": str(int(system.value("num_bonafide"))),
-        "spoof": str(int(system.value("num_spoof"))),
-        "eer": f"{100 * system.value('eer'):.4f}",
-        "low": f"{100 * low:.2f}",
-        "high": f"{100 * high:.2f}",
-    }
+    (measured_row,) = result_rows(result)
+    facts = {name: row[name] for name in (*GIVEN, "commit") if name in row}
+    return {name: str(cell) for name, cell in measured_row.items()} | facts
 
 
 def compare(rows: list[dict[str, str]], folder: Path) -> int:
@@ -66,9 +59,9 @@ def compare(rows: list[dict[str, str]], folder: Path) -> int:
             print(f"{name}: not measured, because {row['corpus']}/{row['scores']} is missing: see {row['source']}")
             continue
         num_measured += 1
-        figures = measure(row, folder)
-        print(f"{name}: {figures['eer']} % ({figures['low']} to {figures['high']})")
-        if any(row[column] != figure for column, figure in figures.items()):
+        measured_row = measure(row, folder)
+        print(f"{name}: {measured_row['eer']} % ({measured_row['low']} to {measured_row['high']})")
+        if measured_row != row:
             differing.append(name)
     if differing:
         print(f"differ: {', '.join(differing)}")
@@ -83,13 +76,7 @@ def add(row: dict[str, str], folder: Path, path: Path) -> None:
     """Measure ``row``, and append it to the file ``path``."""
     command = ["git", "-C", str(REPOSITORY), "rev-parse", "--short=12", "HEAD"]
     printed = subprocess.run(command, capture_output=True, text=True, check=True)
-    commit = printed.stdout.strip()
-    is_new = not path.exists()
-    with open(path, "a", encoding="utf-8", newline="") as file:
-        rows = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        if is_new:
-            rows.writeheader()
-        rows.writerow({**row, **measure(row, folder), "commit": commit})
+    append_rows(path, [{**measure(row, folder), "commit": printed.stdout.strip()}])
 
 
 def main(words: list[str]) -> int:

@@ -1,10 +1,15 @@
 """`nes2net evaluate`: output, files and errors."""
 
+import csv
 import re
+from pathlib import Path
 
 import pytest
 from builders.files import read_json, write, write_scores
 from builders.report_case import make_case
+from conftest import REPOSITORY
+
+from nes2net.lib.storage.files import sha256_of
 
 
 @pytest.fixture
@@ -35,6 +40,45 @@ def test_the_flags_json_and_html_write_a_comparison_of_two_score_files(two_syste
 def test_the_flag_names_gives_the_printed_systems_their_names(two_systems, output):
     out = output(f"{two_systems} --names Ours Theirs").out
     assert re.search(r"^Ours +Theirs +−", out, re.MULTILINE)
+
+
+def rows_of(path):
+    with open(path, encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_rows_of_the_systems_are_appended_to_a_file_once(good, two_systems, output):
+    output(f"{good} --append own.csv")
+    assert "wrote own.csv" in output(f"{two_systems} --append own.csv --json r.json").err
+    rows = rows_of("own.csv")
+    assert [row["system"] for row in rows] == ["good", "worse"]
+    figures = read_json(Path("r.json"))["tables"][0]["rows"]
+    for row, measured in zip(rows, figures):
+        assert (row["corpus"], row["phase"], row["scores"]) == ("asvspoof2021_la", "eval", f"{row['system']}.txt")
+        assert int(row["bonafide"]) == measured["num_bonafide"]["value"]
+        assert int(row["spoof"]) == measured["num_spoof"]["value"]
+        assert float(row["eer"]) == pytest.approx(100 * measured["eer"]["value"], abs=1e-4)
+        interval = [100 * bound for bound in measured["eer"]["interval"]]
+        assert [float(row["low"]), float(row["high"])] == pytest.approx(interval, abs=0.01)
+        assert row["sha256"] == sha256_of(row["scores"])
+
+
+def test_a_file_with_the_columns_of_the_stored_results_takes_rows(good, output):
+    header, *stored = (REPOSITORY / "results" / "measured.csv").read_text().splitlines()
+    write(Path("own.csv"), [header, *stored])
+    output(f"{good} --append own.csv")
+    assert [row["system"] for row in rows_of("own.csv")][-1] == "good"
+    assert len(rows_of("own.csv")) == len(stored) + 1
+
+
+def test_rows_are_not_appended_to_a_file_of_other_columns(good, refused):
+    write(Path("own.csv"), ["system,eer", "a,1"])
+    refused(f"{good} --append own.csv", "own.csv: begins with ['system,eer'], not with system,corpus,phase")
+    assert rows_of("own.csv") == [{"system": "a", "eer": "1"}]
+
+
+def test_rows_require_eers(refused_flags):
+    refused_flags("--append own.csv --metric min_dcf", "--append stores EERs of recordings, which the result lacks")
 
 
 def test_fewer_names_than_systems_are_refused(two_systems, refused):

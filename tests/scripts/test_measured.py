@@ -24,7 +24,7 @@ def test_a_row_that_answers_a_published_result_has_its_figure_at_the_printed_dig
 
 
 def unpacked(shared, name):
-    return lzma.open(shared / "real" / "scores" / name, "rt").read()
+    return lzma.decompress((shared / "real" / "scores" / name).read_bytes())
 
 
 @pytest.fixture
@@ -33,12 +33,12 @@ def folder(shared, tmp_path):
     key = "ASVspoof2019.LA.cm.eval.trl.txt"
     asv = "ASVspoof2019.LA.asv.eval.gi.trl.scores.txt"
     for name in (key, asv, "AASIST.eval.txt", "MoE.eval.txt"):
-        write(tmp_path / "asvspoof2019_la" / name, unpacked(shared, f"asvspoof2019_la/{name}.xz"))
-    lines = unpacked(shared, "in_the_wild/in_the_wild_key.txt.xz").splitlines()
+        write(tmp_path / "asvspoof2019_la" / name).write_bytes(unpacked(shared, f"asvspoof2019_la/{name}.xz"))
+    lines = unpacked(shared, "in_the_wild/in_the_wild_key.txt.xz").decode().splitlines()
     rows = [line.split() for line in lines if line]
     write(tmp_path / "in_the_wild" / "meta.csv", ["file,speaker,label", *(f"{row[1]},x,{row[-1]}" for row in rows)])
     scores = "SLS_paper.scores_Wild.txt"
-    write(tmp_path / "in_the_wild" / scores, unpacked(shared, f"in_the_wild/{scores}.xz"))
+    (tmp_path / "in_the_wild" / scores).write_bytes(unpacked(shared, f"in_the_wild/{scores}.xz"))
     return tmp_path
 
 

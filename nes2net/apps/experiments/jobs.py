@@ -328,7 +328,6 @@ class EvaluateJob(Job):
         assert interval is not None  # an EER is always computed with its interval
         (facts,) = result.header["systems"]
         record = scoring.record()
-        key_digests = [file["trials_sha256"] for file in result.header["inputs"] if "trials_sha256" in file]
         measured = SetResult(
             run=self.run.name,
             seed=self.run.seed,
@@ -339,7 +338,7 @@ class EvaluateJob(Job):
             num_spoof=int(row.value("num_spoof")),
             left_out=facts["left_out"],
             trials=str(record.run.get("trials")) if record else None,
-            key=key_digests[0] if key_digests else None,
+            key=result.header["inputs"][-1]["trials_sha256"],  # the key is the last input
             page=self.page.relative_to(self.page.parents[3]).as_posix(),  # the page is OUT/reports/RUN/AVERAGE/SET.html
             notices=tuple(notice for notice in result.notices if notice != facts["partial"]),
         )

@@ -20,7 +20,7 @@ from nes2net.data.registry import corpora
 from nes2net.detector import Detector
 from nes2net.evaluation.page import Pages
 from nes2net.evaluation.result import Result
-from nes2net.evaluation.tables import column
+from nes2net.evaluation.tables import EER, column
 from nes2net.lib.errors import InputError, join_names
 from nes2net.lib.parts.options import PARTS, Options
 from nes2net.lib.storage.files import path_below
@@ -187,15 +187,14 @@ class Reproduction:
         """Describe the published and the measured figures, with a verdict if no condition differs."""
         row = self.row
         figures_of_system = self.result.rows("systems")[0]
-        eer = column("eer")
         interval = figures_of_system["eer"].interval
         assert interval is not None  # an EER is always computed with its interval
         low, high = (100 * bound for bound in interval)
-        published = [(name, value) for name, value in (("best", row.best), ("mean", row.mean)) if value is not None]
-        figures = "   ".join(f"{name} {row.percent(value)} %" for name, value in published)
+        published = {"best": row.best, "mean": row.mean}
+        figures = "   ".join(f"{name} {row.percent(value)} %" for name, value in published.items() if value is not None)
         lines = [
             f"published  {figures}   ({row.metric} on {row.test}, {row.source})",
-            f"measured   {eer.write(figures_of_system['eer'].value)} %   95 % interval {low:.2f} to {high:.2f} %   "
+            f"measured   {EER.write(figures_of_system['eer'].value)} %   95 % interval {low:.2f} to {high:.2f} %   "
             f"({figures_of_system.value('num_bonafide')} bona fide and {figures_of_system.value('num_spoof')} spoofed "
             f"trials, bootstrap over {self.result.header['systems'][0]['interval_over']})",
         ]
