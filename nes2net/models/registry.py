@@ -36,6 +36,7 @@ frontends: Registry[Frontend] = Registry(
         "w2v_bert2": "nes2net.models.frontends.w2v_bert2:W2VBert2Frontend",
         "whisper": "nes2net.models.frontends.whisper:WhisperFrontend",
         "ast": "nes2net.models.frontends.spectrogram_transformer:SpectrogramTransformer",
+        "audio_encoder": "nes2net.models.frontends.audio_encoder:AudioEncoder",
         "lps": "nes2net.models.frontends.lps:LogPowerSpectrum",
         "lfcc": "nes2net.models.frontends.lfcc:LinearFrequencyCepstrum",
         "waveform": "nes2net.models.frontends.waveform:Waveform",

@@ -15,12 +15,26 @@ _ENCODER = {
     "conv_feature_layers": [[32, 16, 8], [32, 4, 4], [32, 4, 4], [32, 4, 2]],  # 16 ms hop
 }
 _SPEECH = {**_ENCODER, "conv_pos": 8}
+#: Settings of the transformers library.
+_CONFORMER = {
+    "model_type": "wav2vec2-conformer",
+    "hidden_size": 32,
+    "intermediate_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "conv_depthwise_kernel_size": 5,
+    "num_conv_pos_embedding_groups": 4,
+    "conv_dim": [32] * 4,
+    "conv_kernel": [16, 4, 4, 4],  # as _ENCODER
+    "conv_stride": [8, 4, 4, 2],
+}
 _NESTED = {"nes_ratio": [4, 4]}
 #: The front-end that is computed fastest, and a detector with it.
 SPECTRUM = {"name": "lps", "n_fft": 128, "num_bins": 20}
 SPECTRAL_MODEL = {"frontend": SPECTRUM, "backend": "asp_mlp"}
 FRONTENDS = {
     "ast": {**_WIDTHS, "max_length": 128, "num_mel_bins": 26, "time_stride": 2},  # 20 ms hop
+    "audio_encoder": {"configuration": _CONFORMER},
     "data2vec": {**_ENCODER, "pos_conv_depth": 2, "pos_conv_kernel": 5},
     "hubert": _SPEECH,
     "lfcc": {"num_coefficients": 16, "deltas": 1},

@@ -22,7 +22,7 @@ CREATE = {FRONT: create_frontend, BACK: create_backend}
 SAME = {name for name, size in SIZES.items() if name != size.frontend}
 PARTS = [(registry, name) for registry in (frontends, backends) for name in registry._built_in if name not in SAME]
 #: Options without a limit, because nothing grows with them → how many of WRONG they allow.
-UNLIMITED = dict.fromkeys(["delta_scale", "mean", "num_bins", "num_samples", "std"], 3)
+UNLIMITED = dict.fromkeys(["delta_scale", "mean", "num_bins", "num_samples", "std"], 3) | {"configuration": 1}
 WRONG = ["x" * 300, [], {}, "1", -1, 10**9, 10**5000, math.nan, math.inf, 1e300, object(), [[1]], [10**9] * 9]
 
 

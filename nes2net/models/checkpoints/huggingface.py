@@ -97,8 +97,8 @@ _HUBERT_HEADS = (
 )
 _CONVOLUTIONS = ("conv_dim", "conv_kernel", "conv_stride")
 #: Keys of a folder's configuration that do not change the hidden states of an encoder: facts about the file and the
-#: program; classes; heads and losses; decoders; layers after the encoder; position embeddings of kinds that are not
-#: supported; masks in training; the number of convolutions, which is checked; keys of old releases.
+#: program; classes; heads and losses; decoders; layers after the encoder; masks in training; the number of convolutions,
+#: which is checked; keys of old releases.
 HARMLESS_KEYS = frozenset(
     """
     _name_or_path _commit_hash architectures model_type transformers_version dtype torch_dtype _attn_implementation
@@ -115,7 +115,6 @@ HARMLESS_KEYS = frozenset(
     repetition_penalty length_penalty
     add_adapter adapter_act adapter_kernel_size adapter_stride num_adapter_layers output_hidden_size
     use_intermediate_ffn_before_adapter
-    max_source_positions rotary_embedding_base
     apply_spec_augment mask_time_prob mask_time_length mask_time_min_masks mask_feature_prob mask_feature_length
     mask_feature_min_masks mask_time_min_space mask_time_other mask_time_selection no_mask_time_overlap
     mask_channel_prob mask_channel_length mask_channel_min_space mask_channel_other mask_channel_selection
@@ -200,6 +199,27 @@ def read_huggingface_folder(folder: AnyPath, types: Iterable[str], wanted_option
         state_dict.pop("mask_emb", None)
     options = {key: value for key, value in options.items() if key in set(wanted_options)}
     return Pretraining(state_dict, {**options, "pretraining_heads": has_pretraining_heads}, kind)
+
+
+def read_waveform_encoder(folder: Path) -> tuple[StateDict, Options, bool]:
+    """Read an encoder of any type; return the state dict, the library's settings, and whether it normalises waveforms.
+
+    Raises:
+        InputError: if a file is missing or damaged, or the feature extractor is not supported, or
+            does not state sampling rate and normalisation.
+    """
+    config = read_configuration(folder)
+    settings, file = read_feature_extractor(folder, _EXPECTED)
+    do_normalize = settings.get("do_normalize")
+    if "sampling_rate" not in settings or not isinstance(do_normalize, bool):
+        raise InputError(
+            f"{folder / file} does not state sampling_rate, and do_normalize as true or false: use the model's own file"
+        )
+    kind = config.get("model_type")
+    options = {name: value for name, value in config.items() if name not in HARMLESS_KEYS}
+    prefix = f"{str(kind).replace('-', '_')}."
+    tensors = read_encoder(folder, (prefix,), ("masked_spec_embed", *_HEADS, *_HUBERT_HEADS))
+    return renamed(tensors, with_present_norm, folder), {"model_type": kind, **options}, do_normalize
 
 
 def read_feature_extractor(folder: Path, expected: Facts) -> tuple[Facts, str]:

@@ -51,7 +51,7 @@ def check_type(path: AnyPath, model_type: object, types: Iterable[str] = ()) -> 
     if not isinstance(model_type, str) or model_type not in MODEL_TYPES:
         raise InputError(
             f"{path} holds a model of type {short_repr(model_type)}, but front-ends only read the types "
-            f"{join_names(list(MODEL_TYPES), 9)}: name another checkpoint"
+            f"{join_names(list(MODEL_TYPES), 9)}: name another checkpoint, or try `model.frontend=audio_encoder`"
         )
     if types and model_type not in types:
         titles = " or ".join(MODEL_TYPES[name].title for name in types)

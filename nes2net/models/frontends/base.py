@@ -63,7 +63,7 @@ def check_hop_length(hop_length: int, min_hop_length: int) -> None:
     if hop_length < min_hop_length:
         raise InputError(
             f"there are {hop_length} samples from one frame to the next (`model.frontend.hop_length`, or the product of the "
-            f"strides in `model.frontend.conv_feature_layers`): use at least {min_hop_length}"
+            f"strides of the convolutions): use at least {min_hop_length}"
         )
 
 
@@ -176,6 +176,10 @@ class Frontend(Extension, nn.Module, ABC):
         # The meta device gives no values: the memory-mapped tensors of the file become the parameters.
         with torch.device("meta"):
             yield
+        self.load_pretrained(state_dict, checkpoint)
+
+    def load_pretrained(self, state_dict: StateDict, checkpoint: object) -> None:
+        """Load the tensors of a pre-training file in float32; raise :class:`InputError` if they do not fit."""
         tensors = as_float32(state_dict, "model.")
         check_fit(tensors, self.state_dict(), str(checkpoint))
         self.load_state_dict(tensors, assign=True)

@@ -12,7 +12,6 @@ presets.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -94,7 +93,7 @@ Heads = UpTo64
 Kernel = UpTo1024
 Normalize = Annotated[bool | Literal["batch", "huggingface"] | None, Takes("true, false, batch, huggingface or null")]
 _NORM_EPS = 1e-5  # number that PyTorch's layer norm adds to the variance
-_HUGGINGFACE_EPS = 1e-7  # number that Wav2Vec2FeatureExtractor adds to the variance
+HUGGINGFACE_EPS = 1e-7  # number that Wav2Vec2FeatureExtractor adds to the variance
 
 
 class SSLFrontend(Frontend):
@@ -253,7 +252,7 @@ class SSLFrontend(Frontend):
         self.uses_all_weights = not self.encoder_layerdrop
         self.layer_norm_first = options["layer_norm_first"]
         self.extractor_mode = options["extractor_mode"]
-        self.hop_length = math.prod(stride for _, _, stride in options["conv_feature_layers"])
+        self.hop_length = hop_of(options["conv_feature_layers"])
         self.min_samples = receptive_field(options["conv_feature_layers"])
         self.used_samples = UsedSamples(self.min_samples, self.hop_length)
         if self.extractor_mode == "default":  # the group norm of the first convolution reads the whole time axis
@@ -296,7 +295,7 @@ class SSLFrontend(Frontend):
         if self.normalize:
             # "batch" normalises all waveforms together, as the published code does.
             shape = waveform.shape if self.normalize == "batch" else waveform.shape[-1:]
-            eps = _HUGGINGFACE_EPS if self.normalize == "huggingface" else _NORM_EPS
+            eps = HUGGINGFACE_EPS if self.normalize == "huggingface" else _NORM_EPS
             waveform = functional.layer_norm(waveform, shape, eps=eps)
         states = self._encode(waveform, layers, final_norm)
         if self.repeat_last:
@@ -352,7 +351,7 @@ def receptive_field(conv_feature_layers: Sequence[Sequence[int]]) -> int:
 
 
 def _check_combination(options: Options) -> None:
-    """Raise :class:`InputError` for sizes, norms, outputs, a hop or a frame that no network can have."""
+    """Raise :class:`InputError` for sizes or norms that no network can have."""
     dim = options["encoder_embed_dim"]
     for name in ("encoder_attention_heads", "conv_pos_groups"):
         check_divides(name, options[name], "encoder_embed_dim", dim)
@@ -360,13 +359,17 @@ def _check_combination(options: Options) -> None:
         raise InputError(
             "front-end 'data2vec' only works with layer_norm_first=false and extractor_mode=layer_norm: remove these options"
         )
-    layers = options["conv_feature_layers"]
+
+
+def hop_of(layers: Sequence[Sequence[int]]) -> int:
+    """Compute the hop of convolutions [channels, kernel, stride]; raise :class:`InputError` if they would fill the memory."""
     hop = 1
     for channels, _, stride in layers:
         hop *= stride
         check_at_most("channels / stride of conv_feature_layers", -(-channels // hop), _MAX_NUMBERS)  # rounded up
     check_hop_length(hop, _MIN_HOP)
     check_at_most("the number of samples that conv_feature_layers read", receptive_field(layers), _MAX_FRAME_SAMPLES)
+    return hop
 
 
 def _build_model(options: Options, engine: str) -> nn.Module:

@@ -43,6 +43,7 @@ FRONTENDS = {
     **dict.fromkeys(("wav2vec2", "wav2vec2_small", "hubert", "wavlm"), TRANSFORMER),
     "w2v_bert2": {"encoder_layers": 1, "encoder_embed_dim": 64, "encoder_ffn_embed_dim": 64},
     "data2vec": small_parts.FRONTENDS["data2vec"],
+    "audio_encoder": small_parts.FRONTENDS["audio_encoder"],
     "ast": {**small_parts.FRONTENDS["ast"], "max_length": 400},
     "whisper": {**small_parts.FRONTENDS["whisper"], "chunk_length": 4},
     "lps": {"n_fft": 256, "num_bins": 64, "normalize": True},

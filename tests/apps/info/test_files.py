@@ -6,7 +6,7 @@ import yaml
 from builders.files import write, write_record
 from builders.hostile import onnx_files
 from builders.recipes import short_run
-from builders.small_parts import SPECTRAL_MODEL
+from builders.small_parts import FRONTENDS, SPECTRAL_MODEL
 
 from nes2net import Detector
 from nes2net.apps.export.formats import export
@@ -65,6 +65,14 @@ def test_info_describes_a_detector_folder_whose_configuration_gives_the_back_end
     described["model"]["backend"] = described["model"]["backend"]["name"]
     config.write_text(yaml.safe_dump(described))
     assert "detector folder" in info(tmp_path / "folder")
+
+
+def test_info_describes_a_detector_with_an_encoder_that_transformers_computes(tmp_path, info):
+    frontend = {"name": "audio_encoder", **FRONTENDS["audio_encoder"]}
+    Detector.from_config({"frontend": frontend, "backend": "asp_mlp"}).save(tmp_path / "detector")
+    printed = info(tmp_path / "detector")
+    assert "audio_encoder" in printed
+    assert "wav2vec2-conformer" in printed
 
 
 def test_info_describes_an_onnx_file_with_its_parts(tmp_path, info):
