@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from nes2net.apps.experiments.settings import Machine
 from nes2net.lib.errors import InputError, with_flag_names
 from nes2net.lib.output.findings import listing
 from nes2net.lib.output.terminal import print_output, say, say_aside, say_written, text_table
-from nes2net.lib.parts.conditions import NotWith
+from nes2net.lib.parts.conditions import NotWith, UsedWith
 from nes2net.lib.process.this_process import process_count
 from nes2net.lib.shell.command_line import INCOMPLETE, WRONG_INPUT
 from nes2net.lib.shell.commands import Count, Flag, Folder, command_facts, flags_of
 
 if TYPE_CHECKING:
+    from nes2net.apps.experiments.missing import Paths
     from nes2net.apps.experiments.plan import ExperimentPlan
     from nes2net.apps.experiments.running import Failure
+    from nes2net.models.published_results import PublishedRow
 
 
 _File = Annotated[Path, Flag("FILE")]
@@ -134,6 +137,7 @@ def run(
 def reproduce(
     row: str | None = None,
     *,
+    all_: Annotated[bool, NotWith("row"), UsedWith("checkpoint")] = False,
     data: Annotated[Path | None, Flag("ROOT")] = None,
     keys: _Folder | None = None,
     protocols: _Folder | None = None,
@@ -154,12 +158,13 @@ def reproduce(
 
     Args:
         row: id of a published result; lists all results if not given
+        all_: measure all results whose data and checkpoints are there
 
     Files and folders:
         data: folder that holds the corpora
         keys: folder of the keys; searched for in ROOT if not given
         protocols: folder of the protocols; searched for in ROOT if not given
-        checkpoint: detector to measure, or its run folder; trained if not given
+        checkpoint: detector to measure, or its run folder; trained if not given; a folder of ROW.pth for --all
         recipe: recipe to train by, instead of the published one
         ssl_checkpoint: pre-trained front-end, for training
         out: folder to work in; reproduce/ROW if not given
@@ -172,17 +177,21 @@ def reproduce(
     from nes2net.models.published_results import find_row, published_rows
 
     all_rows = published_rows(rows)
-    if row is None:
+    if row is None and not all_:
         marked = [(each.id, "the paper's own" if each.by_authors else "", each.describe()) for each in all_rows]
         say(*text_table(marked, "l"))
         return 0
     from nes2net.apps.experiments.missing import Paths, find_missing
 
-    published = find_row(row, all_rows)
     if data is None:
         raise InputError(
-            f"{row} is measured on a corpus, and no folder is given: name the folder of all corpora with --data"
+            f"{row or '`all`'} is measured on a corpus, and no folder is given: name the folder of all corpora with --data"
         )
+    settings: dict[str, Any] = {"allow_partial": allow_partial, "num_resamples": num_resamples}
+    if row is None:
+        paths = Paths(data, out or Path("reproduce"), keys, protocols, checkpoint)
+        return _reproduce_all(all_rows, paths, machine, settings)
+    published = find_row(row, all_rows)
     out = out or Path("reproduce") / published.id
     paths = Paths(data, out, keys, protocols, checkpoint, ssl_checkpoint, recipe)
     print_output(published.describe())
@@ -197,7 +206,7 @@ def reproduce(
             return WRONG_INPUT
     from nes2net.apps.experiments.reproduce import reproduce as reproduced
 
-    result = reproduced(published, paths, machine, allow_partial=allow_partial, num_resamples=num_resamples)
+    result = reproduced(published, paths, machine, **settings)
     print_output(result.text())
     for name in ("scores.txt", "scores.txt.json", "report.html", "report.json"):
         say_written(out / name, beside_data=True)
@@ -218,6 +227,36 @@ def _task_command(words: Sequence[str], task: str) -> list[str]:
 
     python = python_command("from nes2net.cli.main import main; sys.exit(main())")
     return [*python, *words, "--task", task]
+
+
+def _reproduce_all(rows: Sequence[PublishedRow], paths: Paths, machine: Machine, settings: Mapping[str, Any]) -> int:
+    """Measure the rows that lack nothing, and name the others; return 0 only if all measured figures are as published.
+
+    ``paths.checkpoint`` has a detector ``{id}.pth`` for each row; ``paths.out`` gets a folder for each.
+    """
+    from nes2net.apps.experiments.missing import Search, find_missing
+    from nes2net.apps.experiments.reproduce import reproduce as reproduced
+
+    search = Search()
+    is_identical: dict[str, bool] = {}
+    for row in rows:
+        row_paths = replace(paths, out=paths.out / row.id, checkpoint=Path(paths.checkpoint or "", f"{row.id}.pth"))
+        missing = find_missing(row, row_paths, search)
+        if missing:
+            say(f"{row.id}: not measured: {'; '.join(map(str, missing))}")
+            continue
+        print_output(row.describe())
+        result = reproduced(row, row_paths, machine, **settings)
+        print_output(result.text())
+        is_identical[row.id] = result.is_identical
+    differing = [id for id, is_same in is_identical.items() if not is_same]
+    verdict = "IDENTICAL"
+    if differing:
+        verdict = f"differ: {', '.join(differing)}"
+    if not is_identical:
+        verdict = "nothing was measured"
+    say(verdict)
+    return 0 if verdict == "IDENTICAL" else INCOMPLETE
 
 
 def _gpu_ids(gpus: str | None, device: str) -> list[str]:

@@ -136,8 +136,9 @@ class Paths:
         return recipe_path(row.recipe)
 
 
-def find_missing(row: PublishedRow, paths: Paths) -> list[Finding]:
+def find_missing(row: PublishedRow, paths: Paths, search: Search | None = None) -> list[Finding]:
     """List the missing inputs; if the training lacks any, also where to get a checkpoint."""
+    search = search or Search()
     released = row.obtain  # where to get a checkpoint, in words
     if not row.ways and row.here:
         released += f". The figure is only reported: {row.here}"
@@ -162,9 +163,9 @@ def find_missing(row: PublishedRow, paths: Paths) -> list[Finding]:
                 missing.append(Finding("scores of other systems", problem, remedy))
             if missing:
                 missing.append(Finding("or, in place of training, a checkpoint", "none given (`checkpoint`)", released))
-    missing += missing_part(Part(row.corpus, paths.root(row.corpus), row.split, paths.protocols))
+    missing += search.part(Part(row.corpus, paths.root(row.corpus), row.split, paths.protocols))
     problems = [finding.problem for finding in missing]
-    for finding in missing_keys(row.corpus, paths.key(row), row.phase):
+    for finding in search.keys(row.corpus, paths.key(row), row.phase):
         if finding.problem not in problems:  # list a file once, even if it has both protocol and labels
             missing.append(finding)
     return missing

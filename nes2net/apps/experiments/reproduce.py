@@ -183,6 +183,13 @@ class Reproduction:
     result: Result
     conditions: Conditions
 
+    @property
+    def is_identical(self) -> bool:
+        """Whether the conditions are the published ones, and the EER is, as printed, the best or the mean."""
+        eer = self.row.percent(100 * self.result.rows("systems")[0].value("eer"))
+        published = [self.row.percent(self.row.best), self.row.percent(self.row.mean)]
+        return eer in published and not self.conditions.differences
+
     def text(self) -> str:
         """Describe the published and the measured figures, with a verdict if no condition differs."""
         row = self.row

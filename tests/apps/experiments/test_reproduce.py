@@ -181,6 +181,42 @@ def test_a_reproduction_prints_the_published_and_the_measured_eer_and_its_verdic
     assert f"against the published mean over runs, 99.00 %: {judge(99.0, low, high)}" in out
 
 
+@pytest.fixture
+def reproduce_all(corpus, checkpoint, tmp_path, reproduce, output):
+    """A function that measures all rows of a file; ``measured`` has a checkpoint, ``absent`` has none."""
+
+    def run(status, **changes):
+        rows = {name: ROW | {"id": name} | changes for name in ("measured", "absent")}
+        table = {"title": "Rows", "columns": {"own": "own"}}
+        table["systems"] = {name: {"results": {"own": row}} for name, row in rows.items()}
+        path = tmp_path / f"all{len(list(tmp_path.glob('all*')))}.yaml"  # a file is read once
+        write(path, yaml.safe_dump({"tests": {"own": {}}, "tables": [table]}))
+        shutil.copy(checkpoint, new_folder(tmp_path / "detectors") / "measured.pth")
+        words = ["experiment", "reproduce", "--all", "--data", corpus, "--rows", path, "--workers", 0]
+        words += ["--checkpoint", tmp_path / "detectors", "--out", tmp_path / "out", "--resamples", 10]
+        return output(words, status).out.splitlines()
+
+    return run
+
+
+def test_all_rows_with_a_checkpoint_are_measured_and_those_that_differ_are_named(reproduce_all, tmp_path):
+    lines = reproduce_all(1)
+    (absent,) = [line for line in lines if line.startswith("absent: not measured: checkpoint: ")]
+    assert f"{tmp_path}/detectors/absent.pth not found" in absent
+    assert lines[-1] == "differ: measured"
+
+
+def test_all_rows_are_identical_if_the_measured_figures_are_the_published_ones(reproduce_all, tmp_path):
+    reproduce_all(1)
+    (row,) = read_json(tmp_path / "out" / "measured" / "report.json")["tables"][0]["rows"]
+    assert reproduce_all(0, best=100 * row["eer"]["value"])[-1] == "IDENTICAL"
+
+
+def test_without_any_checkpoint_no_row_is_measured(tmp_path, output):
+    out = output(f"experiment reproduce --all --data {tmp_path} --checkpoint {tmp_path}", 1).out
+    assert out.splitlines()[-1] == "nothing was measured"
+
+
 def test_a_finished_reproduction_is_not_scored_again_and_refuses_another_checkpoint(reproduce, checkpoint, tmp_path):
     scores = tmp_path / "out" / "scores.txt"
     reproduce(checkpoint=checkpoint)
