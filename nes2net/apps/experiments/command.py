@@ -246,13 +246,18 @@ def _reproduce_all(rows: Sequence[PublishedRow], paths: Paths, machine: Machine,
             say(f"{row.id}: not measured: {'; '.join(map(str, missing))}")
             continue
         print_output(row.describe())
-        result = reproduced(row, row_paths, machine, **settings)
+        is_identical[row.id] = False
+        try:
+            result = reproduced(row, row_paths, machine, **settings)
+        except InputError as error:  # the other rows are measured all the same
+            say_aside(f"{row.id}: {with_flag_names(str(error))}")
+            continue
         print_output(result.text())
         is_identical[row.id] = result.is_identical
     differing = [id for id, is_same in is_identical.items() if not is_same]
     verdict = "IDENTICAL"
     if differing:
-        verdict = f"differ: {', '.join(differing)}"
+        verdict = f"differ or failed: {', '.join(differing)}"
     if not is_identical:
         verdict = "nothing was measured"
     say(verdict)

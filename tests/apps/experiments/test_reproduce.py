@@ -203,13 +203,18 @@ def test_all_rows_with_a_checkpoint_are_measured_and_those_that_differ_are_named
     lines = reproduce_all(1)
     (absent,) = [line for line in lines if line.startswith("absent: not measured: checkpoint: ")]
     assert f"{tmp_path}/detectors/absent.pth not found" in absent
-    assert lines[-1] == "differ: measured"
+    assert lines[-1] == "differ or failed: measured"
 
 
 def test_all_rows_are_identical_if_the_measured_figures_are_the_published_ones(reproduce_all, tmp_path):
     reproduce_all(1)
     (row,) = read_json(tmp_path / "out" / "measured" / "report.json")["tables"][0]["rows"]
     assert reproduce_all(0, best=100 * row["eer"]["value"])[-1] == "IDENTICAL"
+
+
+def test_a_damaged_checkpoint_of_a_row_does_not_stop_the_others(reproduce_all, tmp_path):
+    write(new_folder(tmp_path / "detectors") / "absent.pth", "no checkpoint")
+    assert reproduce_all(1)[-1] == "differ or failed: absent, measured"
 
 
 def test_without_any_checkpoint_no_row_is_measured(tmp_path, output):
