@@ -62,6 +62,7 @@ API = {
             "nes2net.training.averaging.average",
             "nes2net.training.averaging.RunAverage",
             "nes2net.models.catalogue.list_models",
+            "nes2net.apps.registry.export",
         ],
     ),
     "scoring": (
