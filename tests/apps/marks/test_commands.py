@@ -8,6 +8,8 @@ import pytest
 from builders import needs_serve
 from conftest import seeded_detector
 
+#: Beginnings of the names of modules that read marks.
+READERS = ("nes2net.apps.marks", "encypher_c2pa", "c2pa", "perth")
 SCRIPT = "<script>alert(1)</script>"
 NOTE = "note: the score says bona fide, the mark says AI: the mark is the stronger evidence if it is real"
 
@@ -83,11 +85,11 @@ def test_an_unknown_kind_is_refused_with_the_known_ones(folder, refused):
 
 
 def test_without_the_flag_nothing_is_read_or_imported(rows, monkeypatch):
-    for name in [name for name in sys.modules if name.startswith(("nes2net.apps.marks", "encypher_c2pa", "perth"))]:
+    for name in [name for name in sys.modules if name.startswith(READERS)]:
         monkeypatch.delitem(sys.modules, name)
     (row,) = rows("c2pa_signed.wav")
     assert not {"marks", "evidence"} & set(row)
-    assert not [name for name in sys.modules if name.startswith(("nes2net.apps.marks", "encypher_c2pa", "perth"))]
+    assert not [name for name in sys.modules if name.startswith(READERS)]
 
 
 @pytest.mark.parametrize("words", [[], ["--json"], ["--csv"]], ids=["text", "json", "csv"])
@@ -99,7 +101,8 @@ def test_without_the_flag_the_output_is_that_of_a_copy_without_readers(predict, 
 
 
 def test_a_missing_library_is_a_note_unless_its_kind_is_named(folder, output, refused, monkeypatch):
-    monkeypatch.setitem(sys.modules, "encypher_c2pa", None)
+    for library in ("encypher_c2pa", "c2pa"):
+        monkeypatch.setitem(sys.modules, library, None)
     command = ["predict", "c2pa_plain.wav", "--model", "m.pth"]
     printed = output([*command, "--marks"])
     assert "note: c2pa is not read: " in printed.err
