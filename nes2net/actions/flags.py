@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from os.path import isfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -61,9 +62,11 @@ class EvidenceFlags:
 
     def requests(self) -> list[str]:
         """List the requests for :class:`~nes2net.scoring.judging.JudgingSettings`."""
+        from nes2net.scoring.registry import ALL_MARKS  # start-up
+
         requests = [*self.evidence]
         if self.marks is not None:
-            requests += (self.marks or "marks").split(",")
+            requests += (self.marks or ALL_MARKS).split(",")
         return requests
 
 
@@ -337,6 +340,11 @@ class Deciding:
         Raises:
             InputError: if the file or a number cannot be used.
         """
+        return self._decider
+
+    @cached_property
+    def _decider(self) -> Decider | None:
+        # A calibration of many trials is read once, although a command asks for the rule and for the judge of a person.
         from nes2net.scoring.decisions.calibration import load  # start-up
         from nes2net.scoring.decisions.decision import Decider, OperatingPoint  # start-up
 
