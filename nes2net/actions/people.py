@@ -59,8 +59,8 @@ def hear(
             say_aside(f"{answer.path} is not used: {answer.words}")
 
 
-def check_claims(trials: Trials, place: AnyPath, decider: PersonDecider) -> None:
-    """Check that all trials, listed in ``place``, claim people in the store, and that ``decider`` suits them.
+def check_claims(trials: Trials, corpus: AnyPath, decider: PersonDecider) -> None:
+    """Check that all trials of ``corpus`` claim people in the store, and that ``decider`` suits them.
 
     Raises:
         InputError: if this is not so.
@@ -70,7 +70,7 @@ def check_claims(trials: Trials, place: AnyPath, decider: PersonDecider) -> None
     refuse(
         (
             without,
-            f"{place}: {join_names(without)} names no claim, but `person` scores claims: use a corpus of claims, such as "
+            f"{corpus}: {join_names(without)} names no claim, but `person` scores claims: use a corpus of claims, such as "
             "asvspoof2019_la_sasv, or add the columns speaker and claim (target, nontarget or spoof), or remove `person`",
         ),
         (decider.name, f"the corpus says who is claimed: give `person` only {store.folder}"),

@@ -76,7 +76,9 @@ def augment(
     before = load_audio(path)
     after = augmented(path, settings, speech=speech, seed=seed, epoch=epoch)
     folders = [kind for kind in ("musan", "rir") if section[kind]]
-    words = [f"algo {algo}"] if algo else []
+    words = []
+    if algo:
+        words.append(f"algo {algo}")
     words += [*(text.removeprefix("augment.") for text in overrides), *folders, *condition]
     words += [f"seed {seed}", f"epoch {epoch}"]
     # The names of the output files state the settings.

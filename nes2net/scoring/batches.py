@@ -419,8 +419,9 @@ class Compute(Generic[T]):
                 read += zip(group.ids, group.file_stamps, group.wholes, row_values)
             for first, file_stamp, whole, value in read:
                 ids = self.plan.ids_of.get(first, [first])
-                completed = dict.fromkeys(ids, value)
-                if not isinstance(value, str):
+                if isinstance(value, str):
+                    completed: dict[str, Any] = dict.fromkeys(ids, value)
+                else:
                     completed = self.judgement.complete(value, ids, whole)
                 for id, trial_value in completed.items():
                     if isinstance(trial_value, str):

@@ -109,12 +109,15 @@ def judge_trials(
     batch_matters = normalises_batch and judgement.of_batch
     one_by_one = legacy or (normalises_batch and not judgement.of_batch)
     utterances_at_once = 1 if one_by_one else batch_size
+    ids_of = {}
+    if judgement.of_claims:
+        ids_of = ids_by_recording(trials)
     plan = BatchPlan(
         utterances_at_once,
         whole=num_samples is None and not legacy,
         filled=not (legacy or batch_matters),
         compiled=settings.compile,
-        ids_of=ids_by_recording(trials) if judgement.of_claims else {},
+        ids_of=ids_of,
     )
     # The identity has every fact that may change a value.
     run = run_identity(scorer, trials, num_samples, legacy, settings.compile)

@@ -190,7 +190,9 @@ class Judge(Generic[T]):
             try:
                 with evidence.guard(name, "its reader"):
                     for finding in read(source):
-                        key = "marks" if isinstance(finding, Mark) else "evidence"
+                        key = "evidence"
+                        if isinstance(finding, Mark):
+                            key = "marks"
                         rows.setdefault(key, []).append({"finding": str(finding), **finding.facts})
             except InputError as error:  # the answer stays
                 findings.append({"finding": f"{name}: {error.reason}"})

@@ -127,15 +127,15 @@ class ContentCredentials:
         results: SimpleQueue[list[_Facts]] = SimpleQueue()
         Thread(target=lambda: results.put(self._read(content)), daemon=True).start()
         try:
-            facts, *others = results.get(timeout=_MAX_SECONDS)
+            facts, *further_readings = results.get(timeout=_MAX_SECONDS)
         except Empty:
             raise InputError(f"not read: took longer than {_MAX_SECONDS:g} s") from None
         words = _in_words(facts)
-        for other in others:
-            states = {facts["state"], other["state"]}
+        for reading in further_readings:
+            states = {facts["state"], reading["state"]}
             if len(states) > 1 and states != {"trusted", "untrusted"}:  # whom they trust may differ
-                words += f"; but by {other['reader']['name']}: {_in_words(other)}"
-            facts["second"] = other
+                words += f"; but by {reading['reader']['name']}: {_in_words(reading)}"
+            facts["second"] = reading
         return mark(words, **facts)
 
     def _read(self, content: bytes) -> list[_Facts]:
@@ -143,15 +143,17 @@ class ContentCredentials:
         readings = []
         for library, read, facts in self.readers:
             try:
-                found = _facts_of(read(library, content, mime, self.trusted))
+                reading = _facts_of(read(library, content, mime, self.trusted))
             except BaseException as error:  # also a panic of compiled code
-                found = _without_manifest(first_line(error))
-            readings.append(facts | found)
+                reading = _without_manifest(first_line(error))
+            readings.append(facts | reading)
         return readings
 
 
 def _without_manifest(problem: str, reason: str = "") -> _Facts:
-    state = "remote" if problem.startswith(_REMOTE) else "unreadable"
+    state = "unreadable"
+    if problem.startswith(_REMOTE):
+        state = "remote"
     return {"state": state, "reason": (reason or problem)[:_MAX_TEXT]}
 
 

@@ -220,7 +220,9 @@ def check_detector(attack: AttackedScores, trials: Sequence[Trial]) -> tuple[str
     if attack.through is not None and check.coarse is not None and verdict != "random":
         share = check.coarse.agreement.nanmedian()
         agreement = f" ({100 * share:.0f} % of the signs agree)"
-        verdict = "usable" if share >= _ADAPTIVE else "masked"
+        verdict = "masked"
+        if share >= _ADAPTIVE:
+            verdict = "usable"
     return verdict, f"{verdict}{agreement}{_MEANINGS.get(verdict, '')}", seconds
 
 

@@ -34,14 +34,14 @@ class NetworkEncoder(SpeakerEncoder):
 
     def __init__(self, checkpoint: AnyPath | None = None, *, device: str = "cpu") -> None:
         file = find_encoder_file(checkpoint or self.published)
-        state_dict = renamed(load_state_dict(file.path), self._new_name, file.path)
+        state_dict = renamed(load_state_dict(file.path), self._own_name, file.path)
         for name in self.unused:
             state_dict.pop(name, None)
         self.use(self.network_class(), state_dict, file, device)
 
-    def _new_name(self, name: str) -> str:
-        for pattern, new in self.names.items():
-            name = re.sub(pattern, new, name)
+    def _own_name(self, name: str) -> str:
+        for pattern, own_name in self.names.items():
+            name = re.sub(pattern, own_name, name)
         return name
 
     def use(self, network: nn.Module, state_dict: StateDict, file: EncoderFile, device: str) -> None:

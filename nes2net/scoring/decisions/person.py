@@ -264,11 +264,12 @@ def fit_person(
     """
     check_setting("weights", weights, weights[1] > 0, "above 0 for other people")
     trials = _as_trials(asv, cm, classes)
-    groups = trials[1] if people is None else people
+    if people is None:
+        people = trials[1]
     settings = (weights, joint, rule)
     try:
         fusion = fit_sasv(asv, cm, classes, *settings)
-        target, nontarget, spoof = _split(held_out(trials, groups, *settings), trials)
+        target, nontarget, spoof = _split(held_out(trials, people, *settings), trials)
         live, _, fake = map(np.unique, _split(trials[1], trials))
         low, high = bootstrap_interval(compute_eer, live, fake)
         if high >= 0.5:
