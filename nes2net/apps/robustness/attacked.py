@@ -7,12 +7,14 @@ of a run, ``prepare_attacks`` checks the gradients that they follow and counts w
 
 from __future__ import annotations
 
+import hashlib
+import json
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import product
+from itertools import cycle, islice, product
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +28,14 @@ from nes2net.apps.robustness.condition import UnderCondition
 from nes2net.apps.robustness.settings import Suite
 from nes2net.data.audio.waveform import ASVSPOOF_SAMPLES, SAMPLE_RATE
 from nes2net.data.augment import Effect
-from nes2net.data.corpora.trial import BONAFIDE, Trial
+from nes2net.data.corpora.trial import BONAFIDE, Trial, stratified_subset
 from nes2net.evaluation.judgements import Rows
 from nes2net.evaluation.matching import system_names
 from nes2net.evaluation.tables import Figure, Row, Table, column
 from nes2net.lib.errors import InputError
 from nes2net.lib.output.terminal import print_note
 from nes2net.lib.output.times import readable_duration
+from nes2net.lib.storage.files import json_text, path_below, sha256_of, write_json
 from nes2net.models.attacks import robustness
 from nes2net.models.attacks.attack import create_attack
 from nes2net.models.attacks.batch import Side, generators_of
@@ -44,6 +47,8 @@ from nes2net.scoring.waveforms import WaveformReader
 
 _DEFAULT = "fgsm:60 pgd:60 pgd_l2:60 fgsm:50 pgd:50 pgd_l2:50 fgsm:40 pgd:40 pgd_l2:40 fgsm:30 pgd:30 pgd_l2:30"
 _ADAPTIVE = 0.6  # smallest agreement of signs through a condition; an assumption
+_FIT_BATCH = 8  # recordings of a step of a fit, as of Malafide
+_MOST_FITTED = 200  # trials, or more if they are of more attacks; an assumption
 _CONSTANTS = {"objective": "score", "restarts": 1, "bits": 16}
 #: Verdict on a gradient → what it means for attacks.
 _MEANINGS = {
@@ -65,6 +70,8 @@ class AttackedScores(Rows):
         passed: this condition, if any.
         made_on: the detector that the attack is made on.
         verdict: on its gradient.
+        fit_trials: on which one perturbation for all recordings is fitted.
+        fit: file of this perturbation.
     """
 
     attack: str
@@ -78,6 +85,8 @@ class AttackedScores(Rows):
     draws: int = 1
     made_on: Any = None
     verdict: str = ""
+    fit_trials: Sequence[Trial] = ()
+    fit: Path | None = None
 
     name = "scores"
     needs_labels = True
@@ -103,15 +112,53 @@ class AttackedScores(Rows):
         return {"name": self.name}  # a file is read as one of scores
 
     def identity(self) -> dict[str, object]:
-        settings = {**self.facts(), "verdict": None, "made_on": self.made_on.fingerprint()}
-        return {"judgement": self.name, **settings, "passed": self.passed and self.passed.identity}
+        detectors = {"verdict": None, "made_on": self.made_on.fingerprint()}
+        return {"judgement": self.name, **self.facts(), **detectors, "passed": self.passed and self.passed.identity}
 
     def facts(self) -> dict[str, object]:
         """Return the settings, and the verdict on the gradient."""
         attack = create_attack(self.attack, steps=self.steps)
         facts = {**vars(self), **vars(attack), "unit": attack.unit, "keep": attack.keep, **_CONSTANTS}
         del facts["passed"], facts["made_on"]
+        facts["fit_trials"] = " ".join(trial.id for trial in self.fit_trials)
+        facts["fit"] = self.fit and sha256_of(self.fit)
         return facts
+
+    def fitted(self, folder: Path) -> AttackedScores:
+        """Fit one perturbation for all recordings, if there are trials for it; save it in ``folder``."""
+        if not self.fit_trials:
+            return self
+        basis = hashlib.sha256(json_text(self.identity()).encode())  # another run has another file
+        path = path_below(folder, "fits", f"{basis.hexdigest()}.json")
+        if not path.exists():
+            waveforms, is_spoof = self.read_recordings(self.fit_trials, f"to fit {self.attack} on")
+            batches = zip(waveforms.split(_FIT_BATCH), is_spoof.split(_FIT_BATCH))
+            with robustness.attackable(self.made_on) as logits_of:
+                perturbation = robustness.fit_attack(
+                    logits_of,
+                    batches,
+                    self.attack,
+                    objective=robustness.judged_objective(self.made_on.score_rule),
+                    steps=self.steps,
+                    seed=self.seed,
+                )
+            write_json(path, perturbation.tolist())
+        return replace(self, fit=path)
+
+    def read_recordings(self, trials: Sequence[Trial], purpose: str) -> tuple[Tensor, Tensor]:
+        """Read waveforms B×N of the score length, and whether they are spoofed (B,)."""
+        reader = WaveformReader(self.num_samples or ASVSPOOF_SAMPLES, self.made_on.min_samples)
+        recordings = []
+        labels = []
+        for trial in trials:
+            with suppress(InputError):
+                recordings.append(reader.read(trial.recording()).waveform)
+                labels.append(trial.label != BONAFIDE)
+        if not recordings:
+            raise InputError(f"no recording of those {purpose} can be read: see nes2net data check")
+        if num_unread := len(trials) - len(recordings):
+            print_note(f"{num_unread} of {len(trials)} recordings {purpose} cannot be read and are omitted")
+        return torch.from_numpy(np.stack(recordings)), torch.tensor(labels)
 
     def reader(self, reader: WaveformReader) -> WaveformReader:
         """Return a reader of the samples that are heard, each once."""
@@ -124,6 +171,7 @@ class AttackedScores(Rows):
         Returns:
             B×2, by :attr:`columns`: score, SNR in dB (0 for silence, about 300 without a change).
         """
+        perturbation = self.fit and waveforms.new_tensor(json.loads(self.fit.read_text()), dtype=torch.float64)
         attacked = robustness.attack(
             self.made_on,
             waveforms,
@@ -135,6 +183,7 @@ class AttackedScores(Rows):
             seed=self.seed,
             draws=self.draws,
             through=self.through,
+            perturbation=perturbation,
         )
         clean = (waveforms * 2**15).round() / 2**15
         powers = torch.stack([clean, attacked - clean]).square().sum(2).clamp(min=1e-30)
@@ -147,11 +196,15 @@ class AttackedScores(Rows):
 
 
 def plan_attacks(
-    suite: Suite, passed: Mapping[str, Sequence[str]], conditions: Mapping[str, UnderCondition]
+    suite: Suite,
+    passed: Mapping[str, Sequence[str]],
+    conditions: Mapping[str, UnderCondition],
+    to_fit_on: Sequence[Trial],
 ) -> list[AttackedScores]:
     """List attacks made on the detector, on others, and with each condition that they pass.
 
-    ``default`` is expanded, and the control ``noise`` stands before attacks of its budget.
+    ``default`` is expanded, and the control ``noise`` stands before attacks of its budget. Trials of a
+    fit are drawn from ``to_fit_on``.
 
     Raises:
         InputError: if an attack is unknown or impossible, or cannot pass a condition.
@@ -164,11 +217,17 @@ def plan_attacks(
             chains.append((link, name, conditions[name]))
     attacks: dict[str, AttackedScores] = {}
     for text in " ".join(suite.attack).replace("default", _DEFAULT).split():
-        if isinstance(create_attack(text), UniversalAttack):
-            raise InputError(f"attack '{text}' must be fitted first: use nes2net.robustness.fit_attack in Python")
-        noise = f"noise:{text.partition(':')[2]}"
-        for attack_text, chain in [(noise, chains[0]), *product([text], chains)]:
+        variants = [(f"noise:{text.partition(':')[2]}", chains[0]), *product([text], chains)]
+        if create_attack(text).unit == "taps":
+            del variants[0]  # a filter has no amplitude
+        for attack_text, chain in variants:
             attack = AttackedScores(attack_text, suite.attack_side, suite.attack_steps, suite.seed, *chain)
+            if isinstance(create_attack(attack_text), UniversalAttack):
+                strata = {(trial.label, trial.attack) for trial in to_fit_on}
+                fit_trials = stratified_subset(to_fit_on, max(_MOST_FITTED, len(strata)), suite.seed)
+                attack = replace(attack, fit_trials=fit_trials)
+                if attack.passed is not None:
+                    raise InputError(f"attack '{text}' passes no condition: remove `attack_then` and `attack_through`")
             count_calls(attack)  # what is impossible raises an error here, not after hours of scoring
             attacks.setdefault(attack.condition, attack)
     return list(attacks.values())
@@ -197,24 +256,15 @@ def check_detector(attack: AttackedScores, trials: Sequence[Trial]) -> tuple[str
     Returns:
         Verdict; it in words; and the seconds of one score.
     """
-    reader = WaveformReader(attack.num_samples or ASVSPOOF_SAMPLES, attack.made_on.min_samples)
     by_label = sorted(trials, key=lambda trial: str(trial.label))
-    recordings = []
-    labels = []
-    for trial in by_label[:8] + by_label[-8:]:
-        with suppress(InputError):  # scoring names the recordings that cannot be read
-            recordings.append(reader.read(trial.recording()).waveform)
-            labels.append(trial.label != BONAFIDE)
-    if not recordings:
-        raise InputError("no recording of those to check the gradient on can be read: see nes2net data check")
-    waveforms = torch.from_numpy(np.stack(recordings))
+    waveforms, is_spoof = attack.read_recordings(by_label[:8] + by_label[-8:], "to check the gradient on")
     with robustness.attackable(attack.made_on) as logits_of:
         if attack.through is not None:
             logits_of = partial(logits_through, attack.through, generators_of(waveforms), logits_of)
-        check = robustness.check_gradient(logits_of, waveforms, torch.tensor(labels))
+        check = robustness.check_gradient(logits_of, waveforms, is_spoof)
         began = time.perf_counter()
         logits_of(waveforms)
-        seconds = (time.perf_counter() - began) / len(labels)
+        seconds = (time.perf_counter() - began) / len(waveforms)
     verdict = check.verdict
     agreement = ""
     if attack.through is not None and check.coarse is not None and verdict != "random":
@@ -247,6 +297,7 @@ def prepare_attacks(
     """
     checks: dict[str, tuple[str, str, float]] = {}
     prepared = {}
+    notes = []
     total_cost = np.zeros(2, int)  # gradients and scores
     seconds = 0.0
     for planned in attacks:
@@ -263,8 +314,12 @@ def prepare_attacks(
         attack = replace(attack, verdict=verdict)
         if verdict == "random":
             attack = replace(attack, draws=robustness.DRAWS)
-        cost = sum(map(attack.includes, trials)) * np.array(count_calls(attack))
+        calls = count_calls(attack)
+        cost = sum(map(attack.includes, trials)) * np.array(calls)
         cost[1] += len(trials)
+        if num_fitted := len(attack.fit_trials):
+            sizes = map(len, cycle(torch.ones(num_fitted).split(_FIT_BATCH)))
+            cost[0] = sum(islice(sizes, calls[0]))
         if verdict == "broken" and cost[0]:
             if attack.link == "from" or not detectors:
                 raise InputError(
@@ -272,13 +327,18 @@ def prepare_attacks(
                     "spsa or square, or make the attacks on another detector, with `attack_from`"
                 )
             continue
+        if attack.fit_trials:
+            scored = "not scored"
+            if attack.fit_trials[0] in trials:
+                scored = "scored, too"
+            notes.append(f"{attack.condition} is fitted on {num_fitted} trials, which are {scored}")
         total_cost += cost
         seconds += seconds_of_score * float(cost @ (2, 1))
         prepared[attack.condition] = attack
     if prepared:
         duration = readable_duration(seconds)
         print_note(f"the attacks take {total_cost[0]:,} gradients and {total_cost[1]:,} scores, about {duration}")
-    return prepared, [f"gradient check{subject}: {words}" for subject, (_, words, _) in checks.items()]
+    return prepared, [*(f"gradient check{subject}: {words}" for subject, (_, words, _) in checks.items()), *notes]
 
 
 def attack_row(row: Row, attack: AttackedScores, path: Path, trials: Sequence[Trial], is_wrong: NDArray) -> Row:

@@ -109,7 +109,10 @@ def plan(part: Part, suite: Suite) -> RobustnessPlan:
     names += chain.from_iterable(passed.values())
     # What is impossible raises an error here, not after hours of scoring.
     conditions = {name: UnderCondition.of(name, sources, seed) for name in names}
-    attacks = plan_attacks(suite, passed, conditions)
+    scored = {trial.id for trial in trials}
+    of_side = [trial for trial in labelled if suite.attack_side in (trial.label, "both")]
+    unscored = [trial for trial in of_side if trial.id not in scored]
+    attacks = plan_attacks(suite, passed, conditions, unscored or of_side)
     return RobustnessPlan(part, phase, trials, len(labelled), conditions, key.notes(), left_out, seed, attacks)
 
 
@@ -151,8 +154,6 @@ def run(
             "a robustness run is one process: start it without torchrun, and choose `num_workers` for more workers"
         )
     out = Path(out)
-    if out.exists() and not out.is_dir():
-        raise InputError(f"{out} is a file: name a folder for the report")
     if settings.num_workers is None:
         settings = replace(settings, num_workers=min(8, usable_processors()))
     is_bonafide = np.array([trial.label == BONAFIDE for trial in plan.trials], dtype=bool)
@@ -168,6 +169,8 @@ def run(
         failed = dict(plan.left_out)
         for number, (name, path) in enumerate(paths.items(), 1):
             title = f"condition {number} of {len(paths)}, {name}"
+            if name in attacks:
+                attacks[name] = attacks[name].fitted(out)
             try:
                 score_corpus(
                     scorer,

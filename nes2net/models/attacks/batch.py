@@ -65,6 +65,7 @@ class AttackedBatch:
     Attributes:
         draws: calls to average (expectation over transformations).
         start: replaces random numbers of a start.
+        level: mean of the objective at the last gradient.
         perturbation: fitted on other recordings, for an attack that fits one for all.
         generators: of random numbers, one for each recording.
     """
@@ -135,7 +136,9 @@ class AttackedBatch:
         leaf = inputs.detach().requires_grad_()
         for _ in range(self.draws):
             with torch.enable_grad():
-                total = values_of(leaf).sum()
+                values = values_of(leaf)
+                total = values.sum()
+            self.level = values.detach().mean()
             if total.requires_grad:
                 total.backward(inputs=[leaf])
         if leaf.grad is None or not leaf.grad.isfinite().all():

@@ -67,8 +67,8 @@ def attack(
     check_setting("side", side, side in ("spoof", "bonafide", "both"), "spoof, bonafide or both")
     labels = torch.as_tensor(is_spoof).bool()
     rows = on_side(labels, side)
-    if objective == "score" and detector.score_rule in ("difference", "probability"):
-        objective = "margin"
+    if objective == "score":
+        objective = judged_objective(detector.score_rule)
     with attackable(detector, num_samples) as logits_of:
         attacked = torch.as_tensor(waveforms).clone()
         if rows.any():
@@ -80,6 +80,11 @@ def attack(
                 logits_of, heard, labels[rows], attack, objective=objective, **settings
             )
     return attacked
+
+
+def judged_objective(score_rule: str) -> Objective:
+    """Return the objective that raises the score of a detector, or the log odds of a probability."""
+    return "margin" if score_rule in ("difference", "probability") else "score"
 
 
 def attack_logits(

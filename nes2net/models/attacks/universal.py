@@ -11,12 +11,16 @@ import torch
 from torch import Tensor
 from torch.nn.functional import conv1d, pad, softplus
 
+from nes2net.lib.output.progress import ProgressDisplay
 from nes2net.models.attacks.attack import Attack
 from nes2net.models.attacks.batch import AttackedBatch, objective_of
 
 
 class UniversalAttack(Attack):
     """Fits a perturbation on some recordings and applies it to others, or to the same."""
+
+    level: ClassVar[str] = "objective"
+    """What progress shows: the name of :attr:`AttackedBatch.level`."""
 
     def fit(self, batches: Sequence[AttackedBatch]) -> Tensor:
         """Fit in ``steps`` steps, each on the next of the batches in turn."""
@@ -25,6 +29,14 @@ class UniversalAttack(Attack):
     def apply(self, batch: AttackedBatch, perturbation: Tensor) -> Tensor:
         """Perturb the clean recordings B×N."""
         raise NotImplementedError
+
+    def in_turn(self, batches: Sequence[AttackedBatch]) -> Iterator[AttackedBatch]:
+        """Yield the batch of each step, and show the progress."""
+        steps = islice(cycle(batches), self.steps)
+        display = ProgressDisplay(steps, title="fitting the attack", unit="step", total=self.steps)
+        for batch in display:
+            yield batch
+            display.facts = [f"{self.level} {batch.level:.4f}"]
 
     def iterates(self, batch: AttackedBatch) -> Iterator[Tensor]:
         perturbation = batch.perturbation
@@ -44,7 +56,7 @@ class AddedWaveform(UniversalAttack):
     def fit(self, batches: Sequence[AttackedBatch]) -> Tensor:
         num_samples = max(batch.clean.shape[1] for batch in batches)
         delta = batches[0].clean.new_zeros(1, num_samples)
-        for batch in islice(cycle(batches), self.steps):
+        for batch in self.in_turn(batches):
             gradient = batch.gradient(self.apply(batch, delta)).sum(0, keepdim=True)
             gradient = pad(gradient, (0, num_samples - gradient.shape[1]))
             delta = (delta + self.step * self.size * gradient.sign()).clamp(-self.size, self.size)
@@ -70,6 +82,7 @@ class Malafide(UniversalAttack):
     budget_advice = "an odd number of taps, such as malafide:513"
     weight_decay: ClassVar[float] = 1e-4
     last_rate: ClassVar[float] = 0.1
+    level = "loss"
 
     def start(self, batch: AttackedBatch) -> Tensor:
         """Draw the first taps."""
@@ -84,7 +97,7 @@ class Malafide(UniversalAttack):
         optimiser = torch.optim.Adam([taps], self.step, weight_decay=self.weight_decay)
         num_decays = max(self.steps - 10, 1)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, num_decays, self.step * self.last_rate)
-        for batch in islice(cycle(batches), self.steps):
+        for batch in self.in_turn(batches):
             taps.grad = batch.gradient(taps, partial(self.loss, batch))
             optimiser.step()
             schedule.step()

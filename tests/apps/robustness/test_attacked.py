@@ -7,6 +7,7 @@ import re
 import shutil
 import signal
 from collections import Counter
+from dataclasses import replace
 from io import StringIO
 
 import numpy as np
@@ -17,7 +18,7 @@ from builders import input_error, small_parts
 from builders.interruption import journalled
 
 from nes2net import Detector, robustness
-from nes2net.apps.robustness.attacked import AttackedScores, check_detector
+from nes2net.apps.robustness.attacked import AttackedScores, check_detector, plan_attacks
 from nes2net.apps.robustness.run import plan, run
 from nes2net.apps.robustness.settings import Suite
 from nes2net.data.audio.read import load_audio
@@ -26,6 +27,7 @@ from nes2net.data.corpora.part import Part
 from nes2net.data.corpora.trial import SPOOF, Trial
 from nes2net.evaluation.page import Pages
 from nes2net.lib.output.terminal import LOGGER
+from nes2net.lib.storage.files import sha256_of
 from nes2net.scoring.corpus import ScoringSettings
 from nes2net.scoring.journal import Journal
 from nes2net.scoring.score_file import read_scores
@@ -166,7 +168,7 @@ def test_a_report_has_noise_beside_attacks_and_the_verdict_on_the_gradient(repor
     facts = json.loads((tmp_path / "r.json").read_text())
     settings = {"attack": "pgd:40", "side": "spoof", "objective": "score", "steps": 10, "step": 0.25, "seed": 0}
     budget = {"size": 40, "unit": "dB", "restarts": 1, "keep": "best", "bits": 16, "draws": 1}
-    chain = {"link": "", "target": "", "num_samples": NUM_SAMPLES, "verdict": "curved"}
+    chain = {"link": "", "target": "", "num_samples": NUM_SAMPLES, "verdict": "curved", "fit_trials": "", "fit": None}
     assert facts["attacks"]["attack_pgd:40"] == {**settings, **budget, **chain}
     assert "gradient check: curved, so one step says little: use attacks of many steps" in facts["notices"]
     assert "What this detector does not withstand" in (tmp_path / "r.html").read_text()
@@ -385,8 +387,11 @@ def test_impossible_attacks_are_refused_by_the_plan(corpus):
         planned(corpus, "pdg:40")
     with input_error("attack 'noise:0.00001fs' is below one step of 16 bits"):
         planned(corpus, "pgd:0.00001fs")
-    with input_error("attack 'malafide:513' must be fitted first: use nes2net.robustness.fit_attack in Python"):
-        planned(corpus, "malafide:513")
+    with input_error("budget '512': write an odd number of taps"):
+        planned(corpus, "malafide:512")
+    for link in ("attack_then", "attack_through"):
+        with input_error("attack 'malafide:9' passes no condition: remove `attack_then` and `attack_through`"):
+            planned(corpus, "malafide:9", attack_steps=1, **{link: ["alaw"]})
 
 
 def test_default_is_noise_and_three_attacks_at_four_budgets(corpus):
@@ -412,3 +417,120 @@ def test_a_gradient_is_not_checked_on_recordings_that_cannot_be_read(detector, t
     attack = AttackedScores("pgd:40", "spoof", None, 0, made_on=detector)
     with input_error("no recording of those to check the gradient on can be read"):
         check_detector(attack, [missing])
+
+
+FITS = ("malafide:9", "universal:0.02fs")
+
+
+@pytest.fixture(scope="module")
+def fitted_plan(corpus):
+    """A plan that scores 8 of 12 trials, and fits on other fakes, on this and on another detector."""
+    return planned(corpus, *FITS, num_trials=8, attack_steps=3, attack_from=["other"])
+
+
+@pytest.fixture(scope="module")
+def fitted(attacked, fitted_plan, tmp_path_factory):
+    return Report(fitted_plan, tmp_path_factory.mktemp("fitted"), attacked)
+
+
+def fit_of(detector, trials, attack):
+    waveforms = [np.resize(load_audio(trial.path), NUM_SAMPLES) for trial in trials]
+    with robustness.attackable(detector) as logits_of:
+        recordings = [(torch.from_numpy(np.stack(waveforms)), torch.ones(len(trials)))]
+        return robustness.fit_attack(logits_of, recordings, attack, steps=3)
+
+
+@pytest.mark.parametrize("attack", FITS)
+@pytest.mark.parametrize("made_on", ["", "_from_other"])
+def test_a_perturbation_is_fitted_on_fakes_that_are_not_scored(fitted, corpus, detector, surrogate, attack, made_on):
+    facts = fitted.result.header["attacks"][f"attack_{attack}{made_on}"]
+    fit_trials = [trial for trial in planned(corpus).trials if trial.id in facts["fit_trials"].split()]
+    assert {trial.label for trial in fit_trials} == {SPOOF}
+    assert not {trial.id for trial in fit_trials} & {trial.id for trial in fitted.trials}
+    chosen_detector = {"": detector, "_from_other": surrogate}[made_on]
+    perturbation = fit_of(chosen_detector, fit_trials, attack)
+    trial, clip = clip_of(fitted)
+    changed = robustness.attack(
+        chosen_detector, clip, [True], attack, num_samples=NUM_SAMPLES, perturbation=perturbation
+    )
+    scores = scores_of(fitted.folder, f"attack_{attack}{made_on}".replace(":", "_"))
+    assert scores[trial.id] == pytest.approx(judged(detector, changed[0].numpy()), abs=1e-4)
+
+
+def test_recordings_of_a_fit_that_cannot_be_read_are_named_by_the_fit(detector, corpus, tmp_path, capsys):
+    missing = Trial("a", tmp_path / "a.wav", SPOOF)
+    attack = AttackedScores("malafide:9", "spoof", 1, 0, num_samples=NUM_SAMPLES, made_on=detector)
+    with input_error("no recording of those to fit malafide:9 on can be read: see nes2net data check"):
+        replace(attack, fit_trials=[missing]).fitted(tmp_path)
+    replace(attack, fit_trials=[missing, planned(corpus).trials[-1]]).fitted(tmp_path)
+    assert "1 of 2 recordings to fit malafide:9 on cannot be read and are omitted" in capsys.readouterr().err
+
+
+def test_a_fit_has_a_trial_of_each_of_more_than_200_attacks():
+    trials = [Trial(str(number), label=SPOOF, attack=str(number // 2)) for number in range(402)]
+    attack = plan_attacks(Suite(attack=["malafide:9"], attack_steps=1), {}, {}, trials)[0]
+    assert sorted(trial.attack for trial in attack.fit_trials) == sorted(map(str, range(201)))
+
+
+def test_the_report_names_the_trials_of_a_fit_and_its_digest(fitted, attacked, corpus, tmp_path):
+    facts = fitted.result.header["attacks"]["attack_malafide:9"]
+    num_fitted = len(facts["fit_trials"].split())
+    digests = [sha256_of(path) for path in fitted.folder.glob("fits/*.json")]
+    assert len(digests) == 4
+    assert facts["fit"] in digests
+    note = f"attack_malafide:9 is fitted on {num_fitted} trials, which are not scored"
+    assert note in fitted.result.notes
+    result = attacked(planned(corpus, "malafide:9", attack_steps=1), tmp_path)
+    assert "attack_malafide:9 is fitted on 6 trials, which are scored, too" in result.notes
+
+
+def test_a_filter_has_no_noise_beside_it(fitted_plan):
+    names = [attack.attack for attack in fitted_plan.attacks if not attack.link]
+    assert names == ["malafide:9", "noise:0.02fs", "universal:0.02fs"]
+
+
+def test_the_cost_of_a_fit_is_exact(attacked, detector, corpus, tmp_path, capsys):
+    counts = Counter()
+
+    def count(_module, inputs, _output):
+        counts[inputs[0].requires_grad] += len(inputs[0])
+
+    handle = detector.register_forward_hook(count)
+    attacked(planned(corpus, "malafide:9", num_trials=8, attack_steps=3), tmp_path)
+    handle.remove()
+    gradients = counts[True] - 16  # of the gradient check
+    assert f"the attacks take {gradients} gradients and " in capsys.readouterr().err
+
+
+def killed_in(function, run, monkeypatch, owner, name):
+    """Run in a child that is killed when it calls ``owner.name``."""
+    child = os.fork()
+    if child == 0:
+        try:
+            monkeypatch.setattr(owner, name, function)
+            run()
+        finally:
+            os._exit(1)  # in place of the other tests
+    return os.waitpid(child, 0)[1]
+
+
+def die(*_, **__):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_run_killed_during_or_after_a_fit_resumes_to_the_same_scores(
+    attacked, fitted, fitted_plan, tmp_path, monkeypatch
+):
+    def resume():
+        return attacked(fitted_plan, tmp_path)
+
+    assert killed_in(die, resume, monkeypatch, robustness, "attack") == signal.SIGKILL
+    assert len(list(tmp_path.glob("fits/*"))) == 1
+    assert killed_in(die, resume, monkeypatch, robustness, "fit_attack") == signal.SIGKILL
+    resume()
+    assert files_of(tmp_path) == files_of(fitted.folder)
+
+
+def test_a_fit_is_not_made_again(attacked, fitted, fitted_plan, monkeypatch):
+    monkeypatch.delattr(robustness, "fit_attack")
+    attacked(fitted_plan, fitted.folder)

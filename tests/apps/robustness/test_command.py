@@ -3,7 +3,9 @@
 from dataclasses import replace
 
 import pytest
+from builders import small_parts
 
+from nes2net import Detector
 from nes2net.apps.export.onnx import export_onnx
 from nes2net.scoring.decisions import ScoredBy, fit
 
@@ -40,12 +42,29 @@ def test_robustness_refuses_a_calibration_of_another_detector_before_scoring(com
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.slow  # exports
-def test_a_detector_in_an_onnx_file_is_attacked_from_another(corpus, spectral_detector, tmp_path, output, refused):
-    pytest.importorskip("onnxruntime")
-    export_onnx(spectral_detector, tmp_path / "detector.onnx")
+def test_a_filter_of_an_even_number_of_taps_is_refused_before_scoring(computing, tmp_path, refused):
+    refused(f"{computing} gain --attack malafide:512", "budget '512': write an odd number of taps")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.fixture(params=("onnx", "int8"))
+def without_gradients(request, spectral_detector, tmp_path):
+    """Flags of a detector whose gradient is missing."""
+    if request.param == "onnx":
+        pytest.importorskip("onnxruntime")
+        export_onnx(spectral_detector, tmp_path / "detector.onnx")
+        return f"--model {tmp_path}/detector.onnx"
+    frontend = {"name": "wav2vec2", **small_parts.FRONTENDS["wav2vec2"]}
+    Detector.from_config({"frontend": frontend, "backend": "mean_linear"}).save(tmp_path / "detector")
+    return f"--model {tmp_path}/detector --dtype int8"
+
+
+@pytest.mark.slow  # exports and quantises
+def test_a_detector_without_gradients_is_attacked_from_another(
+    without_gradients, corpus, spectral_detector, tmp_path, output, refused
+):
     spectral_detector.save(tmp_path / "surrogate.pth")
-    flags = f"--model {tmp_path}/detector.onnx --out {tmp_path}/out --samples 8000 --device cpu --workers 0"
+    flags = f"{without_gradients} --out {tmp_path}/out --samples 8000 --device cpu --workers 0"
     command = f"robustness asvspoof2019_la {corpus} --split dev {flags} --resamples 20 --attack fgsm:40"
     refused(command, "or make the attacks on another detector, with --attack-from")
     out = output(f"{command} --attack-from {tmp_path}/surrogate.pth").out

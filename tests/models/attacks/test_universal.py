@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from nes2net import robustness
+from nes2net.lib.output import progress
 
 RNG = np.random.default_rng(0)
 FAKES = torch.ones(8)
@@ -61,6 +62,20 @@ def test_a_filter_has_the_centre_1_and_starts_by_the_seed():
     other_taps = fitted("malafide:9", SHORTER, seed=1)
     assert torch.equal(taps, same_taps)
     assert not torch.equal(taps, other_taps)
+
+
+@pytest.mark.parametrize(("attack", "level"), (("universal:0.005fs", "objective"), ("malafide:9", "loss")))
+def test_the_progress_of_a_fit_shows_what_it_changes(monkeypatch, caplog, attack, level):
+    monkeypatch.setenv(progress.SECONDS, "0.000001")
+    with caplog.at_level("INFO", progress.PROGRESS.name):
+        fitted(attack, SHORTER)
+    lines = [record.getMessage() for record in caplog.records]
+    levels = [float(line.split(f", {level} ")[1].split(",")[0]) for line in lines]
+    steps = ATTACKS[attack].get("steps", 100)
+    assert lines[0].startswith(f"fitting the attack: step 1 of {steps}, {level} ")
+    assert len(levels) == steps
+    rises = levels[-1] > levels[0]
+    assert rises == (level == "objective")
 
 
 def test_a_filter_learns_from_all_batches():
