@@ -108,9 +108,18 @@ class PersonDecider:
         store.encoder = chosen.identity
         store.read(first)
         decider = cls(store, name, chosen, liveness, abstain_within)
-        if (claim := decider.claim) and claim.encoder not in ("", str(store.encoder)):
-            raise InputError(
-                f"the calibration is of the speaker encoder ({claim.encoder}), not ({store.encoder}): calibrate with {folder}"
+        if claim := decider.claim:
+            refuse(
+                (
+                    claim.encoder not in ("", str(store.encoder)),
+                    f"the calibration is of the speaker encoder ({claim.encoder}), not ({store.encoder}): calibrate with "
+                    f"{folder}",
+                ),
+                (
+                    abstain_within and claim.rule == "cascade",
+                    "the calibration has a threshold for each score, and no ratio that can be near one: remove "
+                    "`abstain_within`",
+                ),
             )
         return decider
 
@@ -210,3 +219,14 @@ class PersonDecider:
 
 #: What decides on a recording.
 AnyDecider: TypeAlias = Decider | Cutoff | PersonDecider
+
+
+def decider_on(people: AnyDecider | None, name: str, remedy: str) -> PersonDecider:
+    """Decide on a person whom a client names; an error does not tell who is enrolled.
+
+    Raises:
+        InputError: if nobody has this name; ends with ``remedy``.
+    """
+    if not name or not isinstance(people, PersonDecider) or people.store.find(name) is None:
+        raise InputError("nobody of this name is enrolled here", remedy=remedy)
+    return replace(people, name=name)

@@ -11,7 +11,7 @@ import pytest
 import soundfile
 from builders import hears_a_tone
 from builders.files import read_json
-from builders.live import lines_of
+from builders.live import lines_of, serving
 from builders.speaker_encoders import installed_encoders
 from builders.voices import voice
 from pydantic import TypeAdapter
@@ -292,6 +292,7 @@ def test_a_person_enrolled_by_another_kind_of_channel_causes_a_warning(
         ("--person people:anna --encoder bands", "not (name='bands'"),
         ("--person people:anna --calibration other.json", "the calibration is of the speaker encoder (other), not"),
         ("--person people:anna --calibration tone.json", "does not belong to this detector"),
+        ("--person people:anna --calibration cascade.json --abstain-within 1", "a threshold for each score"),
         ("--person people:anna --calibration p.json --prior 0.1", "--prior"),
         ("--calibration p.json", "p.json: decides on claims of people alone: use it with nes2net predict --person"),
         ("--encoder pitches", "--person"),
@@ -303,6 +304,8 @@ def test_what_does_not_fit_together_is_refused(in_folder, refused, words, messag
     calibration = read_json(in_folder / "p.json")
     scored_by = {**calibration["scored_by"], "fingerprint": "0" * 64}
     (in_folder / "tone.json").write_text(json.dumps(calibration | {"scored_by": scored_by}))
+    cascade = {**calibration["claim"], "rule": "cascade"}
+    (in_folder / "cascade.json").write_text(json.dumps(calibration | {"claim": cascade}))
     calibration["claim"]["encoder"] = "other"
     (in_folder / "other.json").write_text(json.dumps(calibration))
     refused([*PREDICT.split(), "test/anna.wav", *words.split()], message)
@@ -352,7 +355,7 @@ def test_no_report_claims_more_than_was_measured(reported, claim):
 
 
 @pytest.fixture
-def serving(in_folder, tmp_path):
+def served(in_folder, tmp_path):
     """A function that serves the store by a calibration, if any: a client without the guard."""
     pytest.importorskip("fastapi_offline")
     from starlette.testclient import TestClient
@@ -379,9 +382,9 @@ def without_names(row):
     return {key: value for key, value in row.items() if key not in names}
 
 
-def test_a_request_names_the_claimed_person_and_gets_the_answer_of_predict(serving, rows):
+def test_a_request_names_the_claimed_person_and_gets_the_answer_of_predict(served, rows):
     expected = rows("--person", "people:anna", "--calibration", "p.json", "--track", files=["test/fake.wav"])
-    client = serving()
+    client = served()
     row = sent(client, "anna").json()
     TypeAdapter(JudgedRecording).validate_python(row)
     assert without_names(row) == without_names(expected["fake.wav"])
@@ -391,24 +394,24 @@ def test_a_request_names_the_claimed_person_and_gets_the_answer_of_predict(servi
 
 
 @pytest.mark.parametrize("calibration", ["p.json", None])
-def test_a_request_that_claims_nobody_gets_scores_without_people(serving, calibration):
-    client = serving(calibration)
-    expected = sent(serving(None, store=None), None).json()
+def test_a_request_that_claims_nobody_gets_scores_without_people(served, calibration):
+    client = served(calibration)
+    expected = sent(served(None, store=None), None).json()
     assert sent(client, None).json() == expected
     assert sent(client, "").json() == expected
 
 
 @pytest.mark.parametrize("person", ["ana", "../people/anna", "x" * 1000])
-def test_an_unknown_person_in_a_request_is_refused_without_the_names(serving, person):
+def test_an_unknown_person_in_a_request_is_refused_without_the_names(served, person):
     for store in ("people", None):
-        answer = sent(serving(store=store), person)
+        answer = sent(served(store=store), person)
         assert answer.status_code == 422
         assert "anna" not in answer.json()["error"].replace(person, "")
         assert "bob" not in answer.json()["error"]
 
 
-def test_a_claim_is_decided_by_scores_only(serving):
-    client = serving()
+def test_a_claim_is_decided_by_scores_only(served):
+    client = served()
     answer = sent(client, "anna", path="/api/score?judgement=frames")
     assert answer.status_code == 422
     assert "remove" in answer.json()["error"]
@@ -416,8 +419,8 @@ def test_a_claim_is_decided_by_scores_only(serving):
 
 @pytest.mark.parametrize("person", ["anna", None])
 @pytest.mark.parametrize("calibration", ["p.json", None])
-def test_no_answer_to_the_page_claims_more_than_was_measured(serving, calibration, person):
-    told = sent(serving(calibration), person, path="/page/score?each=false").text
+def test_no_answer_to_the_page_claims_more_than_was_measured(served, calibration, person):
+    told = sent(served(calibration), person, path="/page/score?each=false").text
     answer = json.loads(told.splitlines()[-1])
     if person is None:
         assert answer.get("verdict") is None
@@ -551,6 +554,40 @@ def test_a_saved_call_does_not_go_on_as_a_call_of_another_person(in_folder, tmp_
         restored[name] = calls.restore(key, begin)
     assert restored["bob"] is None
     assert restored["anna"] is not None
+
+
+@pytest.fixture
+def called(in_folder):
+    """A function that calls a server with a store, and returns the lines; ``person`` is the name in `start`."""
+    pytest.importorskip("websockets")
+    from builders.websocket_calls import START, rest_or_closed, say
+    from websockets.sync.client import connect
+
+    judge = LiveJudge(hears_a_tone.detector(), "tone.pth", PersonDecider.of("people"))
+
+    def call_server(**start):
+        with connect(url) as client:
+            say(client, **START, **start)
+            client.send(spoken(70, ANNA).tobytes())
+            say(client, event="stop")
+            return rest_or_closed(client)
+
+    with serving(judge) as (url, _):
+        yield call_server
+
+
+def test_each_call_of_a_server_names_the_claimed_person(called):
+    for name in ("anna", "bob"):
+        lines = called(person=name)
+        assert lines[0]["person"] == lines[-1]["claim"]["person"] == name
+
+
+@pytest.mark.parametrize("start", [{"person": "ana"}, {}])
+def test_a_call_of_nobody_enrolled_is_refused_without_the_names(called, start):
+    (line,) = called(**start)
+    assert line["event"] == "error"
+    assert "nobody of this name is enrolled here" in line["message"]
+    assert "anna" not in line["message"]
 
 
 def test_a_call_needs_the_name_of_a_person(in_folder, refused):

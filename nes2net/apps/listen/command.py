@@ -76,7 +76,7 @@ def listen(
 
         if (source is None) == (serve is None):
             raise InputError("name one source, such as - for the standard input, or `serve`, and not both")
-        load = partial(_load_judge, model, loading, deciding, windows)
+        load = partial(_load_judge, model, loading, deciding, windows, serve is not None)
         if serve is not None:
             for library in ("websockets", "fastapi", "uvicorn", "prometheus_client"):
                 optional(library, f"clients need {library}", "listen")
@@ -87,14 +87,17 @@ def listen(
         _listen(load(), opened_source, json_, stop)
 
 
-def _load_judge(model: str, loading: Loading, deciding: Deciding, windows: LiveWindows) -> LiveJudge:
+def _load_judge(
+    model: str, loading: Loading, deciding: Deciding, windows: LiveWindows, calls_name_people: bool
+) -> LiveJudge:
     from nes2net.apps.listen.listening import LiveJudge
     from nes2net.data.audio.waveform import SAMPLE_RATE
     from nes2net.scoring.calibrated import check_decider, default_window
 
     calibrated = deciding.decider()
     person = deciding.person_decider()
-    refuse((person and not person.name, "`person` must name who is claimed to speak: STORE:NAME"))
+    is_nameless = person is not None and not person.name
+    refuse((is_nameless and not calls_name_people, "`person` must name who is claimed to speak: STORE:NAME"))
     scorer = loading.scorer(model)
     window = windows.window or default_window(scorer, calibrated)
     calibration = deciding.calibration and Path(deciding.calibration).name

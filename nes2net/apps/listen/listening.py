@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import zip_longest
 from secrets import token_urlsafe
 from typing import NamedTuple
@@ -15,7 +15,7 @@ from nes2net.apps.listen.channel import Channel, Line, Tally
 from nes2net.apps.listen.settings import Keep, LiveWindows
 from nes2net.data.audio.speech import SPEECH_RULE
 from nes2net.data.audio.waveform import SAMPLE_RATE
-from nes2net.scoring.claimed import PersonDecider
+from nes2net.scoring.claimed import PersonDecider, decider_on
 from nes2net.scoring.decisions.decision import Decider
 from nes2net.scoring.decisions.evidence import Evidence
 from nes2net.scoring.kernel import Scorer
@@ -67,6 +67,17 @@ class LiveJudge(LiveWindows):
         # Raises an error now if the windows do not suit the detector.
         Stream(self.scorer, SAMPLE_RATE, window=self.window, hop=self.hop)
 
+    def claiming(self, person: str) -> LiveJudge:
+        """Return the judge of a call that claims ``person``; empty for the person of the server, if any.
+
+        Raises:
+            InputError: if nobody of this name is enrolled, or neither call nor server names a person.
+        """
+        needs_name = isinstance(self.decider, PersonDecider) and not self.decider.name
+        if not person and not needs_name:
+            return self
+        return replace(self, decider=decider_on(self.decider, person, "send the name of an enrolled person in `start`"))
+
     def session(
         self,
         rate: float,
@@ -99,6 +110,9 @@ class LiveJudge(LiveWindows):
             channels.append(
                 Channel(name, self.scorer, stream, self.hop, evidence, self.decider, is_live, self.vad, tally)
             )
+        claim: Line = {"person": "", "meaning": []}
+        if isinstance(self.decider, PersonDecider):
+            claim = {"person": self.decider.name, "meaning": self.decider.describe()}
         # Clients read these keys; the digest of a saved call has them too.
         ready = {
             "event": "ready",
@@ -112,7 +126,7 @@ class LiveJudge(LiveWindows):
             "keep": self.keep or keep,
             "speech": None if self.vad == "none" else SPEECH_RULE,
             "session": token_urlsafe(16),
-            "meaning": self.decider.describe() if isinstance(self.decider, PersonDecider) else [],
+            **claim,
         }
         return Session(channels, ready, max(1, int(self.max_behind / self.hop)))
 

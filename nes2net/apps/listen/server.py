@@ -61,6 +61,7 @@ class _Start(StrictModel):
     channels: Annotated[int, Field(ge=1, le=_MAX_CHANNELS)] = 1
     names: list[Annotated[str, Field(max_length=100)]] | None = None
     session: Annotated[str, Field(max_length=100)] | None = None
+    person: Annotated[str, Field(max_length=100)] = ""
 
 
 class _Gap(StrictModel):
@@ -197,7 +198,8 @@ class Calls(PresentWork):
             )
         names = channel_names(start.names, start.channels, "names")
         assert self._judge is not None
-        begin = partial(self._judge.session, start.rate, start.encoding, names, True, "latest")
+        judge = self._judge.claiming(start.person)
+        begin = partial(judge.session, start.rate, start.encoding, names, True, "latest")
         parked = self._claim(caller, start, names, begin)
         session = begin() if parked is None else parked.session
         listening = Listening(session, _blocks(caller, start, session, parked))
@@ -255,10 +257,12 @@ class Calls(PresentWork):
         if parked is None:
             return None
         ready = parked.session.ready
-        if (ready["rate"], ready["encoding"], ready["channels"]) != (start.rate, start.encoding, names):
+        person = start.person or ready["person"]
+        repeated = (start.rate, start.encoding, names, person)
+        if (ready["rate"], ready["encoding"], ready["channels"], ready["person"]) != repeated:
             raise InputError(
-                "the session to resume had another rate, encoding or other channels: repeat the values of its first "
-                "`start`, or begin a new session"
+                "the session to resume had another rate, encoding, person or other channels: repeat the values of its "
+                "first `start`, or begin a new session"
             )
         return self._parked.pop(token)
 

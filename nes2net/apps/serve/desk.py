@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from secrets import token_urlsafe
@@ -29,6 +29,7 @@ from nes2net.data.audio.read import stream_audio
 from nes2net.lib.errors import InputError, pluralise
 from nes2net.lib.output.times import clock, readable_duration
 from nes2net.lib.web.service_health import WHY_NOT, PresentWork
+from nes2net.scoring.claimed import decider_on
 from nes2net.scoring.judged import Failed, Judged, stretch_rows
 from nes2net.scoring.judging import Judge, JudgingSettings
 from nes2net.scoring.registry import ALL_MARKS
@@ -257,13 +258,9 @@ class Desk(PresentWork):
         return self._judges[key]
 
     def _claiming(self, person: str, judgement: str, marks: bool) -> Judge[Any]:
-        people = self.people
-        if people is None or people.store.find(person) is None:
-            raise InputError(
-                "nobody of this name is enrolled here: send another name in the form field person, or none"
-            )
-        judge = copy(self._judge(judgement, marks, people))
-        judge.decider = replace(people, name=person)
+        decider = decider_on(self.people, person, "send another name in the form field person, or none")
+        judge = copy(self._judge(judgement, marks, decider))
+        judge.decider = decider
         return judge
 
     def _check_end(self, deadline: float, check_caller: Callable[[], object]) -> None:

@@ -102,7 +102,7 @@ def fit_sasv(
         InputError: if a class is empty, a score not finite, or a scale not positive.
     """
     weights = check_weights(weights)
-    trials = _as_trials(asv, cm, classes)
+    trials = _as_trials(asv, cm, classes, rule)
     groups = _split(trials[:2], trials)
     systems = ("speaker", "speaker", "countermeasure")
     for name, system, weight, group in zip(SASV_CLASSES, systems, weights, groups):
@@ -144,12 +144,21 @@ def _at_best_threshold(fusion: SasvFit, groups: list[NDArray]) -> SasvFit:
     return fusion._replace(loss=cost, threshold=np.nextafter(rejected, np.inf).item())
 
 
-def _as_trials(asv: ArrayLike, cm: ArrayLike, classes: ArrayLike) -> NDArray:
+def _as_trials(asv: ArrayLike, cm: ArrayLike, classes: ArrayLike, rule: RuleName) -> NDArray:
     """Return speaker scores, countermeasure scores, and numbers of classes, (3, N)."""
     labels = np.asarray(classes)
     masks = [(labels == name) | (labels == number) for number, name in enumerate(SASV_CLASSES)]
-    refuse(((sum(masks) == 0).any(), "classes must be target, nontarget or spoof: correct the others"))
-    return np.stack([check_finite(asv, "speaker"), check_finite(cm, "countermeasure"), np.select(masks, range(3))])
+    speaker_scores = check_finite(asv, "speaker")
+    lowest = speaker_scores.min(initial=np.inf)
+    refuse(
+        ((sum(masks) == 0).any(), "classes must be target, nontarget or spoof: correct the others"),
+        (
+            rule == "product_linear" and lowest <= -1,
+            f"the rule product_linear multiplies (speaker score + 1) / 2, so speaker scores must be cosines, above −1, not "
+            f"{lowest:g}: use another `rule`",
+        ),
+    )
+    return np.stack([speaker_scores, check_finite(cm, "countermeasure"), np.select(masks, range(3))])
 
 
 def _split(values: NDArray, trials: NDArray) -> Any:
@@ -263,7 +272,7 @@ def fit_person(
         people: who is claimed, (N,), for folds of people; by default, they are of recordings.
     """
     check_setting("weights", weights, weights[1] > 0, "above 0 for other people")
-    trials = _as_trials(asv, cm, classes)
+    trials = _as_trials(asv, cm, classes, rule)
     if people is None:
         people = trials[1]
     settings = (weights, joint, rule)

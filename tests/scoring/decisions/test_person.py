@@ -631,6 +631,13 @@ def test_scores_that_are_not_finite_are_refused():
         fit_sasv([1.0, 0.0], [np.inf, 0.0], [0, 2])
 
 
+@pytest.mark.parametrize("fit", [fit_sasv, fit_person])
+def test_a_product_with_a_cosine_refuses_scores_that_are_none(made_up, fit):
+    speaker, countermeasure, labels = made_up
+    with input_error(f"speaker scores must be cosines, above −1, not {speaker.min():g}"):
+        fit(speaker, countermeasure, labels, rule="product_linear")
+
+
 def test_unknown_classes_and_weights_without_meaning_are_refused():
     with input_error("classes must be target, nontarget or spoof"):
         fit_sasv([1.0, 0.0], [1.0, 0.0], ["target", "bonafide"])
