@@ -14,13 +14,11 @@ import numpy as np
 import soundfile
 import torch
 import transformers
-from torch import nn
 
 from nes2net.data.audio.read import SAMPLE_RATE, load_audio
 from nes2net.data.corpora.trial import Trial
 from nes2net.detector import Detector
 from nes2net.evaluation.judgements import Scores
-from nes2net.lib.computing.flops import count_flops
 from nes2net.lib.computing.module_size import count_numbers
 from nes2net.lib.errors import InputError, pluralise
 from nes2net.lib.output.progress import ProgressDisplay
@@ -28,15 +26,11 @@ from nes2net.lib.output.terminal import markdown_table
 from nes2net.lib.parts.options import part_names
 from nes2net.lib.process.processes import ALONE
 from nes2net.lib.process.this_process import peak_bytes, processor_name, usable_processors
-from nes2net.models.frontends.onednn import OneDNNLinear
 from nes2net.scoring.batches import BatchPlan, Compute, waveforms_for
 from nes2net.scoring.engine import BatchResult
 from nes2net.scoring.kernel import check_takes_audio_alone, scoring_mode
 from nes2net.scoring.waveforms import WaveformReader
 from nes2net.version import __version__
-
-# Kind of device → size of the square matrices whose product is timed for comparison.
-_PRODUCT_SIZE = {"cpu": 2048, "cuda": 8192}
 
 
 class TimedStage(NamedTuple):
@@ -48,8 +42,6 @@ class TimedStage(NamedTuple):
     """Number of utterances in one run."""
     audio: float
     """Seconds of audio in one run."""
-    flops: float | None = None
-    """Operations of one run; None if not counted."""
 
 
 class StageSpeed(NamedTuple):
@@ -66,7 +58,7 @@ def measure(
     batch_sizes: Sequence[int],
     rounds: int,
     num_workers: int | None = None,
-) -> tuple[list[StageSpeed], float]:
+) -> list[StageSpeed]:
     """Measure the speed of every stage in ``rounds`` rounds, after one round to warm up.
 
     Args:
@@ -74,22 +66,14 @@ def measure(
         num_samples: number of leading samples to score, at 16 kHz.
         num_workers: processes that read files; None for the default of
             :func:`nes2net.scoring.corpus.judge_trials`.
-
-    Returns:
-        The speed of each stage, and the speed of a matrix product in FLOP/s.
     """
     check_takes_audio_alone(detector)
-    # Count the operations of an utterance, on the meta device if the detector can be built there.
-    copy = Detector.on_meta(detector.config) or detector
-    silence = torch.zeros(1, num_samples, device=copy.device, dtype=copy.dtype)
-    frontend_flops = count_flops(copy.frontend, silence)
-    flops = {"front-end": frontend_flops, "back-end": count_flops(copy, silence) - frontend_flops}
     seconds_of_files = sum(len(load_audio(file)) for file in files) / SAMPLE_RATE
     stages = [
         TimedStage("decode, one thread", lambda: [load_audio(file) for file in files], len(files), seconds_of_files)
     ]
     for size in batch_sizes:
-        stages += _network_stages(detector, num_samples, size, flops)
+        stages += _network_stages(detector, num_samples, size)
     # The whole way from files to scores; the files are repeated to fill at least one batch.
     largest = max(batch_sizes)
     batch_files = [*files] * -(-largest // len(files))
@@ -104,34 +88,22 @@ def measure(
             lambda: _wait_for_scores(score(read(trials, (), ALONE))),
             count,
             count * num_samples / SAMPLE_RATE,
-            count * sum(flops.values()),
         )
     )
-    width = _PRODUCT_SIZE.get(detector.device.type, 2048)
-    matrix = torch.randn(width, width).to(detector.device, detector.dtype)
-    # On the CPU, by oneDNN if oneDNN computes the layers of the detector.
-    linear = OneDNNLinear(width, width, bias=False, device="meta")
-    linear.weight = nn.Parameter(matrix, requires_grad=False)
-    product = TimedStage("matrix product", partial(linear, matrix), 1, 0.0)
     with scoring_mode(detector), torch.inference_mode():
-        *medians, seconds_of_product = _median_seconds_in_turns([*stages, product], rounds, detector.device)
-    measured = [StageSpeed(stage, seconds) for stage, seconds in zip(stages, medians)]
-    return measured, 2 * width**3 / seconds_of_product
+        medians = _median_seconds_in_turns(stages, rounds, detector.device)
+    return list(map(StageSpeed, stages, medians))
 
 
-def _network_stages(detector: Detector, num_samples: int, size: int, flops: dict[str, int]) -> list[TimedStage]:
+def _network_stages(detector: Detector, num_samples: int, size: int) -> list[TimedStage]:
     waveform = 0.1 * torch.randn(size, num_samples).to(detector.device)
     with torch.inference_mode():
         states = detector.hidden_states(waveform)
-    computations: dict[str, Callable[[], object]] = {
-        "front-end": partial(detector.hidden_states, waveform),
-        "back-end": lambda: detector.logits(detector.features(states)),
-    }
     seconds = size * num_samples / SAMPLE_RATE
-    stages = []
-    for name, compute in computations.items():
-        stages.append(TimedStage(f"{name}, batch {size}", compute, size, seconds, size * flops[name]))
-    return stages
+    return [
+        TimedStage(f"front-end, batch {size}", partial(detector.hidden_states, waveform), size, seconds),
+        TimedStage(f"back-end, batch {size}", lambda: detector.logits(detector.features(states)), size, seconds),
+    ]
 
 
 def _median_seconds_in_turns(stages: Sequence[TimedStage], rounds: int, device: torch.device) -> list[float]:
@@ -157,21 +129,12 @@ def _wait_for_scores(batch_results: Iterable[BatchResult]) -> None:
             raise InputError(f"{name}: {reason}")
 
 
-def speed_table(measured: Sequence[StageSpeed], product: float, detector: Detector) -> list[str]:
-    """Write the speeds as a Markdown table; ``product`` is the speed of a matrix product in FLOP/s."""
+def speed_table(measured: Sequence[StageSpeed]) -> list[str]:
+    """Write the speeds as a Markdown table."""
     rows = []
     for stage, seconds in measured:
-        speed = share = "–"
-        if stage.flops:
-            flops_per_second = stage.flops / seconds
-            speed = f"{flops_per_second / 1e9:,.1f}"
-            share = f"{flops_per_second / product:.0%}"
-        rows.append([stage.name, f"{stage.utterances / seconds:,.2f}", f"{stage.audio / seconds:,.1f}", speed, share])
-    product_in = "tf32" if detector.precision == "tf32" else str(detector.dtype).removeprefix("torch.")
-    rows.append([f"matrix product, {product_in}", "–", "–", f"{product / 1e9:,.1f}", "100%"])
-    return markdown_table(
-        ["stage", "utterances / s", "× real time", "GFLOP/s", "of the matrix product"], rows
-    ).splitlines()
+        rows.append([stage.name, f"{stage.utterances / seconds:,.2f}", f"{stage.audio / seconds:,.1f}"])
+    return markdown_table(["stage", "utterances / s", "× real time"], rows).splitlines()
 
 
 def environment(detector: Detector) -> list[str]:

@@ -7,28 +7,24 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated
 
-from nes2net.actions.flags import ModelName, Precision
+from nes2net.actions.flags import Loading, ModelName
 from nes2net.lib.errors import InputError, pluralise
-from nes2net.lib.parts.conditions import NotWith
-from nes2net.lib.shell.commands import Count, File, Flag, FromZero, Seconds, command_facts
+from nes2net.lib.shell.commands import Count, Flag, FromZero, Seconds, command_facts
 
 _DEFAULT = "wav2vec2_Nes2Net_X"
 
 
 @command_facts(
-    about="The output is a Markdown table of medians, below the versions and the hardware. For a detector of "
-    "full size, a round takes a minute or more on a CPU.",
+    about=f"Without --model, the weights are random, by default of {_DEFAULT}. The output is a Markdown table "
+    "of medians, below the versions and the hardware. For a detector of full size, a round takes a minute or "
+    "more on a CPU.",
     resumes=False,
 )
 def bench(
     files: Annotated[Sequence[str], Flag("FILE")] = (),
     *,
     model: ModelName | None = None,
-    architecture: Annotated[str | None, Flag("NAME|FILE"), NotWith("model")] = None,
-    base: File | None = None,
-    frontend: Annotated[str | None, Flag("NAME"), NotWith("model")] = None,
-    device: str = "auto",
-    dtype: Precision = "auto",
+    loading: Loading,
     seconds: Seconds = 64600 / 16000,
     batch_size: Sequence[Count] | None = None,
     rounds: Count = 3,
@@ -41,11 +37,6 @@ def bench(
 
     Args:
         files: audio to score; generated if not given
-        architecture: published model or recipe with random weights, instead of --model; wav2vec2_Nes2Net_X if not given
-        base: file of the weights that an adapted checkpoint lacks
-        frontend: another front-end for --architecture, e.g. wav2vec2_small
-        device: auto, cpu, cuda or cuda:N
-        dtype: precision; auto: the checkpoint's
         seconds: length of the utterances
         batch_size: batch sizes to measure (1 and 8, or 1 and 64 on a GPU)
         rounds: measured rounds, after one to warm up
@@ -54,7 +45,6 @@ def bench(
     import numpy as np
     import soundfile
 
-    from nes2net.actions.flags import architecture_in
     from nes2net.apps.bench.benchmark import environment, measure, speed_table
     from nes2net.data.audio.files import expand_folders
     from nes2net.data.audio.waveform import SAMPLE_RATE
@@ -66,17 +56,15 @@ def bench(
     from nes2net.scoring.kernel import default_batch_size
 
     if model:
-        detector = Detector.from_pretrained(model, device, dtype, base=base)
+        detector = loading.load(model)
     else:
-        torch_device = choose_device(device)
-        described = architecture_in(architecture or _DEFAULT)
-        config = dict(read_architecture(described) if isinstance(described, str) else described)
-        if frontend:
-            config["frontend"] = frontend
+        torch_device = choose_device(loading.device)
+        described = loading.as_config or _DEFAULT
+        config = read_architecture(described) if isinstance(described, str) else described
         say_aside("building a detector of random weights; at full size this takes a while")
-        precision = "float32" if dtype == "auto" else dtype
+        precision = "float32" if loading.dtype == "auto" else loading.dtype
         detector = Detector.from_config(config).to(torch_device).set_precision(precision).eval()
-    print_note(emulation_note(detector.precision, detector.device))
+        print_note(emulation_note(detector.precision, detector.device))
     num_samples = round(seconds * SAMPLE_RATE) if 0 < seconds < 3600 else 0
     if num_samples < detector.min_samples:
         shortest = detector.min_samples / SAMPLE_RATE
@@ -95,8 +83,8 @@ def bench(
                 samples = np.convolve(rng.standard_normal(num_samples + 31), np.hanning(32), "valid")
                 envelope = 0.02 + 0.05 * np.abs(np.sin(np.arange(num_samples) / 4000))
                 soundfile.write(path, samples / samples.std() * envelope, SAMPLE_RATE)
-        measured, product = measure(detector, paths, num_samples, sizes, rounds, num_workers)
+        measured = measure(detector, paths, num_samples, sizes, rounds, num_workers)
     kind = "files" if files else "generated FLAC files"
     utterances = f"{len(paths)} {kind}, utterances of {num_samples:,} samples"
     lines = [*environment(detector), f"- {utterances}, medians of {pluralise(rounds, 'round')} by turns", ""]
-    say(*lines, *speed_table(measured, product, detector))
+    say(*lines, *speed_table(measured))
