@@ -36,6 +36,7 @@ from nes2net.scoring.judged import Judged
 from nes2net.scoring.judgement import ScoreFile, as_judgement
 from nes2net.scoring.kernel import Scorer
 from nes2net.scoring.measuring import Measurer
+from nes2net.scoring.people import cosines_to_others
 from nes2net.scoring.score_length import samples_to_calibrate
 from nes2net.scoring.waveforms import RecordingToJudge
 
@@ -149,8 +150,7 @@ def calibrate_people(
     for name in names:
         embeddings = decider.store.read(name).vectors[1:]
         if len(embeddings) > 1:
-            remaining = embeddings.sum(0) - embeddings
-            cosines += ((embeddings * remaining).sum(1) / np.linalg.norm(remaining, axis=1)).tolist()
+            cosines += cosines_to_others(embeddings).tolist()
     num_samples = samples_to_calibrate(detector.provenance).num_samples
     genuine = list(hear(detector, decider, others, num_samples))
     spoofed = []

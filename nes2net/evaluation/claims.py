@@ -46,11 +46,11 @@ from nes2net.lib.errors import InputError, concerning, join_names, pluralise, re
 from nes2net.metrics import registry
 from nes2net.metrics.intervals import Resampling
 from nes2net.metrics.sasv import ASVSPOOF5_SASV_WEIGHTS, SasvWeights
-from nes2net.metrics.tdcf import TandemWeights, asv_error_rates, tandem_weights, tdcf_curve
+from nes2net.metrics.tdcf import TandemWeights, tdcf_curve
 from nes2net.scoring.claim_file import HEADER, KINDS, read_claim_table
 from nes2net.scoring.decisions.calibration import load
 from nes2net.scoring.decisions.claim import SasvFit
-from nes2net.scoring.decisions.person import PERSON_OUTCOMES, judge_by
+from nes2net.scoring.decisions.person import PERSON_OUTCOMES, judge_person
 from nes2net.scoring.judgement import ScoreFile
 from nes2net.scoring.score_file import ScoreTable
 
@@ -232,10 +232,11 @@ class ClaimEvaluation(Evaluation[ClaimSystem]):
         if not {"cm", "asv"} <= system.scores.keys():
             return {}, ""
         cm = system.scores["cm"]
-        classes = [*cm.by_class(cm.scores), *cm.by_class(system.scores["asv"].scores)]
+        target, nontarget, spoof = cm.by_class(cm.scores)
+        classes = [np.concatenate((target, nontarget)), spoof, *cm.by_class(system.scores["asv"].scores)]
         definition = self.key.definition
         min_tdcf = functools.partial(_min_tdcf, weights=definition.tandem_weights, version=definition.tdcf_version)
-        rules: dict[str, Callable[..., float]] = {"t_eer": _t_eer, "min_tdcf": min_tdcf}
+        rules: dict[str, Callable[..., float]] = {"t_eer": metrics.compute_t_eer, "min_tdcf": min_tdcf}
         try:
             figures = {name: Figure(rule(*classes)) for name, rule in rules.items()}
         except InputError as error:
@@ -267,7 +268,7 @@ class ClaimEvaluation(Evaluation[ClaimSystem]):
 
 def _outcomes(system: ClaimSystem, fusion: SasvFit) -> Table:
     cm = system.scores["cm"]
-    codes, _ = judge_by(fusion, system.scores["asv"].scores, cm.scores)
+    codes, _ = judge_person(fusion, system.scores["asv"].scores, cm.scores)
     rows = []
     for name, of_class in zip(CLAIMS, cm.by_class(codes)):
         figures = {code: Figure(int((of_class == code).sum())) for code in PERSON_OUTCOMES}
@@ -284,18 +285,7 @@ def _differences(systems: Sequence[ClaimSystem], rows: Sequence[Row]) -> Iterato
             yield Row({"first": first.name, "second": second.name}, figures)
 
 
-def _t_eer(target: NDArray, nontarget: NDArray, spoof: NDArray, *asv: NDArray) -> float:
-    return metrics.compute_t_eer(np.concatenate((target, nontarget)), spoof, *asv)
-
-
-def _min_tdcf(
-    target: NDArray,
-    nontarget: NDArray,
-    spoof: NDArray,
-    *asv: NDArray,
-    weights: TandemWeights | None,
-    version: int,
-) -> float:
+def _min_tdcf(bonafide: NDArray, spoof: NDArray, *asv: NDArray, weights: TandemWeights | None, version: int) -> float:
     if weights is None:
-        weights = tandem_weights(asv_error_rates(*asv), version)
-    return float(tdcf_curve(np.concatenate((target, nontarget)), spoof, weights).min())
+        return metrics.compute_min_tdcf(bonafide, spoof, *asv, version=version)  # type: ignore[arg-type, misc]
+    return float(tdcf_curve(bonafide, spoof, weights).min())

@@ -16,7 +16,7 @@ from nes2net.models.speakers import SpeakerEncoder
 from nes2net.scoring.decisions.along import Cutoff
 from nes2net.scoring.decisions.claim import SasvFit
 from nes2net.scoring.decisions.decision import Decider, Decision
-from nes2net.scoring.decisions.person import PERSON_OUTCOMES, fuse, judge_by
+from nes2net.scoring.decisions.person import PERSON_OUTCOMES, fuse, judge_person
 from nes2net.scoring.decisions.population import TELEPHONE, Traits
 from nes2net.scoring.people import PeopleStore
 from nes2net.scoring.track import Track
@@ -138,8 +138,9 @@ class PersonDecider:
     def __call__(self, score: float, traits: Traits | None = None) -> PersonDecision:
         """Decide by the score of the detector, and the voice in ``traits``."""
         assert traits is not None
-        facts: dict[str, Any] = {**dict.fromkeys(_FACTS), "cm_score": score, "encoder": self.encoder.name}
-        facts |= {"person": self.name or None, "code": "unusable", "warnings": []}
+        unusable = {"code": "unusable", "outcome": PERSON_OUTCOMES["unusable"]}
+        facts: dict[str, Any] = {**dict.fromkeys(_FACTS), "cm_score": score, "encoder": self.encoder.name, **unusable}
+        facts |= {"person": self.name or None, "warnings": []}
         reason = traits.unfit
         because: list[str] = []
         if traits.voice is not None and not self.name:
@@ -162,20 +163,20 @@ class PersonDecider:
                 facts["code"] = "scores_only"
                 reason = _SCORES_ONLY
             else:
-                reason = reason or self.liveness.why_unlike(score, 0.0, traits).reason
+                because = self._judge(self.claim, facts)
                 facts["basis"] = self.liveness.calibration.trained_on.get("basis", "trials")
-                because = self._judge(self.claim, facts, not reason)
-        if facts["code"] == "borderline":
-            reason = _BORDERLINE
-        words = PERSON_OUTCOMES[facts["code"]] + ", and may not be live" * facts.pop("may_not_be_live", False)
-        facts |= {"outcome": words, "reason": list(filter(None, [reason])), "because": because}
-        return PersonDecision(score, None, None, words, judged=traits.judged, facts=facts)
+                if reason := reason or self.liveness.why_unlike(score, 0.0, traits).reason:
+                    facts |= unusable
+                elif facts["code"] == "borderline":
+                    reason = _BORDERLINE
+        facts |= {"reason": list(filter(None, [reason])), "because": because}
+        return PersonDecision(score, None, None, facts["outcome"], judged=traits.judged, facts=facts)
 
-    def _judge(self, claim: SasvFit, facts: dict[str, Any], is_usable: bool) -> list[str]:
+    def _judge(self, claim: SasvFit, facts: dict[str, Any]) -> list[str]:
         """Add the outcome to ``facts``, and say what decided."""
         scores = [facts["asv_score"]], [facts["cm_score"]]
-        outcome = judge_by(claim, *scores, abstain_within=self.abstain_within, usable=is_usable)
-        facts["code"], facts["may_not_be_live"] = (values.item() for values in outcome)
+        code, may_not_be_live = (values.item() for values in judge_person(claim, *scores, self.abstain_within))
+        facts |= {"code": code, "outcome": PERSON_OUTCOMES[code] + ", and may not be live" * may_not_be_live}
         facts["rule"] = claim.rule
         if claim.rule == "cascade":
             facts["thresholds"] = np.subtract(claim.threshold, claim[1:4:2]).tolist()

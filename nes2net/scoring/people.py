@@ -164,3 +164,9 @@ class PeopleStore:
                 "the Unicode form NFKC"
             )
         return [path_below(self.folder, f"{name}{suffix}") for suffix in (".json", ".safetensors")]
+
+
+def cosines_to_others(embeddings: NDArray) -> NDArray:
+    """Compute the cosine of each embedding (R, D) of a person to the mean of the others, (R,); R ≥ 2."""
+    others = embeddings.sum(0) - embeddings
+    return (embeddings * others).sum(1) / np.linalg.norm(others, axis=1)  # type: ignore[no-any-return]

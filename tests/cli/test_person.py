@@ -30,6 +30,7 @@ from nes2net.data.audio.read import AudioFile
 from nes2net.scoring import people
 from nes2net.scoring.claimed import PersonDecider
 from nes2net.scoring.decisions import Decider, fit_sasv, load
+from nes2net.scoring.decisions.population import Traits
 from nes2net.scoring.judging import Judge
 from nes2net.scoring.measuring import Measurer
 from nes2net.scoring.waveforms import RecordingToJudge
@@ -176,6 +177,16 @@ def test_a_recording_of_the_enrolment_is_no_test(rows):
     assert row["outcome"] == "cannot tell"
     assert row["code"] == "unusable"
     assert "part of the enrolment" in row["reason"][0]
+
+
+def test_a_recording_unlike_those_of_the_calibration_has_no_outcome(in_folder):
+    liveness = Decider(load("p.json", claims=True), abstain=0.1)
+    decider = PersonDecider.of("people:anna", liveness=liveness)
+    traits = Traits(SECONDS, -200.0, 8000.0, voice=decider.store.read("anna").vectors[0])
+    facts = decider(-9.0, traits).facts
+    assert facts["code"] == "unusable"
+    assert facts["outcome"] == "cannot tell"
+    assert "level" in facts["reason"][0]
 
 
 def stereo():

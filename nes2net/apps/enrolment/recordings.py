@@ -24,7 +24,7 @@ from nes2net.models.speakers import SpeakerEncoder
 from nes2net.scoring.decisions.decision import UNUSUAL
 from nes2net.scoring.judging import Judge
 from nes2net.scoring.measuring import measure_file
-from nes2net.scoring.people import EnrolledRecording, Person
+from nes2net.scoring.people import EnrolledRecording, Person, cosines_to_others
 from nes2net.scoring.waveforms import RecordingToJudge
 
 # Limits: all are assumptions.
@@ -112,14 +112,12 @@ def compare(examined: Sequence[Examined], enrolled: Person | None, same_voice: f
     if enrolled is not None:
         known += enrolled.facts.recordings
         embeddings += [*enrolled.vectors[1:]]
-    total = np.sum(embeddings, 0)
     for recording in examined:
         if recording.facts.sha256 in [facts.sha256 for facts in known]:
             recording.problems["same_audio"] = "it is given twice, or was enrolled before"
         known.append(recording.facts)
-        if len(embeddings) > 1:
-            others = total - recording.embedding
-            cosine = recording.embedding @ others / np.linalg.norm(others)
+    if len(embeddings) > 1:
+        for recording, cosine in zip(examined, cosines_to_others(np.array(embeddings)).tolist()):
             recording.problems["unlike"] = _below(cosine, same_voice, "its cosine to the other recordings")
     speech = sum(facts.speech for facts in known)
     examined[-1].problems["too_little"] = _below(speech, _TOO_LITTLE, "the speech of all recordings in seconds")

@@ -187,43 +187,24 @@ def _loss(maps: ArrayLike, groups: list[NDArray], weights: SasvWeights) -> float
 
 
 def judge_person(
-    llr_asv: ArrayLike,
-    llr_cm: ArrayLike,
-    weights: SasvWeights = EQUAL_WEIGHTS,
-    abstain_within: float = 0.0,
-    usable: ArrayLike = True,
-    distance: NDArray | None = None,
+    fusion: SasvFit, asv: ArrayLike, cm: ArrayLike, abstain_within: float = 0.0
 ) -> tuple[NDArray, NDArray]:
-    """Judge claims (N,); if spoofed trials have no weight, only the speaker.
+    """Judge claims by scores (N,) and the rule of ``fusion``; if spoofed trials have no weight, only the speaker.
 
-    Ratios within ``abstain_within`` of the threshold are ``"borderline"``.
-
-    Args:
-        distance: of a fused score from its threshold, (N,); by default of :func:`sasv_ratio`.
+    Fused scores within ``abstain_within`` of the threshold are ``"borderline"``.
 
     Returns:
         Keys of :data:`PERSON_OUTCOMES`, and whether ``"other_person"`` may not be live.
     """
-    weights = check_weights(weights)
-    if distance is None:
-        distance = sasv_ratio(llr_asv, llr_cm, weights) - weights.threshold
-    _, asv_threshold, cm_threshold = _log(weights) - _log(weights.target)
-    is_other = np.less(llr_asv, asv_threshold)
-    is_fake = np.less(llr_cm, cm_threshold)
-    accepting = "accept" if weights.spoof else "accept_speaker_only"
-    conditions = [np.logical_not(usable), np.abs(distance) < abstain_within, distance >= 0, is_other, is_fake]
-    codes = np.select(conditions, ["unusable", "borderline", accepting, "other_person", "not_live"], "borderline")
+    distance = fuse(fusion, asv, cm) - fusion.threshold
+    _, *thresholds = _log(fusion.weights) - _log(fusion.weights.target)  # of each score by itself
+    if fusion.rule == "cascade":
+        thresholds = [fusion.threshold] * 2
+    is_other, is_fake = fusion.llrs(asv, cm) < np.reshape(thresholds, (2, 1))
+    accepting = "accept" if fusion.weights.spoof else "accept_speaker_only"
+    conditions = [np.abs(distance) < abstain_within, distance >= 0, is_other, is_fake]
+    codes = np.select(conditions, ["borderline", accepting, "other_person", "not_live"], "borderline")
     return codes, (codes == "other_person") & is_fake
-
-
-def judge_by(fusion: SasvFit, asv: ArrayLike, cm: ArrayLike, **settings: Any) -> tuple[NDArray, NDArray]:
-    """Judge claims by scores (N,), as :func:`judge_person`, but by the rule of ``fusion``."""
-    llrs = fusion.llrs(asv, cm)
-    weights = fusion.weights
-    if fusion.rule == "cascade":  # each score decides by itself
-        llrs -= fusion.threshold
-        weights = EQUAL_WEIGHTS
-    return judge_person(*llrs, weights, distance=fuse(fusion, asv, cm) - fusion.threshold, **settings)  # type: ignore
 
 
 def fit_genuine(asv: ArrayLike, cm: ArrayLike, operating_point: str) -> SasvFit:

@@ -17,7 +17,6 @@ from nes2net.scoring.decisions.person import (
     fit_genuine,
     fuse,
     held_out,
-    judge_by,
 )
 
 ASVSPOOF5 = SasvWeights(0.9405, 0.095, 0.5)
@@ -101,6 +100,12 @@ def made_up():
     return asv, cm, classes
 
 
+def judged(llr_asv, llr_cm, weights=EQUAL, **settings):
+    """Judge log-likelihood ratios."""
+    fusion = SasvFit(1.0, 0.0, 1.0, 0.0, 0.0, weights, [1, 1, 1], weights.threshold)
+    return judge_person(fusion, llr_asv, llr_cm, **settings)
+
+
 def fused_by(rule, asv, cm, weights=EQUAL):
     """Fuse by a rule; its scores count as their own log-likelihood ratios."""
     return fuse(SasvFit(1.0, 0.0, 1.0, 0.0, 0.0, weights, [1, 1, 1], 0.0, rule), asv, cm)
@@ -164,8 +169,8 @@ def test_outcomes_around_the_boundaries_are_those_of_the_reference(formulas):
     cases = formulas["outcomes"]["cases"]
     assert len(cases) == 14
     for case in cases:
-        code, _ = judge_person(case["llr_asv"], case["llr_cm"], ASVSPOOF5)
-        words = PERSON_OUTCOMES[str(code)]
+        codes, _ = judged([case["llr_asv"]], [case["llr_cm"]], ASVSPOOF5)
+        words = PERSON_OUTCOMES[codes.item()]
         assert words == case["outcome"]
 
 
@@ -318,15 +323,14 @@ def test_the_threshold_of_a_rule_is_that_of_the_least_a_dcf_of_its_trials(develo
 def test_the_thresholds_of_a_cascade_cost_no_more_than_those_of_the_reference(development, asv, cm, classes, expected):
     fusion = fit_sasv(*development, ASVSPOOF5, rule="cascade")
     assert fusion.loss <= expected["cascade_from_dev"]["dev_a_dcf"]
-    codes, _ = judge_by(fusion, asv, cm)
+    codes, _ = judge_person(fusion, asv, cm)
     actual, _ = compute_a_dcf(*split(codes == "accept", classes), threshold=1.0)
     assert actual <= expected["eval"]["cascade"]["actual_a_dcf"]
 
 
 def test_outcomes_of_sasv_2022_with_equal_weights_are_those_of_the_reference(development, asv, cm, classes, expected):
     fusion = fit_sasv(*development)
-    llr_asv, llr_cm = fusion.llrs(asv, cm)
-    codes, _ = judge_person(llr_asv, llr_cm)
+    codes, _ = judge_person(fusion, asv, cm)
     counts = outcome_counts(codes, classes)
     reference = expected["equal weights (1,1,1), joint fit on dev"]["eval_outcomes"]
     assert len(reference) == 3
@@ -378,7 +382,7 @@ def test_five_folds_about_one_person_have_their_reference_figures(held_out_llrs,
 
 
 def test_five_folds_about_one_person_have_their_reference_outcomes(held_out_llrs, small, small_figures):
-    codes, _ = judge_person(held_out_llrs[0], held_out_llrs[1], ASVSPOOF5)
+    codes, _ = judged(held_out_llrs[0], held_out_llrs[1], ASVSPOOF5)
     _, _, labels = small
     counts = outcome_counts(codes, labels)
     reference = small_figures["outcomes"]
@@ -401,8 +405,7 @@ def test_liveness_is_refused_where_the_countermeasure_is_at_chance(small):
     speaker, countermeasure, labels = small
     fusion = fit_person(speaker, countermeasure, labels, ASVSPOOF5)
     assert "countermeasure" in fusion.refusal
-    llr_asv, llr_cm = fusion.llrs(speaker, countermeasure)
-    codes, _ = judge_person(llr_asv, llr_cm, fusion.weights)
+    codes, _ = judge_person(fusion, speaker, countermeasure)
     assert set(codes.tolist()) == {"accept_speaker_only", "other_person"}
 
 
@@ -499,23 +502,18 @@ def test_without_nontargets_the_ratio_is_that_of_the_countermeasure(made_up):
 
 
 def test_ratios_near_the_threshold_abstain_if_asked():
-    codes, _ = judge_person([9.0, 0.1], [9.0, 9.0], abstain_within=0.5)
+    codes, _ = judged([9.0, 0.1], [9.0, 9.0], abstain_within=0.5)
     assert codes.tolist() == ["accept", "borderline"]
 
 
-def test_an_unusable_recording_comes_before_its_ratios():
-    codes, _ = judge_person([9.0, 9.0], [9.0, 9.0], usable=[True, False])
-    assert codes.tolist() == ["accept", "unusable"]
-
-
 def test_another_person_may_not_be_live_either():
-    codes, may_not_be_live = judge_person([-5.0, -5.0, 5.0], [-5.0, 5.0, -5.0])
+    codes, may_not_be_live = judged([-5.0, -5.0, 5.0], [-5.0, 5.0, -5.0])
     assert codes.tolist() == ["other_person", "other_person", "not_live"]
     assert may_not_be_live.tolist() == [True, False, False]
 
 
 def test_a_speaker_only_model_never_says_live():
-    codes, may_not_be_live = judge_person([5.0, -5.0], [-9.0, -9.0], (1.0, 1.0, 0.0))
+    codes, may_not_be_live = judged([5.0, -5.0], [-9.0, -9.0], SasvWeights(1.0, 1.0, 0.0))
     assert codes.tolist() == ["accept_speaker_only", "other_person"]
     assert not may_not_be_live.any()
 
@@ -532,7 +530,7 @@ def test_folds_keep_the_trials_of_a_person_together(made_up):
 
 def test_the_order_of_outcomes_is_the_same_for_a_sum():
     fusion = SasvFit(1.0, 0.0, 1.0, 0.0, 0.0, EQUAL, [1, 1, 1], 2.0, "sum")
-    codes, may_not_be_live = judge_by(fusion, [5.0, -1.0, -1.0, 5.0, 0.5], [5.0, 3.0, -1.0, -4.0, 0.5])
+    codes, may_not_be_live = judge_person(fusion, [5.0, -1.0, -1.0, 5.0, 0.5], [5.0, 3.0, -1.0, -4.0, 0.5])
     assert codes.tolist() == ["accept", "accept", "other_person", "not_live", "borderline"]
     assert may_not_be_live.tolist() == [False, False, True, False, False]
 
@@ -540,7 +538,7 @@ def test_the_order_of_outcomes_is_the_same_for_a_sum():
 def test_both_scores_of_a_cascade_must_reach_their_thresholds(made_up):
     speaker, countermeasure, _ = made_up
     fusion = fit_sasv(*made_up, rule="cascade")
-    codes, _ = judge_by(fusion, speaker, countermeasure)
+    codes, _ = judge_person(fusion, speaker, countermeasure)
     speaker_threshold = fusion.threshold - fusion.asv_offset
     threshold = fusion.threshold - fusion.cm_offset
     np.testing.assert_array_equal(codes == "other_person", speaker < speaker_threshold)
@@ -557,7 +555,7 @@ def test_scores_from_the_thresholds_of_genuine_recordings_on_are_accepted():
     cm = genuine_threshold(countermeasure, "5%").threshold
     below_asv = np.nextafter(asv, -np.inf)
     below_cm = np.nextafter(cm, -np.inf)
-    codes, may_not_be_live = judge_by(fusion, [asv, below_asv, asv, below_asv], [cm, cm, below_cm, below_cm])
+    codes, may_not_be_live = judge_person(fusion, [asv, below_asv, asv, below_asv], [cm, cm, below_cm, below_cm])
     assert codes.tolist() == ["accept", "other_person", "not_live", "other_person"]
     assert may_not_be_live.tolist() == [False, False, False, True]
 
