@@ -23,7 +23,7 @@ from nes2net.data.audio.waveform import Padding
 from nes2net.evaluation.judgements import Frames, Scores
 from nes2net.lib.computing.devices import PRECISIONS, check_precision, choose_device, parse_precision
 from nes2net.lib.computing.without_memory import without_memory
-from nes2net.lib.errors import InputError, check_known, check_setting
+from nes2net.lib.errors import InputError, check_setting
 from nes2net.lib.output.progress import Work
 from nes2net.lib.output.terminal import check_one_line
 from nes2net.lib.parts.options import check_model, name_and_options
@@ -50,11 +50,11 @@ from nes2net.models.loading import (
     build_errors_as_input_errors,
     find_checkpoint,
     load_weights,
+    read_architecture,
     saves_all,
 )
 from nes2net.models.network import EmbeddingOf, Network
 from nes2net.models.provenance import Provenance
-from nes2net.models.published_models import PUBLISHED_MODELS
 from nes2net.models.registry import PARTS, create_frontend, named_parts
 from nes2net.models.weights_known import TENSORS_KEY
 from nes2net.scoring.calibrated import as_decider
@@ -99,7 +99,7 @@ class Detector(Network):
         Args:
             config: ``{"frontend": {"name": …, options}, "aggregation": …, "backend": …}``, where a
                 name alone has default options; or a published model, such as
-                ``"wav2vec2_Nes2Net_X"``.
+                ``"wav2vec2_Nes2Net_X"`` or ``"AASIST,backend.num_logits=1"``.
             checkpoint: pre-training file or folder, or a published size, such as ``"xlsr_300m"``,
                 whose file is downloaded once.
 
@@ -107,8 +107,7 @@ class Detector(Network):
             InputError: if a name or option is unknown, or the checkpoint cannot be used.
         """
         if isinstance(config, str):
-            check_known([config], PUBLISHED_MODELS, "there is no published model", "nes2net info")
-            config = PUBLISHED_MODELS[config]
+            config = read_architecture(config)
         checkpoint = pretraining_file(checkpoint)
         model = check_model(config)
         frontend_name, frontend_options = name_and_options(model, "frontend", reserved=("checkpoint",))

@@ -51,7 +51,6 @@ def bench(
     from nes2net.detector import Detector
     from nes2net.lib.computing.devices import choose_device
     from nes2net.lib.output.terminal import print_note, say, say_aside
-    from nes2net.models.loading import read_architecture
     from nes2net.models.quantisation import emulation_note
     from nes2net.scoring.kernel import default_batch_size
 
@@ -59,11 +58,9 @@ def bench(
         detector = loading.load(model)
     else:
         torch_device = choose_device(loading.device)
-        described = loading.as_config or _DEFAULT
-        config = read_architecture(described) if isinstance(described, str) else described
         say_aside("building a detector of random weights; at full size this takes a while")
         precision = "float32" if loading.dtype == "auto" else loading.dtype
-        detector = Detector.from_config(config).to(torch_device).set_precision(precision).eval()
+        detector = Detector.from_config(loading.as_config or _DEFAULT).to(torch_device).set_precision(precision).eval()
         print_note(emulation_note(detector.precision, detector.device))
     num_samples = round(seconds * SAMPLE_RATE) if 0 < seconds < 3600 else 0
     if num_samples < detector.min_samples:
