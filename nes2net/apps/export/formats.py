@@ -76,7 +76,7 @@ def export(
     out = Path(out)
     check_known([to], FORMATS, "there is no export format")
     check_export(to, out)
-    if to == "space":
+    if to in ("onnx", "space"):
         check_takes_audio_alone(detector)
         detector.check_score()
     adapt = detector.frontend.config.get("adapt", {"kind": ""})

@@ -33,7 +33,7 @@ from nes2net.lib.storage.files import AnyPath, check_no_device, exclusive_lock, 
 from nes2net.models.backends.base import NATURE, ScoreRule
 from nes2net.models.onnx_detector import EXPORT_PACKAGES, METADATA, OnnxDetector, require
 from nes2net.models.provenance import Provenance
-from nes2net.scoring.kernel import check_takes_audio_alone, scoring_mode
+from nes2net.scoring.kernel import scoring_mode
 from nes2net.scoring.score_length import samples_to_score
 from nes2net.version import __version__
 
@@ -109,12 +109,8 @@ def export_onnx(detector: Detector, path: AnyPath, *, quantize: str | None = Non
             f"export to ONNX needs a detector on the CPU in float32, not on {detector.device} in {detector.dtype}: "
             "call detector.cpu().float() first"
         )
-    check_takes_audio_alone(detector)
-    detector.check_score()
     check_setting("quantize", quantize, quantize in (None, "int8"), "'int8' or None")
     detector = detector.whole()
-    if quantize and not _has_large_linear_layer(detector.frontend):
-        raise _nothing_to_quantise_error(detector)
     shortest, longest = _accepted_lengths(detector)
     description = _metadata(detector, path, shortest, longest)
     # Write the file under a temporary name, check it, quantise and check it again if required, and rename it.
@@ -126,7 +122,8 @@ def export_onnx(detector: Detector, path: AnyPath, *, quantize: str | None = Non
         _compare_with_torch(detector, unchecked, path)
         if quantize:
             if not linear_layers:
-                raise _nothing_to_quantise_error(detector)
+                name = detector.frontend.config["name"]
+                raise InputError(f"the front-end '{name}' has no linear layers to quantise: remove `quantize`")
             _quantise_weights(unchecked, linear_layers, {**description, "quantize": quantize})
             difference, largest = _compare_with_torch(detector, unchecked, path)
         for file in sorted(folder.iterdir(), reverse=True):  # move the weights before the graph that refers to them
@@ -166,16 +163,6 @@ def _metadata(detector: Detector, path: Path, shortest: int, longest: int | None
         "training": _training_facts(detector.provenance),
         "external_data": f"{path.name}.data" if size > MAX_FILE_BYTES else None,
     }
-
-
-def _has_large_linear_layer(frontend: nn.Module) -> bool:
-    layers = [module for module in frontend.modules() if isinstance(module, nn.Linear)]
-    return any(min(layer.weight.shape) >= _MIN_FEATURES for layer in layers)
-
-
-def _nothing_to_quantise_error(detector: Detector) -> InputError:
-    name = detector.frontend.config["name"]
-    return InputError(f"the front-end '{name}' has no linear layers to quantise: remove `quantize`")
 
 
 def _input_rule(detector: Detector, scored_samples: int | None, shortest: int) -> str:
