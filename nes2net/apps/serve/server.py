@@ -24,7 +24,6 @@ from nes2net.lib.web.server import serve as serve_work
 from nes2net.lib.web.service_log import LogKind, logging_as, tell
 from nes2net.scoring.claimed import PersonDecider
 from nes2net.scoring.decisions.decision import Decider
-from nes2net.scoring.kernel import check_takes_audio_alone
 
 #: The port that the page has unless it is taken.
 PORT = 7860
@@ -85,8 +84,6 @@ def serve(
 
         def begin() -> Desk:
             detector = (loading or Loading()).scorer(str(model))
-            check_takes_audio_alone(detector)
-            detector.check_score()
             stop.check()
             desk = Desk(detector, Path(folder), limits, decider, observer, evidence, people)
             # Divide the processors among the workers, because every worker starts as many torch threads as are set
