@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -23,7 +22,7 @@ from nes2net.apps.info.names import (
 from nes2net.apps.info.results import lines_about
 from nes2net.data.registry import corpora
 from nes2net.lib.errors import InputError, pluralise
-from nes2net.lib.output.sheet import Facts, Sheet, Tables, format_value
+from nes2net.lib.output.sheet import Facts, Sheet, format_value
 from nes2net.lib.parts.options import name_and_options
 from nes2net.lib.storage.files import AnyPath, Unchanged, is_absent, sha256_of
 from nes2net.models.checkpoints.folder import CONFIG, WEIGHTS
@@ -36,23 +35,15 @@ from nes2net.scoring.decisions.calibration import scored_part
 from nes2net.scoring.decisions.decision import Decider
 from nes2net.scoring.judgement import scores_of
 from nes2net.scoring.record import read_whole_record, record_path
+from nes2net.training.averaging import measures_of
+from nes2net.training.measures import ERROR_RATES
 from nes2net.training.recipes.reading import load_recipe
 from nes2net.training.recipes.recipe import Recipe, recipe_from_dict
 from nes2net.training.resume_file import RESUME_FILE
-from nes2net.training.selection import HISTORY_FILE, RECIPE_FILE, read_history, saved_epochs
+from nes2net.training.selection import HISTORY_FILE, RECIPE_FILE, columns_of, read_history, saved_epochs
 
 _OTHER_FILE = "info reads checkpoints, folders, scores, calibrations and recipes"
 _RECIPE_KEYS = "keys of the recipe that differ from the defaults"
-# Name of a value in a history → its heading in tables.
-_HEADINGS = {
-    "loss": "loss",
-    "val_loss_wo_aug": "dev loss",
-    "val_loss_w_aug": "dev loss, augmented",
-    "val_eer_wo_aug": "dev EER",
-    "val_min_dcf_wo_aug": "dev minDCF",
-}
-# Keys of a record that `_training_facts` does not copy: these keys get a heading of their own, or are not shown.
-_SHOWN_ELSEWHERE = ("epoch", "val_eer_wo_aug_low", "val_eer_wo_aug_high", *_HEADINGS)
 
 
 def file_sheet(path: AnyPath) -> Sheet:
@@ -190,9 +181,12 @@ def _training_facts(provenance: Provenance) -> dict[str, object]:
             facts["epoch"] = f"{record['epoch']} of {recipe.train.epochs}"
     if isinstance(progress := record.get("progress"), dict):
         facts["progress"] = f"{progress.get('step')} steps into epoch {progress.get('epoch')}"
-    facts |= {heading: _history_value(name, record[name]) for name, heading in _HEADINGS.items() if name in record}
+    figures = {key: value for key, value in record.items() if isinstance(value, float)}
+    columns = columns_of([figures], ERROR_RATES)
+    facts |= {column.heading: column.cell(figures) for column in columns}
+    shown_keys = ["epoch", *(column.key for column in columns)]
     for key, value in record.items():
-        if key not in _SHOWN_ELSEWHERE and not isinstance(value, (dict, list)):
+        if key not in shown_keys and not key.endswith(("_low", "_high")) and not isinstance(value, (dict, list)):
             facts[key] = value
     return facts
 
@@ -204,14 +198,6 @@ def _start_in_words(start: Provenance) -> str:
     if start.name:
         return start.name
     return architecture_words(start.architecture[0]) if start.architecture else "another detector"
-
-
-def _history_value(name: str, value: object) -> object:
-    if not isinstance(value, float):
-        return value
-    if "eer" in name and math.isfinite(value):
-        return f"{100 * value:.2f} %"
-    return f"{value:.6g}"
 
 
 def _run_sheet(folder: Path) -> Sheet:
@@ -227,11 +213,12 @@ def _run_sheet(folder: Path) -> Sheet:
         facts["epochs"] = f"{len(rows)} of {recipe.train.epochs} are done"
         keys = changed_keys(recipe, {})
     epochs = []
+    columns = columns_of(rows, measures_of(folder))
     for row in rows:
         checkpoint = f"epoch_{row['epoch']}.pth"
-        figures = {heading: _history_value(name, row.get(name)) for name, heading in _HEADINGS.items()}
         kept = checkpoint if checkpoint in checkpoint_names else ""
-        epochs.append({"epoch": row["epoch"], **figures, "kept": kept})
+        cells = {column.heading: column.cell(row) for column in columns if column.heading}
+        epochs.append(cells | {"kept": kept})
     tables = {"epochs": epochs, _RECIPE_KEYS: keys}
     facts["checkpoints"] = ", ".join(checkpoint_names) or "none"
     facts["to resume from"] = RESUME_FILE if (folder / RESUME_FILE).is_file() else ""
@@ -245,55 +232,45 @@ def _run_sheet(folder: Path) -> Sheet:
 
 def _calibration_sheet(path: Path) -> Sheet:
     calibration = load_calibration(path, claims=True)
-    kind = "calibration"
-    detector = "not known, so nothing tells whether scores are of the same one"
-    operating_points = "all"
-    scores = "SCORES"
-    if len(calibration.weights) > 1:
-        kind = "fusion"
-        detector = ""
-        operating_points = ""
-        scores = "SCORES …"
-    scored = ""
-    if (scored_by := calibration.scored_by) is not None:
-        detector = f"{scored_by.fingerprint} (SHA-256 of architecture and weights) in {scored_by.precision}"
-        frames = "" if scored_by.resolution_ms is None else f", in frames of {scored_by.resolution_ms:g} ms"
-        scored = scored_part(scored_by.num_samples) + frames
-    if calibration.llrs is None:
-        operating_points = "cost:CMISS,CFA,PRIOR only: the ratios of its own trials are not kept"
-    title = f"{kind} of scores"
-    command = f"nes2net calibrate apply {quote(str(path))} {scores} --out calibrated.txt"
-    learned = {"offset": calibration.offset, "prior of bona fide": calibration.prior, "l2": calibration.l2}
+    name = quote(str(path))
     weights = [{"weight": weight, "system": system} for weight, system in zip(calibration.weights, calibration.systems)]
+    facts: dict[str, object] = {
+        "offset": calibration.offset,
+        "prior of bona fide": calibration.prior,
+        "l2": calibration.l2,
+    }
     if calibration.genuine:
-        operating_points = Decider(calibration).describe()[0].removeprefix("decision: ")
-        learned = {}
-        weights = []
         title = "threshold of genuine recordings"
-        command = f"nes2net predict FILE --model MODEL --calibration {quote(str(path))}"
-    recordings: Facts = {"recordings": "not measured, so no recording is called 'cannot tell'"}
-    if (population := calibration.population) is not None:
-        recordings = {
-            "recordings": f"{population.num_recordings:,} measured",
-            "scored lengths, in s": population.durations or "not kept",
-            **{f"usual {name}": text for name, text in population.usual_ranges().items()},
-            "embeddings": "count as well" if population.has_embeddings else "not computed",
+        command = f"nes2net predict FILE --model MODEL --calibration {name}"
+        facts = {"decision": Decider(calibration).describe()[0].removeprefix("decision: ")}
+        weights = []
+    elif len(weights) > 1:
+        title = "fusion of scores"
+        command = f"nes2net calibrate apply {name} SCORES … --out calibrated.txt"
+    else:
+        title = "calibration of scores"
+        command = f"nes2net calibrate apply {name} SCORES --out calibrated.txt"
+    figures = []
+    for key, fact in calibration.trained_on.items():
+        if key == "figures" and isinstance(fact, dict):
+            figures = [{"figure": figure, "value": value} for figure, value in fact.items()]
+        elif not isinstance(fact, (dict, list)):
+            facts[f"trained on, {key}"] = fact
+    facts["detector"] = "not known, so nothing tells whether scores are of the same one"
+    if (scored_by := calibration.scored_by) is not None:
+        facts |= {
+            "detector": f"{scored_by.fingerprint} (SHA-256 of architecture and weights) in {scored_by.precision}",
+            "scored": scored_part(scored_by.num_samples),
+            "ms in a frame": scored_by.resolution_ms,
         }
-    trained_on = {name: fact for name, fact in calibration.trained_on.items() if not isinstance(fact, (dict, list))}
-    facts = {
-        **learned,
-        **{f"trained on, {name}": fact for name, fact in trained_on.items()},
-        "detector": detector,
-        "scored": scored,
-        "operating points": operating_points,
-        **recordings,
-    }
-    figures = calibration.trained_on.get("figures")
-    figure_items = figures.items() if isinstance(figures, dict) else ()
-    tables: Tables = {
-        "weights": weights,
-        "figures on the training trials": [{"figure": name, "value": value} for name, value in figure_items],
-    }
+    recordings = "not measured, so no recording is called 'cannot tell'"
+    if (population := calibration.population) is not None:
+        recordings = f"{population.num_recordings:,} measured"
+        facts["scored lengths, in s"] = population.durations
+        facts |= {f"usual {trait}": usual for trait, usual in population.usual_ranges().items()}
+        facts["embeddings"] = "count as well" if population.has_embeddings else "not computed"
+    facts["recordings"] = recordings
+    tables = {"weights": weights, "figures on the training trials": figures}
     return Sheet(f"{path}: {title}", facts, tables=tables, commands=[command])
 
 
