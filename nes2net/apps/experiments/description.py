@@ -16,7 +16,7 @@ from nes2net.data.registry import corpora
 from nes2net.lib.errors import InputError, check_known, did_you_mean, short_repr
 from nes2net.lib.storage.files import AnyPath, Budget, has_no_file, json_text
 from nes2net.lib.storage.plain_data import MAX_BYTES, first_problem
-from nes2net.lib.storage.yaml_text import hint_of, read_value, read_yaml_file
+from nes2net.lib.storage.yaml_text import read_yaml_file, set_value
 from nes2net.metrics.registry import metrics
 
 PACKAGED = Path(__file__).parent / "packaged"
@@ -277,12 +277,9 @@ def load_experiment(
     num_bytes = sum(len(value_of[variable]) for variable in mentions)
     Budget(f"experiment {path}", MAX_BYTES, 0).take("values of places", bytes=num_bytes)
     values = {**_fill_places(values, value_of), "places": declared}
-    for section, texts, hints in (("overrides", overrides, None), ("slurm", slurm, SlurmSettings)):
-        settings = {}
+    for section, texts in (("overrides", overrides), ("slurm", slurm)):
         for key, text in _split_assignments(texts, "an override").items():
-            settings[key] = read_value(text, hint_of(hints, key), f"override {key}: the value")
-        if isinstance(values.get(section) or {}, dict):  # for other types, model_validate raises
-            values[section] = {**(values.get(section) or {}), **settings}
+            set_value(values, [section, key], text, Experiment, f"override {key}: the value")
     try:
         experiment = Experiment.model_validate(values)
     except ValidationError as error:
