@@ -123,6 +123,8 @@ def _show_progress(display: ProgressDisplay[None], count: int, total: int) -> No
 
 
 def _explanation_lines(path: Path, explanation: Explanation) -> list[str]:
+    from nes2net.apps.explanation.faithfulness import in_words
+
     relevance = explanation.relevance
     lines = [f"{path}: score {explanation.score:.4f}"]
     if explanation.remark:
@@ -142,16 +144,7 @@ def _explanation_lines(path: Path, explanation: Explanation) -> list[str]:
         shares = explanation.layers.shares
         layers = ", ".join(f"{layer} ({shares[layer]:.0%})" for layer in explanation.layers.strongest())
         lines.append(f"  layers with the largest shares: {layers}")
-    for check in explanation.checks:
-        removed = "time" if check.of == "time" else "the cells of time and frequency"
-        line = (
-            f"  check: without the most relevant tenth of {removed} the score changes by {check.change:.4f}, without a "
-            f"random tenth by {check.mean_random_change:.4f} ({check.ratio:.1f} times; more than "
-            f"{check.share_smaller:.0%} of {len(check.random_changes)})"
-        )
-        if check.change <= check.mean_random_change:
-            line += "; DO NOT TRUST this explanation"
-        lines.append(line)
+    lines.append(f"  check: {in_words(explanation.checks)}")
     if explanation.difference is not None and explanation.unexplained is not None:
         total = explanation.difference - explanation.unexplained
         line = f"  relevance adds up to {total:.4f} of {explanation.difference:.4f}"

@@ -56,13 +56,15 @@ def draw(picture: AnyPath, explanation: Explanation, *, name: str = "", model: s
         style(axes)
     corner = figure.add_subplot(grid[1, 1])
     corner.axis("off")
-    scale = corner.inset_axes((0, 0.5, 1, 0.15))
     # Give the colour bar pointed ends, because the relevance of a few cells lies beyond its range.
-    figure.colorbar(tint, scale, orientation="horizontal", extend="both", ticks=MaxNLocator(3, steps=[1, 2, 5, 10]))
-    scale.set_xlabel("relevance of a cell", fontsize=9, color=INK)
-    scale.tick_params(colors=INK, labelsize=9)
-    for x, side, colour, text in ((0, "left", SPOOF, "spoof"), (1, "right", BONAFIDE, "bona fide")):
-        scale.text(x, 1.3, text, color=colour, transform=scale.transAxes, ha=side, weight="bold", fontsize="small")
+    figure.colorbar(
+        tint,
+        corner.inset_axes((0, 0.5, 1, 0.15)),
+        orientation="horizontal",
+        extend="both",
+        ticks=MaxNLocator(3, steps=[1, 2, 5, 10]),
+        label="relevance of a cell\n← spoof       bona fide →",
+    )
     title = f"score {explanation.score:.4f}, explained by {TITLES[explanation.method]}".replace("-", "−")
     if model:
         title = f"{drawable(model)}: {title}"
