@@ -45,7 +45,6 @@ def run(
     on: Literal["here", "slurm"] = "here",
     jobs: Count = 1,
     gpus: Annotated[str | None, Flag("IDS")] = None,
-    slurm: Annotated[Sequence[str], Flag("KEY=VALUE", repeated=True)] = (),
     machine: Machine,
     task: str | None = None,
 ) -> int:
@@ -66,7 +65,6 @@ def run(
         on: on this machine, or as jobs of a cluster
         jobs: processes at once on this machine
         gpus: GPUs for these processes, e.g. 0,1,2; all if not given
-        slurm: override a key of the file's section slurm
     """
     from nes2net.apps.experiments.description import load_experiment
     from nes2net.apps.experiments.experiment import downloads_of, missing_for, work_table
@@ -79,7 +77,7 @@ def run(
         raise InputError(
             "an experiment starts its own processes: start it without torchrun, and choose their number with `jobs`"
         )
-    described = load_experiment(file, list(set_), list(overrides), list(slurm))
+    described = load_experiment(file, list(set_), list(overrides))
     folder = Path(out or described.out or Path("results", described.name))
     plan = plan_experiment(described, folder)
     if task:  # another process started this process to do a single task

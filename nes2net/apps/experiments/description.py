@@ -230,9 +230,7 @@ class Experiment(_Section):
         return self
 
 
-def load_experiment(
-    name: AnyPath, assignments: Iterable[str] = (), overrides: Iterable[str] = (), slurm: Iterable[str] = ()
-) -> Experiment:
+def load_experiment(name: AnyPath, assignments: Iterable[str] = (), overrides: Iterable[str] = ()) -> Experiment:
     """Read an experiment from a YAML file, or a packaged experiment by its name.
 
     ``${NAME}`` in the file is replaced by its value in ``assignments``, or else in the environment
@@ -243,7 +241,6 @@ def load_experiment(
     Args:
         assignments: texts ``NAME=VALUE``.
         overrides: texts ``KEY=VALUE`` for the recipe, which take precedence over the file.
-        slurm: texts ``KEY=VALUE`` for the section ``slurm``.
 
     Raises:
         InputError: if there is no such file, or if it has an unknown key, a wrong value, or a
@@ -277,9 +274,8 @@ def load_experiment(
     num_bytes = sum(len(value_of[variable]) for variable in mentions)
     Budget(f"experiment {path}", MAX_BYTES, 0).take("values of places", bytes=num_bytes)
     values = {**_fill_places(values, value_of), "places": declared}
-    for section, texts in (("overrides", overrides), ("slurm", slurm)):
-        for key, text in _split_assignments(texts, "an override").items():
-            set_value(values, [section, key], text, Experiment, f"override {key}: the value")
+    for key, text in _split_assignments(overrides, "an override").items():
+        set_value(values, ["overrides", key], text, Experiment, f"override {key}: the value")
     try:
         experiment = Experiment.model_validate(values)
     except ValidationError as error:

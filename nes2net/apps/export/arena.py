@@ -182,8 +182,8 @@ def write_arena(
         "slug": slug,
         "description": f"Front-end {frontend}, aggregation {aggregation}, back-end {backend}; scores {scored_part} at "
         f"{SAMPLE_RATE:,} Hz, by nes2net.",
-        "code": arena.code_url,
-        "checkpoint": arena.checkpoint_url or on_hub,
+        "code": None,
+        "checkpoint": on_hub,
         "params_millions": round(count_numbers(detector.parameters()) / 1e6, 4),
     }
     number = arena.arxiv or arxiv_number(detector.config, detector.provenance) or "none"
@@ -192,8 +192,7 @@ def write_arena(
         key = re.sub(r"\W", "_", number)
         bibtex = f"@misc{{arxiv_{key}, archivePrefix = {{arXiv}}, eprint = {{{number}}}, url = {{{url}}}}}"
         system["paper"] = {"arxiv_id": number, "url": url, "bibtex": bibtex}
-    missing_keys = lacking(system)
-    _validate_meta({"system": system | dict.fromkeys(missing_keys, "https://to.fill/in")}, "the arguments")
+    _validate_meta({"system": system | dict.fromkeys(lacking(system), "https://to.fill/in")}, "the arguments")
     checkpoint_code = f'HERE / "{DETECTOR}"' if hub_name is None else repr(hub_name)
     adapter = _ADAPTER_TEXT.format(
         name=name,
@@ -202,12 +201,11 @@ def write_arena(
         num_samples=num_samples,
         precision=arena.dtype,
     )
-    header = _META_COMMENT if missing_keys else ""
     with writing_folder(folder):
         if hub_name is None:
             detector.whole().save(path_below(folder, DETECTOR))
         write_text(folder / ADAPTER, adapter)
-        write_text(folder / META, header + write_yaml({"system": system}))
+        write_text(folder / META, _META_COMMENT + write_yaml({"system": system}))
     return system
 
 

@@ -106,7 +106,6 @@ def _write_arena(detector: Detector, folder: Path, arena: Arena, hub_name: str |
         say("no paper is named, so the Arena will not rank the system: --arxiv NUMBER names one")
     elif arena.arxiv is None:
         say(f"paper: arXiv {system['paper']['arxiv_id']}, of a published system of the same parts")
-    if empty := lacking(system):
-        say(f"{META} lacks {', '.join(f'system.{key}' for key in empty)}: fill in before you submit")
+    say(f"{META} lacks {', '.join(f'system.{key}' for key in lacking(system))}: fill in before you submit")
     run = "speech-spoof-bench run --model-module arena_model:Model --datasets OWNER/NAME"
     say("next:", f"  cd {shlex.quote(str(folder))} && {run}")

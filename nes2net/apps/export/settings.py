@@ -18,8 +18,6 @@ class Arena(Length):
         dtype: precision; auto: the checkpoint's
         batch_size: recordings at once
         name: name of the system; if not given, the recipe's name or the parts' names
-        code_url: where the code is
-        checkpoint_url: where the weights are, if not on the hub
         arxiv: number of the paper, such as 2504.05657, or none
         check: say what the folder MODEL lacks, and write nothing
         scores: write the result of the folder MODEL on CORPUS, from this score file
@@ -30,8 +28,6 @@ class Arena(Length):
     dtype: Precision = "auto"
     batch_size: Count = 16
     name: str | None = None
-    code_url: Annotated[str | None, Flag("URL")] = None
-    checkpoint_url: Annotated[str | None, Flag("URL")] = None
     arxiv: Annotated[str | None, Flag("NUMBER")] = None
     check: Annotated[bool, NotWith("out", "push")] = False
     scores: Annotated[File | None, UsedWith("corpus"), NotWith("out", "push", "check")] = None

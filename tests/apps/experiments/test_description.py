@@ -35,8 +35,8 @@ def test_overrides_of_the_command_come_on_top_of_those_of_the_file_of_an_experim
     assert (overrides["train.epochs"], overrides["train.batch_size"]) == (7, 4)
 
 
-def test_settings_of_slurm_from_the_command_replace_the_defaults(tmp_path):
-    experiment = load_experiment(experiment_file(tmp_path, tmp_path), slurm=["partition=gpu", "minutes=5"])
+def test_settings_of_slurm_in_the_file_replace_the_defaults(tmp_path):
+    experiment = load_experiment(experiment_file(tmp_path, tmp_path, slurm={"partition": "gpu", "minutes": 5}))
     assert (experiment.slurm.partition, experiment.slurm.minutes, experiment.slurm.cpus) == ("gpu", 5, 8)
 
 
