@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from nes2net.actions.flags import Loading, ModelName, Reading
 from nes2net.apps.explanation.settings import TITLES, How
 from nes2net.lib.errors import InputError, pluralise, with_flag_names
-from nes2net.lib.output.progress import ProgressDisplay
-from nes2net.lib.output.terminal import print_note, printable_name, say, say_aside, say_written
+from nes2net.lib.output.terminal import print_note, say, say_aside, say_written
 from nes2net.lib.shell.command_line import INCOMPLETE
 from nes2net.lib.shell.commands import Flag, Folder, Seconds, command_facts
 from nes2net.lib.storage.files import json_text, write_json, writing
@@ -73,19 +71,15 @@ def explain(
         print_note(samples_to_score(detector.provenance).note)
     num_failed = 0
     for path in paths:
-        title = f"explaining {printable_name(path.name)}"
-        advice = _ADVICE if method.method == "occlusion" else "fewer `steps` or `draws` take less"
         try:
-            with ProgressDisplay[None](title=title, unit="version", advice=advice) as display:
-                explanation = explained(
-                    detector,
-                    choose(path, track=length.audio_track),
-                    num_samples=num_samples,
-                    start=start,
-                    duration=duration,
-                    progress=partial(_show_progress, display),
-                    how=method,
-                )
+            explanation = explained(
+                detector,
+                choose(path, track=length.audio_track),
+                how=method,
+                num_samples=num_samples,
+                start=start,
+                duration=duration,
+            )
         # If a file cannot be explained, the other files are still explained.
         except InputError as error:
             if len(paths) == 1:
@@ -115,11 +109,6 @@ def explain(
     if num_failed:
         say_aside(f"{num_failed:,} of {pluralise(paths, 'file')} could not be explained: see their errors")
     return INCOMPLETE if num_failed else 0
-
-
-def _show_progress(display: ProgressDisplay[None], count: int, total: int) -> None:
-    display.total = total
-    display.update(count)
 
 
 def _explanation_lines(path: Path, explanation: Explanation) -> list[str]:
@@ -157,7 +146,3 @@ def _explanation_lines(path: Path, explanation: Explanation) -> list[str]:
 def _strongest_parts(relevance: Relevance) -> list[tuple[str, float]]:
     stretches = [(f"{start:.2f}–{end:.2f} s", value) for start, end, value in relevance.stretches()]
     return stretches + [(f"{low:.0f}–{high:.0f} Hz", value) for low, high, value in relevance.strongest_bands()]
-
-
-# Advice to a user who waits for an explanation.
-_ADVICE = "this is the most; a larger `bin_seconds` or fewer `draws` take less"

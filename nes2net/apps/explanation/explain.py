@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,15 +16,24 @@ from nes2net.apps.explanation.occlusion import most_occlusions, occlude
 from nes2net.apps.explanation.relevance import Relevance
 from nes2net.apps.explanation.settings import How
 from nes2net.apps.explanation.subject import Removable, Subject
-from nes2net.data.audio.read import SAMPLE_RATE, count_samples, load_audio
+from nes2net.data.audio.read import SAMPLE_RATE, load_audio
 from nes2net.data.audio.remarks import remark_of
-from nes2net.data.audio.sources import Audio, recording_of
+from nes2net.data.audio.sources import Audio
 from nes2net.detector import Detector
+from nes2net.evaluation.tables import plain
 from nes2net.lib.errors import InputError, check_setting
+from nes2net.lib.output.progress import ProgressDisplay
+from nes2net.lib.output.terminal import printable_name
 from nes2net.scoring.score_length import length_of_training, samples_to_score
+from nes2net.scoring.waveforms import RecordingToJudge
 
 #: Longest part of a recording that is explained at once, in seconds.
 MAX_SECONDS = 30.0
+# Advice to a user who waits for an explanation.
+_ADVICE = {
+    "occlusion": "this is the most; a larger `bin_seconds` or fewer `draws` take less",
+    "integrated_gradients": "fewer `steps` or `draws` take less",
+}
 
 
 @dataclass(frozen=True)
@@ -58,23 +67,24 @@ class Explanation:
 
     def to_dict(self) -> dict[str, object]:
         """Return plain data for JSON, without the samples."""
-        facts = {
+        # Users' programs read these keys.
+        facts: dict[str, Any] = {
             "score": self.score,
             "start": self.start,
             "duration": self.duration,
             "method": self.method,
+            "stretches": self.relevance.stretches(),
+            "strongest_bands": self.relevance.strongest_bands(),
+            "layers": self.layers,
+            "checks": [check.to_dict() for check in self.checks],
         }
         if self.remark:
             facts["remark"] = self.remark
-        # Users' programs read these keys.
-        facts["stretches"] = [stretch._asdict() for stretch in self.relevance.stretches()]
-        facts["strongest_bands"] = [band._asdict() for band in self.relevance.strongest_bands()]
-        facts["layers"] = self.layers and self.layers.to_dict()
-        facts["checks"] = [check.to_dict() for check in self.checks]
         if self.difference is not None:
             facts["difference"] = self.difference
             facts["unexplained"] = self.unexplained
-        return facts | {"relevance": self.relevance.to_dict()}
+        facts["relevance"] = self.relevance
+        return plain(facts)  # type: ignore[no-any-return]
 
 
 def explain(
@@ -86,7 +96,6 @@ def explain(
     num_samples: int | Literal["auto"] | None = "auto",
     start: float = 0.0,
     duration: float | None = None,
-    progress: Callable[[int, int], object] = lambda *_: None,
 ) -> Explanation:
     """Explain the score of a recording, or of the part that begins at ``start`` and lasts ``duration``.
 
@@ -96,7 +105,6 @@ def explain(
         audio, sample_rate, num_samples: as for :meth:`nes2net.Detector.score`, but from ``start``.
         start: seconds.
         duration: seconds; None for all samples from ``start`` on.
-        progress: called after each batch with its size, and the total number of versions to score.
 
     Raises:
         InputError: for the reasons in :meth:`nes2net.Detector.score`; if the part is empty or
@@ -111,20 +119,24 @@ def explain(
     """
     method = how.method
     samples = samples_to_score(detector.provenance, num_samples).num_samples
-    waveform = _read_part(audio, sample_rate, start, duration, samples)
+    source = RecordingToJudge.of(audio, sample_rate)
+    waveform = _read_part(source, start, duration, samples)
     subject = Subject(detector, waveform, samples, how.batch_size)
     grid = Removable(subject.waveform, how.bin_seconds, how.num_bands, how.seed)
     num_versions = how.steps + 2  # of integrated gradients: each step, and both ends of the path
     if method == "occlusion":
         num_versions = most_occlusions(grid)
     total = 1 + num_versions + 2 * (1 + how.draws)  # one check removes time bins, the other removes cells
-    subject.progress = lambda count: progress(count, total)
-    score = subject.score()
-    difference = None
-    if method == "occlusion":
-        relevance = occlude(subject, grid, score)
-    else:
-        relevance, difference = attribute(subject, grid, how.steps)
+    title = f"explaining {printable_name(Path(str(source)).name)}"
+    with ProgressDisplay[None](title=title, unit="version", total=total, advice=_ADVICE[method]) as display:
+        subject.progress = display.update
+        score = subject.score()
+        difference = None
+        if method == "occlusion":
+            relevance = occlude(subject, grid, score)
+        else:
+            relevance, difference = attribute(subject, grid, how.steps)
+        checks = check(subject, grid, score, relevance, how.draws, how.seed)
     return Explanation(
         score,
         start,
@@ -132,16 +144,14 @@ def explain(
         method,
         replace(relevance, times=relevance.times + start),
         weigh_layers(subject),
-        tuple(check(subject, grid, score, relevance, how.draws, how.seed)),
+        tuple(checks),
         difference,
         subject.waveform.numpy(),
         remark_of(waveform, len(waveform), None, length_of_training(detector.provenance)).text,
     )
 
 
-def _read_part(
-    audio: Audio, sample_rate: float | None, start: float, duration: float | None, samples: int | None
-) -> NDArray:
+def _read_part(source: RecordingToJudge, start: float, duration: float | None, samples: int | None) -> NDArray:
     """Read the part to explain, (N,) at 16 kHz; the detector scores ``samples`` samples, None for all."""
     check_setting("start", start, start >= 0, "a time in the recording, 0 s or more")
     check_setting("duration", duration, duration is None or duration > 0, "more than 0 s")
@@ -152,19 +162,16 @@ def _read_part(
         length = min(length, samples)
     if duration is not None:
         length = min(length, max(1, round(duration * SAMPLE_RATE)))
-    recording = recording_of(audio, sample_rate)
-    if isinstance(recording, np.ndarray):
-        name = "the recording"
-        waveform = recording[first : first + length]
+    if isinstance(source.decoded, np.ndarray):
+        waveform = source.decoded[first : first + length]
     else:
-        name = str(recording)
-        waveform = load_audio(recording, length, first)
+        waveform = load_audio(source.decoded, length, first)
     if not len(waveform):
-        total = len(recording) if isinstance(recording, np.ndarray) else count_samples(recording)
-        raise InputError(f"{name} ends at {total / SAMPLE_RATE:.2f} s: choose a `start` before that, not {start}")
+        end = source.num_samples / SAMPLE_RATE
+        raise InputError(f"{source} ends at {end:.2f} s: choose a `start` before that, not {start}")
     if len(waveform) > longest:
         raise InputError(
-            f"{name} is longer than {MAX_SECONDS:g} s, the most that is explained at once: choose a part of it with "
+            f"{source} is longer than {MAX_SECONDS:g} s, the most that is explained at once: choose a part of it with "
             "`start` and `duration`"
         )
     return waveform

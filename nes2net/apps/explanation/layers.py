@@ -25,9 +25,6 @@ class Layers:
         """Return the indices of the three states with the largest shares, largest first."""
         return np.argsort(-self.shares, kind="stable")[:3].tolist()
 
-    def to_dict(self) -> dict[str, object]:
-        return {"weights": self.weights.tolist(), "shares": self.shares.tolist()}
-
 
 def weigh_layers(subject: Subject) -> Layers | None:
     """Return the weights of the hidden states in the aggregation or the back-end.

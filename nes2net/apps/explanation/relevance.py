@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -25,7 +25,8 @@ class RelevantPart(NamedTuple):
 class Relevance:
     """Relevance of T time bins, F frequency bands and their cells, in units of the score.
 
-    Above 0, a part moves the score towards bona fide.
+    Above 0, a part moves the score towards bona fide. The names of the fields that are shown are keys
+    that users' programs read.
     """
 
     times: NDArray
@@ -38,7 +39,7 @@ class Relevance:
     """(F,) float64."""
     cells: NDArray
     """(F, T) float64, lowest band first."""
-    additive: bool
+    additive: bool = field(repr=False)
     """Whether the others are sums of ``cells``: true for gradients, false for occlusion."""
 
     def stretches(self) -> list[RelevantPart]:
@@ -52,10 +53,6 @@ class Relevance:
     def strongest_bands(self) -> list[RelevantPart]:
         """Return up to three bands that move the score most, strongest first."""
         return self._strongest_parts(self.bands, self.over_bands, join_neighbours=False)
-
-    def to_dict(self) -> dict[str, object]:
-        # The names of the fields are keys that users' programs read.
-        return {name: values.tolist() for name, values in vars(self).items() if name != "additive"}
 
     def _strongest_parts(self, edges: NDArray, values: NDArray, *, join_neighbours: bool) -> list[RelevantPart]:
         """Return up to three parts, without bins below :data:`MIN_SHARE`; ``edges`` is (n+1,), and ``values`` (n,)."""

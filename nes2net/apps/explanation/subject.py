@@ -17,6 +17,7 @@ from torch import Tensor
 from nes2net.data.audio.read import SAMPLE_RATE
 from nes2net.detector import Detector
 from nes2net.lib.errors import InputError
+from nes2net.models.attacks.batch import detector_input
 from nes2net.scoring.kernel import check_takes_audio_alone, default_batch_size, depends_on_batch, score_or_raise
 from nes2net.scoring.waveforms import WaveformReader
 
@@ -125,20 +126,16 @@ class Subject:
         batch_size: int | None = None,
     ) -> None:
         check_takes_audio_alone(detector)
-        score_length = WaveformReader.of(detector, num_samples).score_length(len(waveform))
+        self.score_length = WaveformReader.of(detector, num_samples).score_length(len(waveform))
         self.detector = detector
         self.progress: Callable[[int], object] = lambda _: None
-        self.waveform = torch.from_numpy(np.ascontiguousarray(waveform[:score_length], dtype=np.float32))
-        # (M,): the i-th sample of the detector's input is sample indices[i] of the recording
-        self._indices = torch.arange(score_length) % len(self.waveform)
+        self.waveform = torch.from_numpy(np.ascontiguousarray(waveform[: self.score_length], dtype=np.float32))
         suitable = batch_size or default_batch_size(detector.computes_on)
         self.batch_size = 1 if depends_on_batch(detector) else suitable
 
     def detector_input(self, waveforms: Tensor) -> Tensor:
         """Pre-emphasise, and repeat if too short, B×N versions; gradients pass through."""
-        if coefficient := self.detector.pre_emphasis:  # the filter of pre_emphasised(), but with gradients
-            waveforms = torch.cat([waveforms[:, :1], waveforms[:, 1:] - coefficient * waveforms[:, :-1]], 1)
-        return waveforms[:, self._indices.to(waveforms.device)]
+        return detector_input(self.detector, waveforms, self.score_length)
 
     def score(self) -> float:
         """Score the unchanged recording."""

@@ -170,15 +170,20 @@ def attackable(detector: Any, num_samples: int | None = None) -> Iterator[Callab
     def logits_of(waveforms: Tensor) -> Tensor:
         if detector.precision == "int8":
             waveforms = waveforms.detach()
-        count = waveforms.shape[1]
-        length = num_samples or max(count, detector.min_samples)
-        emphasised = waveforms - detector.pre_emphasis * pad(waveforms[:, :-1], (1, 0))
-        repeated = emphasised.repeat(1, -(-length // count))
-        return detector(repeated[:, :length].to(detector.device)).to(waveforms.device)
+        inputs = detector_input(detector, waveforms, num_samples)
+        return detector(inputs.to(detector.device)).to(waveforms.device)
 
     detector.check_score()
     with frozen(detector):
         yield logits_of
+
+
+def detector_input(detector: Any, waveforms: Tensor, num_samples: int | None) -> Tensor:
+    """Pre-emphasise B×N at 16 kHz, and repeat to the score length ``num_samples``; gradients pass through."""
+    count = waveforms.shape[1]
+    length = num_samples or max(count, detector.min_samples)
+    emphasised = waveforms - detector.pre_emphasis * pad(waveforms[:, :-1], (1, 0))
+    return emphasised.repeat(1, -(-length // count))[:, :length]
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from nes2net.apps.explanation.settings import TITLES
 from nes2net.apps.explanation.subject import Removable
 
 SHORT = hears_a_tone.recording(0.1, seconds=0.5)
-PLACED = ("num_samples", "start", "duration", "progress")  # arguments beside those of `How`
+PLACED = ("num_samples", "start", "duration")  # arguments beside those of `How`
 
 
 def explained(detector, samples, **options):
