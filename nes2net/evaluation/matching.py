@@ -50,11 +50,11 @@ class Mismatch:
     - ``not_finite`` have a score that is not finite.
     """
 
-    missing: list[str]
-    conflicting: list[str]
-    unknown: list[str]
-    not_finite: list[str]
-    repeated: list[str]
+    missing: Sequence[str] = ()
+    conflicting: Sequence[str] = ()
+    unknown: Sequence[str] = ()
+    not_finite: Sequence[str] = ()
+    repeated: Sequence[str] = ()
 
     def __bool__(self) -> bool:
         return any(vars(self).values())

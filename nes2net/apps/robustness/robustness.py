@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import compress
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -23,7 +22,7 @@ from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trials
 from nes2net.data.registry import corpora
 from nes2net.evaluation.breakdown import DrawnGroups, groups_of
 from nes2net.evaluation.key import score_input
-from nes2net.evaluation.matching import check_classes, match_file
+from nes2net.evaluation.matching import Matched, Mismatch, check_classes, match_file
 from nes2net.evaluation.origin import Origin, read_origin
 from nes2net.evaluation.result import Result, versions
 from nes2net.evaluation.tables import Figure, Measure, Measured, Row, Table, column, compare_figures, percent, points
@@ -102,46 +101,45 @@ def evaluate_robustness(
             ``rule`` gives no threshold.
     """
     files = {name: ScoreFile.of(path) for name, path in paths.items()}
-    scores, without_scores = _read_scores(trials, files)
+    by_condition, without_scores = _read_scores(trials, files)
     failed = {**failed, **without_scores}
-    is_common = np.full(len(trials), True)
     left_out = {}
-    for number, is_missing in enumerate(np.isnan(list(scores.values())).T):
-        if is_missing.any():
-            is_common[number] = False
-            left_out[trials[number].id] = list(compress(scores, is_missing))
-    common = list(compress(trials, is_common))
-    is_bonafide = np.array([trial.label == BONAFIDE for trial in common], dtype=bool)
+    for trial in trials:
+        if lacking := [name for name, scores in by_condition.items() if trial.id not in scores]:
+            left_out[trial.id] = lacking
+    common = [trial for trial in trials if trial.id not in left_out]
+    matched = {}
+    for name, scores in by_condition.items():
+        values = np.array([scores[trial.id] for trial in common])
+        matched[name] = Matched(common, values, len(common), Mismatch())
+    clean = matched[CLEAN]
     check_classes(
-        is_bonafide,
+        clean.is_bonafide,
         f"only {pluralise(common, 'trial has', 'trials have')} scores under all conditions",
         "score more trials",
     )
-    values = {name: scores_of_trials[is_common] for name, scores_of_trials in scores.items()}
-    threshold, basis = find_threshold((values[CLEAN][is_bonafide], values[CLEAN][~is_bonafide]), rule)
-    # Positions of [bonafide, spoof] in the score files, by which one rule of the EER orders equal scores.
-    order = np.concatenate((np.flatnonzero(is_bonafide), np.flatnonzero(~is_bonafide)))
+    threshold, basis = find_threshold((clean.bonafide, clean.spoof), rule)
     rules: dict[str, Callable[..., Any]] = {
-        "eer": functools.partial(metrics.compute_eer, method=corpora.get(corpus).eer_method, order=order),
+        "eer": clean.eer_rule(corpora.get(corpus).eer_method),
         "rates": functools.partial(metrics.compute_rates, threshold=threshold),
     }
     drawn = DrawnGroups.of(common)
     measure = functools.partial(Measured, rules, num_resamples=num_resamples, seed=seed, **groups_of(common))
-    clean_row, *rows = _condition_rows(values, is_bonafide, threshold, measure)
+    clean_row, *rows = _condition_rows(matched, threshold, measure)
     sentences = summary_sentences(clean_row, rows)
     num_conditions = len(rows)
     attack_rows = {}
     for name, attack in attacks.items():
-        if name in values:
+        if name in matched:
             row = next(row for row in rows if row.labels["condition"] == name)
             rows.remove(row)
-            is_wrong = (np.stack([values[CLEAN], values[name]]) >= threshold) != is_bonafide
+            is_wrong = (np.stack([clean.scores, matched[name].scores]) >= threshold) != clean.is_bonafide
             attack_rows[name] = attack_row(row, attack, files[name].path, common, is_wrong)
     num_available = num_available or len(trials)
     numbers = trials_in_words((trial.label for trial in common), num_available, num_conditions)
     origin = read_origin(files[CLEAN], corpus, phase)
-    num_bonafide = int(is_bonafide.sum())
-    num_spoof = len(common) - num_bonafide
+    num_bonafide = clean.bonafide.size
+    num_spoof = clean.spoof.size
     calibration = rule.basis() if isinstance(rule, Decider) else None
     inputs = []
     for name, file in files.items():
@@ -194,21 +192,15 @@ def evaluate_robustness(
 
 
 def _condition_rows(
-    values: Mapping[str, NDArray],
-    is_bonafide: NDArray,
-    threshold: float,
-    measure: Callable[[NDArray, NDArray], Measured],
+    matched: Mapping[str, Matched], threshold: float, measure: Callable[[NDArray, NDArray], Measured]
 ) -> list[Row]:
-    """Clean trials come first, then the largest rise of the EER.
-
-    ``values`` are scores (N,); ``measure`` takes those of bona fide and spoofed trials.
-    """
-    clean = measure(values[CLEAN][is_bonafide], values[CLEAN][~is_bonafide])
+    """Clean trials come first, then the largest rise of the EER; ``measure`` takes scores of both classes."""
+    clean = measure(matched[CLEAN].bonafide, matched[CLEAN].spoof)
     rows = []
-    conditions = [name for name in values if name != CLEAN]
+    conditions = [name for name in matched if name != CLEAN]
     for name in ProgressDisplay(conditions, title="evaluating", unit="condition"):
-        measured = measure(values[name][is_bonafide], values[name][~is_bonafide])
-        changed = float(np.mean((values[name] >= threshold) != (values[CLEAN] >= threshold)))
+        measured = measure(matched[name].bonafide, matched[name].spoof)
+        changed = float(np.mean((matched[name].scores >= threshold) != (matched[CLEAN].scores >= threshold)))
         comparison = compare_figures(measured.figure("eer"), clean.figure("eer"))
         comparison["changed"] = Figure(changed)  # share of the decisions
         rows.append(Row({"condition": name}, _error_rates(measured) | comparison))
@@ -288,25 +280,23 @@ def _notes_on_missing(left_out: Mapping[str, Sequence[str]], failed: Mapping[str
     return notes + [f"no figures of {condition}: {reason}" for condition, reason in failed.items()]
 
 
-def _read_scores(trials: Trials, files: Mapping[str, ScoreFile]) -> tuple[dict[str, NDArray], dict[str, str]]:
-    """Read condition → scores (N,) of ``trials``, NaN if missing, and failed condition → reason.
+def _read_scores(trials: Trials, files: Mapping[str, ScoreFile]) -> tuple[dict[str, dict[str, float]], dict[str, str]]:
+    """Read condition → id of a trial → score, and failed condition → reason.
 
     A condition fails if it lacks more than a tenth of the scores of the clean trials.
     """
-    scores = {}
+    by_condition = {}
     failed = {}
     for name, file in files.items():
-        by_id = match_file(trials, file, allow_partial=True).by_id
-        scores[name] = np.array([by_id.get(trial.id, np.nan) for trial in trials])
-    has_clean = ~np.isnan(scores[CLEAN])
-    num_clean = int(has_clean.sum())
+        by_condition[name] = match_file(trials, file, allow_partial=True).by_id
+    clean = by_condition[CLEAN]
     for name in files:
-        num_missing = np.isnan(scores[name][has_clean]).sum()
-        if num_missing > _MAX_MISSING * num_clean:
-            del scores[name]
-            trials_have = pluralise(num_clean, "trial has", "trials have")
+        num_missing = len(clean.keys() - by_condition[name].keys())
+        if num_missing > _MAX_MISSING * len(clean):
+            del by_condition[name]
+            trials_have = pluralise(clean, "trial has", "trials have")
             failed[name] = f"{num_missing:,} of {trials_have} no score; the record of its scores says why"
-    return scores, failed
+    return by_condition, failed
 
 
 def find_threshold(clean: tuple[NDArray, NDArray], rule: Decider | OperatingPoint) -> tuple[float, str]:
