@@ -51,17 +51,12 @@ def riff_fault(file: BinaryIO) -> str | None:
 
 def _avi_fault(file: BinaryIO, size_of_file: int) -> str | None:
     # Each RIFF chunk must end before the end of the file.
-    position = 0
-    for _ in range(_MAX_CHUNKS):
-        file.seek(position)
-        head = file.read(8)
-        size = int.from_bytes(head[4:], "little")
-        present = size_of_file - position - 8
-        if head[:4] != b"RIFF" or not size or is_placeholder(size):
+    for name, size, body_start in _chunks(file, "little", position=0):
+        present = size_of_file - body_start
+        if name != b"RIFF" or not size or is_placeholder(size):
             return None
         if size > present + 8:  # some programs count the 8 bytes of the chunk's header in its size
             return cut_off(size, present, "bytes")
-        position += 8 + size + size % 2
     return None
 
 
@@ -109,21 +104,30 @@ def lacks_length(file: BinaryIO) -> bool:
     return False
 
 
-def _chunks(file: BinaryIO, order: _ByteOrder) -> Iterator[tuple[bytes, int, int]]:
-    position = 12  # the header of the file ends here
+def _chunks(
+    file: BinaryIO, order: _ByteOrder, position: int = 12, size_bytes: int = 4, alignment: int = 2
+) -> Iterator[tuple[bytes, int, int]]:
+    """Yield (name, stated size, start of the content) of each chunk from ``position`` on, by default of a WAV file.
+
+    Then the caller may read the content, where ``file`` is.
+
+    Args:
+        size_bytes: number of bytes that state a size.
+        alignment: the bytes of a content are filled up to a multiple of this.
+    """
     for _ in range(_MAX_CHUNKS):
         file.seek(position)
-        head = file.read(8)
-        if not _is_chunk(head):
+        head = file.read(4 + size_bytes)
+        if len(head) < 4 + size_bytes or not _is_chunk(head):
             return
         size = int.from_bytes(head[4:], order)
-        # The caller reads the content, where `file` is now. A chunk takes an even number of bytes.
-        yield head[:4], size, position + 8
-        position += 8 + size + size % 2
+        position += len(head)
+        yield head[:4], size, position
+        position += size + -size % alignment
 
 
 def _is_chunk(head: bytes) -> bool:
-    return len(head) == 8 and all(32 <= byte < 127 for byte in head[:4])
+    return len(head) >= 8 and all(32 <= byte < 127 for byte in head[:4])
 
 
 _MAX_HEADER_BYTES = 1 << 20  # at most this many bytes of an ASF file's header are read
@@ -183,17 +187,12 @@ def _end_of_flv(file: BinaryIO, header_end: int, size: int) -> int | None:
 
 def _end_of_caf(file: BinaryIO, size: int) -> int | None:
     """Return the byte at which the last chunk should end; None if its length is unknown or none is cut off."""
-    expected = 8  # where the header of the file ends, and later where a chunk ends
-    for _ in range(_MAX_CHUNKS):
-        file.seek(expected)
-        head = file.read(12)
-        length = int.from_bytes(head[4:], "big")
-        if len(head) < 12 or length >= UNKNOWN_LONG_SIZE:  # the file ends, or the length is a placeholder
+    for _, length, body_start in _chunks(file, "big", position=8, size_bytes=8, alignment=1):
+        if length >= UNKNOWN_LONG_SIZE:  # a placeholder
             return None
-        expected += 12 + length
-        if expected >= size:
-            return expected
-    return expected  # so many whole chunks: the rest is not checked
+        if body_start + length >= size:
+            return body_start + length
+    return None
 
 
 # Boxes whose inner boxes are checked, too, because FFmpeg reads the tables in them.
@@ -328,7 +327,7 @@ def _boxes(file: BinaryIO, position: int, end: int, depth: int = 0) -> Iterator[
 
 
 # Ids of elements of Matroska (RFC 9559, Sec. 5). An id outside of _KNOWN is a sign of damage.
-_EBML = 0x1A45DFA3
+_EBML = 0x1A45DFA3  # begins a file
 _SEGMENT = 0x18538067
 _CLUSTER = 0x1F43B675
 _INFO = 0x1549A966
@@ -348,9 +347,12 @@ _ELEMENT_BYTES = 7
 
 
 class _Element(NamedTuple):
+    position: int
+    """Offset in the file, as of ``body``."""
     id: int
+    """0 for bytes that cannot be an element."""
     body: int
-    """Offset of the content in the file."""
+    """Start of the content."""
     size: int | None
     """Bytes of the content; None if the file was written to a pipe."""
 
@@ -362,61 +364,55 @@ def matroska_fault(file: BinaryIO) -> str | None:
     of unknown size may end behind any block.
     """
     size_of_file = file.seek(0, 2)
-    for number, (position, element) in enumerate(_elements(file, size_of_file)):
+    for number, element in enumerate(_elements(file)):
         if number > _MANY_ELEMENTS + size_of_file // _ELEMENT_BYTES:
             return f"has more than {number:,} elements in {size_of_file:,} bytes"
-        if number == 0 and (element is None or element.id != _EBML):
-            return None  # another format
-        if element is None or element.id not in _KNOWN:
-            return f"is damaged: no element of Matroska begins at byte {position:,}"
+        if element.id not in _KNOWN:
+            return f"is damaged: no element of Matroska begins at byte {element.position:,}"
         if element.size is not None and element.body + element.size > size_of_file:
             missing = element.body + element.size - size_of_file
-            return f"is cut off: its element at byte {position:,} lacks {missing:,} bytes"
+            return f"is cut off: its element at byte {element.position:,} lacks {missing:,} bytes"
     return None
 
 
 def states_duration(file: BinaryIO) -> bool:
     """Whether a Matroska file states its duration, as one written to a pipe cannot."""
-    for number, (_, element) in enumerate(_elements(file, file.seek(0, 2))):
-        if number == 0 and (element is None or element.id != _EBML):
-            return False  # another format
-        # The duration stands before the first cluster.
-        if element is None or element.id == _CLUSTER or number == _MANY_ELEMENTS:
-            return False
+    for element in _elements(file):
         if element.id == _INFO:
             file.seek(element.body)
             return b"\x44\x89" in file.read(min(element.size or 0, 1 << 16))  # id of the element with the duration
+        if element.id == _CLUSTER:  # the duration stands before the first cluster
+            return False
     return False
 
 
-def _elements(file: BinaryIO, end: int) -> Iterator[tuple[int, _Element | None]]:
-    """Yield (offset, element), each before its inner elements.
-
-    At bytes that cannot be an element, yield the offset and None, and stop.
-    """
+def _elements(file: BinaryIO) -> Iterator[_Element]:
+    """Yield the elements of a Matroska file, each before its inner elements; the last may be no element."""
+    end = file.seek(0, 2)
+    file.seek(0)
+    if int.from_bytes(file.read(4), "big") != _EBML:
+        return  # another format
     position = 0
-    size_of_file = end
-    # Once even for an empty file, so that callers get (0, None).
-    while position < end or not position:
+    while position < end:
         file.seek(position)
         head = file.read(12)  # RFC 8794, Sec. 5 and 6
         # An id has 1 + n bytes, where n is the number of zero bits before the first 1 bit. The size is coded like the
         # id.
-        id_bytes = 9 - head[0].bit_length() if head else 9
+        id_bytes = 9 - head[0].bit_length()
         size_bytes = 9
         if id_bytes <= 4 and len(head) > id_bytes:
             size_bytes -= head[id_bytes].bit_length()
         if size_bytes > 8 or len(head) < id_bytes + size_bytes:
-            yield position, None
+            yield _Element(position, 0, position, None)
             return
         unknown = (1 << 7 * size_bytes) - 1  # in an unknown size, all bits are 1
         stated = int.from_bytes(head[id_bytes : id_bytes + size_bytes], "big") & unknown
         size = None if stated == unknown else stated
         id = int.from_bytes(head[:id_bytes], "big")
         body = position + id_bytes + size_bytes
-        yield position, _Element(id, body, size)
-        if id == _SEGMENT:
-            end = size_of_file if size is None else body + size
+        yield _Element(position, id, body, size)
         position = body
-        if id not in (_SEGMENT, _CLUSTER):
+        if id == _SEGMENT and size is not None:
+            end = min(end, body + size)
+        elif id not in (_SEGMENT, _CLUSTER):
             position += size or 0
