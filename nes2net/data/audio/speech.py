@@ -129,8 +129,9 @@ class SpeechFrames:
         level_changes = np.abs(levels[_LATER:] - levels[:-_LATER])
         if np.quantile(level_changes[is_pair], 0.9) < _LEVEL_MOVES:
             return 0.0
-        moves, stays = _moves_and_stays(is_audible, self._pitches[first:stop])
-        is_speech = moves.sum() >= _MOVING * (moves.sum() + stays.sum())  # also without pitches: nothing moves then
+        changes = _pitch_changes(is_audible, self._pitches[first:stop])
+        moves = changes > _MOVES
+        is_speech = moves.sum() >= _MOVING * np.isfinite(changes).sum()  # also without pitches: nothing moves then
         bands = self._bands[first:stop].astype(np.float64)
         cepstra = np.maximum(bands, bands.max() - _DEEPEST) @ _CEPSTRA
         distances = np.linalg.norm(cepstra[_LATER:] - cepstra[:-_LATER], axis=1)
@@ -211,24 +212,16 @@ def _pitches(frames: NDArray) -> NDArray:
     return np.where(is_peak.any(1) & (top > _VOICED), pitches, 0).astype(np.float32)
 
 
-def _moves_and_stays(is_audible: NDArray, pitches: NDArray) -> tuple[NDArray, NDArray]:
-    """Whether each pitch moves, and whether it stays the same: two flags (T,).
+def _pitch_changes(is_audible: NDArray, pitches: NDArray) -> NDArray:
+    """How much the logarithm of each pitch differs from that _SPAN frames before, (T,), T > _SPAN.
 
-    Both are false for a frame without a pitch, and for a pitch of only a few frames.
+    NaN for a frame without a pitch, or if the pitch has not continued without a break in between.
     """
     is_voiced = is_audible & (pitches > 0)
     logarithms = np.log(np.where(pitches > 0, pitches, 1))
-    joins = np.zeros(len(pitches), bool)  # whether frame t continues the pitch of frame t − 1
-    joins[1:] = is_voiced[1:] & is_voiced[:-1] & (np.abs(np.diff(logarithms)) < _JUMP)
-    moves = np.zeros(len(pitches), bool)
-    stays = np.zeros(len(pitches), bool)
-    if len(pitches) <= _SPAN:
-        return moves, stays
-    # A frame gets one of the two flags only if the pitch has continued without a break over the _SPAN frames before it.
-    is_continued = joins[_SPAN:].copy()
-    for lag in range(1, _SPAN):
-        is_continued &= joins[_SPAN - lag : len(joins) - lag]
-    change = np.abs(logarithms[_SPAN:] - logarithms[:-_SPAN])
-    moves[_SPAN:] = is_continued & (change > _MOVES)
-    stays[_SPAN:] = is_continued & (change <= _MOVES)
-    return moves, stays
+    # Whether each frame but the first continues the pitch of the frame before: (T − 1,).
+    continues = is_voiced[1:] & is_voiced[:-1] & (np.abs(np.diff(logarithms)) < _JUMP)
+    is_continued = np.lib.stride_tricks.sliding_window_view(continues, _SPAN).all(1)  # (T − _SPAN,)
+    changes = np.full(len(pitches), np.nan)
+    changes[_SPAN:] = np.where(is_continued, np.abs(logarithms[_SPAN:] - logarithms[:-_SPAN]), np.nan)
+    return changes
