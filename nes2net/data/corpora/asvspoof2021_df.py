@@ -36,7 +36,7 @@ CORPUS = ListedCorpus(
         Download(
             url="https://www.asvspoof.org/asvspoof2021/DF-keys-full.tar.gz",
             what="keys",
-            md5="dabbc5628de4fcef53036c99ac7ab93a",
+            digests={"md5": "dabbc5628de4fcef53036c99ac7ab93a"},
         ),
     ),
     obtain={

@@ -128,7 +128,7 @@ CORPUS = ListedCorpus(
         Download(
             url="https://www.asvspoof.org/asvspoof2021/LA-keys-full.tar.gz",
             what="keys and ASV scores",
-            md5="037592a0515971bbd0fa3bff2bad4abc",
+            digests={"md5": "037592a0515971bbd0fa3bff2bad4abc"},
         ),
     ),
     obtain={

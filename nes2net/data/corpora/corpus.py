@@ -142,10 +142,8 @@ class Download:
     """The content, such as ``training audio``."""
     size: int | None = None
     """Bytes; None if not published."""
-    md5: str = ""
-    """Published checksum in hexadecimal, if any."""
-    sha256: str = ""
-    """Published checksum in hexadecimal, if any."""
+    digests: Mapping[str, str] = field(default_factory=dict)
+    """Name in :mod:`hashlib` → published checksum in hexadecimal, if any."""
     unpack: str = "."
     """Folder below the corpus's for the content, if it is an archive."""
     licence: str = ""

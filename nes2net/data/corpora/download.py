@@ -112,7 +112,7 @@ def plan_downloads(corpus: Corpus, client: HttpFiles, only: Sequence[str] = ()) 
             server, number, file_name = record.groups()
             files += _plan_record(download, client, server, number, file_name and unquote(file_name))
         else:
-            remote = client.ask_size_and_digest(RemoteFile(download.url, download.size, _stated_digests(download)))
+            remote = client.ask_size_and_digest(RemoteFile(download.url, download.size, download.digests))
             name = download.name or unquote(PurePosixPath(urlsplit(download.url).path).name)
             files.append(_planned(remote, name, download, download.url))
     names = [file.name for file in files]
@@ -168,8 +168,9 @@ def _plan_record(
         if file_name not in (None, file.key):  # None: all files
             continue
         checksum = _CHECKSUM.fullmatch(file.checksum)  # a digest of another algorithm is not checked
-        digests = {checksum[1]: checksum[2]} if checksum else {}
-        digests |= _stated_digests(download)  # the corpus's own digests replace the server's
+        digests = dict(download.digests)  # they replace the server's
+        if checksum:
+            digests.setdefault(checksum[1], checksum[2])
         remote = RemoteFile(f"{page}/files/{quote(file.key)}?download=1", file.size, digests)
         name = f"{download.name}/{file.key}" if download.name else file.key
         planned.append(_planned(remote, name, download, page, licence))
@@ -177,11 +178,6 @@ def _plan_record(
         missing = f"no file {short_repr(file_name)}" if file_name else "no files"
         raise InputError(f"{page}: has {missing}; open the page in a browser")
     return planned
-
-
-def _stated_digests(download: Download) -> dict[str, str]:
-    stated = {"md5": download.md5, "sha256": download.sha256}
-    return {name: digest for name, digest in stated.items() if digest}
 
 
 def _planned(

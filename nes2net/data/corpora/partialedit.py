@@ -70,17 +70,17 @@ CORPUS = SegmentListCorpus(
         Download(
             url="https://zenodo.org/records/18829689/files/PartialEdit_E1E2.csv",
             what="the list",
-            md5="3ff74c4e5cab69013d1d9c4a30f59cae",
+            digests={"md5": "3ff74c4e5cab69013d1d9c4a30f59cae"},
         ),
         Download(
             url="https://zenodo.org/records/18829689/files/E1.tar.gz",
             what="recordings edited by VoiceCraft",
-            md5="1f489d2ff488ddd6c9b655127725af2f",
+            digests={"md5": "1f489d2ff488ddd6c9b655127725af2f"},
         ),
         Download(
             url="https://zenodo.org/records/18829689/files/E2.tar.gz",
             what="recordings edited by SSR-Speech",
-            md5="0e2cb7ba075b301de55ab8657cfa7631",
+            digests={"md5": "0e2cb7ba075b301de55ab8657cfa7631"},
         ),
     ),
     licence="CC BY 4.0",

@@ -55,7 +55,7 @@ CORPUS = FolderCorpus(
             url="https://data.keithito.com/data/speech/LJSpeech-1.1.tar.bz2",
             what="bona fide recordings, LJSpeech",
             size=2748572632,
-            sha256="be1a30453f28eb8dd26af4101ae40cbf2c50413b1bb21936cbcdc6fae3de8aa5",
+            digests={"sha256": "be1a30453f28eb8dd26af4101ae40cbf2c50413b1bb21936cbcdc6fae3de8aa5"},
             licence="public domain",
         ),
     ),
