@@ -291,12 +291,7 @@ def mp4_fault(file: BinaryIO) -> str | None:
     # The data of a fragment (``moof``) follow in the next box.
     if last and last.name == b"moof":
         return f"is cut off: its fragment at byte {last.position:,} lacks its data"
-    num_entries = 0
-    num_blocks = 0
-    for track in tracks:
-        entries, blocks = track.count_in_memory()
-        num_entries += entries
-        num_blocks += blocks
+    num_entries, num_blocks = np.sum([track.count_in_memory() for track in tracks], axis=0)
     limits = (("frames", num_entries, min(size, _MAX_ENTRIES)), ("blocks of PCM", num_blocks, _MAX_BLOCKS))
     for unit, count, limit in limits:
         if count > limit:

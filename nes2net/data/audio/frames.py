@@ -8,10 +8,12 @@ FFmpeg's ``err_detect``.
 
 from __future__ import annotations
 
+import io
 import re
 import struct
 import zlib
 from collections.abc import Iterator
+from itertools import islice
 from typing import BinaryIO, Literal, NamedTuple
 
 import numpy as np
@@ -114,15 +116,8 @@ def _frame_ends(file: BinaryIO) -> Iterator[int]:
 
 
 def begins_with_frames(content: bytes) -> bool:
-    """Whether ``content`` begins with four MPEG frames, each directly behind the last."""
-    position = 0
-    for _ in range(4):
-        head = content[position : position + _HEADER_BYTES]
-        length = _frame_length(head)
-        if length is None or head[:2] != content[:2] or not head[1] & 6:  # 0: ADTS
-            return False
-        position += length
-    return True
+    """Whether ``content`` begins with four MPEG or ADTS frames, one behind the other."""
+    return len(list(islice(_frame_ends(io.BytesIO(content)), 4))) == 4
 
 
 def _frame_length(head: bytes) -> int | None:
@@ -162,12 +157,9 @@ def ogg_fault(file: BinaryIO) -> str | None:
     All its pages must be whole. A mark for the end of the stream is not required: a recorder that
     is stopped does not write it.
     """
-    position = 0
+    end = 0
     ended = False
-    file.seek(0)
-    # A page has 27 bytes, the last of which counts the sizes that follow, then these sizes and the body.
-    while (head := file.read(27))[:4] == b"OggS":
-        segments = file.read(head[26]) if len(head) == 27 else b""
+    for position, head, segments in _ogg_pages(file):
         body = file.read(sum(segments))
         if len(head) < 27 or len(segments) < head[26] or len(body) < sum(segments):
             return f"is cut off within its page at byte {position:,}"
@@ -179,10 +171,24 @@ def ogg_fault(file: BinaryIO) -> str | None:
         if int(f"{reversed_checksum:032b}"[::-1], 2) != int.from_bytes(head[22:26], "little"):
             return f"is damaged: the checksum of its page at byte {position:,} is wrong"
         ended = bool(head[5] & _END_OF_STREAM)
-        position += len(page)
-    if position and head and not ended:  # tags may follow the end of the stream
-        return f"is damaged: no page begins at byte {position:,}"
+        end = position + len(page)
+    file.seek(end)
+    if end and not ended and file.read(1):  # tags may follow the end of the stream
+        return f"is damaged: no page begins at byte {end:,}"
     return None
+
+
+def _ogg_pages(file: BinaryIO) -> Iterator[tuple[int, bytes, bytes]]:
+    """Yield (offset, header, sizes of the parts of the body) of each page, with ``file`` at its body."""
+    position = 0
+    while True:
+        file.seek(position)
+        head = file.read(27)  # the last byte counts the sizes that follow
+        if head[:4] != b"OggS":
+            return
+        segments = file.read(head[-1])
+        yield position, head, segments
+        position += 27 + len(segments) + sum(segments)
 
 
 _FIRST_OF_STREAM = 2  # flag of the first Ogg page of a stream
@@ -240,19 +246,12 @@ def _au_link_starts(file: BinaryIO) -> Iterator[int]:
 
 def _ogg_link_starts(file: BinaryIO) -> Iterator[int]:
     """Yield the pages that begin an Ogg stream, the first of several in a row."""
-    position = 0
     previous_begins_stream = False
-    while True:
-        file.seek(position)
-        head = file.read(27)  # as in ogg_fault()
-        if len(head) < 27 or head[:4] != b"OggS":
-            return
-        begins_stream = bool(head[5] & _FIRST_OF_STREAM)
-        segments = file.read(head[26])  # the sizes of the parts of the body
+    for position, head, _ in _ogg_pages(file):
+        begins_stream = len(head) == 27 and bool(head[5] & _FIRST_OF_STREAM)
         if begins_stream and not previous_begins_stream:
             yield position
         previous_begins_stream = begins_stream
-        position += 27 + head[26] + sum(segments)
 
 
 # RFC 9639, Sec. 9.1.2: code of the sampling rate → rate in Hz. For codes 12 to 14, the rate is stated at the end of the
@@ -370,15 +369,15 @@ def read_flac_header(file: BinaryIO) -> FlacHeader | None:
 
 def parse_stream_info(block: bytes) -> FlacHeader:
     """Decode a STREAMINFO block of 34 bytes; ``first_frame`` stays empty."""
+    block_size, largest_frame, packed, md5 = struct.unpack(">H5x3sQ16s", block)
     # From the highest bit: 20 bits of the rate, 3 of channels − 1, 5 of bits − 1, 36 of the number of samples.
-    packed = int.from_bytes(block[10:18], "big")
     return FlacHeader(
-        block_size=int.from_bytes(block[:2], "big"),
-        largest_frame=int.from_bytes(block[7:10], "big"),
+        block_size=block_size,
+        largest_frame=int.from_bytes(largest_frame, "big"),
         sample_rate=packed >> 44,
         bits=(packed >> 36 & 31) + 1,
         num_samples=packed & (1 << 36) - 1,
-        md5=block[18:34],
+        md5=md5,
     )
 
 

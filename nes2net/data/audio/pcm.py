@@ -79,7 +79,7 @@ class PcmDecoder:
         header = _HEADER.search(recent)
         kind = _KINDS[header[0][:4]] if header else ""
         if self._is_beginning and not header:  # elsewhere, four bytes may occur by chance
-            kind = "MP3" if begins_with_frames(recent) else _KINDS.get(recent[:4], "")
+            kind = "MP3 or AAC" if begins_with_frames(recent) else _KINDS.get(recent[:4], "")
         if kind:
             raise InputError(
                 f"raw audio has the header of an audio file ({kind}): give the file itself, or its samples without headers"

@@ -83,7 +83,14 @@ def files(tmp_path_factory):
     return contents
 
 
-KINDS = {"RF64": "WAV", "OGG": "Ogg", "webm": "Matroska or WebM", "mkv": "Matroska or WebM", "m4a": "MP4"}
+KINDS = {
+    "RF64": "WAV",
+    "OGG": "Ogg",
+    "webm": "Matroska or WebM",
+    "mkv": "Matroska or WebM",
+    "m4a": "MP4",
+    "MP3": "MP3 or AAC",
+}
 FILES = ["WAV", "RF64", "AIFF", "CAF", "FLAC", "OGG", "MP3", "AU", "webm", "mkv", "m4a"]
 
 
