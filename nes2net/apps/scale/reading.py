@@ -22,13 +22,14 @@ from nes2net.data.audio.packed import (
     member_content,
     members_of,
     open_shard,
+    status_of,
 )
-from nes2net.data.audio.tables import ArrowMessages, ParquetTable
+from nes2net.data.audio.tables import open_table
 from nes2net.data.corpora.shards import IDS
 from nes2net.lib.errors import InputError, Unreachable, first_line, one_line
 from nes2net.lib.storage.files import Budget
 from nes2net.lib.storage.plain_data import parse_json
-from nes2net.lib.web.remote import is_address, open_remote
+from nes2net.lib.web.remote import RemotePath, is_address, open_remote
 
 #: Number of bytes of content after which a piece ends at the next whole batch.
 _PIECE_BYTES = 64 << 20
@@ -99,28 +100,23 @@ def _rows_of_shard(shard: Shard) -> Iterator[Columns]:
         for id, address in shard.rows:
             yield {"id": id, "address": address, "content": None, "suffix": ""}
         return
-    address = shard.address
-    with closing(open_remote(address, _BLOCK_BYTES) if is_address(address) else open_shard(address)) as file:
-        rows_of = _tar_rows if _suffix(address) == ".tar" else _table_rows
-        yield from rows_of(shard, file)
+    path = RemotePath(shard.address) if is_address(shard.address) else Path(shard.address)
+    if _suffix(shard.address) != ".tar":
+        yield from _table_rows(shard, path)
+        return
+    with closing(open_shard(path)) as file:
+        yield from _tar_rows(shard, file)
 
 
 def _suffix(address: str) -> str:
     return PurePosixPath(address.partition("?")[0]).suffix.lower()
 
 
-def _table_rows(shard: Shard, file: BinaryIO) -> Iterator[Columns]:
-    size = file.seek(0, os.SEEK_END)
-    file.seek(0)
-    budget = Budget.of(shard.address, size, "if it can be trusted, write smaller shards without compression")
-    table: ParquetTable | ArrowMessages
-    if _suffix(shard.address) == ".parquet":
-        table = ParquetTable(file if is_address(shard.address) else Path(shard.address), budget)
-    else:
-        arrow = library("pyarrow")
-        source = arrow.PythonFile(file, "r") if is_address(shard.address) else arrow.memory_map(shard.address)
-        table = ArrowMessages(source, budget)
-    audio = audio_column(table.schema, Path(shard.address))
+def _table_rows(shard: Shard, path: Path) -> Iterator[Columns]:
+    remedy = "if it can be trusted, write smaller shards without compression"
+    budget = Budget.of(shard.address, status_of(path).size, remedy)
+    table = open_table(path, budget)
+    audio = audio_column(table.schema, path)
     # Only columns of texts, numbers and booleans are copied to the results.
     types = library("pyarrow.types")
     plain = (types.is_string, types.is_large_string, types.is_integer, types.is_floating, types.is_boolean)

@@ -215,18 +215,64 @@ def _zigzag(file: BinaryIO) -> int:
 class ArrowTable:
     """Reads an Arrow file or stream, mapped into memory; ``datasets`` writes streams.
 
+    An Arrow file is a stream behind a mark.
+
     Attributes:
         schema: the :class:`pyarrow.Schema` of the file.
         counts: number of rows of each record batch.
 
-    Args, Raises: as for :class:`ParquetTable`.
+    Args:
+        budget: limits the memory for the buffers of all batches, and their rows.
+
+    Raises:
+        InputError: if the file has too many columns.
+        pyarrow.ArrowException, ValueError: if the file is damaged.
     """
 
     def __init__(self, path: Path, budget: Budget) -> None:
-        self._messages = ArrowMessages(pyarrow_module("pyarrow", budget.name).memory_map(str(path)), budget)
-        self.schema = self._messages.schema
-        self._batches = list(self._messages)
-        self.counts = [rows for _, rows in self._batches]
+        self._ipc = pyarrow_module("pyarrow.ipc", budget.name)
+        self._source = pyarrow_module("pyarrow", budget.name).memory_map(str(path))
+        self._is_file = self._source.read(len(_ARROW_FILE)) == _ARROW_FILE
+        # A file pads its mark to 8 bytes.
+        self._start = 8 if self._is_file else 0
+        self._source.seek(self._start)
+        reader = self._ipc.MessageReader.open_stream(self._source)
+        first = reader.read_next_message()
+        header = _header_of_message(first)
+        if first.type != "schema" or header is None:  # pyarrow would read any message as a schema
+            raise ValueError("it does not begin with a schema")
+        if _field(header, 0, "<h"):  # endianness of the schema
+            raise ValueError("its numbers are big-endian")
+        self.schema = self._ipc.read_schema(first)
+        # The schema with which record batches are read one by one, without dictionaries.
+        self._index_schema = _without_dictionary_types(self.schema, "index_type", budget)
+        self._messages: list[Any] = []  # of the record batches
+        self.counts: list[int] = []
+        dictionaries = 0
+        for message in reader:
+            batch = _header_of_message(message)
+            if message.type == "dictionary":
+                batch = _field(batch, 1, None)  # the record batch in a dictionary batch
+                # A dictionary may extend a copy of an earlier one, so each is counted with all earlier ones.
+                dictionaries += _decompressed_bytes(batch, message.body)
+                budget.take("dictionaries", bytes=dictionaries)
+            elif message.type == "record batch":
+                rows = _field(batch, 0, "<q") or 0
+                steps = 1 + max(rows, 0) * (1 + len(self.schema) // _COLUMNS_OF_STEP)
+                budget.take("rows", bytes=_decompressed_bytes(batch, message.body), steps=steps)
+                self._messages.append(message)
+                self.counts.append(rows)
+        self._check_end()
+
+    def _check_end(self) -> None:
+        """Raise ValueError if the mark for the end of the stream is missing: whole batches may be missing."""
+        self._source.seek(max(0, self._source.tell() - len(_END_OF_STREAM)))
+        has_end = self._source.read(len(_END_OF_STREAM)) == _END_OF_STREAM
+        if self._is_file:
+            self._source.seek(max(0, self._source.size() - len(_ARROW_FILE)))
+            has_end &= self._source.read(len(_ARROW_FILE)) == _ARROW_FILE
+        if not has_end:
+            raise ValueError("its end is missing")
 
     def batches(self, columns: Sequence[str], budget: Budget, groups: Iterable[int] | None = None) -> Iterator[Any]:
         """Yield ``columns`` of each record batch, as a :class:`pyarrow.RecordBatch`.
@@ -235,9 +281,15 @@ class ArrowTable:
             budget: not used; the constructor's budget counted the batches.
             groups: indices of the record batches; if given, dictionary types hold indices.
         """
-        if groups is None:
-            return self._messages.stream(columns)
-        return (self._messages.batch(self._batches[group][0], columns) for group in groups)
+        if groups is not None:
+            for group in groups:
+                yield _validate(self._ipc.read_record_batch(self._messages[group], self._index_schema), columns)
+            return
+        self._source.seek(self._start)
+        fields = [number for number, name in enumerate(self.schema.names) if name in columns]
+        options = self._ipc.IpcReadOptions(use_threads=False, included_fields=fields)
+        for batch in self._ipc.open_stream(self._source, options=options):
+            yield _validate(batch, columns)
 
 
 #: An open Parquet or Arrow file.
@@ -246,7 +298,7 @@ Table: TypeAlias = ParquetTable | ArrowTable
 
 def open_table(path: Path, budget: Budget) -> Table:
     """Open a Parquet file if the suffix is ``.parquet``, or else an Arrow file."""
-    is_parquet = path.suffix.lower() == ".parquet"
+    is_parquet = path.suffix.partition("?")[0].lower() == ".parquet"
     if is_remote(path):
         if not is_parquet:
             raise InputError(
@@ -263,83 +315,6 @@ def open_rows(path: Path) -> tuple[Table, Budget]:
     budget = Budget.of(str(path), size, "if it can be trusted, write it uncompressed")
     budget.most_steps = max(budget.most_steps, size)
     return open_table(path, budget), budget
-
-
-class ArrowMessages:
-    """Reads an Arrow file or stream as messages; iterating yields (message, number of rows).
-
-    An Arrow file is a stream behind a mark.
-
-    Args:
-        source: the file, from its start, as a :class:`pyarrow.NativeFile`.
-        budget: limits the memory for the buffers of all batches.
-
-    Raises:
-        InputError: as :class:`ArrowTable`.
-        pyarrow.ArrowException, ValueError: if the file is damaged.
-    """
-
-    def __init__(self, source: Any, budget: Budget) -> None:
-        self._ipc = pyarrow_module("pyarrow.ipc", budget.name)
-        self._source = source
-        self._budget = budget
-        self._is_file = source.read(len(_ARROW_FILE)) == _ARROW_FILE
-        # A file pads its mark to 8 bytes.
-        source.seek(8 if self._is_file else 0)
-        self._reader = self._ipc.MessageReader.open_stream(source)
-        first = self._reader.read_next_message()
-        header = _header_of_message(first)
-        if first.type != "schema" or header is None:  # pyarrow would read any message as a schema
-            raise ValueError("it does not begin with a schema")
-        if _field(header, 0, "<h"):  # endianness of the schema
-            raise ValueError("its numbers are big-endian")
-        self.schema = self._ipc.read_schema(first)
-        # The schema with which record batches are read one by one, without dictionaries.
-        self._index_schema = _without_dictionary_types(self.schema, "index_type", budget)
-
-    def __iter__(self) -> Iterator[tuple[Any, int]]:
-        """Yield (message, number of rows) of each record batch, and count both in the budget."""
-        dictionaries = 0
-        for message in self._reader:
-            batch = _header_of_message(message)
-            if message.type == "dictionary":
-                batch = _field(batch, 1, None)  # the record batch in a dictionary batch
-                # A dictionary may extend a copy of an earlier one, so each is counted with all earlier ones.
-                dictionaries += _decompressed_bytes(batch, message.body)
-                self._budget.take("dictionaries", bytes=dictionaries)
-            elif message.type == "record batch":
-                rows = _field(batch, 0, "<q") or 0
-                steps = 1 + max(rows, 0) * (1 + len(self.schema) // _COLUMNS_OF_STEP)
-                self._budget.take("rows", bytes=_decompressed_bytes(batch, message.body), steps=steps)
-                yield message, rows
-        end = self._source.tell()
-        self._source.seek(max(0, end - len(_END_OF_STREAM)))
-        # If the mark for the end of the stream is missing, whole batches may be missing.
-        has_end = self._source.read(len(_END_OF_STREAM)) == _END_OF_STREAM
-        if self._is_file:
-            self._source.seek(max(0, self._source.size() - len(_ARROW_FILE)))
-            has_end &= self._source.read(len(_ARROW_FILE)) == _ARROW_FILE
-        if not has_end:
-            raise ValueError("its end is missing")
-
-    def batch(self, message: Any, columns: Sequence[str]) -> Any:
-        """Read ``columns`` of a record batch; dictionary types hold indices."""
-        return _validate(self._ipc.read_record_batch(message, self._index_schema), columns)
-
-    def batches(self, columns: Sequence[str], budget: Budget) -> Iterator[Any]:
-        """Yield ``columns`` of each record batch; dictionary types hold indices."""
-        return (self.batch(message, columns) for message, _ in self)
-
-    def stream(self, columns: Sequence[str]) -> Iterator[Any]:
-        """Yield ``columns`` of each record batch; dictionary types hold values. Iterate over this object before.
-
-        That counts the batches in the budget and checks the end.
-        """
-        self._source.seek(8 if self._is_file else 0)  # a file begins with its mark, padded
-        fields = [number for number, name in enumerate(self.schema.names) if name in columns]
-        options = self._ipc.IpcReadOptions(use_threads=False, included_fields=fields)
-        for batch in self._ipc.open_stream(self._source, options=options):
-            yield _validate(batch, columns)
 
 
 def _validate(batch: Any, columns: Sequence[str]) -> Any:

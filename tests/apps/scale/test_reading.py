@@ -18,7 +18,7 @@ def rows_of(pieces):
     return [row for piece in pieces for row in piece.rows]
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [".parquet", ".tar"])
 def test_a_shard_has_the_same_recordings_from_a_disk_and_from_a_remote_store(tmp_path, kind):
     path = write_shard(tmp_path / f"x{kind}", RECORDINGS)
     (shard,) = shards_of(path)
@@ -73,6 +73,13 @@ def test_shards_are_read_from_an_address_with_a_query(tmp_path):
     fsspec.filesystem("memory").pipe("/x.tar?signature=1", path.read_bytes())
     (shard,) = shards_of("memory://x.tar?signature=1")
     assert [row["content"] for row in rows_of(pieces_of(shard, 4, 2))] == list(RECORDINGS.values())
+
+
+def test_a_remote_arrow_shard_has_a_fault_that_says_to_copy_it(tmp_path):
+    content = write_shard(tmp_path / "x.arrow", RECORDINGS).read_bytes()
+    fsspec.filesystem("memory").pipe("/x.arrow", content)
+    (last,) = pieces_of(shards_of("memory://x.arrow")[0], 4, 2)
+    assert "must be a Parquet or tar file, because Arrow files have no index: copy it here" in last.fault
 
 
 def test_a_tar_shard_that_is_cut_off_between_two_members_has_a_fault(tmp_path):
