@@ -6,11 +6,11 @@ import itertools
 import multiprocessing
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -105,13 +105,11 @@ def decode(path: AnyRecording) -> Decoded:
         return Decoded(path, error=error.reason)
 
 
-def _decode_each(paths: Sequence[AnyRecording], decode: Callable[[AnyRecording], Decoded] = decode) -> list[Decoded]:
+def _decode_each(paths: Sequence[AnyRecording]) -> list[Decoded]:
     return list(map(decode, paths))
 
 
-def decode_in_parallel(
-    chunks: Sequence[Sequence[AnyRecording]], workers: int, decode: Callable[[AnyRecording], Decoded] = decode
-) -> Iterator[list[Decoded]]:
+def decode_in_parallel(chunks: Sequence[Sequence[AnyRecording]], workers: int) -> Iterator[list[Decoded]]:
     """Decode chunks of files in ``workers`` processes, and yield the results of each chunk.
 
     After a crash, the others are still decoded, perhaps in another order.
@@ -121,7 +119,7 @@ def decode_in_parallel(
         num_done = 0
         pool = _process_pool(workers)
         try:
-            for results in pool.map(partial(_decode_each, decode=decode), remaining):
+            for results in pool.map(_decode_each, remaining):
                 num_done += 1
                 yield results
         except BrokenProcessPool:  # a file crashed a process; the chunks without results are decoded below
@@ -132,12 +130,10 @@ def decode_in_parallel(
         # 1 more: decode their files one by one.
         num_tried = num_done + 2 * workers + 1
         for path in itertools.chain.from_iterable(remaining[num_done:num_tried]):
-            with _process_pool(1) as pool:
-                try:
-                    decoded = pool.submit(decode, path).result()
-                except BrokenProcessPool:
-                    decoded = Decoded(path)
-            yield [decoded]
+            decoded = [Decoded(path)]  # if it crashes the process
+            with suppress(BrokenProcessPool), _process_pool(1) as pool:
+                decoded = pool.submit(_decode_each, [path]).result()
+            yield decoded
         remaining = remaining[num_tried:]
 
 

@@ -105,8 +105,9 @@ def test_only_the_file_whose_decoding_crashes_a_process_is_reported_as_unreadabl
 ):
     """Also if the crash happens while files are still handed out to processes."""
     monkeypatch.setattr(Forked, "hurried", hurried)
+    monkeypatch.setattr(decoding, "decode", dies_at_c)
     paths = [tmp_path / name for name in ("a", "b", "c", *map(str, range(15)))]
     chunks = [paths[n : n + size] for n in range(0, len(paths), size)]
-    results = [decoded for chunk in decode_in_parallel(chunks, 1, dies_at_c) for decoded in chunk]
+    results = [decoded for chunk in decode_in_parallel(chunks, 1) for decoded in chunk]
     assert sorted(d.path for d in results) == sorted(paths)
     assert {d.path.name: d.error for d in results if d.measured is None} == {"c": "the process that decoded it crashed"}
