@@ -39,9 +39,9 @@ CORPUS = ListedCorpus(
         "protocol": "label.txt in the same records",
     },
     downloads=(
-        Download(url="https://zenodo.org/records/12151404", what="train, dev", name="train_dev"),
-        Download(url="https://zenodo.org/records/12175884", what="round1", name="testR1", unpack="testR1"),
-        Download(url="https://zenodo.org/records/12176326", what="round2", name="testR2", unpack="testR2"),
+        Download("https://zenodo.org/records/12151404", "train, dev", name="train_dev"),
+        Download("https://zenodo.org/records/12175884", "round1", name="testR1", unpack="testR1"),
+        Download("https://zenodo.org/records/12176326", "round2", name="testR2", unpack="testR2"),
     ),
     licence="CC BY-NC-ND 4.0",
     source="https://arxiv.org/abs/2305.13774",

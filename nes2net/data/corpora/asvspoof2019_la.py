@@ -91,10 +91,7 @@ CORPUS = ListedCorpus(
     licence="ODC-By 1.0",
     source="https://arxiv.org/abs/1911.01601",
     downloads=(
-        Download(
-            url="https://datashare.ed.ac.uk/bitstream/handle/10283/3336/LA.zip",
-            what="audio, protocols and ASV scores",
-        ),
+        Download("https://datashare.ed.ac.uk/bitstream/handle/10283/3336/LA.zip", "audio, protocols and ASV scores"),
     ),
     obtain={
         "audio": "LA.zip from https://datashare.ed.ac.uk/handle/10283/3336",

@@ -32,10 +32,10 @@ CORPUS = ListedCorpus(
     licence="ODC-By 1.0",
     source="https://arxiv.org/abs/2210.02437",
     downloads=(
-        Download(url="https://zenodo.org/records/4835108", what="audio and protocol"),
+        Download("https://zenodo.org/records/4835108", "audio and protocol"),
         Download(
-            url="https://www.asvspoof.org/asvspoof2021/DF-keys-full.tar.gz",
-            what="keys",
+            "https://www.asvspoof.org/asvspoof2021/DF-keys-full.tar.gz",
+            "keys",
             digests={"md5": "dabbc5628de4fcef53036c99ac7ab93a"},
         ),
     ),

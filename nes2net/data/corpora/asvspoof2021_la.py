@@ -124,10 +124,10 @@ CORPUS = ListedCorpus(
     licence="ODC-By 1.0",
     source="https://arxiv.org/abs/2210.02437",
     downloads=(
-        Download(url="https://zenodo.org/records/4837263", what="audio and protocol"),
+        Download("https://zenodo.org/records/4837263", "audio and protocol"),
         Download(
-            url="https://www.asvspoof.org/asvspoof2021/LA-keys-full.tar.gz",
-            what="keys and ASV scores",
+            "https://www.asvspoof.org/asvspoof2021/LA-keys-full.tar.gz",
+            "keys and ASV scores",
             digests={"md5": "037592a0515971bbd0fa3bff2bad4abc"},
         ),
     ),

@@ -51,7 +51,7 @@ CORPUS = ListedCorpus(
     },
     licence="see LICENSE.txt beside the archives",
     source="https://arxiv.org/abs/2408.08739",
-    downloads=(Download(url="https://zenodo.org/records/14498691", what="audio and protocols"),),
+    downloads=(Download("https://zenodo.org/records/14498691", "audio and protocols"),),
     obtain={
         "audio": "the flac_*.tar archives of https://zenodo.org/records/14498691, unpacked into one folder",
         "protocol": "ASVspoof5_protocols.tar.gz from https://zenodo.org/records/14498691",

@@ -97,16 +97,13 @@ CORPUS = ListedCorpus(
         "protocol": "label.zip from https://zenodo.org/records/13838106",
     },
     downloads=(
-        Download(url="https://zenodo.org/records/13838106/files/label.zip", what="all lists"),
+        Download("https://zenodo.org/records/13838106/files/label.zip", "all lists"),
         *(
-            Download(
-                url=f"https://zenodo.org/records/13838823/files/{name}.zip",
-                what=f"evaluation, condition {name}",
-            )
+            Download(f"https://zenodo.org/records/13838823/files/{name}.zip", f"evaluation, condition {name}")
             for name in _CONDITIONS
             if name != "C7"
         ),
-        Download(url="https://zenodo.org/records/11125029/files/C7.zip", what="evaluation, condition C7"),
+        Download("https://zenodo.org/records/11125029/files/C7.zip", "evaluation, condition C7"),
     ),
     licence="CC BY-NC-ND 4.0",
     source="https://arxiv.org/abs/2405.04880",

@@ -40,7 +40,7 @@ CORPUS = ListedCorpus(
         "https://huggingface.co/datasets/XuepingZhang/CompSpoof, unpacked into one folder",
         "protocol": "CompSpoof_train.txt, CompSpoof_dev.txt and CompSpoof_eval.txt in the same place",
     },
-    downloads=(Download(url="hub:XuepingZhang/CompSpoof", what="all recordings and the lists"),),
+    downloads=(Download("hub:XuepingZhang/CompSpoof", "all recordings and the lists"),),
     licence="as stated on https://huggingface.co/datasets/XuepingZhang/CompSpoof",
     source="https://arxiv.org/abs/2509.15804",
 )

@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
@@ -130,16 +130,17 @@ class OfficialRow(NamedTuple):
     min_dcf: float | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Download:
     """A file of a corpus that can be downloaded without asking its owners."""
 
     url: str
     """Address of a file, a Zenodo record, or a hub data set (``hub:OWNER/NAME[@REVISION]``)."""
-    name: str = ""
-    """Path below the corpus's folder, by default the end of the address; a record's folder."""
     what: str = ""
     """The content, such as ``training audio``."""
+    _: KW_ONLY
+    name: str = ""
+    """Path below the corpus's folder, by default the end of the address; a record's folder."""
     size: int | None = None
     """Bytes; None if not published."""
     digests: Mapping[str, str] = field(default_factory=dict)

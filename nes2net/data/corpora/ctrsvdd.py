@@ -90,9 +90,9 @@ CORPUS = ListedCorpus(
     licence="CC BY-NC-ND 4.0; some bona fide recordings under stricter licences of their owners",
     source="https://arxiv.org/abs/2406.02438",
     downloads=(
-        Download(url="https://zenodo.org/records/10467648", what="training and development"),
-        Download(url="https://zenodo.org/records/10742049", what="evaluation, audio"),
-        Download(url="https://zenodo.org/records/12703261", what="evaluation, labels"),
+        Download("https://zenodo.org/records/10467648", "training and development"),
+        Download("https://zenodo.org/records/10742049", "evaluation, audio"),
+        Download("https://zenodo.org/records/12703261", "evaluation, labels"),
     ),
     by_hand=(_BONAFIDE,),
     obtain={

@@ -39,7 +39,7 @@ CORPUS = FolderCorpus(
         "audio": "for-norm.tar.gz (or for-original, for-2sec, for-rerec) from https://bil.eecs.yorku.ca/datasets/",
         "protocol": "none; the folders of the audio are the labels",
     },
-    downloads=(Download(url="https://bil.eecs.yorku.ca/share/for-norm.tar.gz", what="the edition for-norm"),),
+    downloads=(Download("https://bil.eecs.yorku.ca/share/for-norm.tar.gz", "the edition for-norm"),),
     licence="none stated on the publisher's page, https://bil.eecs.yorku.ca/datasets/",
     source="https://bil.eecs.yorku.ca/datasets/",
 )

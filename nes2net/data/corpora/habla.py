@@ -51,7 +51,7 @@ CORPUS = FolderCorpus(
         "audio": "Latin_America_Spanish_anti_spoofing_dataset.rar from https://zenodo.org/records/7370805",
         "protocol": "none; the folders of the audio are the labels",
     },
-    downloads=(Download(url="https://zenodo.org/records/7370805", what="all recordings"),),
+    downloads=(Download("https://zenodo.org/records/7370805", "all recordings"),),
     licence="as stated on https://zenodo.org/records/7370805",
     source="https://zenodo.org/records/7370805",
 )

@@ -39,8 +39,8 @@ CORPUS = ListedCorpus(
     source="https://arxiv.org/abs/2203.16263",
     downloads=(
         Download(
-            url="https://huggingface.co/datasets/mueller91/In-The-Wild/resolve/main/release_in_the_wild.zip",
-            what="audio and meta.csv",
+            "https://huggingface.co/datasets/mueller91/In-The-Wild/resolve/main/release_in_the_wild.zip",
+            "audio and meta.csv",
         ),
     ),
     obtain={

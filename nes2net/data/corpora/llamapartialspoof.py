@@ -76,7 +76,7 @@ CORPUS = SegmentListCorpus(
         "audio": "R01TTS.0.a.tgz and R01TTS.0.b.tgz from https://zenodo.org/records/14214149, unpacked into one folder",
         "protocol": "label_R01TTS.0.a.txt and label_R01TTS.0.b.txt in the same record",
     },
-    downloads=(Download(url="https://zenodo.org/records/14214149", what="audio and labels"),),
+    downloads=(Download("https://zenodo.org/records/14214149", "audio and labels"),),
     licence="CC BY 4.0",
     source="https://arxiv.org/abs/2409.14743",
 )

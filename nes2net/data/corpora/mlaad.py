@@ -130,7 +130,7 @@ CORPUS = ListedCorpus(
         "protocol": "meta.csv in each folder of the audio, https://huggingface.co/datasets/mueller91/MLAAD; for source tracing "
         "mlaad4sourcetracing.zip from https://deepfake-total.com/sourcetracing",
     },
-    downloads=(Download(url="hub:mueller91/MLAAD", what="the spoofed recordings and their lists"),),
+    downloads=(Download("hub:mueller91/MLAAD", "the spoofed recordings and their lists"),),
     licence="CC BY-NC 4.0; M-AILABS (bona fide recordings): any use allowed",
     source="https://arxiv.org/abs/2401.09512",
 )

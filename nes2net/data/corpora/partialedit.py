@@ -68,18 +68,18 @@ CORPUS = SegmentListCorpus(
     },
     downloads=(
         Download(
-            url="https://zenodo.org/records/18829689/files/PartialEdit_E1E2.csv",
-            what="the list",
+            "https://zenodo.org/records/18829689/files/PartialEdit_E1E2.csv",
+            "the list",
             digests={"md5": "3ff74c4e5cab69013d1d9c4a30f59cae"},
         ),
         Download(
-            url="https://zenodo.org/records/18829689/files/E1.tar.gz",
-            what="recordings edited by VoiceCraft",
+            "https://zenodo.org/records/18829689/files/E1.tar.gz",
+            "recordings edited by VoiceCraft",
             digests={"md5": "1f489d2ff488ddd6c9b655127725af2f"},
         ),
         Download(
-            url="https://zenodo.org/records/18829689/files/E2.tar.gz",
-            what="recordings edited by SSR-Speech",
+            "https://zenodo.org/records/18829689/files/E2.tar.gz",
+            "recordings edited by SSR-Speech",
             digests={"md5": "0e2cb7ba075b301de55ab8657cfa7631"},
         ),
     ),

@@ -166,7 +166,7 @@ CORPUS = ListedCorpus(
     },
     licence="CC BY 4.0",
     source="https://arxiv.org/abs/2204.05177",
-    downloads=(Download(url="https://zenodo.org/records/5766198", what="audio, protocols and segments"),),
+    downloads=(Download("https://zenodo.org/records/5766198", "audio, protocols and segments"),),
     obtain={
         "audio": "the archives of the audio from https://zenodo.org/records/5766198",
         "protocol": "the archive of the protocols from https://zenodo.org/records/5766198",

@@ -47,13 +47,10 @@ CORPUS = FolderCorpus(
         "protocol": "none; the folders of the audio are the labels",
     },
     downloads=(
+        Download("https://zenodo.org/records/5642694/files/generated_audio.zip", "the spoofed recordings"),
         Download(
-            url="https://zenodo.org/records/5642694/files/generated_audio.zip",
-            what="the spoofed recordings",
-        ),
-        Download(
-            url="https://data.keithito.com/data/speech/LJSpeech-1.1.tar.bz2",
-            what="bona fide recordings, LJSpeech",
+            "https://data.keithito.com/data/speech/LJSpeech-1.1.tar.bz2",
+            "bona fide recordings, LJSpeech",
             size=2748572632,
             digests={"sha256": "be1a30453f28eb8dd26af4101ae40cbf2c50413b1bb21936cbcdc6fae3de8aa5"},
             licence="public domain",
