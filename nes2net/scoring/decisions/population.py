@@ -13,8 +13,8 @@ about a fraction α has p ≤ α, whatever the distribution of distances.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, NamedTuple
 
 import numpy as np
@@ -109,10 +109,10 @@ def measure(waveform: ArrayLike, num_samples: int | None = None) -> Traits:
         raise InputError(
             f"expected samples of one channel, shape (N,), got shape {waveform.shape}: give the mean of the channels"
         )
-    return measure_blocks([waveform], num_samples)
+    return measure_blocks([waveform[:num_samples]])
 
 
-def measure_blocks(blocks: Iterable[NDArray], num_samples: int | None = None) -> Traits:
+def measure_blocks(blocks: Iterable[NDArray]) -> Traits:
     """Measure a recording in blocks (:func:`nes2net.data.audio.read.stream_audio`), equal to
     :func:`measure` to the last bit.
 
@@ -127,7 +127,7 @@ def measure_blocks(blocks: Iterable[NDArray], num_samples: int | None = None) ->
     power = np.zeros(_SPECTRUM_FRAME // 2 + 1)
     num_spectra = 0
     # All chunks but the last are whole numbers of frames of both lengths.
-    for chunk in _equal_chunks(blocks, num_samples):
+    for chunk in _equal_chunks(blocks):
         num_measured += len(chunk)
         levels.append(np.square(_cut_into_frames(chunk, min(_LEVEL_FRAME, len(chunk)))).mean(1).astype(np.float32))
         spectra = np.abs(np.fft.rfft(_cut_into_frames(chunk, _SPECTRUM_FRAME) * _WINDOW)) ** 2
@@ -158,27 +158,17 @@ def _bandwidth(mean_power: NDArray) -> float:
 _WINDOW = np.hanning(_SPECTRUM_FRAME + 2)[1:-1]
 
 
-def _equal_chunks(blocks: Iterable[NDArray], num_samples: int | None) -> Iterable[NDArray]:
-    """Cut the first ``num_samples`` into float64 chunks of ``_CHUNK`` samples; the last may be shorter."""
-    pieces = list[NDArray]()
-    num_pending = 0
-    unread = math.inf if num_samples is None else num_samples
+def _equal_chunks(blocks: Iterable[NDArray]) -> Iterable[NDArray]:
+    """Cut a recording into float64 chunks of ``_CHUNK`` samples; the last may be shorter."""
+    held = np.zeros(0)
     for block in blocks:
-        block = block[: int(min(unread, len(block)))]
-        unread -= len(block)
-        while len(block):
-            piece = block[: _CHUNK - num_pending]
-            pieces.append(piece.astype(np.float64))
-            num_pending = num_pending + len(piece)
-            block = block[len(piece) :]
-            if num_pending == _CHUNK:
-                yield np.concatenate(pieces)
-                pieces = []
-                num_pending = 0
-        if unread <= 0:
-            break
-    if num_pending:
-        yield np.concatenate(pieces)
+        for start in range(0, len(block), _CHUNK):
+            held = np.concatenate((held, block[start : start + _CHUNK]))
+            if len(held) >= _CHUNK:
+                yield held[:_CHUNK]
+                held = held[_CHUNK:]
+    if len(held):
+        yield held
 
 
 def _cut_into_frames(samples: NDArray, length: int) -> NDArray:
@@ -389,32 +379,36 @@ class Population:
                 f"{pluralise(traits, 'recording is', 'recordings are')} too few to tell what is usual: give at least {MIN_REFERENCE}"
             )
         values = _scalar_values(traits)
-        folds = np.random.default_rng(_SEED).permutation(len(traits)) % _FOLDS
-        # Compare each recording with ranges that were learned without it.
-        scalar = np.zeros(len(traits))  # largest distance of a scalar trait, for each recording
-        for held_out in (folds == fold for fold in range(_FOLDS)):
-            scalar[held_out] = _scalar_distances(_spreads(values[:, ~held_out]), values[:, held_out]).max(0)
-        usual = _spreads(values)
+        # The largest distance of a scalar trait, for each recording.
+        scalar = _cross_validate(
+            len(traits),
+            lambda held_out: _scalar_distances(_spreads(values[:, ~held_out]), values[:, held_out]).max(0),
+        )
         seconds = [recording.duration for recording in traits]
         durations = _round_number(min(seconds)), _round_number(max(seconds))
+        population = cls(len(traits), _spreads(values), np.sort(round_values(scalar)), durations=durations)
         embedded = [recording.embedding for recording in traits if recording.embedding is not None]
         if len(embedded) < len(traits):
-            return cls(len(traits), usual, np.sort(round_values(scalar)), durations=durations)
+            return population
         embeddings = np.stack(embedded).astype(np.float64)
         if not np.abs(embeddings).max() < _MAX_EMBEDDING:
             raise InputError(
                 "an embedding holds a number that is not finite, or above 10¹²: remove that recording, or embed it again"
             )
-        from_mean = np.zeros(len(traits))  # distance of each embedding from the nearer mean of a model
-        for held_out in (folds == fold for fold in range(_FOLDS)):
-            from_mean[held_out] = EmbeddingModel.fit(embeddings[~held_out], classes[~held_out]).distance(
+        # The distance of each embedding from the nearer mean of a model.
+        from_mean = _cross_validate(
+            len(traits),
+            lambda held_out: EmbeddingModel.fit(embeddings[~held_out], classes[~held_out]).distance(
                 embeddings[held_out]
-            )
+            ),
+        )
         spread = Spread.of(from_mean)
         both = np.maximum(scalar, _embedding_distance(spread, from_mean))
-        model = EmbeddingModel.fit(embeddings, classes).round()
-        return cls(
-            len(traits), usual, np.sort(round_values(scalar)), model, spread, np.sort(round_values(both)), durations
+        return replace(
+            population,
+            embeddings=EmbeddingModel.fit(embeddings, classes).round(),
+            usual_embedding=spread,
+            distances_with_embedding=np.sort(round_values(both)),
         )
 
     @property
@@ -443,7 +437,7 @@ class Population:
                     f"one of shape {traits.embedding.shape}: use the detector of the calibration"
                 )
             distance = self.embeddings.distance_of(traits.embedding)
-            distance_of_trait["embedding"] = _embedding_distance(self.usual_embedding, distance)
+            distance_of_trait["embedding"] = _embedding_distance(self.usual_embedding, np.array(distance))
             distances = self.distances_with_embedding
         trait = max(distance_of_trait, key=lambda name: (distance_of_trait[name], name))
         # The distance is rounded like the saved distances, so that a recording of the calibration gets exactly the
@@ -495,6 +489,18 @@ class Population:
         return words
 
 
+def _cross_validate(count: int, distances_of: Callable[[NDArray], NDArray]) -> NDArray:
+    """Distances (``count``,) of recordings from what is learned without them.
+
+    ``distances_of`` maps the recordings held out, (``count``,) bool, to their distances.
+    """
+    folds = np.random.default_rng(_SEED).permutation(count) % _FOLDS
+    distances = np.zeros(count)
+    for held_out in (folds == fold for fold in range(_FOLDS)):
+        distances[held_out] = distances_of(held_out)
+    return distances
+
+
 def _scalar_values(traits: Sequence[Traits]) -> NDArray:
     """Values of :data:`SCALARS` (3, N); durations in logarithms of seconds."""
     return np.array([(math.log(measured.duration), measured.level, measured.bandwidth) for measured in traits]).T
@@ -510,10 +516,10 @@ def _scalar_distances(usual: dict[str, Spread], values: NDArray) -> NDArray:
     return np.stack([usual[name].distance(row, _MIN_SPREADS[name]) for name, row in zip(SCALARS, values)])
 
 
-def _embedding_distance(spread: Spread, from_mean: ArrayLike) -> NDArray:
-    """Scale distances: 0 up to the median of ``spread``, 1 at its upper edge."""
-    scale = max(_MIN_SPREAD * spread.middle, spread.high - spread.middle, 1e-12)  # 1e-12: never divide by 0
-    return np.maximum(0, np.subtract(from_mean, spread.middle)) / scale
+def _embedding_distance(spread: Spread, from_mean: NDArray) -> NDArray:
+    """Scale distances (N,): 0 up to the median of ``spread``, 1 at its upper edge."""
+    smallest_scale = max(_MIN_SPREAD * spread.middle, 1e-12)  # 1e-12: never divide by 0
+    return spread._replace(low=-math.inf).distance(from_mean, smallest_scale)
 
 
 def _round_number(value: float) -> float:

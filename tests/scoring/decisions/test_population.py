@@ -95,10 +95,9 @@ def test_traits_of_a_stream_equal_those_of_the_whole_recording(tmp_path):
     assert measure_blocks(stream_audio(tmp_path / "a.wav")) == traits_of_recording
 
 
-def test_traits_of_the_first_samples_of_a_stream_equal_those_of_the_recording_cut_to_them():
+def test_traits_of_the_first_samples_equal_those_of_the_recording_cut_to_them():
     speech = tilted(15.0, seed=3)
-    cuts = np.sort(np.random.default_rng(0).integers(0, len(speech), 40))
-    assert measure_blocks(np.split(speech, cuts), 123_457) == measure(speech[:123_457])
+    assert measure(speech, 123_457) == measure(speech[:123_457])
 
 
 def draw(rng, count, size=0, shift=0.0):
