@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Literal, NamedTuple
 
@@ -100,7 +100,6 @@ class OperatingPoint:
                 f"the calibration holds no scores, from which the operating point '{self.name}' is computed: make it again with "
                 "`nes2net calibrate fit … --save FILE`, or use cost:CMISS,CFA,PRIOR"
             )
-        llrs = Llrs(*map(np.sort, llrs))
         if self.kind == "eer":
             return _equal_error_threshold(llrs)
         # The rate limits the errors on one class: skip as many of its ascending ratios.
@@ -423,16 +422,15 @@ class Decider:
         llr = factor * float(self.bounded(unbounded)[0])
         probability = float(self.probability(llr))
         is_bonafide = unbounded[0] >= self.llr_threshold
-        decided = Decision(
-            score, llr, probability, "bonafide" if is_bonafide else "spoof", p_value=p_value, judged=judged
-        )
+        decision = "bonafide" if is_bonafide else "spoof"
         unbounded_llr = factor * float(unbounded[0])
+        reason = self.why_uncertain(unbounded_llr)
         # Clipping multiplies the ratio by a factor below 1: do not decide if this moves it across the threshold.
-        if is_bonafide != (unbounded_llr >= self.llr_threshold):
-            return replace(decided, decision=CANNOT_TELL, reason=traits.clipping if traits else None)
-        if uncertain := self.why_uncertain(unbounded_llr):
-            return replace(decided, decision=CANNOT_TELL, reason=uncertain)
-        return decided
+        if traits is not None and is_bonafide != (unbounded_llr >= self.llr_threshold):
+            reason = traits.clipping
+        if reason:
+            decision = CANNOT_TELL
+        return Decision(score, llr, probability, decision, reason or None, p_value, judged)
 
     def why_uncertain(self, llr: float) -> str:
         """Say that a ratio's 95 % interval holds the threshold; empty if not, or if ``abstain`` is 0."""
@@ -455,12 +453,12 @@ class Decider:
         if traits and (too_long := self.why_too_long(traits)):
             return Unlike(too_long)
         population = self.calibration.population
+        p_value = None
         # If the recordings were not measured, the score alone decides.
-        if traits is None or population is None or not self.abstain:
-            return Unlike(self._why_unlike_scores(score, llr))
-        p_value, _, reason, similar = population.typicality(traits)
-        if p_value <= self.abstain:
-            return Unlike(reason, p_value, similar)
+        if traits is not None and population is not None and self.abstain:
+            p_value, _, reason, similar = population.typicality(traits)
+            if p_value <= self.abstain:
+                return Unlike(reason, p_value, similar)
         return Unlike(self._why_unlike_scores(score, llr), p_value)
 
     def why_too_long(self, traits: Traits) -> str:
