@@ -92,10 +92,10 @@ def plot_track(
             scores.plot([0, track.duration], np.repeat(track.scores, 2), color=_SCORE, linewidth=1.6, alpha=0.5)
         marker = "o" if len(track) < 80 else ""
         scores.plot(track.times, track.scores, color=_SCORE, linewidth=1.4, marker=marker, markersize=4)
-    scores.set_ylim(*score_limits(track.scores, threshold, smallest_span))
+    bottom, top = score_limits(track.scores, threshold, smallest_span)
+    scores.set_ylim(bottom, top)
     scores.set_ylabel(f"{scale}\n(higher: more bona fide)")
     if threshold is not None:
-        bottom, top = scores.get_ylim()
         if stretches is None:
             scores.axhspan(threshold, top, color=BONAFIDE, alpha=0.08, linewidth=0)
             scores.axhspan(bottom, threshold, color=SPOOF, alpha=0.08, linewidth=0)
@@ -103,12 +103,9 @@ def plot_track(
         scores.axhline(threshold, color=INK, linewidth=1, linestyle="--", label=name)
         for y, side, colour, text in ((1, "top", BONAFIDE, "bona fide"), (0, "bottom", SPOOF, "spoof")):
             scores.text(1.005, y, text, color=colour, transform=scores.transAxes, va=side, rotation=270, weight="bold")
-        scores.set_ylim(bottom, top)
     if usual is not None:
-        limits = scores.get_ylim()
         for score, label in zip(usual, ("95 % of bona fide recordings", None)):
             scores.axhline(score, color=INK, linewidth=1, linestyle=":", label=label)
-        scores.set_ylim(limits)
     draw_waveform(waveform, audio, track.duration, _ENVELOPE_COLUMNS)
     waveform.set_ylabel("amplitude")
     label_time_axis(waveform, track.duration)
@@ -218,16 +215,9 @@ def column_quantiles(track: Track) -> tuple[NDArray, dict[float, NDArray]]:
 
 
 def _shade(axes: Axes, intervals: list[Interval], label: str = "") -> None:
-    low, high = axes.get_ylim()
-    axes.broken_barh(
-        [(start, end - start) for start, end in intervals],
-        (low, high - low),
-        color=SPOOF,
-        alpha=0.2,
-        linewidth=0,
-        label=label,
-    )
-    axes.set_ylim(low, high)
+    widths = [(start, end - start) for start, end in intervals]
+    over_height = axes.get_xaxis_transform()
+    axes.broken_barh(widths, (0, 1), transform=over_height, color=SPOOF, alpha=0.2, linewidth=0, label=label)
 
 
 def drawable(name: str) -> str:
