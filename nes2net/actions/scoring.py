@@ -26,7 +26,7 @@ from nes2net.scoring.engine import Finished
 from nes2net.scoring.judgement import AnyJudgement, Judgement, ScoreFile, as_judgement
 from nes2net.scoring.kernel import Scorer
 from nes2net.scoring.score_length import CorpusSamples, samples_to_score
-from nes2net.scoring.system_scores import Ranges, check_fusion, describe_systems, ranges_of, with_system_scores
+from nes2net.scoring.system_scores import Ranges, describe_systems, ranges_of, with_system_scores
 
 
 class CorpusScores(NamedTuple):
@@ -170,7 +170,7 @@ def _with_other_systems(
         message = "`score_range` normalises scores of other systems, and none are given: name their files with `system_scores`"
         refuse((score_range, message))
         return trials, {}
-    check_fusion(scorer.num_scores, system_scores)
+    refuse((not scorer.num_scores, "this detector uses no scores of other systems: remove `system_scores`"))
     files = list(map(ScoreFile.of, system_scores))
     ranges = _score_ranges(score_range, scorer)
     return with_system_scores(trials, files, ranges), {"system_scores": describe_systems(files, ranges)}

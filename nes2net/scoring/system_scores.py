@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from pydantic import FiniteFloat, TypeAdapter, ValidationError
 
 from nes2net.data.corpora.trial import Trial, Trials
-from nes2net.lib.errors import InputError, join_names, pluralise, refuse
+from nes2net.lib.errors import InputError, join_names, pluralise
 from nes2net.lib.storage.files import AnyPath
 from nes2net.lib.storage.plain_data import first_problem
 from nes2net.lib.storage.text_files import without_contradictions
@@ -123,19 +123,6 @@ def describe_systems(files: Sequence[ScoreFile], ranges: Ranges) -> list[dict[st
         {"path": str(file.path), "sha256": file.sha256, "range": list(bounds_of_system)}
         for file, bounds_of_system in zip(files, bounds)
     ]
-
-
-def check_fusion(num_scores: int, paths: Sequence[AnyPath]) -> None:
-    """Raise InputError unless ``paths`` has a file for each of ``num_scores`` ≥ 1 systems."""
-    refuse(
-        (not num_scores, "this detector uses no scores of other systems: remove `system_scores`"),
-        (
-            len(paths) != num_scores,
-            f"this detector fuses the scores of {pluralise(num_scores, 'other system')}, but "
-            f"{pluralise(paths, 'score file is', 'score files are')} given: name one for each, in the order "
-            "of training, with `system_scores`",
-        ),
-    )
 
 
 def check_system_scores(trials: Trials, count: int) -> None:
