@@ -115,49 +115,43 @@ def start(
             plan its convolutions again; None for just B.
     """
     inputs = [waveforms] if system_scores is None else [waveforms, system_scores]
-    return _start_or_split(scorer, scorer.scores, float, "score is {}", inputs, stream, rows)
+    finish = start_rows(scorer, "score is {}", scorer.scores, *inputs, stream=stream, rows=rows)
+
+    def scores() -> list[Result]:
+        results: list[Result] = []
+        for result in finish():
+            results.append(result if isinstance(result, str) else float(result))
+        return results
+
+    return scores
 
 
 def start_rows(
-    scorer: Scorer, message: str, compute: Callable[..., Tensor], *inputs: Tensor, rows: int | None = None
+    scorer: Scorer,
+    message: str,
+    compute: Callable[..., Tensor],
+    *inputs: Tensor,
+    stream: str | None = None,
+    rows: int | None = None,
 ) -> Callable[[], list[NDArray | str]]:
     """Start to compute a row of numbers, such as an embedding, for each of B recordings.
 
-    The returned function waits for rows (K,) float32, or reasons why one is missing.
+    The returned function waits for rows (K,) float32, or reasons why one is missing. A batch that
+    does not fit into memory is split.
 
     Args:
         message: the reason for a number that is not finite, such as ``"score is {}"``.
-        compute: ``inputs`` to B×K.
+        compute: ``inputs`` to B×K, or (B,).
         inputs: waveforms B×N, and perhaps further tensors of B rows.
-        rows: as for :func:`start`.
-    """
-    return _start_or_split(scorer, compute, np.asarray, message, [*inputs], None, rows)
-
-
-def _start_or_split(
-    scorer: Scorer,
-    compute: Callable[..., Tensor],
-    result_of: Callable[[Any], T],
-    message: str,
-    inputs: list[Tensor],
-    stream: str | None,
-    rows: int | None,
-) -> Callable[[], list[T | str]]:
-    """Start a batch of :func:`start` or :func:`start_rows`; split it if it does not fit into memory.
-
-    Args:
-        result_of: converts a row of finite numbers, NumPy's float32.
-        message: the reason for a number that is not finite.
-        inputs: waveforms B×N, and perhaps further tensors of B rows.
+        stream, rows: as for :func:`start`.
     """
     waveforms = inputs[0]
     count = len(waveforms)
 
-    def start_parts(rows: int | None, size: int) -> Callable[[], list[T | str]]:
+    def start_parts(rows: int | None, size: int) -> Callable[[], list[NDArray | str]]:
         splits = zip(*(tensor.split(size) for tensor in inputs))
-        started = [
-            _start_or_split(scorer, compute, result_of, message, list(tensors), stream, rows) for tensors in splits
-        ]  # all are queued before the first is waited for
+        # All are queued before the first is waited for.
+        started = [start_rows(scorer, message, compute, *tensors, stream=stream, rows=rows) for tensors in splits]
         return lambda: [result for finish in started for result in finish()]
 
     # If an earlier batch did not fit into memory, split one with more rows than will fit without trying it.
@@ -177,11 +171,11 @@ def _start_or_split(
             check_rows(outputs, tried)
             queued = QueuedCopy(outputs[:count].float())
 
-            def finish() -> list[T | str]:
-                results: list[T | str] = []
+            def finish() -> list[NDArray | str]:
+                results: list[NDArray | str] = []
                 not_finite = {}
                 for number, row in enumerate(queued.wait().cpu().numpy()):
-                    results.append(result_of(row))
+                    results.append(row)
                     for wrong in np.extract(~np.isfinite(row), row)[:1]:
                         not_finite[number] = wrong
                 if not_finite:
