@@ -18,8 +18,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from nes2net.data.audio.remarks import Channels
 from nes2net.data.audio.sources import Audio, hinting_at_rate
-from nes2net.data.audio.waveform import Padding
+from nes2net.data.audio.waveform import SAMPLE_RATE, Padding
 from nes2net.evaluation.judgements import Frames, Scores
 from nes2net.lib.computing.devices import PRECISIONS, check_precision, choose_device, parse_precision
 from nes2net.lib.computing.without_memory import without_memory
@@ -58,10 +59,11 @@ from nes2net.models.provenance import Provenance
 from nes2net.models.registry import PARTS, create_frontend, named_parts
 from nes2net.models.weights_known import TENSORS_KEY
 from nes2net.scoring.calibrated import as_decider
+from nes2net.scoring.embeddings import Embeddings
 from nes2net.scoring.files import judge_files
 from nes2net.scoring.judged import Failed, Judged
 from nes2net.scoring.judging import JudgingSettings, judge_recording
-from nes2net.scoring.kernel import check_takes_audio_alone, score_each, score_or_raise, scoring_mode, start_rows
+from nes2net.scoring.kernel import check_takes_audio_alone, score_each, score_or_raise, scoring_mode, values_or_raise
 from nes2net.scoring.score_length import RequestedSamples, samples_to_score
 from nes2net.scoring.stream import Stream
 from nes2net.scoring.track import FrameScores, Track, frame_scores, score_track
@@ -351,7 +353,7 @@ class Detector(Network):
         num_samples: RequestedSamples = "auto",
         *,
         of: EmbeddingOf = "frontend",
-        layer: int | str = "last",
+        layer: int | Literal["last", "all"] = "last",
     ) -> NDArray:
         """Compute the embedding (E,) float32 of one recording in one piece.
 
@@ -366,13 +368,8 @@ class Detector(Network):
         reader = WaveformReader.of(self, samples_to_score(self.provenance, num_samples).num_samples)
         waveform = torch.from_numpy(reader.read_audio(audio, sample_rate).waveform)[None]
         with scoring_mode(self):
-            finish = start_rows(
-                self, "embedding is not finite", lambda waveforms: self.embeddings(waveforms, of, layer), waveform
-            )
-            (embedding_or_reason,) = finish()  # one row, as for one waveform
-        if isinstance(embedding_or_reason, str):
-            raise InputError(embedding_or_reason)
-        return embedding_or_reason
+            (embedding,) = values_or_raise(Embeddings(of, layer).start(self, [waveform])())
+        return embedding
 
     def score_files(
         self,
@@ -465,7 +462,9 @@ class Detector(Network):
             InputError: as :meth:`score`; or if the window is too short for the detector, or the hop
                 not positive.
         """
-        return score_track(self, audio, sample_rate, window=window, hop=hop, batch_size=batch_size)
+        channels = Channels()
+        stream = Stream(self, SAMPLE_RATE, window=window, hop=hop, batch_size=batch_size, channels=channels)
+        return score_track(stream, audio, sample_rate, channels)
 
     @hinting_at_rate
     def stream(

@@ -51,7 +51,7 @@ def hear(
         as_judgement("scores"),
         sources,
         num_samples,
-        measurer=Measurer(detector, None, decider.encoder),
+        measurer=Measurer(detector, False, decider.encoder),
     )
     for answer in ProgressDisplay(answers, title="scoring", unit="file", total=len(sources)):
         if isinstance(answer, Judged) and answer.traits and answer.traits.voice is not None:

@@ -189,9 +189,6 @@ class Scores(OfRecordings[float]):
     def identity(self) -> dict[str, object]:
         return {}
 
-    def score_of_value(self, value: float) -> float:
-        return value
-
     def tell(self, value: float) -> dict[str, object]:
         return {"score": value}
 

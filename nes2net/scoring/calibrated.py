@@ -157,7 +157,7 @@ def decide_trials(
         out,
         num_samples,
         scorer=scorer,
-        embed=measurer.embed is not None,
+        embed=measurer.embed,
         num_workers=num_workers,
     )
     text = io.StringIO()

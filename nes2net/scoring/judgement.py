@@ -93,9 +93,9 @@ class Judgement(Extension, Output[T]):
             raise InputError(f"`calibration` and `threshold` decide on scores, not on {self.name}: remove them")
         return self.fit_to(scorer)
 
-    def score_of_value(self, value: T) -> float | None:
-        """Return the score, higher for bona fide; None if there is none."""
-        return None
+    def score_of_value(self, value: T) -> float:
+        """Return the score, higher for bona fide, of a judgement :attr:`is_score` or :attr:`of_recordings`."""
+        return value  # type: ignore[return-value]
 
     def frames(self, value: T, duration: float) -> FrameScores | None:
         """Return frame scores and the rule for fake stretches, if any; ``duration`` in seconds."""

@@ -33,7 +33,7 @@ from nes2net.scoring.marks import Mark, evidence_readers
 from nes2net.scoring.measuring import Measurer
 from nes2net.scoring.registry import evidence
 from nes2net.scoring.score_length import RequestedSamples, ScoreLength
-from nes2net.scoring.stream import Along, SecondsDone, window_samples
+from nes2net.scoring.stream import Along, SecondsDone, Stream, window_samples
 from nes2net.scoring.track import LONG_RECORDING, Track, WindowGrid, frame_scores, score_track
 from nes2net.scoring.waveforms import RecordingToJudge
 
@@ -209,7 +209,6 @@ class Judge(Generic[T]):
         if not self._is_scored:
             return judged
         score = self.judgement.score_of_value(judged.value)
-        assert score is not None
         windows = self._deciding_windows(judged)
         track = None
         if windows is not None and self.decider is not None:
@@ -287,9 +286,8 @@ class Judge(Generic[T]):
         window, hop = windows
         blocks, channels = source.blocks()
         with self.watch(source, duration, hop) as progress:
-            return score_track(
+            stream = Stream(
                 self.detector,
-                blocks,
                 SAMPLE_RATE,
                 window=window,
                 hop=hop,
@@ -298,18 +296,14 @@ class Judge(Generic[T]):
                 channels=channels,
                 score=self._score_windows,
             )
+            return score_track(stream, blocks, SAMPLE_RATE)
 
     def _score_windows(self, waveforms: torch.Tensor) -> list[float]:
         waveforms = waveforms[:, : self.detector.used_samples(waveforms.shape[1])]  # B×N
         with scoring_mode(self.detector):
             values = self.judgement.start(self.detector, [waveforms])()
         check_rows(values, len(waveforms), "the judgement")
-        scores = []
-        for value in values_or_raise(values):
-            score = self.judgement.score_of_value(value)
-            assert score is not None
-            scores.append(score)
-        return scores
+        return list(map(self.judgement.score_of_value, values_or_raise(values)))
 
 
 def judge_recording(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Callable, Container, Generator, Iterable, Iterator, Sequence
+from collections.abc import Container, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import Field, FiniteFloat, TypeAdapter
-from torch import Tensor
 
 from nes2net.data.audio.blocks import push_all
 from nes2net.data.audio.packed import AnyRecording
@@ -38,7 +37,7 @@ from nes2net.scoring.decisions.population import SCALARS, Traits, measure, measu
 from nes2net.scoring.embeddings import Embeddings
 from nes2net.scoring.engine import BatchResult, NothingDone, RunSettings, run_over
 from nes2net.scoring.journal import JournalRow, Reasons
-from nes2net.scoring.kernel import Scorer, scoring_mode, start_rows
+from nes2net.scoring.kernel import Scorer, scoring_mode
 from nes2net.scoring.output import Output
 from nes2net.scoring.record import recordings_digest
 from nes2net.scoring.track import Track
@@ -157,7 +156,7 @@ def measure_trials(
     out, embeddings = _files_beside(beside)
 
     def read(trials: Trials, done: Container[str], processes: Processes) -> Generator[list[ReadItem], None, None]:
-        batches = BatchPlan(_BATCH).batches([trial for trial in trials if trial.id not in done], processes=processes)
+        batches = BatchPlan(_BATCH).batches(trials, None, done, processes)
         yield from Loader(ItemDataset(partial(_measure_item, num_samples, most_samples)), batches, list, workers)
 
     def compute(batches: Iterable[list[ReadItem]]) -> Generator[BatchResult[Traits], None, None]:
@@ -217,24 +216,22 @@ class Measurer:
     """Measures what a calibration needs for decisions.
 
     Args:
-        embed: embeddings B×E of waveforms B×N; None if not compared or not available.
+        embed: whether embeddings are compared, and ``scorer`` makes them.
         encoder: embeds the voice in whole recordings; None if not compared.
     """
 
     scorer: Scorer
-    embed: Callable[[Tensor], Tensor] | None
+    embed: bool
     encoder: SpeakerEncoder | None = None
 
     @classmethod
     def of(cls, scorer: Scorer, decider: AnyDecider) -> Measurer:
         """Make the measurer for ``decider``; it embeds if the calibration compares embeddings."""
         if isinstance(decider, PersonDecider):
-            return cls(scorer, None, decider.encoder)
+            return cls(scorer, False, decider.encoder)
         population = decider.calibration.population if isinstance(decider, Decider) and decider.abstain else None
         compares_embeddings = population is not None and population.has_embeddings
-        if compares_embeddings and isinstance(scorer, Network):  # exported detectors make no embeddings
-            return cls(scorer, partial(scorer.embeddings, of="backend"))
-        return cls(scorer, None)
+        return cls(scorer, compares_embeddings and isinstance(scorer, Network))  # exported detectors make none
 
     def measure(self, recording: Recording, remark: Remark) -> Traits:
         """Measure the scored part, except its embedding; ``remark`` says whether it is unfit or clipped."""
@@ -243,10 +240,10 @@ class Measurer:
 
     def with_embeddings(self, traits: Sequence[Traits], waveforms: NDArray) -> list[Traits]:
         """Add the embeddings of ``waveforms`` B×N to the traits, where available."""
-        if self.embed is None:
+        if not self.embed:
             return list(traits)
         with scoring_mode(self.scorer):
-            rows = start_rows(self.scorer, "embedding is not finite", self.embed, torch.from_numpy(waveforms))()
+            rows = Embeddings("backend").start(self.scorer, [torch.from_numpy(waveforms)])()
         with_embeddings = []
         for measured, row in zip(traits, rows):
             if not isinstance(row, str):  # a text is the reason why the embedding is missing

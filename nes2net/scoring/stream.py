@@ -299,14 +299,14 @@ class Stream:
         windows = [item for item in self.waiting if isinstance(item, TimedWindow)]
         if len(windows) <= max_waiting:
             return 0
-        *skipped_windows, newest = windows
+        newest = windows.pop()
         before = [item for item in self.waiting if isinstance(item, Skipped)]
-        start = before[0].start if before else skipped_windows[0].start
-        number = len(skipped_windows) + sum(item.windows for item in before)
+        number = len(windows) + sum(item.windows for item in before)
+        skipped = Skipped((before or windows)[0].start, windows[-1].end, number)
         gaps = [item for item in self.waiting if isinstance(item, Gap)]
         self.waiting.clear()
-        self.waiting.extend([*gaps, Skipped(start, skipped_windows[-1].end, number), newest])
-        return len(skipped_windows)
+        self.waiting.extend([*gaps, skipped, newest])
+        return len(windows)
 
     def finish(self) -> list[Scored]:
         """End the stream; return the scores of its last windows.

@@ -6,7 +6,7 @@ Frames of a long recording are scored in overlapping windows at equal distances.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
@@ -96,36 +96,15 @@ class Track:
 
 
 def score_track(
-    scorer: Scorer,
-    audio: Audio,
-    sample_rate: float | None = None,
-    *,
-    window: float | None = None,
-    hop: float = 0.5,
-    batch_size: int | None = None,
-    progress: SecondsDone | None = None,
-    channels: Channels | None = None,
-    score: Callable[[torch.Tensor], list[float]] | None = None,
+    stream: Stream, audio: Audio, sample_rate: float | None = None, channels: Channels | None = None
 ) -> Track:
-    """Score windows along ``audio``, for :meth:`nes2net.Detector.score_track`.
+    """Score windows along ``audio`` by ``stream`` of 16 kHz, for :meth:`nes2net.Detector.score_track`.
 
     Args:
-        window, hop, batch_size, progress, score: as for :class:`~nes2net.scoring.stream.Stream`.
-        channels: compares channels, if ``audio`` is their mean; None to compare those of ``audio``.
+        channels: compares the channels of ``audio``, for ``stream``; None if ``audio`` is their mean.
     """
-    compared = channels or Channels()
-    stream = Stream(
-        scorer,
-        SAMPLE_RATE,
-        window=window,
-        hop=hop,
-        batch_size=batch_size,
-        channels=compared,
-        progress=progress,
-        score=score,
-    )
     frames = SpeechFrames()
-    blocks = push_all(blocks_of(audio, sample_rate, None if channels else compared), frames)
+    blocks = push_all(blocks_of(audio, sample_rate, channels), frames)
     scored = list(push_all(blocks, stream))
     starts, ends, scores = zip(*scored)
     # The first window begins at 0 s; a shorter recording is itself the only window.

@@ -7,6 +7,7 @@ from builders import input_error
 from numpy.testing import assert_allclose, assert_array_equal
 
 from nes2net import Detector
+from nes2net.scoring.stream import Stream
 from nes2net.scoring.track import score_track
 
 
@@ -20,7 +21,7 @@ OPTIONS = {"window": 0.5, "hop": 0.4}
 
 def test_a_track_has_the_scores_of_its_windows_computed_alone(detector, waveform):
     """By a detector in train mode."""
-    track = score_track(detector.train(), waveform, 16000, **OPTIONS, batch_size=2)
+    track = score_track(Stream(detector.train(), 16000, **OPTIONS, batch_size=2), waveform, 16000)
     expected = [detector.score(waveform[start : start + 8000], 16000) for start in range(0, 32001, 6400)]
     assert track.scores == pytest.approx(expected, abs=1e-6)
 
