@@ -34,7 +34,6 @@ from nes2net.evaluation.tables import (
     Measure,
     Row,
     Table,
-    bootstrap_options,
     column,
     with_best,
 )
@@ -222,7 +221,6 @@ class SystemEvaluation(Evaluation[SystemFigures]):
                 *((scores[is_bonafide], scores[~is_bonafide]) for scores in both_scores),
                 **self.draws,
                 **groups_of(common, self.unit),
-                **bootstrap_options(),
             )
             figures = {
                 "difference": Figure(compared.difference, compared.interval),

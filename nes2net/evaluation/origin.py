@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
+
+from pydantic import TypeAdapter, ValidationError
 
 from nes2net.data.corpora.part import Part
 from nes2net.data.corpora.protocol import WHOLE, canonical_phase
@@ -71,23 +74,20 @@ def read_origin(file: ScoreFile, corpus: str = "", phase: str = "") -> Origin:
 def read_scored_by(record: Record | None) -> ScoredBy | None:
     """Read the detector and the settings that made a score file.
 
-    None if the record lacks the detector, its precision or the length that was scored.
+    None if the record lacks the detector, its precision or the length that was scored, or one is malformed.
     """
     if record is None:
         return None
-    run = record.run
-    resolution = record.facts.get("resolution_ms")
-    fingerprint = run.get("model")
-    precision = run.get("dtype")
-    num_samples = run.get("num_samples")
-    if not isinstance(fingerprint, str) or not isinstance(precision, str) or "num_samples" not in run:
-        return None
-    if num_samples is not None and (not isinstance(num_samples, int) or num_samples < 1):
-        return None
-    if not isinstance(resolution, (int, float)) or not 0 < resolution < 1e6:
-        resolution = None
-    judgement = str(record.judgement["name"]) if record.judgement else None
-    return ScoredBy(fingerprint, precision, num_samples, resolution, judgement)
+    facts = {
+        "fingerprint": record.run.get("model"),
+        "precision": record.run.get("dtype"),
+        "num_samples": record.run.get("num_samples", 0),  # None is all; 0 is not allowed
+        "resolution_ms": record.facts.get("resolution_ms"),
+        "judgement": (record.judgement or {}).get("name"),
+    }
+    with suppress(ValidationError):
+        return TypeAdapter(ScoredBy).validate_python(facts)
+    return None
 
 
 def differences_of_one_detector(first: Record | None, second: Record | None) -> list[str] | None:

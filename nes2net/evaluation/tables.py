@@ -17,8 +17,6 @@ from numpy.typing import NDArray
 from typing_extensions import Unpack
 
 from nes2net import metrics
-from nes2net.lib.output.progress import bootstrap_progress
-from nes2net.lib.process.this_process import usable_processors
 from nes2net.metrics import registry
 from nes2net.metrics.intervals import Draws, Interval, measure_and_resample, num_trials_by_rate, two_sided_p
 
@@ -198,11 +196,6 @@ def join_tables(tables_by_system: Mapping[str, Iterable[Table]]) -> list[Table]:
     return list(joined.values())
 
 
-def bootstrap_options() -> dict[str, Any]:
-    """Return this process's options of a bootstrap: progress and number of threads."""
-    return {"progress": bootstrap_progress, "num_threads": usable_processors()}
-
-
 class Measured:
     """Metrics of the scores of two classes, or more, all computed on the same bootstrap draws.
 
@@ -230,7 +223,7 @@ class Measured:
     ) -> None:
         self.values: dict[str, float] = {}
         self.thresholds: dict[str, float] = {}
-        results, values = measure_and_resample(list(rules.values()), *classes, **bootstrap_options(), **draws)
+        results, values = measure_and_resample(list(rules.values()), *classes, **draws)
         for name, measured in zip(rules, results):
             if isinstance(measured, metrics.Rates):
                 self.values |= measured._asdict()

@@ -19,7 +19,7 @@ Over = Literal["present", "union", "all"]
 
 
 class ClassRates(NamedTuple):
-    """Precision, recall and F1 of K classes, (…, K) each; a rate whose denominator is 0 is 0."""
+    """Precision, recall and F1 of K classes, (K,) each; a rate whose denominator is 0 is 0."""
 
     precision: NDArray
     recall: NDArray
@@ -71,14 +71,14 @@ def _check_class_numbers(numbers: ArrayLike, num_classes: int) -> NDArray:
 
 
 def class_rates(confusion: ArrayLike) -> ClassRates:
-    """Compute precision, recall and F1 of each class of confusion matrices (…, K, K).
+    """Compute precision, recall and F1 of each class of a confusion matrix, K×K.
 
     F1 is 2·correct / (trials of the class + trials predicted as the class).
     """
     counts = np.asarray(confusion, dtype=np.float64)
-    right = np.diagonal(counts, axis1=-2, axis2=-1)
-    num_true = counts.sum(-1)
-    num_predicted = counts.sum(-2)
+    right = counts.diagonal()
+    num_true = counts.sum(1)
+    num_predicted = counts.sum(0)
     return ClassRates(
         _ratio(right, num_predicted), _ratio(right, num_true), _ratio(2 * right, num_true + num_predicted)
     )
@@ -101,7 +101,7 @@ def balanced_accuracy(confusion: ArrayLike) -> float:
     0.75
     """
     counts = np.asarray(confusion)
-    return float(_mean_where(class_rates(counts).recall, counts.sum(-1) > 0))
+    return _mean_of(class_rates(counts).recall, counts.sum(1) > 0)
 
 
 def macro_f1(confusion: ArrayLike, over: Over = "present") -> float:
@@ -116,10 +116,10 @@ def macro_f1(confusion: ArrayLike, over: Over = "present") -> float:
     (0.7333, 0.4889)
     """
     counts = np.asarray(confusion)
-    has_trials = counts.sum(-1) > 0
-    averaged = {"present": has_trials, "union": has_trials | (counts.sum(-2) > 0), "all": np.ones_like(has_trials)}
+    has_trials = counts.sum(1) > 0
+    averaged = {"present": has_trials, "union": has_trials | (counts.sum(0) > 0), "all": np.ones_like(has_trials)}
     check_known([over], averaged, "a macro-F1 is not the mean over")
-    return float(_mean_where(class_rates(counts).f1, averaged[over]))
+    return _mean_of(class_rates(counts).f1, averaged[over])
 
 
 def one_against_rest_eer(posteriors: ArrayLike, true: ArrayLike) -> float:
@@ -198,8 +198,6 @@ def _ratio(numerator: NDArray, denominator: NDArray) -> NDArray:
     return np.divide(numerator, denominator, out=np.zeros_like(numerator), where=denominator > 0)
 
 
-def _mean_where(values: NDArray, counted: NDArray) -> NDArray:
-    """Average ``values`` (…, K) over the last axis where ``counted`` is true; NaN if it is nowhere true."""
-    number = counted.sum(-1)
-    mean = (values * counted).sum(-1) / np.maximum(number, 1)  # `values` are finite
-    return np.where(number > 0, mean, np.nan)
+def _mean_of(values: NDArray, is_counted: NDArray) -> float:
+    """Average ``values`` (K,) where ``is_counted`` is true; NaN if it is nowhere true."""
+    return float(np.average(values, weights=is_counted)) if is_counted.any() else float("nan")

@@ -15,7 +15,7 @@ from __future__ import annotations
 import functools
 import itertools
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple, TypeAlias, TypedDict
 
@@ -24,6 +24,8 @@ from numpy.typing import ArrayLike, NDArray
 from typing_extensions import Unpack
 
 from nes2net.lib.errors import InputError, check_setting, pluralise
+from nes2net.lib.output.progress import bootstrap_progress
+from nes2net.lib.process.this_process import usable_processors
 from nes2net.metrics.eer import check_classes, compute_eer
 from nes2net.metrics.resampling import Cells, Resampled, any_metric, figures_of, quick_metric, single_trials
 
@@ -75,12 +77,6 @@ class Groups(TypedDict, total=False):
 class Draws(Resampling, Groups, total=False):
     """Settings of the bootstrap, shared by the public functions of this module."""
 
-    num_threads: int | None
-    """Threads for the fast metrics of :func:`bootstrap_interval`; by default
-    :class:`~concurrent.futures.ThreadPoolExecutor` chooses. Does not change the result."""
-    progress: Callable[[Iterable[NDArray], int], Iterable[NDArray]] | None
-    """Called with the draws and their number; yields the draws and shows progress, like
-    :func:`nes2net.lib.output.progress.bootstrap_progress`. None shows nothing."""
     drawing: Drawing | None
     """What is drawn of other classes than two; replaces :class:`Groups`."""
 
@@ -303,8 +299,6 @@ def _resample(
     systems: Sequence[tuple],
     num_resamples: int = 1000,
     seed: int = 0,
-    num_threads: int | None = None,
-    progress: Callable[[Iterable[NDArray], int], Iterable[NDArray]] | None = None,
     drawing: Drawing | None = None,
     **groups: Unpack[Groups],
 ) -> tuple[list[Any], NDArray]:
@@ -314,16 +308,15 @@ def _resample(
     Each resample has its own generator, so threads do not change the result.
     """
     check_draws(num_resamples, seed)
-    check_setting("num_threads", num_threads, num_threads is None or num_threads >= 1, "at least 1")
     _, bonafide, spoof, *_ = systems[0]
     drawings = [drawing] if drawing else _drawings(seed, bonafide.size, spoof.size, **groups)
     results = [metric(*scores) for metric, *scores in systems]
-    values: Iterable[NDArray] = itertools.chain.from_iterable(
-        _values_of_resamples(systems, drawing, num_resamples, num_threads) for drawing in drawings
+    values = itertools.chain.from_iterable(
+        _values_of_resamples(systems, drawing, num_resamples) for drawing in drawings
     )
-    if progress:
-        values = progress(values, num_resamples * len(drawings))
-    drawn = np.array(list(values)).reshape(len(drawings), num_resamples, -1)  # drawings × resamples × columns
+    drawn = np.array(list(bootstrap_progress(values, num_resamples * len(drawings)))).reshape(
+        len(drawings), num_resamples, -1
+    )  # drawings × resamples × columns
     if groups.get("spoof_attacks") is None:
         return results, drawn[0]
     # Add the distances of the draws from their means to the metric of all trials, enlarged because few clusters vary
@@ -336,9 +329,7 @@ def _resample(
     return results, np.clip(sample + distances, lowest, highest)
 
 
-def _values_of_resamples(
-    systems: Sequence[tuple], drawing: Drawing, num_resamples: int, num_threads: int | None
-) -> Iterator[NDArray]:
+def _values_of_resamples(systems: Sequence[tuple], drawing: Drawing, num_resamples: int) -> Iterator[NDArray]:
     """Evaluate each resample of ``systems``: yields (columns,)."""
     evaluators = []
     is_quick = True
@@ -346,9 +337,10 @@ def _values_of_resamples(
         quick = quick_metric(metric, classes, drawing.cells)
         is_quick = is_quick and quick is not None
         evaluators.append(quick or any_metric(metric, classes, drawing.cells))
+    num_threads = 0
     # With fewer trials, starting a thread takes longer than the resamples.
-    if not is_quick or drawing.cells.numbers.size < 20_000:
-        num_threads = 0
+    if is_quick and drawing.cells.numbers.size >= 20_000:
+        num_threads = usable_processors()
     return values_of_draws(evaluators, drawing, num_resamples, num_threads)
 
 
@@ -356,7 +348,7 @@ def values_of_draws(
     evaluators: Sequence[Resampled],
     drawing: Drawing,
     num_resamples: int,
-    num_threads: int | None = 0,
+    num_threads: int = 0,
 ) -> Iterator[NDArray]:
     """Evaluate each resample: yields (columns,). With 0 threads, the caller's thread does it."""
     num_together = int(np.clip(_MAX_WEIGHTS // drawing.cells.size, 1, _MAX_CHUNK))

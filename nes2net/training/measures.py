@@ -17,7 +17,6 @@ from nes2net.data.corpora.trial import Trials
 from nes2net.data.registry import corpora
 from nes2net.evaluation.breakdown import groups_of, over_corpora
 from nes2net.evaluation.matching import Matched, Mismatch
-from nes2net.evaluation.tables import bootstrap_options
 from nes2net.lib.errors import InputError
 from nes2net.lib.output.sheet import Facts
 from nes2net.metrics import declared, registry
@@ -148,7 +147,6 @@ def error_rates(validated: Validated, bonafide: int, eer_methods: Mapping[str, s
         num_resamples=NUM_RESAMPLES,
         seed=seed,
         **groups_of([] if validated.num_failed else validated.trials),
-        **bootstrap_options(),
     )
     values |= {EER.column(variant="_low"): low, EER.column(variant="_high"): high}
     if math.isfinite(threshold):

@@ -19,6 +19,7 @@ from _harness import first_line, median_seconds, wall_seconds
 from numpy.typing import NDArray
 
 from nes2net import metrics
+from nes2net.lib.process.this_process import usable_processors
 
 SHARE_BONAFIDE = 0.1
 
@@ -164,16 +165,15 @@ def compare_with_plain(sizes: list[int], rounds: int, limit: float) -> None:
             print(f"{row} {times} {medians['plain'] / medians['tested']:>7.0f}x", flush=True)
 
 
-def bootstrap(num_trials: int, num_resamples: int, threads: list[int]) -> None:
-    """Print the time of bootstraps of the EER, on each number of ``threads``."""
+def bootstrap(num_trials: int, num_resamples: int) -> None:
+    """Print the time of a bootstrap of the EER, on all processors."""
     rng = np.random.default_rng(0)
     num_bonafide = int(SHARE_BONAFIDE * num_trials)
     num_spoof = num_trials - num_bonafide
     cm = rng.normal(2, 1.5, num_bonafide), rng.normal(-2, 1.5, num_spoof)
     print(f"\n{num_resamples} resamples of {num_trials:,} trials")
     run = partial(metrics.bootstrap_interval, metrics.compute_eer, *cm, num_resamples=num_resamples)
-    times = [f"{wall_seconds(partial(run, num_threads=count)):>8.2f} s on {count}" for count in threads]
-    print(f"{'EER':<32} {' '.join(times)}", flush=True)
+    print(f"{'EER':<32} {wall_seconds(run):>8.2f} s on {usable_processors()}", flush=True)
     few = min(num_resamples, 5)
 
     def sorted_eer(bonafide: NDArray, spoof: NDArray) -> tuple[float, float]:
@@ -192,11 +192,10 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--limit", type=float, default=5.0, help="longest run of a plain one in seconds")
     parser.add_argument("--bootstrap-trials", type=int, default=600_000, help="trials of the bootstrap")
     parser.add_argument("--resamples", type=int, default=1000, help="its resamples")
-    parser.add_argument("--threads", type=int, nargs="+", default=[1, os.cpu_count() or 1], help="its threads")
     arguments = parser.parse_args(argv)
     print(f"Python {sys.version.split()[0]}, NumPy {np.__version__}, SciPy {scipy.__version__}, {os.cpu_count()} cores")
     compare_with_plain(sorted(arguments.sizes), arguments.rounds, arguments.limit)
-    bootstrap(arguments.bootstrap_trials, arguments.resamples, arguments.threads)
+    bootstrap(arguments.bootstrap_trials, arguments.resamples)
 
 
 if __name__ == "__main__":

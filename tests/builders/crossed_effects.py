@@ -44,7 +44,7 @@ def coverage(num_resamples: int, seed: int) -> dict[str, tuple[bool, bool]]:
     true_eer = float(ndtr(-DISTANCE / 2))
     covered = {}
     for unit, groups in groups_by_unit.items():
-        options = {"num_resamples": num_resamples, "seed": seed, "num_threads": 1, **groups}
+        options = {"num_resamples": num_resamples, "seed": seed, **groups}
         low, high = metrics.bootstrap_interval(metrics.compute_eer, bonafide[0], spoof[0], **options)
         systems = [(bonafide[number], spoof[number]) for number in (0, 1)]
         difference_low, difference_high = metrics.compare_systems(metrics.compute_eer, *systems, **options).interval

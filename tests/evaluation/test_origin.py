@@ -100,8 +100,8 @@ def test_the_detector_and_its_settings_are_read_from_the_record_of_scores(tmp_pa
     assert scored_by_record(tmp_path, {"num_samples": None}, 40) == ScoredBy("a", "float32", None, 40.0)
 
 
-def test_a_resolution_in_the_record_that_is_no_number_is_left_out(tmp_path):
-    assert scored_by_record(tmp_path, {"num_samples": 9}, "20") == ScoredBy("a", "float32", 9)
+def test_a_record_with_a_resolution_that_is_no_number_names_no_detector(tmp_path):
+    assert scored_by_record(tmp_path, {"num_samples": 9}, "short") is None
 
 
 def test_a_record_without_the_length_that_was_scored_names_no_detector(tmp_path):
