@@ -334,17 +334,13 @@ class Deciding:
     encoder: Annotated[str | None, Flag("NAME|OPTIONS"), UsedWith("person")] = None
     abstain_within: Annotated[float, Flag("NATS", minimum=0), UsedWith("person"), _OF_CALIBRATION] = 0.0
 
+    @cached_property
     def decider(self) -> Decider | None:
-        """Make the rule that turns scores into decisions; None without ``--calibration``.
+        """The rule that turns scores into decisions; None without ``--calibration``.
 
         Raises:
             InputError: if the file or a number cannot be used.
         """
-        return self._decider
-
-    @cached_property
-    def _decider(self) -> Decider | None:
-        # A calibration of many trials is read once, although a command asks for the rule and for the judge of a person.
         from nes2net.scoring.decisions.calibration import load  # start-up
         from nes2net.scoring.decisions.decision import Decider, OperatingPoint  # start-up
 
@@ -364,7 +360,7 @@ class Deciding:
             return None
         from nes2net.scoring.claimed import PersonDecider  # start-up: torch
 
-        return PersonDecider.of(self.person, self.encoder, self.decider(), self.abstain_within)
+        return PersonDecider.of(self.person, self.encoder, self.decider, self.abstain_within)
 
 
 def report_finished(result: Finished, tell: Callable[[str], None] = say) -> int:

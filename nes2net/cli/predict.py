@@ -122,7 +122,7 @@ def predict(
     chosen_judgement = as_judgement(read_value(judgement, None, "`judgement`"))
     chosen_channel = _parse_channel(channel)
     person = deciding.person_decider()
-    decider = None if person else deciding.decider()
+    decider = None if person else deciding.decider
     rule: AnyDecider | None = person or decider
     if threshold is not None:
         rule = Cutoff(threshold)

@@ -84,7 +84,7 @@ def score(
     from nes2net.scoring.measuring import Measurer
 
     chosen_judgement = as_judgement(read_value(judgement, None, "`judgement`"))
-    decider = deciding.decider()
+    decider = deciding.decider
     person_decider = deciding.person_decider()
     located_part = locate_part(corpus, root, split, protocols)
     # Before the detector, so that an error in the list is found first.

@@ -32,7 +32,7 @@ from nes2net.metrics.intervals import (
 )
 from nes2net.metrics.rates import Rates, compute_rates
 from nes2net.metrics.sasv import SasvWeights, compute_a_dcf, compute_sasv_eers, compute_t_eer
-from nes2net.metrics.tables import CtrSvddRow, ctrsvdd_rows
+from nes2net.metrics.tables import OfficialRow, ctrsvdd_rows
 from nes2net.metrics.tdcf import (
     ASVSPOOF5_WEIGHTS,
     AsvErrorRates,
@@ -48,7 +48,7 @@ __all__ = [
     "AsvErrorRates",
     "ClassRates",
     "Comparison",
-    "CtrSvddRow",
+    "OfficialRow",
     "Rates",
     "SasvWeights",
     "TandemWeights",

@@ -314,9 +314,8 @@ def _resample(
     values = itertools.chain.from_iterable(
         _values_of_resamples(systems, drawing, num_resamples) for drawing in drawings
     )
-    drawn = np.array(list(bootstrap_progress(values, num_resamples * len(drawings)))).reshape(
-        len(drawings), num_resamples, -1
-    )  # drawings × resamples × columns
+    draws = bootstrap_progress(values, num_resamples * len(drawings))
+    drawn = np.array(list(draws)).reshape(len(drawings), num_resamples, -1)  # drawings × resamples × columns
     if groups.get("spoof_attacks") is None:
         return results, drawn[0]
     # Add the distances of the draws from their means to the metric of all trials, enlarged because few clusters vary

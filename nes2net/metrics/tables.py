@@ -14,29 +14,25 @@ from nes2net.metrics.eer import check_scores, compute_eer
 
 #: Options of ``compute_min_dcf`` for the published cost on CtrSVDD, ½ FRR + ½ FAR.
 CTRSVDD_DCF: dict[str, Any] = {"p_spoof": 0.5, "c_fa": 1, "method": "sklearn", "normalize": False}
-# Omitted from some rows: a source outside of the challenge, and an attack trained on the bona fide singers.
-_LEFT_OUT_SOURCE = "acesinger"
-_LEFT_OUT_ATTACK = "A14"
 _ATTACKS = ("A09", "A10", "A11", "A12", "A13")
 
 
-class CtrSvddRow(NamedTuple):
-    """A row of the CtrSVDD table, in fractions; None if a class has no trials.
+class OfficialRow(NamedTuple):
+    """A row of the table in which the organisers of a corpus publish the results of a system.
 
-    ``kind`` is ``"source"``, ``"attack"`` or ``"subset"``, named by what is omitted.
+    ``eer`` and ``min_dcf`` are fractions, or None if a class has no trials.
     """
 
-    kind: str
-    name: str
+    part: str
     num_bonafide: int
     num_spoof: int
     eer: float | None
-    min_dcf: float | None
+    min_dcf: float | None = None
 
 
 def ctrsvdd_rows(
     scores: ArrayLike, is_bonafide: ArrayLike, sources: Sequence[str], attacks: Sequence[str | None]
-) -> list[CtrSvddRow]:
+) -> list[OfficialRow]:
     """Compute the official table of CtrSVDD.
 
     Source: Zang et al., "CtrSVDD: A Benchmark Dataset and Baseline Analysis", Interspeech 2024, and
@@ -64,20 +60,20 @@ def ctrsvdd_rows(
             f"each score needs a class, a source and an attack: there are {scores.size} scores, but {bonafide.size} "
             f"classes, {source.size} sources and {attack.size} attacks; give all of equal length"
         )
-    in_challenge = source != _LEFT_OUT_SOURCE
-    is_left_out_attack = ~bonafide & (attack == _LEFT_OUT_ATTACK)
-    subsets = [("source", name, source == name) for name in dict.fromkeys(source) if name != _LEFT_OUT_SOURCE]
-    subsets += [
-        ("subset", _LEFT_OUT_ATTACK, ~is_left_out_attack),
-        ("subset", f"{_LEFT_OUT_ATTACK} and {_LEFT_OUT_SOURCE}", ~is_left_out_attack & in_challenge),
-        *(("attack", name, in_challenge & (bonafide | (attack == name))) for name in _ATTACKS),
-    ]
+    # Omitted from some rows: a source outside of the challenge, and an attack trained on the bona fide singers.
+    in_challenge = source != "acesinger"
+    is_left_out_attack = ~bonafide & (attack == "A14")
+    subsets = {f"source {name} (with A14)": source == name for name in dict.fromkeys(source[in_challenge])}
+    subsets["all without A14"] = ~is_left_out_attack
+    subsets["all without A14 and acesinger"] = ~is_left_out_attack & in_challenge
+    for name in _ATTACKS:
+        subsets[f"attack {name} (without acesinger)"] = in_challenge & (bonafide | (attack == name))
     rows = []
-    for kind, name, in_subset in subsets:
+    for part, in_subset in subsets.items():
         classes = scores[in_subset & bonafide], scores[in_subset & ~bonafide]
         eer = min_dcf = None
         if classes[0].size and classes[1].size:
             eer, _ = compute_eer(*classes, "sklearn")
             min_dcf = compute_min_dcf(*classes, **CTRSVDD_DCF)
-        rows.append(CtrSvddRow(kind, name, classes[0].size, classes[1].size, eer, min_dcf))
+        rows.append(OfficialRow(part, classes[0].size, classes[1].size, eer, min_dcf))
     return rows

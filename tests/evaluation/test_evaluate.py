@@ -13,10 +13,10 @@ from builders.report_case import make_case
 from nes2net import metrics
 from nes2net.actions.evaluation import evaluate
 from nes2net.data.corpora import generic
-from nes2net.data.corpora.corpus import OfficialRow
 from nes2net.data.corpora.trial import Trial
 from nes2net.evaluation.breakdown import MIN_TRIALS, breakdown, over_corpora
 from nes2net.evaluation.matching import match
+from nes2net.metrics import OfficialRow
 
 
 def counts(result):

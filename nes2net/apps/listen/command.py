@@ -71,7 +71,7 @@ def listen(
         serve: listen for WebSocket clients in place of a source
     """
     with StopSignals() as stop:
-        deciding.decider()  # a wrong calibration is found before PyTorch is imported
+        _ = deciding.decider  # a wrong calibration is found before PyTorch is imported
         from nes2net.apps.listen.sources import open_source
 
         if (source is None) == (serve is None):
@@ -94,7 +94,7 @@ def _load_judge(
     from nes2net.data.audio.waveform import SAMPLE_RATE
     from nes2net.scoring.calibrated import check_decider, default_window
 
-    calibrated = deciding.decider()
+    calibrated = deciding.decider
     person = deciding.person_decider()
     is_nameless = person is not None and not person.name
     refuse((is_nameless and not calls_name_people, "`person` must name who is claimed to speak: STORE:NAME"))

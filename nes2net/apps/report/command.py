@@ -62,7 +62,7 @@ def report(
     if pdf is not None:
         weasyprint()
     person = deciding.person_decider()
-    decider = deciding.decider()
+    decider = deciding.decider
     requests = evidence.requests()
     recording = Unchanged(file)  # check() below raises InputError if the file changes meanwhile
     audio = ExaminedFile.of(Path(file), channel)

@@ -56,7 +56,7 @@ def serve(
         people = deciding.person_decider()
         if people and people.name:
             raise InputError("`person` must be a folder of people here, STORE: each request names a person")
-        decider = deciding.decider()
+        decider = deciding.decider
         from nes2net.apps.serve.server import Address
         from nes2net.apps.serve.server import serve as served
 

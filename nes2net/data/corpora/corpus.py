@@ -30,6 +30,7 @@ from nes2net.lib.errors import InputError, check_known, pluralise
 from nes2net.lib.storage.files import AnyPath
 from nes2net.metrics.dcf import ASVSPOOF5_COSTS
 from nes2net.metrics.localisation.segments import SegmentsByUtterance
+from nes2net.metrics.tables import OfficialRow
 from nes2net.metrics.tdcf import TandemWeights
 
 #: Fields of a trial by whose values :func:`count` counts the trials; a field that is always empty is left out.
@@ -115,19 +116,6 @@ class AsvScores(NamedTuple):
     target: NDArray
     nontarget: NDArray
     spoof: NDArray
-
-
-class OfficialRow(NamedTuple):
-    """A row of the table in which the organisers of a corpus publish the results of a system.
-
-    ``eer`` and ``min_dcf`` are fractions, or None without trials.
-    """
-
-    part: str
-    num_bonafide: int
-    num_spoof: int
-    eer: float | None
-    min_dcf: float | None = None
 
 
 @dataclass(frozen=True)

@@ -7,17 +7,15 @@ from collections.abc import Sequence
 from numpy.typing import NDArray
 
 from nes2net.data.audio.waveform import IN_THE_WILD_SAMPLES
-from nes2net.data.corpora.corpus import Counts, Download, OfficialRow
+from nes2net.data.corpora.corpus import Counts, Download
 from nes2net.data.corpora.layout import Columns, Files, ListedCorpus
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trials
-from nes2net.metrics.tables import CTRSVDD_DCF, ctrsvdd_rows
+from nes2net.metrics.tables import CTRSVDD_DCF, OfficialRow, ctrsvdd_rows
 
 _BONAFIDE = (
     "Oniku Kurumi, Ofuton P, Kiritan and JVS-MuSiC are not in the archives: get them from their owners and cut them with "
     "segment.py of https://github.com/SVDDChallenge/CtrSVDD_Utils"
 )
-# Kind of row in the official table → pattern for the name of the row; ``{}`` stands for the source or the attack.
-_PARTS = {"source": "source {} (with A14)", "subset": "all without {}", "attack": "attack {} (without acesinger)"}
 
 
 def _files(protocols: Sequence[str], folders: Sequence[str], unlisted: str = "") -> Files:
@@ -33,16 +31,12 @@ def official_table(trials: Trials, scores: NDArray) -> list[OfficialRow]:
 
     Sources keep the order in which they first occur.
     """
-    rows = ctrsvdd_rows(
+    return ctrsvdd_rows(
         scores,
         [trial.label == BONAFIDE for trial in trials],
         [str(trial.source) for trial in trials],
         [trial.attack for trial in trials],
     )
-    return [
-        OfficialRow(_PARTS[row.kind].format(row.name), row.num_bonafide, row.num_spoof, row.eer, row.min_dcf)
-        for row in rows
-    ]
 
 
 CORPUS = ListedCorpus(
