@@ -33,6 +33,8 @@ from nes2net.lib.output.terminal import (
 from nes2net.lib.parts.conditions import NotWith, UsedWith
 from nes2net.lib.shell.command_line import FOUND, INCOMPLETE
 from nes2net.lib.shell.commands import Count, File, Flag, Folder, FromZero, Milliseconds, command_facts
+from nes2net.lib.storage.files import check_writable, json_text, make_folder, write_output
+from nes2net.lib.storage.outputs import check_files_differ
 
 if TYPE_CHECKING:
     from nes2net.actions.calibration import Calibrated
@@ -84,8 +86,6 @@ def fit(
     """
     from nes2net.actions.calibration import Recordings, calibrate
     from nes2net.evaluation.key import Labels
-    from nes2net.lib.storage.files import check_writable, make_folder
-    from nes2net.lib.storage.outputs import check_files_differ
     from nes2net.scoring.measuring import forget_traits
 
     check_files_differ(dev_scores, filter(None, [save]))
@@ -130,7 +130,6 @@ def apply(
         allow_partial: omit trials without a usable score
     """
     from nes2net.actions.calibration import apply_calibration
-    from nes2net.lib.storage.outputs import check_files_differ
     from nes2net.scoring.decisions.calibration import load
 
     check_files_differ([parameters, *scores], [out])
@@ -174,7 +173,6 @@ def recordings(
         speakers: list of paths and speakers, to count people
     """
     from nes2net.actions.calibration import calibrate_recordings
-    from nes2net.lib.storage.files import check_writable, make_folder
     from nes2net.scoring.decisions.calibration import how_sure
 
     refuse(
@@ -237,7 +235,6 @@ def classes(
     """
     from nes2net.actions.known_classes import known_classes
     from nes2net.evaluation.key import Labels
-    from nes2net.lib.storage.files import check_writable, write_output
 
     check_writable(save, stream=True)
     known, trials = known_classes(
@@ -302,7 +299,6 @@ def drift(
     """
     from nes2net.actions.drift import measure_drift
     from nes2net.evaluation.page import Pages
-    from nes2net.lib.storage.files import json_text, make_folder, write_output
     from nes2net.scoring.decisions.calibration import load
 
     pages = Pages(json=save, plot=plot)
@@ -346,7 +342,6 @@ def neighbours(genuine: Folder, fake: Folder | None = None, *, model: ModelName,
         fake: folder of fakes
         save: file to write
     """
-    from nes2net.lib.storage.files import check_writable
     from nes2net.scoring.neighbours import learn_neighbours
 
     check_writable(save, stream=True)
@@ -367,7 +362,6 @@ def marks(genuine: Folder, *, save: File, alpha: str = "1%", keep_marked: bool =
         alpha: expected share of false alarms
         keep_marked: also count recordings that are probably marked
     """
-    from nes2net.lib.storage.files import check_writable, write_output
     from nes2net.scoring.marks import measure_false_alarms
 
     check_writable(save, stream=True)
@@ -413,7 +407,6 @@ def person(
     """
     from nes2net.actions.people import calibrate_claims, calibrate_people
     from nes2net.evaluation.key import Labels
-    from nes2net.lib.storage.files import check_writable
     from nes2net.scoring.claimed import PersonDecider
     from nes2net.scoring.decisions.decision import Decider
 

@@ -13,6 +13,7 @@ from nes2net.lib.errors import InputError
 from nes2net.lib.output.terminal import print_output, print_warnings, say_written
 from nes2net.lib.parts.conditions import NotWith, UsedWith
 from nes2net.lib.shell.commands import Count, File, Flag, Folder, FromZero, Milliseconds, command_facts, non_defaults
+from nes2net.lib.storage.files import write_output
 
 if TYPE_CHECKING:
     from nes2net.evaluation.transfer import ThresholdSource
@@ -178,7 +179,6 @@ def evaluate(
     """
     from nes2net.actions.evaluation import evaluate as evaluated
     from nes2net.evaluation.page import Pages
-    from nes2net.lib.storage.files import write_output
 
     pages = Pages(html, json, latex, markdown, plot, append)
     source = transfer.source()

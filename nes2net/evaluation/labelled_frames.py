@@ -14,7 +14,7 @@ from nes2net.data.corpora.protocol import NotFound, canonical_phase, select_phas
 from nes2net.data.corpora.trial import Trial
 from nes2net.evaluation.key import Key
 from nes2net.evaluation.matching import MAX_SCORE, check_classes, match
-from nes2net.lib.errors import InputError, concerning, join_names, pluralise, refuse, short_repr
+from nes2net.lib.errors import InputError, concerning, join_names, pluralise, refuse
 from nes2net.lib.storage.files import is_absent
 from nes2net.metrics.localisation.frames import RESOLUTIONS
 from nes2net.metrics.localisation.metrics import Frames, ScoredUtterance, measure_joined_frames
@@ -127,12 +127,7 @@ def _recorded_resolution(file: ScoreFile) -> float | None:
     record = file.record
     if record is None and not is_absent(path):  # the record is of another score file, or malformed, which is an error
         record = read_whole_record(path)
-    resolution_ms = record and record.facts.get("resolution_ms")
-    if resolution_ms is not None and not (isinstance(resolution_ms, (int, float)) and 0 < resolution_ms < 1e6):
-        raise InputError(
-            f"{path}: resolution_ms must be a number of ms above 0, not {short_repr(resolution_ms)}: correct it"
-        )
-    return resolution_ms
+    return record and record.resolution_ms
 
 
 def _read_segments(key: Key) -> SegmentsByUtterance | None:

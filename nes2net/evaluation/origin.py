@@ -82,7 +82,7 @@ def read_scored_by(record: Record | None) -> ScoredBy | None:
         "fingerprint": record.run.get("model"),
         "precision": record.run.get("dtype"),
         "num_samples": record.run.get("num_samples", 0),  # None is all; 0 is not allowed
-        "resolution_ms": record.facts.get("resolution_ms"),
+        "resolution_ms": record.resolution_ms,
         "judgement": (record.judgement or {}).get("name"),
     }
     with suppress(ValidationError):

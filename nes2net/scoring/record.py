@@ -10,9 +10,9 @@ from collections.abc import Iterable
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
 from nes2net.data.corpora.trial import Trial, Trials, trials_digest
 from nes2net.lib.errors import InputError
@@ -102,6 +102,8 @@ class Record(BaseModel):
     """Trials, or shards, that earlier runs computed."""
     seconds: Seconds | None = None
     """Duration of the run."""
+    resolution_ms: Annotated[FiniteFloat, Field(gt=0, lt=1e6)] | None = None
+    """Length of the scored frames in ms."""
     list_sha256: str | None = None
     """SHA-256 of the list of ids beside an array."""
 

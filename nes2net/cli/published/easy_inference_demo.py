@@ -6,12 +6,29 @@ import argparse
 from collections.abc import Sequence
 
 from nes2net.cli.published.lines import print_device, say
-from nes2net.cli.published.main import add_model_flags, backend_from_flags
+from nes2net.cli.published.main import MODEL_FLAGS, Flags, add_flags, backend_from_flags
 from nes2net.data.audio.waveform import IN_THE_WILD_SAMPLES
 from nes2net.lib.shell.command_line import OneLineParser, add_debug, command_of, run
 
 _EXAMPLE = """{} --model_name wav2vec2_Nes2Net_X \\
   --model_path detector.pth --file_to_test recording.flac"""
+_FLAGS: Flags = {
+    **MODEL_FLAGS,
+    "--AASIST_scale": {
+        "type": int,
+        "default": 32,
+        "choices": [24, 32, 40, 48, 56, 64, 96],
+        "help": "accepted for compatibility; changes nothing",
+    },
+    "--file_to_test": {"required": True, "help": "audio file, any format and rate"},
+    "--model_path": {"required": True, "help": "detector checkpoint"},
+    "--test_mode": {
+        "default": "full",
+        "choices": ["4s", "full"],
+        "help": "the first 64,000 samples, or the whole file",
+    },
+    "--device": {"default": "auto", "help": "auto, cpu, cuda or cuda:N"},
+}
 
 
 def build_parser(prog: str = "easy_inference_demo.py") -> OneLineParser:
@@ -21,14 +38,7 @@ def build_parser(prog: str = "easy_inference_demo.py") -> OneLineParser:
         description="Score one audio file: higher means more bona fide.",
         example=_EXAMPLE.format(command_of(prog)),
     )
-    add_model_flags(parser)
-    add = parser.add_argument
-    scales = [24, 32, 40, 48, 56, 64, 96]
-    add("--AASIST_scale", type=int, default=32, choices=scales, help="accepted for compatibility; changes nothing")
-    add("--file_to_test", required=True, help="audio file, any format and rate")
-    add("--model_path", required=True, help="detector checkpoint")
-    add("--test_mode", default="full", choices=["4s", "full"], help="the first 64,000 samples, or the whole file")
-    add("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    add_flags(parser, _FLAGS)
     add_debug(parser)
     parser.resumes = False
     parser.names["num_samples"] = "--test_mode 4s"

@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from os.path import exists
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from nes2net.actions.flags import report_finished
 from nes2net.cli.published.lines import (
@@ -79,8 +79,65 @@ _RAWBOOST = {  # flag → help; RawBoostParameters has the types and defaults of
     "SNRmax": "greatest SNR of stationary noise in dB",
 }
 
-# Flag of this toolkit → arguments of ``add_argument``.
-_OWN_FLAGS: dict[str, dict[str, Any]] = {
+Flags: TypeAlias = Mapping[str, Mapping[str, Any]]
+"""Flag → arguments of ``add_argument``."""
+
+#: Flags that choose the architecture.
+MODEL_FLAGS: Flags = {
+    "--model_name": {"required": True, "choices": ["wav2vec2_AASIST", "wav2vec2_Nes2Net_X"], "help": "the detector"},
+    "--dilation": {"type": int, "default": 2, "help": "dilation of the inner convolutions of Nes2Net"},
+    "--n_output_logits": {"type": int, "default": 2, "help": "logits of the last layer"},
+    "--pool_func": {"default": "mean", "choices": ["mean", "ASTP"], "help": "pooling over time of Nes2Net"},
+    "--Nes_ratio": {"type": int, "nargs": "+", "default": [8, 8], "help": "outer split and inner scale of Nes2Net"},
+    "--SE_ratio": {"type": int, "nargs": "+", "default": [1], "help": "reduction in the squeeze-excitation of Nes2Net"},
+}
+_PUBLISHED_FLAGS: Flags = {
+    "--in_the_wild_path": {"help": "folder of In-the-Wild: release_in_the_wild or its parent"},
+    "--database_path": {"help": "folder that holds ASVspoof2019_LA_train/, ASVspoof2021_LA_eval/, …"},
+    "--protocols_path": {"default": "database/", "help": "folder of the protocols; --database_path is searched too"},
+    "--date": {"default": "unknown", "help": "first part of the run folder's name"},
+    **MODEL_FLAGS,
+    "--test_length": {
+        "default": "4s",
+        "choices": ["full", "4s"],
+        "help": "accepted for compatibility; --test_protocol decides",
+    },
+    "--test_protocol": {
+        "default": "4sec",
+        "choices": ["4sec", "full"],
+        "help": "score the first 4 s, or whole utterances",
+    },
+    "--BTN_ratio": {"type": float, "default": 0.8, "help": "accepted for compatibility; changes nothing"},
+    "--num_average_model": {
+        "type": int,
+        "default": 1,
+        "help": "number of checkpoints to average, to score with or to train on",
+    },
+    "--model_ID_to_average": {"type": int, "nargs": "+", "default": [], "help": "epochs of the checkpoints to average"},
+    "--model_folder_path": {"help": "run folder with the epoch_N.pth to average"},
+    "--batch_size": {"type": int, "default": 12, "help": "utterances per batch"},
+    "--num_epochs": {"type": int, "default": 100, "help": "epochs to train"},
+    "--lr": {"type": float, "default": 1e-6, "help": "learning rate; the published recipe has 2.5e-7"},
+    "--weight_decay": {"type": float, "default": 1e-4, "help": "L2 decay of Adam"},
+    "--loss": {"default": "weighted_CCE", "help": "accepted for compatibility; weighted cross-entropy always"},
+    "--seed": {"type": int, "default": 1234, "help": "random seed; the published recipe has 12345"},
+    "--model_path": {"help": "detector checkpoint to score with, or to start training from"},
+    "--comment": {"help": "last part of the run folder's name"},
+    "--track": {
+        "default": "LA",
+        "choices": list(TRACKS),
+        "help": "evaluation set to score; training always uses 2019 LA",
+    },
+    "--eval_output": {"help": "score file to write"},
+    "--eval": {"action": "store_true", "help": "score instead of training"},
+    "--is_eval": {"action": "store_true", "help": "accepted for compatibility; changes nothing"},
+    "--eval_part": {"type": int, "default": 0, "help": "accepted for compatibility; changes nothing"},
+    "--cudnn-deterministic-toggle": {"action": "store_false", "help": "allow algorithms that do not repeat themselves"},
+    "--cudnn-benchmark-toggle": {"action": "store_true", "help": "let cuDNN time its algorithms and take the fastest"},
+    "--algo": {"type": int, "default": 8, "help": "RawBoost algorithm 0 (none) to 11; the published recipe has 4"},
+}
+# Flags of this toolkit.
+_OWN_FLAGS: Flags = {
     "--frontend": {
         "default": "wav2vec2",
         "choices": ["wav2vec2", "lps"],
@@ -133,6 +190,11 @@ _OWN_FLAGS: dict[str, dict[str, Any]] = {
 }
 
 
+def add_flags(parser: argparse._ActionsContainer, flags: Flags) -> None:
+    for flag, options in flags.items():
+        parser.add_argument(flag, **options)
+
+
 def build_parser(prog: str = "main.py") -> OneLineParser:
     """Build the parser: the published flags with their defaults, and a group with the flags of this toolkit.
 
@@ -144,44 +206,7 @@ def build_parser(prog: str = "main.py") -> OneLineParser:
         "On several GPUs: torchrun --nproc-per-node N main.py …",
         example=_EXAMPLE.format(command_of(prog)),
     )
-    add = parser.add_argument
-    add("--in_the_wild_path", help="folder of In-the-Wild: release_in_the_wild or its parent")
-    add("--database_path", help="folder that holds ASVspoof2019_LA_train/, ASVspoof2021_LA_eval/, …")
-    add("--protocols_path", default="database/", help="folder of the protocols; --database_path is searched too")
-    add("--date", default="unknown", help="first part of the run folder's name")
-    add_model_flags(parser)
-    add(
-        "--test_length",
-        default="4s",
-        choices=["full", "4s"],
-        help="accepted for compatibility; --test_protocol decides",
-    )
-    add("--test_protocol", default="4sec", choices=["4sec", "full"], help="score the first 4 s, or whole utterances")
-    add("--BTN_ratio", type=float, default=0.8, help="accepted for compatibility; changes nothing")
-    add(
-        "--num_average_model",
-        type=int,
-        default=1,
-        help="number of checkpoints to average, to score with or to train on",
-    )
-    add("--model_ID_to_average", type=int, nargs="+", default=[], help="epochs of the checkpoints to average")
-    add("--model_folder_path", help="run folder with the epoch_N.pth to average")
-    add("--batch_size", type=int, default=12, help="utterances per batch")
-    add("--num_epochs", type=int, default=100, help="epochs to train")
-    add("--lr", type=float, default=1e-6, help="learning rate; the published recipe has 2.5e-7")
-    add("--weight_decay", type=float, default=1e-4, help="L2 decay of Adam")
-    add("--loss", default="weighted_CCE", help="accepted for compatibility; weighted cross-entropy always")
-    add("--seed", type=int, default=1234, help="random seed; the published recipe has 12345")
-    add("--model_path", help="detector checkpoint to score with, or to start training from")
-    add("--comment", help="last part of the run folder's name")
-    add("--track", default="LA", choices=list(TRACKS), help="evaluation set to score; training always uses 2019 LA")
-    add("--eval_output", help="score file to write")
-    add("--eval", action="store_true", help="score instead of training")
-    add("--is_eval", action="store_true", help="accepted for compatibility; changes nothing")
-    add("--eval_part", type=int, default=0, help="accepted for compatibility; changes nothing")
-    add("--cudnn-deterministic-toggle", action="store_false", help="allow algorithms that do not repeat themselves")
-    add("--cudnn-benchmark-toggle", action="store_true", help="let cuDNN time its algorithms and take the fastest")
-    add("--algo", type=int, default=8, help="RawBoost algorithm 0 (none) to 11; the published recipe has 4")
+    add_flags(parser, _PUBLISHED_FLAGS)
 
     from nes2net.data.augment import RawBoostParameters  # start-up: pydantic
 
@@ -190,8 +215,7 @@ def build_parser(prog: str = "main.py") -> OneLineParser:
     for name, text in _RAWBOOST.items():
         rawboost.add_argument(f"--{name}", type=type(defaults[name]), default=defaults[name], help=text)
     toolkit_flags = parser.add_argument_group("flags of this toolkit")
-    for flag, options in _OWN_FLAGS.items():
-        toolkit_flags.add_argument(flag, **options)
+    add_flags(toolkit_flags, _OWN_FLAGS)
     add_debug(toolkit_flags)
     parser.names |= _names_of_settings()
     return parser
@@ -220,16 +244,6 @@ def _names_of_settings() -> dict[str, str]:
         "mode": "--average_mode",
         "folder": "--model_folder_path",
     }
-
-
-def add_model_flags(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
-    add("--model_name", required=True, choices=["wav2vec2_AASIST", "wav2vec2_Nes2Net_X"], help="the detector")
-    add("--dilation", type=int, default=2, help="dilation of the inner convolutions of Nes2Net")
-    add("--n_output_logits", type=int, default=2, help="logits of the last layer")
-    add("--pool_func", default="mean", choices=["mean", "ASTP"], help="pooling over time of Nes2Net")
-    add("--Nes_ratio", type=int, nargs="+", default=[8, 8], help="outer split and inner scale of Nes2Net")
-    add("--SE_ratio", type=int, nargs="+", default=[1], help="reduction in the squeeze-excitation of Nes2Net")
 
 
 def model_from_flags(args: argparse.Namespace) -> dict[str, Any]:
