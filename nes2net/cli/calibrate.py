@@ -28,7 +28,7 @@ from nes2net.lib.output.terminal import (
     say,
     say_aside,
     say_written,
-    table_line,
+    text_table,
 )
 from nes2net.lib.parts.conditions import NotWith, UsedWith
 from nes2net.lib.shell.command_line import FOUND, INCOMPLETE
@@ -490,8 +490,7 @@ def _print_figures(calibrated: Calibrated, save: str | None) -> None:
         lines = [["", *(measure.heading for measure in columns)]]
         for name, values in rows:
             lines.append([name, *(measure.write(values[measure.name], in_text=True) for measure in columns)])
-        widths = [max(len(name) for name, *_ in lines), 10]
-        say(*(table_line(line, widths, gap=0) for line in lines))
+        say(*text_table(lines))
         print_warnings(filter(None, [calibrated.warning]))
     if save:
         say_written(save, beside_data=True)

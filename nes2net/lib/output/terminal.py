@@ -88,7 +88,7 @@ def log_line(text: str, logger: logging.Logger, level: int = logging.INFO) -> No
     logger.log(level, "%s", text)
 
 
-def table_line(cells: Sequence[str], widths: Sequence[int], align: str = "lr", gap: int = 2) -> str:
+def table_line(cells: Sequence[str], widths: Sequence[int], align: str = "lr") -> str:
     """Pad ``cells`` to columns, escape control characters, and join them as a line of a table.
 
     Args:
@@ -105,7 +105,7 @@ def table_line(cells: Sequence[str], widths: Sequence[int], align: str = "lr", g
         width = widths[min(number, len(widths) - 1)]
         is_left = align[min(number, len(align) - 1)] == "l"
         padded.append(cell.ljust(width) if is_left else cell.rjust(width))
-    return (" " * gap).join(padded).rstrip()
+    return "  ".join(padded).rstrip()
 
 
 def text_table(rows: Sequence[Sequence[str]], align: str = "lr") -> list[str]:
