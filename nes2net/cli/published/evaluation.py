@@ -22,7 +22,7 @@ from nes2net.data.corpora import asvspoof2021_df, asvspoof2021_la, in_the_wild
 from nes2net.data.corpora.protocol import first_file
 from nes2net.data.corpora.trial import Trial
 from nes2net.evaluation.matching import Matched, match
-from nes2net.lib.errors import InputError, settings_called
+from nes2net.lib.errors import InputError, settings_called, with_flag_names
 from nes2net.lib.output.terminal import print_output, say_aside, standard_output
 from nes2net.lib.shell.command_line import OneLineParser, command_of
 from nes2net.lib.storage.text_files import parse_float, read_rows, read_text
@@ -50,7 +50,7 @@ def _with_status(program: Callable[..., None]) -> Callable[..., int]:
             except _FailedCheck as stop:
                 for text, stream in ((stop.out, standard_output()), (stop.error, sys.stderr)):
                     if text:
-                        print(text, file=stream)
+                        print(with_flag_names(text), file=stream)
                 return 1
             except InputError as error:
                 say_aside(f"error: {error}")
@@ -181,21 +181,17 @@ def _match_2021(
     # Unless partial results are allowed, each trial of the key must have a score, even a trial of another phase.
     if not options.allow_partial:
         try:
-            mismatch = match(trials, ids, scores, allow_partial=True).mismatch
-        except InputError as error:  # raised if no trial has a score
-            problem = str(error)
-            not_finite = not np.isfinite(scores).all()
-        else:
-            problem = mismatch.describe(len(trials))
-            not_finite = bool(mismatch.not_finite)
-        detail = f"{options.scores}: {problem}"
-        num_scored = len(set(ids))
-        if problem and num_scored != len(trials):
-            raise _FailedCheck(f"CHECK: submission has {num_scored} of {len(trials)} expected trials.", detail)
-        if problem and not_finite:
-            raise _FailedCheck(error=f"{detail}\nERROR: Your scores contain nan or inf.")
-        if problem:
-            raise InputError(detail)
+            match(trials, ids, scores)
+        except InputError as error:
+            detail = f"{options.scores}: {error}"
+            num_scored = len(set(ids))
+            if num_scored != len(trials):
+                raise _FailedCheck(
+                    f"CHECK: submission has {num_scored} of {len(trials)} expected trials.", detail
+                ) from error
+            if not np.isfinite(scores).all():
+                raise _FailedCheck(error=f"{detail}\nERROR: Your scores contain nan or inf.") from error
+            raise InputError(detail) from error
     matched_trials = match(trials, ids, scores, options.phase, allow_partial=options.allow_partial)
     _say_if_partial(matched_trials)
     return matched_trials
