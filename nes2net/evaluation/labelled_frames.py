@@ -127,7 +127,7 @@ def _recorded_resolution(file: ScoreFile) -> float | None:
     record = file.record
     if record is None and not is_absent(path):  # the record is of another score file, or malformed, which is an error
         record = read_whole_record(path)
-    return record and record.resolution_ms
+    return record.resolution_ms if record else None
 
 
 def _read_segments(key: Key) -> SegmentsByUtterance | None:
