@@ -14,6 +14,7 @@ from nes2net.lib.parts.contracts import PartCheck
 from nes2net.lib.parts.options import Options
 from nes2net.lib.parts.registry import Registry
 from nes2net.lib.storage.files import AnyPath
+from nes2net.lib.web.hub import HUB_PREFIX
 from nes2net.models.checkpoints.model_types import MODEL_TYPES, check_type
 from nes2net.models.frontends.sizes import SIZES, check_exists, check_size, pretraining_file
 
@@ -165,9 +166,9 @@ def create_frontend(name: str, checkpoint: AnyPath | None = None, **options: Any
     """Build a front-end: waveform B×N → list of hidden states B×T×D.
 
     Args:
-        name: one of ``nes2net.models.registry.frontends.names()``; or a Hugging Face folder, whose
-            type of model decides, as its own ``checkpoint``.
-        checkpoint: a pre-training file, or a published size
+        name: one of ``nes2net.models.registry.frontends.names()``; or a Hugging Face folder or
+            ``hub:OWNER/NAME``, whose type of model decides, as its own ``checkpoint``.
+        checkpoint: a pre-training file, or ``hub:OWNER/NAME`` or a published size
             (:data:`nes2net.models.frontends.sizes.SIZES`), downloaded once. None for random
             weights. If ``name`` is a size, the file must have it.
         options: of the front-end. ``adapt`` is None, or a mapping of the options of
@@ -178,11 +179,11 @@ def create_frontend(name: str, checkpoint: AnyPath | None = None, **options: Any
     """
     from nes2net.models.contract_checks import check_frontend  # imported late, so that listing names needs no torch
 
-    if checkpoint is None and name not in frontends.names() and os.path.isdir(name):
+    if checkpoint is None and name not in frontends.names() and (os.path.isdir(name) or name.startswith(HUB_PREFIX)):
         from nes2net.models.checkpoints.huggingface import read_configuration  # imported late, because it imports torch
 
-        checkpoint = name
-        name = MODEL_TYPES[check_type(name, read_configuration(Path(name)).get("model_type"))].frontend
+        checkpoint = Path(pretraining_file(name) or name)
+        name = MODEL_TYPES[check_type(name, read_configuration(checkpoint).get("model_type"))].frontend
     adaptation = options.pop("adapt", None)
     if adaptation is not None:  # check the adaptation first, because the checkpoint takes long to read
         from nes2net.models.frontends.adaptation import adapt, check_adaptation  # imported late, for a fast start-up

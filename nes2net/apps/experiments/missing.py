@@ -14,6 +14,7 @@ from nes2net.data.corpora.part import Part
 from nes2net.data.registry import corpora
 from nes2net.lib.errors import InputError
 from nes2net.lib.output.findings import Finding
+from nes2net.lib.web.hub import HUB_PREFIX
 from nes2net.models.frontends.sizes import SIZES, obtain
 from nes2net.models.published_results import PublishedRow
 from nes2net.models.registry import takes_checkpoint
@@ -37,8 +38,9 @@ def missing_for_training(recipe: Recipe, name: str, search: Search | None = None
         missing += [replace(finding, spares_some=False) for finding in search.part(corpus_part)]
     ssl = recipe.ssl_checkpoint
     frontend_name = recipe.model["frontend"]["name"]
-    # A published front-end named by its size, such as xlsr_300m, is downloaded by training.
-    if ssl is not None and ssl not in SIZES and not Path(ssl).exists() and takes_checkpoint(frontend_name):
+    # A front-end named by its size, such as xlsr_300m, or by hub:OWNER/NAME, is downloaded by training.
+    is_named = ssl in SIZES or str(ssl).startswith(HUB_PREFIX)
+    if ssl is not None and not is_named and not Path(ssl).exists() and takes_checkpoint(frontend_name):
         problem = f"{ssl} not found; name it with `ssl_checkpoint`"
         remedy = f"get {obtain(frontend_name) or 'it from its authors'}"
         missing.append(Finding(f"pre-training of {frontend_name}", problem, remedy))

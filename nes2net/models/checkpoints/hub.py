@@ -54,7 +54,7 @@ def download(name: str) -> Path:
     hub = published.hub
     is_path = hub is None or bool(hub["file"]) or Path(name).suffix in _CHECKPOINT_SUFFIXES
     # A name that looks like a path is a missing file here, unless it begins with hub:.
-    if hub is None or (is_path and not name.startswith(HUB_PREFIX)) or hub["repository"].startswith("."):
+    if hub is None or (is_path and not name.startswith(HUB_PREFIX)):
         raise InputError(
             f"checkpoint {name} not found: name a file, a folder, a published model, or OWNER/NAME on the Hugging Face hub"
         )

@@ -9,7 +9,9 @@ from urllib.parse import unquote, urlsplit
 
 from nes2net.lib.errors import readable_size
 
-_HUB = re.compile(r"hub:(?P<repository>[\w.-]+/[\w.-]+?)(?:@(?P<revision>[\w.-]+))?(?:/(?P<file>[\w./-]+))?", re.ASCII)
+_HUB = re.compile(
+    r"hub:(?P<repository>\w[\w.-]*/[\w.-]+?)(?:@(?P<revision>[\w.-]+))?(?:/(?P<file>[\w./-]+))?", re.ASCII
+)
 #: Pattern of the hash of a commit on the hub.
 COMMIT = re.compile(r"[0-9a-f]{40}")
 

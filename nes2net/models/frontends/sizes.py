@@ -30,6 +30,7 @@ from typing import Any
 from nes2net.lib.errors import InputError, short_repr
 from nes2net.lib.parts.options import Options
 from nes2net.lib.storage.files import AnyPath, is_absent
+from nes2net.lib.web.hub import HUB_PREFIX
 from nes2net.models.checkpoints.model_types import MODEL_TYPES
 from nes2net.models.checkpoints.published_file import PublishedFile
 
@@ -316,19 +317,25 @@ def check_size(name: str, model_type: str, config: Options, path: AnyPath) -> No
 
 
 def pretraining_file(path_or_name: AnyPath | None) -> Path | None:
-    """Find or download the pre-training file or folder of a published size; keep other paths.
+    """Find or download the pre-training file or folder of a published size, or of ``hub:OWNER/NAME``; keep other paths.
 
     Raises:
-        InputError: if a published file cannot be downloaded, or has another digest.
+        InputError: if a file cannot be downloaded, or has another digest.
     """
     if path_or_name is None:
         return None
-    if str(path_or_name) not in SIZES or not is_absent(path_or_name):  # an existing file comes first
+    name = str(path_or_name)
+    licence = ""
+    if name.startswith(HUB_PREFIX):
+        file = PublishedFile(name)
+    elif name in SIZES and is_absent(path_or_name):  # an existing file comes first
+        file = SIZES[name].published
+        licence = SIZES[name].licence
+    else:
         return Path(path_or_name)
     from nes2net.models.checkpoints.shelf import Shelf  # imported late, so that listing names needs no pydantic
 
-    size = SIZES[str(path_or_name)]
-    return Shelf(str(path_or_name), size.published, size.licence).fetch_if_missing()
+    return Shelf(name.removeprefix(HUB_PREFIX).replace("/", "--"), file, licence).fetch_if_missing()
 
 
 def check_exists(name: str, path: AnyPath) -> None:

@@ -7,6 +7,7 @@ import pytest
 import torch
 from builders import assert_near, input_error
 from builders.files import read_json, write_json
+from builders.hub_server import serving, use_cache
 from torch import nn
 
 from nes2net import Detector, create_frontend
@@ -120,6 +121,20 @@ def test_a_saved_detector_with_audio_encoder_scores_as_before(saved, tmp_path):
     again = Detector.from_pretrained(tmp_path / "detector")
     expected = detector.score(samples, 16_000)
     assert again.score(samples, 16_000) == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("saved", ["hubert"], indirect=True)
+def test_an_encoder_of_the_hub_is_fetched_once_by_its_name(saved, tmp_path, monkeypatch):
+    """Its type chooses the front-end, if none is named."""
+    _, _, folder = saved
+    use_cache(monkeypatch, tmp_path / "hf", offline=False)
+    with serving(monkeypatch, {"owner/encoder": folder}, "model"):
+        assert create_frontend("hub:owner/encoder").config == create_frontend("hubert", folder).config
+    use_cache(monkeypatch, tmp_path / "hf", offline=True)
+    frontend = create_frontend("audio_encoder", "hub:owner/encoder")
+    assert frontend.config == create_frontend("audio_encoder", folder).config
+    with input_error("owner--other is not on this machine .* the hub cannot be reached .*/owner/other/tree/main"):
+        create_frontend("audio_encoder", "hub:owner/other")
 
 
 @pytest.mark.parametrize("name", ["sampling_rate", "do_normalize"])
