@@ -7,15 +7,14 @@ from dataclasses import dataclass, field
 from functools import cache
 from inspect import Parameter
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
 from nes2net.lib.errors import InputError, as_input_error, check_known, refuse
 from nes2net.lib.parts.options import Takes, check_options, options_of
 from nes2net.lib.storage.files import AnyPath
-from nes2net.lib.storage.plain_data import StrictModel, first_problem
 from nes2net.lib.storage.text_files import read_text
 
 _PACKAGED = Path(__file__).with_name("published_results.yaml")
@@ -167,46 +166,15 @@ def published_tables() -> tuple[PublishedTable, ...]:
     return _read(_PACKAGED)[1]
 
 
-class _PublishedSystem(BaseModel):
-    """A system of the file; further keys are fields of all its results."""
-
-    model_config = ConfigDict(extra="allow", strict=True)
-
-    results: Mapping[str, Mapping[str, object]] = {}
-
-
-class _ResultsTable(StrictModel):
-    title: str
-    about: str = ""
-    columns: Mapping[str, str] = {}
-    notes: Sequence[str] = ()
-    shared: Mapping[str, object] = {}
-    systems: Mapping[str, _PublishedSystem] = {}
-
-
-class _ResultsFile(StrictModel):
-    notes: Mapping[str, str] = {}
-    tests: Mapping[str, Mapping[str, object]] = {}
-    tables: Sequence[_ResultsTable] = ()
-
-    def texts_of_notes(self, names: Sequence[object], where: str) -> list[str]:
-        check_known(map(str, names), self.notes, f"{where}: no note")
-        return [self.notes[str(name)] for name in names]
-
-
 @cache
 def _read(path: Path) -> tuple[tuple[PublishedRow, ...], tuple[PublishedTable, ...]]:
     with as_input_error(f"{path} is not valid YAML", yaml.YAMLError):
         content = yaml.safe_load(read_text(path))
-    if not isinstance(content, dict):
-        raise InputError(
-            f"{path}: a mapping with notes, tests and tables is expected, found {type(content).__name__}; correct it"
-        )
-    try:
-        file = _ResultsFile.model_validate(content)
-    except ValidationError as error:
-        raise InputError(f"{path}: {first_problem(error)}") from error
-    tables = tuple(_read_tables(file, path))
+    remedy = f"correct it: the comment at the top of {_PACKAGED} explains the keys"
+    with as_input_error(
+        f"{path} lacks a key, or one has another type", LookupError, TypeError, AttributeError, remedy=remedy
+    ):
+        tables = tuple(_read_tables(content, path))
     rows = tuple(row for table in tables for row in table.rows)
     ids = [row.id for row in rows]
     for id in ids:
@@ -215,25 +183,25 @@ def _read(path: Path) -> tuple[tuple[PublishedRow, ...], tuple[PublishedTable, .
     return rows, tables
 
 
-def _read_tables(file: _ResultsFile, path: Path) -> Iterator[PublishedTable]:
+def _read_tables(content: Any, path: Path) -> Iterator[PublishedTable]:
     """The result's own fields take precedence, then the system's, the table's and the test's."""
-    for table in file.tables:
-        check_known(table.columns, file.tests, f"{path}, {table.title}: no test")
+    texts = content.get("notes", {})
+    for table in content["tables"]:
+        columns = table.get("columns", {})
         rows_of_systems = []
-        for name, system in table.systems.items():
-            check_known(system.results, table.columns, f"{path}, {name}: no column")
+        for name, system in table.get("systems", {}).items():
+            shared = {**table.get("shared", {}), **system}
             rows = {}
-            for test, result in system.results.items():
+            for test, result in shared.pop("results", {}).items():
                 id = f"{name}-{test}"
                 where = f"{path}, {id}"
-                fields = {"id": id, **file.tests[test], **table.shared, **(system.model_extra or {}), **result}
-                names = fields.get("notes")
-                if isinstance(names, list):
-                    fields["notes"] = file.texts_of_notes(names, where)
+                check_known([test], columns, f"{where}: no column")
+                fields = {"id": id, **content["tests"][test], **shared, **result}
+                fields["notes"] = [texts[note] for note in fields.get("notes") or []]
                 rows[test] = _check_row(fields, where)
             rows_of_systems.append(rows)
-        notes = file.texts_of_notes(table.notes, f"{path}, {table.title}")
-        yield PublishedTable(table.title, table.about, table.columns, notes, rows_of_systems)
+        notes = [texts[note] for note in table.get("notes", [])]
+        yield PublishedTable(table["title"], table.get("about", ""), columns, notes, rows_of_systems)
 
 
 def _check_row(values: Mapping[str, object], where: str) -> PublishedRow:
