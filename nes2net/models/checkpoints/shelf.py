@@ -7,19 +7,16 @@ are recorded in ``NAME.json`` beside the folder ``NAME`` when a file is first se
 
 from __future__ import annotations
 
-import json
 import re
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
-from pydantic import RootModel
-
 from nes2net.lib.errors import InputError, Unfinished
 from nes2net.lib.output.terminal import print_note
-from nes2net.lib.storage.files import is_absent, make_folder, sha256_of, write_text
-from nes2net.lib.storage.plain_data import read_json_as
+from nes2net.lib.storage.files import is_absent, make_folder, sha256_of, write_json
+from nes2net.lib.storage.plain_data import StrictModel, read_json_as
 from nes2net.lib.web.hub import HUB_PAGES, check_fetched, hub_errors
 from nes2net.models.checkpoints.published_file import COMMIT, PublishedFile
 
@@ -28,8 +25,7 @@ _MAX_RECORD = 10_000  # bytes
 _MAX_TRIES = 3  # a download ends after this many failed tries in a row; without a network, the tries take 3 s
 
 
-@dataclass(frozen=True)
-class FirstSeen:
+class FirstSeen(StrictModel):
     """Facts about a file when it was first seen: downloaded, or added by a user."""
 
     url: str
@@ -42,10 +38,6 @@ class FirstSeen:
     """Size in bytes; None for a folder."""
     revision: str = ""
     """Commit on the hub; empty for other files."""
-
-
-class _ShelfRecord(RootModel[FirstSeen]):
-    """The content of ``NAME.json``."""
 
 
 @dataclass(frozen=True)
@@ -79,9 +71,7 @@ class Shelf:
         """Read the record; None if the file was never seen at this address."""
         if is_absent(self.record):
             return None
-        record = read_json_as(
-            _ShelfRecord, self.record, _MAX_RECORD, "the record of a published file", "remove it"
-        ).root
+        record = read_json_as(FirstSeen, self.record, _MAX_RECORD, "the record of a published file", "remove it")
         return record if record.url == self.file.url else None
 
     def holds(self, path: Path) -> bool:
@@ -212,8 +202,8 @@ class Shelf:
                 )
         if first_seen is None:
             today = datetime.now(timezone.utc).date().isoformat()
-            first_seen = FirstSeen(self.file.url, today, sha256, size, revision)
-            write_text(self.record, json.dumps(asdict(first_seen), indent=1) + "\n")
+            first_seen = FirstSeen(url=self.file.url, first_seen=today, sha256=sha256, size=size, revision=revision)
+            write_json(self.record, first_seen.model_dump())
             if not self.file.pinned:
                 identity = f"SHA-256 {sha256}" if sha256 else f"revision {revision or 'unknown'}"
                 print_note(f"{self.name} is not pinned; first seen with {identity}, as {self.record} records")
