@@ -4,8 +4,8 @@ Because each row has its own scale, a score does not depend on the other utteran
 no calibration data are needed. Linear layers of transformers compute in int8, all others in
 bfloat16 if the processor has instructions for it, otherwise in float32.
 
-In reading order: ``quantise_rows`` and ``Int8Linear``; products by oneDNN and in float32; modules
-that replace parts of a transformer layer; ``fastest_precision`` and ``quantise``.
+In reading order: ``quantise_rows`` and ``Int8Linear``; products by oneDNN and in float32;
+``fastest_precision`` and ``quantise``.
 """
 
 from __future__ import annotations
@@ -23,16 +23,12 @@ from torch.nn.utils import parametrize
 
 from nes2net.lib.computing.devices import check_precision
 from nes2net.lib.errors import InputError
-from nes2net.models.frontends.attention import attend
+from nes2net.models.frontends.adaptation import LINEAR_LAYERS
 from nes2net.models.frontends.base import Frontend
 
 _OFFSET = 128  # number added to int8 activations, because the fast products read unsigned numbers
 _MAX_ACTIVATION = 126  # largest quantised activation; not 127, because rounding the scale to bfloat16 may add 1
 _TINY = 1e-30  # smallest divisor, so that a row of zeros causes no division by 0
-_PROJECTIONS = ("q_proj", "k_proj", "v_proj", "out_proj")
-#: Names of the linear layers that are quantised one by one in the transformer layers of Whisper and
-#: w2v-BERT 2.0.
-_LAYERS_OF_OTHER_ENCODERS = ("fc1", "fc2", "linear_q", "linear_k", "linear_v", "linear_out")
 
 
 class QuantisedRows(NamedTuple):
@@ -61,27 +57,21 @@ def quantise_rows(x: Tensor) -> QuantisedRows:
 
 
 class Int8Linear(nn.Module):
-    """One or more linear layers with int8 weights and a common input; their outputs are concatenated.
+    """The layer ``linear`` with int8 weights, which quantises its input, …×K → …×N.
 
     No gradients are computed. The weights are not parameters, so ``state_dict()`` raises an error.
-
-    Args:
-        linears: layers with K inputs each, and N outputs together.
     """
 
-    def __init__(self, *linears: nn.Linear) -> None:
+    def __init__(self, linear: nn.Linear) -> None:
         super().__init__()
-        weight = torch.cat([linear.weight.detach().float() for linear in linears])  # N×K
+        weight = linear.weight.detach().float()  # N×K
         scale = weight.abs().amax(1).clamp_min(_TINY) / 127  # (N,): the largest weight of a row becomes ±127
         values = (weight / scale[:, None]).round_().to(torch.int8)
-        biases: list[Tensor] = []
-        for linear in linears:
-            bias = linear.bias
-            if bias is None:
-                bias = weight.new_zeros(len(linear.weight))
-            biases.append(bias)
+        bias = linear.bias
+        if bias is None:
+            bias = weight.new_zeros(len(weight))
         self.bias: Tensor
-        self.register_buffer("bias", torch.cat(biases).detach())
+        self.register_buffer("bias", bias.detach())
         self.product = fastest_product(values, scale)
         self.register_state_dict_pre_hook(_refuse_saving)
 
@@ -92,8 +82,8 @@ class Int8Linear(nn.Module):
             raise InputError("a detector in int8 computes on the CPU only: load it again for another device")
         return self
 
-    def forward(self, rows: QuantisedRows) -> Tensor:
-        """Compute x Wᵀ + b, …×N. ``rows`` is x …×K after :func:`quantise_rows`."""
+    def forward(self, x: Tensor) -> Tensor:
+        rows = quantise_rows(x)
         return torch.addcmul(self.bias, self.product(rows.values, rows.scale.dtype), rows.scale)
 
 
@@ -197,96 +187,6 @@ def emulation_note(precision: str, device: torch.device) -> str:
     )
 
 
-# Parts of a transformer layer
-
-
-class Int8Rows(Int8Linear):
-    """A linear layer with int8 weights that quantises its input itself, …×K → …×N."""
-
-    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
-        return super().forward(quantise_rows(x))
-
-
-class Int8FeedForward(nn.Module):
-    """The feed-forward module ``original`` in int8, B×T×D → B×T×D."""
-
-    def __init__(self, original: Any) -> None:
-        super().__init__()
-        self.intermediate_dense = Int8Linear(original.intermediate_dense)
-        self.intermediate_act_fn = original.intermediate_act_fn
-        self.output_dense = Int8Linear(original.output_dense)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return _few_at_a_time(self._compute, x)
-
-    def _compute(self, x: Tensor) -> Tensor:
-        activations = self.intermediate_act_fn(self.intermediate_dense(quantise_rows(x)))
-        return self.output_dense(quantise_rows(activations))
-
-
-class Int8Attention(nn.Module):
-    """Self-attention ``original`` in int8, B×T×D → B×T×D; one product for queries, keys and values."""
-
-    def __init__(self, original: Any) -> None:
-        super().__init__()
-        self.num_heads = original.num_heads
-        self.qkv_proj = Int8Linear(
-            original.q_proj, original.k_proj, original.v_proj
-        )  # N = 3D, split in this order by _attend()
-        self.out_proj = Int8Linear(original.out_proj)
-
-    def forward(self, hidden_states: Tensor, **_: Any) -> tuple[Tensor, ...]:
-        """Attend over ``hidden_states`` B×T×D; return the output B×T×D and None for the attention weights."""
-        return _few_at_a_time(self._attend, hidden_states), None  # type: ignore[return-value]
-
-    def _attend(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
-        qkv = self.qkv_proj(quantise_rows(x))  # B×T×3D
-        query, key, value = qkv.unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)  # B×H×T×D/H
-        out = attend(query, key, value, bias)
-        return self.out_proj(quantise_rows(out.transpose(1, 2).flatten(2)))
-
-
-class Int8RelativeAttention(Int8Attention):
-    """:class:`Int8Attention` with WavLM's gated position bias."""
-
-    def __init__(self, original: Any) -> None:
-        super().__init__(original)
-        for name in _PROJECTIONS:  # self has int8 copies of these layers
-            delattr(original, name)
-        self.original = original
-
-    def position_bias(self, frames: int) -> Tensor:
-        """Compute the position bias 1×H×T×T, before gating."""
-        return self.original.position_bias(frames)
-
-    def forward(self, hidden_states: Tensor, position_bias: Tensor | None = None, **_: Any) -> tuple[Tensor, ...]:
-        """Attend over ``hidden_states`` B×T×D; the first layer computes the position bias for all.
-
-        Returns:
-            The output B×T×D, None, and the position bias 1×H×T×T before gating.
-        """
-        if position_bias is None:
-            position_bias = self.position_bias(hidden_states.shape[1])
-
-        def attend_with_bias(x: Tensor) -> Tensor:
-            return self._attend(x, self.original.gated_bias(x, position_bias).to(x.dtype))
-
-        return _few_at_a_time(attend_with_bias, hidden_states), None, position_bias  # type: ignore[return-value]
-
-
-def _few_at_a_time(compute: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    """Apply ``compute`` to a few utterances of ``x`` B×T×D at a time.
-
-    Intermediate results of about 256 frames per thread fit into the cache, which is faster.
-    """
-    if torch.compiler.is_compiling():
-        return compute(x)
-    num_utterances = max(1, 256 * torch.get_num_threads() // x.shape[1])  # an utterance of 4 s has 201 frames
-    if len(x) <= num_utterances:
-        return compute(x)
-    return torch.cat([compute(utterances) for utterances in x.split(num_utterances)])
-
-
 # Precision of a detector
 
 
@@ -336,19 +236,11 @@ def quantise(model: nn.Module) -> nn.Module:
     """
     if reason := _reason_against_int8(model):
         raise InputError(reason)
-    layers = _transformer_layers(model)
-    in_layers = {id(module) for layer in layers for module in layer.modules()}
+    in_layers = {id(module) for layer in _transformer_layers(model) for module in layer.modules()}
     for module in list(model.modules()):  # the modules are listed first, because the loop replaces some modules
         for name, child in module.named_children():
-            linear_names = {role for role, layer in child.named_children() if isinstance(layer, nn.Linear)}
-            if linear_names.issuperset(_PROJECTIONS) and hasattr(child, "gated_bias"):  # WavLM
-                setattr(module, name, Int8RelativeAttention(child))
-            elif linear_names.issuperset(_PROJECTIONS):
-                setattr(module, name, Int8Attention(child))
-            elif linear_names.issuperset(("intermediate_dense", "output_dense")):
-                setattr(module, name, Int8FeedForward(child))
-            elif name in _LAYERS_OF_OTHER_ENCODERS and id(module) in in_layers and isinstance(child, nn.Linear):
-                setattr(module, name, Int8Rows(child))  # in_layers does not contain layers of a back-end
+            if id(module) in in_layers and name in LINEAR_LAYERS and isinstance(child, nn.Linear):
+                setattr(module, name, Int8Linear(child))
             elif isinstance(child, nn.Conv1d) and parametrize.is_parametrized(child, "weight"):
                 # The positional convolution computes its weight from a norm and a direction in each call: put the
                 # weight into a new layer. Removing the parametrization would change copies of ``child``, too. The new

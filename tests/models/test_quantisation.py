@@ -131,7 +131,7 @@ def test_only_int8_products_of_a_row_with_nan_are_nan():
     linear = Int8Linear(nn.Linear(8, 3))
     x = torch.randn(2, 8)
     x[0, 3] = torch.nan
-    out = linear(quantise_rows(x))
+    out = linear(x)
     assert out[0].isnan().all()
     assert out[1].isfinite().all()
 

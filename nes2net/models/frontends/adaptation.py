@@ -33,6 +33,8 @@ KINDS: dict[str, tuple[str, ...]] = {
 # Names of the linear layers in a transformer layer. Each front-end has some of these names.
 _ATTENTION = ("q_proj", "k_proj", "v_proj", "out_proj", "linear_q", "linear_k", "linear_v", "linear_out", "o_proj")
 _FEED_FORWARD = ("intermediate_dense", "output_dense", "fc1", "fc2")
+#: Names of the linear layers in a transformer layer, which LoRA changes and int8 quantises.
+LINEAR_LAYERS = (*_ATTENTION, *_FEED_FORWARD)
 
 Targets = Annotated[
     Literal["attention", "feed_forward", "all"]
@@ -177,7 +179,7 @@ def _linear_layers(frontend: Frontend, targets: str | list[str]) -> dict[str, nn
     layers = {
         name: module
         for name, module in frontend.named_modules()
-        if id(module) in inside and isinstance(module, nn.Linear) and _last_word(name) in (*_ATTENTION, *_FEED_FORWARD)
+        if id(module) in inside and isinstance(module, nn.Linear) and _last_word(name) in LINEAR_LAYERS
     }
     last_names = dict.fromkeys(map(_last_word, layers))
     if isinstance(targets, str):
