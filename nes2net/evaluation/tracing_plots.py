@@ -10,7 +10,6 @@ from scipy.cluster.hierarchy import leaves_list, linkage
 from nes2net.evaluation.class_trials import ClassTrials
 from nes2net.evaluation.plots import (
     BONAFIDE_COLOUR,
-    GRID,
     INK,
     draw_histograms,
     figure_of,
@@ -78,9 +77,6 @@ def confusion_plot(trials: ClassTrials) -> Plot:
     axes.set_xticks(np.arange(num_columns) + 0.5, [known.names[number] for number in order], rotation=90, fontsize=size)
     axes.set_yticks(np.arange(num_rows) + 0.5, names, fontsize=size)
     axes.tick_params(length=0)
-    axes.grid(visible=False)
-    for spine in axes.spines.values():
-        spine.set_color(GRID)
     columns = order.tolist()
     recalls = [rows[row, columns.index(number)] for row, number in enumerate(with_trials)]
     description = "; ".join(f"{name}: {100 * recall:.0f} % right" for name, recall in zip(names, recalls))

@@ -146,14 +146,13 @@ def environment(detector: Detector) -> list[str]:
         f"{pluralise(usable_processors(), 'processor')}, {pluralise(torch.get_num_threads(), 'thread')}",
     ]
     if detector.device.type == "cuda":
-        lines.append(
-            f"{torch.cuda.get_device_name(detector.device)}, CUDA {torch.version.cuda}, cuDNN {torch.backends.cudnn.version()}"
-        )
+        lines += [
+            f"{torch.cuda.get_device_name(detector.device)}, CUDA {torch.version.cuda}, cuDNN {torch.backends.cudnn.version()}",
+            f"peak memory on the GPU {torch.cuda.max_memory_allocated(detector.device) / 2**30:.2f} GiB",
+        ]
     names = " + ".join(part_names(detector.config))
     size = count_numbers(detector.parameters())
     lines.append(f"{names}, {size:,} parameters, {detector.precision} on {detector.device}")
-    peak = peak_bytes()  # None or 0 if the operating system does not report peak memory
-    memory = [f"peak memory {peak / 2**30:.2f} GiB"] if peak else []
-    if detector.device.type == "cuda":
-        memory.append(f"on the GPU {torch.cuda.max_memory_allocated(detector.device) / 2**30:.2f} GiB")
-    return [f"- {line}" for line in [*lines, ", ".join(memory)] if line]
+    if peak := peak_bytes():  # None or 0 if the operating system does not report peak memory
+        lines.append(f"peak memory {peak / 2**30:.2f} GiB")
+    return [f"- {line}" for line in lines]

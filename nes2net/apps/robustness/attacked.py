@@ -128,7 +128,8 @@ class AttackedScores(Rows):
         """Fit one perturbation for all recordings, if there are trials for it; save it in ``folder``."""
         if not self.fit_trials:
             return self
-        basis = hashlib.sha256(json_text(self.identity()).encode())  # another run has another file
+        fit_alone = replace(self, link="", target="", passed=None)
+        basis = hashlib.sha256(json_text(fit_alone.identity()).encode())  # another run has another file
         path = path_below(folder, "fits", f"{basis.hexdigest()}.json")
         if not path.exists():
             waveforms, is_spoof = self.read_recordings(self.fit_trials, f"to fit {self.attack} on")
@@ -226,8 +227,8 @@ def plan_attacks(
                 strata = {(trial.label, trial.attack) for trial in to_fit_on}
                 fit_trials = stratified_subset(to_fit_on, max(_MOST_FITTED, len(strata)), suite.seed)
                 attack = replace(attack, fit_trials=fit_trials)
-                if attack.passed is not None:
-                    raise InputError(f"attack '{text}' passes no condition: remove `attack_then` and `attack_through`")
+                if attack.through is not None:
+                    raise InputError(f"attack '{text}' is not fitted through conditions: remove `attack_through`")
             count_calls(attack)  # what is impossible raises an error here, not after hours of scoring
             attacks.setdefault(attack.condition, attack)
     return list(attacks.values())

@@ -6,17 +6,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
-from nes2net.actions.flags import CorpusName, Loading, ModelName, Reading, locate_part
+from nes2net.actions.flags import BatchFlags, CorpusName, Loading, ModelName, Reading, locate_part
 from nes2net.apps.robustness.settings import Suite
 from nes2net.lib.errors import InputError
 from nes2net.lib.output.terminal import print_output, print_warnings, say_written
 from nes2net.lib.shell.command_line import INCOMPLETE
-from nes2net.lib.shell.commands import Count, File, Flag, Folder, FromZero, command_facts
+from nes2net.lib.shell.commands import Count, File, Flag, Folder, command_facts
 
 
 @command_facts(
-    about="OUT gets score files and a report. The same command resumes an interrupted run and adds conditions. "
-    "Exit status 1 means that figures or files are missing.",
+    about="Repeat it to resume. Exit status 1 means that figures or files are missing.",
     names={"augment.musan": "--musan", "augment.rir": "--rir"},
 )
 def robustness(
@@ -34,8 +33,7 @@ def robustness(
     length: Reading,
     calibration: File | None = None,
     operating_point: Annotated[str | None, Flag("POINT")] = None,
-    batch_size: Count | None = None,
-    num_workers: FromZero | None = None,
+    batches: BatchFlags,
     num_resamples: Count = 1000,
     check_gradients: bool = False,
 ) -> int:
@@ -47,13 +45,11 @@ def robustness(
 
     Args:
         root: corpus folder; a corpus of the hub is downloaded
-        out: folder to write
+        out: folder of score files and report
         overwrite: replace the scores of another run
         list_: list trials and conditions, and stop
         calibration: use the threshold of a calibration
         operating_point: eer, fa:RATE%, miss:RATE%, or cost:CMISS,CFA,PRIOR
-        batch_size: utterances of 4 s per batch (8, or 64 on a GPU)
-        num_workers: worker processes that read and change audio
         num_resamples: bootstrap draws for each interval
 
     Trials and conditions:
@@ -100,7 +96,7 @@ def robustness(
         out,
         num_samples=num_samples,
         attack_from=surrogates,
-        settings=ScoringSettings(batch_size=batch_size, num_workers=num_workers, overwrite=overwrite),
+        settings=ScoringSettings(overwrite=overwrite, **vars(batches)),
         rule=rule,
         checkpoint=model,
         num_resamples=num_resamples,

@@ -22,7 +22,6 @@ from nes2net.apps.robustness.settings import Suite
 from nes2net.data.augment import Sources
 from nes2net.data.augment.conditions import default_conditions, expand_strengths
 from nes2net.data.corpora.part import Part
-from nes2net.data.corpora.protocol import find_repeated
 from nes2net.data.corpora.trial import BONAFIDE, Trial, stratified_subset
 from nes2net.evaluation.key import Labels
 from nes2net.evaluation.matching import check_classes
@@ -76,8 +75,7 @@ def plan(part: Part, suite: Suite) -> RobustnessPlan:
 
     Raises:
         InputError: if the corpus, the keys, the phase or a condition is unknown or cannot be read;
-            if a condition is named twice or is not possible here; or if no trial of the phase has
-            audio.
+            if a condition is not possible here; or if no trial of the phase has audio.
     """
     seed = suite.seed
     phase = part.split if suite.phase is None else suite.phase
@@ -103,8 +101,6 @@ def plan(part: Part, suite: Suite) -> RobustnessPlan:
     left_out: dict[str, str] = {}
     if suite.conditions is None and not suite.attack:
         names, left_out = default_conditions(sources)
-    if named_twice := find_repeated(names):
-        raise InputError(f"condition '{named_twice[0]}' is named twice: name each condition once")
     passed = {"then": _expand(suite.attack_then), "through": _expand(suite.attack_through)}
     names += chain.from_iterable(passed.values())
     # What is impossible raises an error here, not after hours of scoring.

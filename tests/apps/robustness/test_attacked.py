@@ -389,9 +389,8 @@ def test_impossible_attacks_are_refused_by_the_plan(corpus):
         planned(corpus, "pgd:0.00001fs")
     with input_error("budget '512': write an odd number of taps"):
         planned(corpus, "malafide:512")
-    for link in ("attack_then", "attack_through"):
-        with input_error("attack 'malafide:9' passes no condition: remove `attack_then` and `attack_through`"):
-            planned(corpus, "malafide:9", attack_steps=1, **{link: ["alaw"]})
+    with input_error("attack 'malafide:9' is not fitted through conditions: remove `attack_through`"):
+        planned(corpus, "malafide:9", attack_steps=1, attack_through=["alaw"])
 
 
 def test_default_is_noise_and_three_attacks_at_four_budgets(corpus):
@@ -425,7 +424,7 @@ FITS = ("malafide:9", "universal:0.02fs")
 @pytest.fixture(scope="module")
 def fitted_plan(corpus):
     """A plan that scores 8 of 12 trials, and fits on other fakes, on this and on another detector."""
-    return planned(corpus, *FITS, num_trials=8, attack_steps=3, attack_from=["other"])
+    return planned(corpus, *FITS, num_trials=8, attack_steps=3, attack_from=["other"], attack_then=["alaw"])
 
 
 @pytest.fixture(scope="module")
@@ -455,6 +454,18 @@ def test_a_perturbation_is_fitted_on_fakes_that_are_not_scored(fitted, corpus, d
     )
     scores = scores_of(fitted.folder, f"attack_{attack}{made_on}".replace(":", "_"))
     assert scores[trial.id] == pytest.approx(judged(detector, changed[0].numpy()), abs=1e-4)
+
+
+def test_recordings_pass_a_condition_after_a_filter(fitted, detector):
+    facts = fitted.result.header["attacks"]
+    assert facts["attack_malafide:9_then_alaw"]["fit"] == facts["attack_malafide:9"]["fit"]
+    trial, clip = clip_of(fitted)
+    path = next(path for path in fitted.folder.glob("fits/*") if sha256_of(path) == facts["attack_malafide:9"]["fit"])
+    taps = torch.tensor(json.loads(path.read_text()), dtype=torch.float64)
+    changed = robustness.attack(detector, clip, [True], "malafide:9", num_samples=NUM_SAMPLES, perturbation=taps)
+    received = create_condition("alaw")(changed[0].numpy(), np.random.default_rng(0))
+    scores = scores_of(fitted.folder, "attack_malafide_9_then_alaw")
+    assert scores[trial.id] == pytest.approx(judged(detector, received), abs=1e-5)
 
 
 def test_recordings_of_a_fit_that_cannot_be_read_are_named_by_the_fit(detector, corpus, tmp_path, capsys):
