@@ -171,10 +171,10 @@ class ClaimEvaluation(Evaluation[ClaimSystem]):
             return None
         if len(source.calibrations) != 1 or source.further:
             raise InputError("claims are decided by one calibration: give `calibration` one file, and remove `also`")
-        calibration = load(source.calibrations[0], claims=True)
-        if calibration.claim is None:
-            raise InputError(f"{source.calibrations[0]}: does not decide on people: use nes2net calibrate person")
-        self.further_inputs.append(score_input(Path(source.calibrations[0]), calibration.sha256, "calibration"))
+        (path,) = source.calibrations
+        calibration = load(path, claims=True)
+        refuse((calibration.claim is None, f"{path}: does not decide on people: use nes2net calibrate person"))
+        self.further_inputs.append(score_input(Path(path), calibration.sha256, "calibration"))
         return calibration.claim
 
     def report(self, systems: Sequence[ClaimSystem]) -> Result:
@@ -253,17 +253,17 @@ class ClaimEvaluation(Evaluation[ClaimSystem]):
 
     def _breakdown(self, name: str, system: ClaimSystem) -> Table:
         scores = next(iter(system.scores.values()))
-        numbers, values = system.trials.column(name)
+        field = system.trials.column(name)
         is_shared = system.trials.column("label").where(BONAFIDE)
         measures = [_EERS[-1], *_COSTS, NUM_SPOOF]
-        if (numbers[is_shared] >= 0).any():  # not only of spoofed trials, as the attack
-            is_shared = np.zeros(len(numbers), dtype=bool)
+        if (field.numbers[is_shared] >= 0).any():  # not only of spoofed trials, as the attack
+            is_shared = np.zeros_like(is_shared)
             measures = [*_EERS, *_COSTS, *_COUNTS]
         rows = []
-        for number in np.unique(numbers[numbers >= 0]).tolist():
-            figures = scores.where(is_shared | (numbers == number)).figures(self.options, self._row_draws)
+        for value, is_in_row in field.groups():
+            figures = scores.where(is_shared | is_in_row).figures(self.options, self._row_draws)
             has_trials = min(figures[count].value or 0 for count in COUNTS) >= MIN_TRIALS
-            rows.append(Row({label_of(name): values[number]}, figures, has_trials))
+            rows.append(Row({label_of(name): value}, figures, has_trials))
         return Table(f"by {words(name)}", f"{self.key.title}: claims by {words(name)}.", measures, rows, "Breakdowns")
 
 

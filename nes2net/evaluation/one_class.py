@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 from numpy.typing import NDArray
 
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF
@@ -54,9 +53,8 @@ def judge_one_class(decider: Decider, matched_trials: Matched, name: str, label:
 
     by_field = {}
     for field in grouping_fields(matched_trials.trials):
-        numbers, values = matched_trials.table.column(field)
         by_field[field] = [
-            make_row({label_of(field): values[number]}, is_wrong[numbers == number])
-            for number in np.unique(numbers[numbers >= 0])
+            make_row({label_of(field): value}, is_wrong[is_in_row])
+            for value, is_in_row in matched_trials.table.column(field).groups()
         ]
     return OneClass(f"{name}, {WORDS[label]}", label, make_row({}, is_wrong), by_field)

@@ -329,12 +329,11 @@ def _fields_of_breakdowns(trials: ClassTrials) -> list[str]:
 
 def _breakdown_rows(trials: ClassTrials, name: str, resamples: Resamples) -> Iterator[Row]:
     few_resamples = Resamples(min(resamples.num_resamples, ROW_RESAMPLES), resamples.seed)
-    numbers, values = trials.known.trials.column(name)
-    for number in np.unique(numbers[numbers >= 0]).tolist():
-        group = trials.known.where(numbers == number)
+    for value, is_in_row in trials.known.trials.column(name).groups():
+        group = trials.known.where(is_in_row)
         if len(group.numbers) >= MIN_TRIALS:
             figures = {**compute_closed_figures(group, few_resamples), "num_trials": Figure(len(group.numbers))}
-            yield Row({label_of(name): values[number]}, figures)
+            yield Row({label_of(name): value}, figures)
 
 
 def _confusion_rows(group: ClassGroup) -> Iterator[Row]:

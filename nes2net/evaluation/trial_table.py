@@ -7,7 +7,7 @@ read only once, and all systems share the columns.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from operator import attrgetter
 from typing import NamedTuple
 
@@ -30,6 +30,11 @@ class Column(NamedTuple):
         """Whether each trial has ``value``, (N,)."""
         # No number reaches len(values), so no trial has an unknown value.
         return self.numbers == (self.values.index(value) if value in self.values else len(self.values))
+
+    def groups(self) -> Iterator[tuple[str, NDArray]]:
+        """Yield each value that trials have, ascending, and whether each trial has it, (N,)."""
+        for number in np.unique(self.numbers[self.numbers >= 0]).tolist():
+            yield self.values[number], self.numbers == number
 
     def count(self, is_counted: NDArray) -> int:
         """Count distinct values in a mask (N,)."""
