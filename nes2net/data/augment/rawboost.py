@@ -20,6 +20,7 @@ from __future__ import annotations
 import math
 import random
 from dataclasses import dataclass
+from functools import reduce
 from itertools import accumulate, repeat
 from typing import TYPE_CHECKING, Annotated, ClassVar, TypeAlias
 
@@ -41,11 +42,13 @@ NumPyRandom: TypeAlias = Generator | np.random.RandomState
 #: Kinds of noise by number: 1 LnL, 2 ISD, 3 SSI.
 Kinds: TypeAlias = tuple[int, ...]
 
-ALGORITHMS = range(12)
-# Algorithm → the kinds of noise that the algorithm applies one after the other.
-_SERIES: dict[int, Kinds] = {1: (1,), 2: (2,), 3: (3,), 4: (1, 2, 3), 5: (1, 2), 6: (1, 3), 7: (2, 3)}
-# Algorithm → the kinds of noise that the algorithm applies to the same waveform; the results are added up.
-_PARALLEL: dict[int, Kinds] = {8: (1, 2), 9: (1, 2, 3)}
+# Algorithm → the kinds of noise that the algorithm applies, one after the other …
+_KINDS: dict[int, Kinds] = {
+    **{0: (), 1: (1,), 2: (2,), 3: (3,), 4: (1, 2, 3), 5: (1, 2), 6: (1, 3), 7: (2, 3)},
+    **{8: (1, 2), 9: (1, 2, 3), 10: (1, 2), 11: (1, 2, 3)},
+}
+_PARALLEL = (8, 9, 10)  # … except these: each kind is applied to the same waveform, and the results are added up
+ALGORITHMS = tuple(_KINDS)
 
 _EDGE_MARGIN = 0.001  # least distance in Hz of a band's edge from 0 and from half the sampling rate, as published
 _GAIN_GRID = 1024  # the published code finds the gain in a spectrum sampled at k·fs/1024, k = 0 … 511
@@ -200,23 +203,20 @@ def rawboost(
             return impulsive_noise(wave, rng, p)
         return stationary_noise(wave, rng, p, sample_rate)
 
-    in_series = _SERIES.get(algo, ())
-    in_parallel = _PARALLEL.get(algo, ())
+    kinds = _KINDS[algo]
+    ratios = dict(zip(kinds, (p.LnL_ratio, p.ISD_ratio, p.SSI_ratio)))
     gates = rng if gate_rng is None else gate_rng  # decides which kinds of noise occur
     if algo == 10:  # the published code compares by ≤ in algorithm 10, and by < in algorithm 11
-        ratios: tuple[float, ...] = (p.LnL_ratio, p.ISD_ratio)
-        in_parallel = tuple(kind for kind, ratio in enumerate(ratios, 1) if gates.random() <= ratio)
+        kinds = tuple(kind for kind in kinds if gates.random() <= ratios[kind])
     if algo == 11:
-        ratios = (p.LnL_ratio, p.ISD_ratio, p.SSI_ratio)
-        in_series = tuple(kind for kind, ratio in enumerate(ratios, 1) if gates.random() < ratio)
-    if in_parallel:
-        total = add_kind(in_parallel[0], x)
-        for kind in in_parallel[1:]:
-            total += add_kind(kind, x)
-        return _limit_peak(total)
-    for kind in in_series:
+        kinds = tuple(kind for kind in kinds if gates.random() < ratios[kind])
+    if not kinds:
+        return x.copy()
+    if algo in _PARALLEL:
+        return _limit_peak(reduce(np.add, [add_kind(kind, x) for kind in kinds]))
+    for kind in kinds:
         x = add_kind(kind, x)
-    return x if in_series else x.copy()
+    return x
 
 
 def _fault(x: NDArray, algo: object, rng: object, gate_rng: object, p: RawBoostParameters, sample_rate: float) -> str:
