@@ -154,9 +154,8 @@ class Channels:
         if is_silent.all() or not is_silent.any():
             return ""
         names = ", ".join(map(str, np.flatnonzero(is_silent)))
-        if is_silent.sum() == 1:
-            return f"channel {names} of {len(is_silent)} (from 0) is silent; the mean of all was scored"
-        return f"channels {names} of {len(is_silent)} (from 0) are silent; the mean of all was scored"
+        channels, are = ("channel", "is") if is_silent.sum() == 1 else ("channels", "are")
+        return f"{channels} {names} of {len(is_silent)} (from 0) {are} silent; the mean of all was scored"
 
 
 class Listener:

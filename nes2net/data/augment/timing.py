@@ -75,12 +75,8 @@ class DrawnSpeed(Effect):
         return change_speed(x, math.exp(rng.uniform(math.log(self.low), math.log(self.high))))
 
 
-class Pitch(Effect):
+class Pitch(Speed):
     """Shift pitch and formants together. The length stays the same, and no sound moves by more than 10 ms."""
-
-    strengths = (0.95, 1.05)
-    limits = (0.5, 2.0)
-    time_moves = True
 
     def __call__(self, x: Waveform, rng: Generator) -> Waveform:
         return pad(stretch(change_speed(x, self.strength), 1 / self.strength), len(x))  # stretch restores the length

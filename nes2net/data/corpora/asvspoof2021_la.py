@@ -54,7 +54,8 @@ def asv_scores(path: AnyPath, phase: str = "eval") -> AsvScores:
         InputError: if there is no such phase, if a line is malformed, or if the two files do not
             belong together.
     """
-    CORPUS.check_known_phase(files.canonical_phase(phase))
+    phase = files.canonical_phase(phase)
+    CORPUS.check_known_phase(phase)
     path = Path(path)
     folders = [path / "LA", path / "keys" / "LA", path / "LA" / "keys" / "LA", path, path / "keys"]
     if path.is_file():
@@ -89,7 +90,7 @@ def asv_scores(path: AnyPath, phase: str = "eval") -> AsvScores:
                 "download both files again"
             )
         values = files.look_up_word(row[5], scores, "ASV key", key_file, line)
-        if files.canonical_phase(row[7]) == files.canonical_phase(phase):
+        if files.canonical_phase(row[7]) == phase:
             values.append(parse_float(score, score_file, score_line))
     return AsvScores(*map(np.array, scores.values()))
 
