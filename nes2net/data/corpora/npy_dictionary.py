@@ -1,8 +1,8 @@
 """Read dictionaries of arrays in ``.npy`` files without running code that the file holds.
 
 ``numpy.save`` pickles a dictionary, and ``numpy.load`` with ``allow_pickle`` runs any program in
-it. Here a pickle may contain only NumPy's arrays, data types and numbers, read first as stand-ins,
-which become arrays after their sizes have been checked.
+it. Here a pickle may contain only NumPy's arrays and data types, read first as stand-ins, which
+become arrays after their sizes have been checked.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from nes2net.lib.storage.text_files import MAX_BYTES
 
 
 def read_npy_dictionary(path: AnyPath) -> dict[str, NDArray]:
-    """Read a dictionary of name → array; lists of plain values become arrays, too.
+    """Read a dictionary of name → array.
 
     Raises:
         InputError: if the file is missing or damaged, does not hold such a dictionary, or contains
             objects of other types.
     """
     content = read_bounded(path, MAX_BYTES, "give the path of a .npy file")
-    budget = Budget(str(path), _MAX_PADDING * len(content), _MAX_STEPS, len(content))
+    budget = Budget(str(path), _MAX_GROWTH * len(content), _MAX_STEPS, len(content))
     with expecting("a .npy file with a dictionary of arrays", path, "download it again"):
         try:
             # The header of the file must announce an array of one object.
@@ -53,37 +53,20 @@ def read_npy_dictionary(path: AnyPath) -> dict[str, NDArray]:
                 raise ValueError(f"it holds a {type(unpickled).__name__}")
             if not all(isinstance(name, str) for name in unpickled):
                 raise ValueError("it holds a dictionary with a key that is not text")
-            arrays: dict[int, NDArray] = {}  # id of a value → array; a shared list becomes a shared array
-            for value in unpickled.values():
-                if id(value) not in arrays:
-                    arrays[id(value)] = _array_of(value, budget)
-            return {name: arrays[id(value)] for name, value in unpickled.items()}
+            return {name: _array_of(value) for name, value in unpickled.items()}
         except PickleRefused as error:
             raise InputError(
                 f"{path} was not read: {error}, which a file of arrays does not need; nothing in it was run; download it again"
             ) from error
 
 
-def _array_of(value: Any, budget: Budget) -> NDArray:
-    """Convert an array or a list of plain values; raise ValueError for any other value."""
-    if isinstance(value, _Array):
-        return value.numpy()
-    if not isinstance(value, (list, tuple)) or not all(isinstance(v, _PLAIN) for v in value):
+def _array_of(value: Any) -> NDArray:
+    if not isinstance(value, _Array):
         raise ValueError(f"it holds a {type(value).__name__} where an array was expected")
-    # In an array of texts, each text takes as much memory as the longest text.
-    longest = max((len(v) for v in value if isinstance(v, (str, bytes))), default=1)
-    budget.take("lists", bytes=len(value) * longest)
-    array = np.array(value)
-    if array.dtype.hasobject:
-        raise ValueError("it holds a number of more than 64 bits")
-    return array
+    return value.numpy()
 
 
-_PLAIN = (str, int, float, bool, np.generic)
-# Most bytes of a single number or short text: a file may refer to it many times, and each reference makes a copy.
-_MAX_SCALAR_BYTES = 256
-# Memory limit for lists of texts that become arrays, as a multiple of the size of the file.
-_MAX_PADDING = 16
+_MAX_GROWTH = 16  # most memory, as a multiple of the size of the file
 _MAX_DIMENSIONS = 32  # largest number of dimensions of an array, as in NumPy 1
 _MAX_STEPS = 20_000_000  # largest number of steps of reading; PartialSpoof's evaluation set takes 11,000,000
 
@@ -145,20 +128,11 @@ def _from_buffer(data: Any, dtype: Any, shape: Any, order: Any) -> _Array:
     return array
 
 
-def _scalar(dtype: Any, data: Any) -> Any:
-    """Stand in for NumPy's ``scalar``; raise ValueError for more than 256 bytes or another size."""
-    if len(data) > _MAX_SCALAR_BYTES:
-        raise ValueError(f"it holds a single value of {len(data)} bytes, more than {_MAX_SCALAR_BYTES}")
-    return _from_buffer(data, dtype, (), "C").numpy()[()]
-
-
 # (module, name) in the pickle → the object that stands for it here.
 _ALLOWED = {
     ("numpy.core.multiarray", "_reconstruct"): _Array,
-    ("numpy.core.multiarray", "scalar"): _scalar,
     ("numpy.core.numeric", "_frombuffer"): _from_buffer,
     ("numpy._core.multiarray", "_reconstruct"): _Array,
-    ("numpy._core.multiarray", "scalar"): _scalar,
     ("numpy._core.numeric", "_frombuffer"): _from_buffer,
     ("numpy", "ndarray"): _Array,
     ("numpy", "dtype"): _DataType,

@@ -61,14 +61,6 @@ def test_a_dictionary_pickled_by_any_protocol_from_2_on_is_read(tmp_path, protoc
     assert_same_arrays(pickled_dictionary(tmp_path, ARRAYS, protocol))
 
 
-@of_every_protocol
-def test_lists_in_a_dictionary_are_read_as_arrays_of_text(tmp_path, protocol):
-    content = {"list": ["0", "1"], "scalars": [np.str_("0"), np.int64(1)]}
-    arrays = pickled_dictionary(tmp_path, content, protocol)
-    texts = {name: array.tolist() for name, array in arrays.items()}
-    assert texts == {"list": ["0", "1"], "scalars": ["0", "1"]}
-
-
 class Runs:
     """A pickle that creates a file when it is loaded by ``pickle`` itself."""
 
@@ -142,9 +134,8 @@ def test_pickles_that_numpy_would_not_have_written_are_refused(tmp_path, pickled
         ([1, 2], "holds a list"),
         ({"a": {}}, "holds a dict where an array was expected"),
         ({"a": np.array([{}], object)}, "an array without data|holds an array of 'O8'"),
-        ({"a": ["0"] * 5000 + ["0" * 5000]}, "was refused to save memory"),
-        ({"a": [1, 1 << 70]}, "a number of more than 64 bits"),
-        ({"a": [np.str_("x" * 100)]}, "a single value of 400 bytes"),
+        ({"a": ["0", "1"]}, "holds a list where an array was expected"),
+        ({"a": np.str_("x")}, r"asks for numpy\._?core\.multiarray\.scalar"),
     ],
 )
 def test_pickled_values_that_cannot_be_segment_labels_are_refused(tmp_path, content, message):
