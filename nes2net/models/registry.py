@@ -68,7 +68,7 @@ backends: Registry[Backend] = Registry(
         "nes2net": "nes2net.models.backends.nes2net:nes2net",
         "nes2net_x": "nes2net.models.backends.nes2net:nes2net_x",
         "nes2net_x_selu": "nes2net.models.backends.nes2net:nes2net_x_selu",
-        "nes2net_la": "nes2net.models.backends.nes2net:Nes2NetLA",
+        "nes2net_la": "nes2net.models.backends.nes2net:nes2net_la",
         "aasist": "nes2net.models.backends.aasist:Aasist",
         "aasist2": "nes2net.models.backends.aasist2:Aasist2",
         "raw_aasist": "nes2net.models.backends.raw_aasist:raw_aasist",

@@ -17,7 +17,7 @@ from nes2net.models.backends.conformer import conformer
 from nes2net.models.backends.mamba import Mamba
 from nes2net.models.backends.mambo import MamBo
 from nes2net.models.backends.mean_linear import MeanLinear
-from nes2net.models.backends.nes2net import Nes2NetLA
+from nes2net.models.backends.nes2net import nes2net_la
 from nes2net.models.backends.raptor import Raptor
 from nes2net.models.backends.raw_aasist import raw_aasist
 
@@ -33,7 +33,7 @@ MODELS = {
     "mambo_hydra": (partial(MAMBO, mixer="hydra", topology="mambo_4"), FEATURES, 0.4),
     "mambo_mamba2": (partial(MAMBO, mixer="mamba2"), FEATURES, 0.4),
     "mean_linear_one_class": (partial(MeanLinear, feature_dim=48, head="one_class"), FEATURES, 0.4),
-    "nes2net_la": (partial(Nes2NetLA, feature_dim=48, nes_ratio=(4, 4)), FEATURES, 0.4),
+    "nes2net_la": (partial(nes2net_la, feature_dim=48, nes_ratio=(4, 4)), FEATURES, 0.4),
     "raptor": (partial(Raptor, feature_dim=48, num_blocks=2), HIDDEN_STATES, 0.4),
     "raw_aasist": (raw_aasist, WAVEFORMS, 0.2),
 }

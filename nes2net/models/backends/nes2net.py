@@ -1,7 +1,7 @@
 """Nes2Net, Nes2Net-X, Nes2Net-X SeLU, Nes2Net-LA: nested Res2Nets without dimensionality reduction.
 
 In reading order: ``Res2NetBlock`` and ``Res2NetXBlock``, the inner levels; ``Nes2Net``, the outer
-level and back-end; ``Nes2NetLA``, with attention between the groups.
+level and back-end.
 
 The variants of this paper differ only in inner block and activation. In the paper the first group
 of channels is not changed; in the published code, and here, the last.
@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import prod
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -173,105 +173,11 @@ class Res2NetXBlock(Res2NetBlock):
         return outputs
 
 
-class Nes2Net(FrameBackend):
-    """The outer level: features B×T×``feature_dim`` → logits B×``num_logits``.
-
-    :data:`nes2net`, :data:`nes2net_x` and :data:`nes2net_x_selu` are the published variants. A
-    group, plus the previous group's output, passes through an inner block, except the last group.
-
-    Args:
-        block, activation: classes of the block and of the activation of the inner level.
-        feature_dim: D, the front-end's ``out_dim``.
-        nes_ratio: the number of outer groups, which must divide ``feature_dim`` into groups of C
-            channels, and the number of inner splits, which must divide C.
-        dilation: dilation of the inner convolutions of three frames. The dilation is 2 in the
-            ASVspoof 2019 and 2021 recipes, and 1 in the CtrSVDD and ASVspoof 5 recipes.
-        pool: ``"mean"`` or ``"astp"`` (:mod:`nes2net.models.backends.pooling`). None gives the
-            logits of each frame, B×T×``num_logits``; the weights are the same as for ``"mean"``.
-        utterance: with ``pool=None``, how the utterance is scored from its frames: ``"mean"``,
-            ``"min"`` or ``"attentive"`` (:class:`nes2net.models.backends.frame_backend.FrameBackend`).
-        se_ratio, se_floor: the hidden layer of the squeeze-excitation has max(C // ``se_ratio``,
-            ``se_floor``) channels. ``se_floor`` is 2 in the published code for ASVspoof 5 and in the
-            code of Nes2Net-X SeLU; 1 means no lower limit.
-        num_logits: n, 1 or more.
-
-    Raises:
-        InputError: if a number of ``nes_ratio`` does not divide the channels.
-
-    >>> nes2net(num_logits=1)(torch.randn(2, 201, 1024)).shape
-    torch.Size([2, 1])
-    >>> sum(p.numel() for p in nes2net_x().parameters())
-    512039
-    """
-
-    source = (
-        'T. Liu, D.-T. Truong, R. K. Das, K. A. Lee, H. Li, "Nes2Net: a lightweight nested architecture for '
-        'foundation model driven speech anti-spoofing", IEEE T-IFS 20, 2025 (arXiv 2504.05657).'
-    )
-    checkpoint_prefix = "Nested_Res2Net_TDNN."
-    last_layer_name = "fc"
-    uses_all_weights = True
-
-    def __init__(
-        self,
-        block: type[Res2NetBlock],
-        activation: type[nn.Module],
-        *,
-        feature_dim: SplitDim = 1024,
-        nes_ratio: Annotated[Sequence[Split], Field(min_length=2, max_length=2)] = (8, 8),
-        dilation: UpTo1000 = 2,
-        pool: Literal["mean", "astp"] | None = "mean",
-        utterance: Utterance = "mean",
-        se_ratio: Size = 1,
-        se_floor: Size = 1,
-        num_logits: Logits = 2,
-    ) -> None:
-        super().__init__(feature_dim)
-        groups, scale = nes_ratio
-        channels = feature_dim // groups
-        check_divides("nes_ratio[0]", groups, "feature_dim", feature_dim)
-        check_divides("nes_ratio[1]", scale, "feature_dim / nes_ratio[0]", channels)
-        se_channels = max(channels // se_ratio, se_floor)
-        # This is the receptive field of the convolutions alone; the squeeze-excitation reads all
-        # frames.
-        self.receptive_field = 1 + 2 * dilation * (scale - 1) * (groups - 1)
-        self.groups = groups
-        self.activation = activation(inplace=True)
-        # Published checkpoints have these names.
-        self.Build_in_Res2Nets = nn.ModuleList(
-            block(channels, scale, dilation, self.activation, se_channels) for _ in range(groups - 1)
-        )
-        self.bns = nn.ModuleList(BatchNorm(channels) for _ in range(groups - 1))
-        self.bn = BatchNorm(feature_dim)
-        self.fc = LogitLayer(self.build_pooling(pool, utterance, feature_dim), num_logits)
-
-    def frames(self, features: Tensor) -> Tensor:
-        return self.join(self.group_outputs(features))
-
-    def group_outputs(self, features: Tensor) -> list[Tensor]:
-        """Apply the inner blocks to ``features`` B×T×D: one output B×C×1×T for each group."""
-        self.check_features(features)
-        if self.training:
-            count_batch(self)
-        groups = features.transpose(1, 2).unsqueeze(2).chunk(self.groups, dim=1)  # B×C×1×T each
-        outputs: list[Tensor] = []
-        for group, block, bn in zip(groups, self.Build_in_Res2Nets, self.bns):
-            if outputs:
-                group = group + outputs[-1]
-            outputs.append(bn(self.activation(block(group))))
-        return [*outputs, groups[-1]]
-
-    def join(self, groups: Sequence[Tensor]) -> Tensor:
-        """Concatenate, normalise and activate ``groups`` B×C×1×T: embeddings of frames, B×T×D."""
-        y = torch.cat([*groups], dim=1)  # B×D×1×T
-        return self.activation(self.bn(y)).squeeze(2).transpose(1, 2)
-
-
 class DropoutBlock(Res2NetXBlock):
     """The inner level of Nes2Net-LA: Nes2Net-X with dropout at the end of the residual branch."""
 
-    def __init__(self, channels: int, scale: int, dilation: int, activation: nn.Module, se_channels: int) -> None:
-        super().__init__(channels, scale, dilation, activation, se_channels)
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
         self.dropout = nn.Dropout(0.2)
 
     def bottleneck(self, x: Tensor) -> Tensor:
@@ -319,46 +225,57 @@ class LocalBlockAttention(nn.Module):
         return torch.stack(by_step, dim=2)  # B×J×window×C
 
 
-class Nes2NetLA(Nes2Net):
-    """Nes2Net-LA: Nes2Net-X with attention between the outer groups, and dropout in the inner blocks.
+class Nes2Net(FrameBackend):
+    """The outer level: features B×T×``feature_dim`` → logits B×``num_logits``.
 
-    Features B×T×``feature_dim`` → logits B×``num_logits``. In training, 20 % of an inner block's
-    output and 10 % of the attention weights are dropped.
-
-    The published files contain an attention that their code never calls, ``global_attn``; its
-    weights are kept, untrained, so that files load and save completely.
+    The published variants are at the end of this file. A group, plus the previous group's output,
+    passes through an inner block, except the last group.
 
     Args:
+        block, activation: classes of the block and of the activation of the inner level.
         feature_dim: D, the front-end's ``out_dim``.
         nes_ratio: the number of outer groups, which must divide ``feature_dim`` into groups of C
             channels, and the number of inner splits, which must divide C.
-        window: number of groups that a group attends to; the group itself is in the middle.
-        dilation: dilation of the inner convolutions of three frames.
+        window: number of groups that a group attends to, with itself in the middle.
+        dilation: dilation of the inner convolutions of three frames. The dilation is 2 in the
+            ASVspoof 2019 and 2021 recipes, and 1 in the CtrSVDD and ASVspoof 5 recipes.
         pool: ``"mean"`` or ``"astp"`` (:mod:`nes2net.models.backends.pooling`). None gives the
             logits of each frame, B×T×``num_logits``; the weights are the same as for ``"mean"``.
         utterance: with ``pool=None``, how the utterance is scored from its frames: ``"mean"``,
             ``"min"`` or ``"attentive"`` (:class:`nes2net.models.backends.frame_backend.FrameBackend`).
-        se_ratio, se_floor: the hidden layer of the squeeze-excitation has
-            max(C // ``se_ratio``, ``se_floor``) channels.
-        num_logits: n.
+        se_ratio, se_floor: the hidden layer of the squeeze-excitation has max(C // ``se_ratio``,
+            ``se_floor``) channels. ``se_floor`` is 2 in the published code for ASVspoof 5 and in the
+            code of Nes2Net-X SeLU; 1 means no lower limit.
+        num_logits: n, 1 or more.
 
     Raises:
         InputError: if a number of ``nes_ratio`` does not divide the channels.
 
-    >>> Nes2NetLA(feature_dim=64, nes_ratio=(4, 4))(torch.randn(2, 50, 64)).shape
-    torch.Size([2, 2])
+    >>> nes2net(num_logits=1)(torch.randn(2, 201, 1024)).shape
+    torch.Size([2, 1])
+    >>> sum(p.numel() for p in nes2net_x().parameters())
+    512039
     """
 
-    source = "X. Zhang et al., 2025 (arXiv 2512.07352)."
+    source = (
+        'T. Liu, D.-T. Truong, R. K. Das, K. A. Lee, H. Li, "Nes2Net: a lightweight nested architecture for '
+        'foundation model driven speech anti-spoofing", IEEE T-IFS 20, 2025 (arXiv 2504.05657). Nes2Net-LA: X. '
+        "Zhang et al., 2025 (arXiv 2512.07352)."
+    )
+    checkpoint_prefix = "Nested_Res2Net_TDNN."
+    last_layer_name = "fc"
+    uses_all_weights = True
 
     def __init__(
         self,
+        block: type[Res2NetBlock],
+        activation: type[nn.Module],
         *,
         feature_dim: SplitDim = 1024,
         nes_ratio: Annotated[Sequence[Split], Field(min_length=2, max_length=2)] = (8, 8),
         window: Annotated[
-            int, Field(ge=1, le=63), AfterValidator(odd_or_zero), Takes("an odd number from 1 to 63")
-        ] = 3,
+            int, Field(ge=0, le=63), AfterValidator(odd_or_zero), Takes("an odd number up to 63, or 0 for none")
+        ] = 0,
         dilation: UpTo1000 = 2,
         pool: Literal["mean", "astp"] | None = "mean",
         utterance: Utterance = "mean",
@@ -366,43 +283,79 @@ class Nes2NetLA(Nes2Net):
         se_floor: Size = 1,
         num_logits: Logits = 2,
     ) -> None:
-        super().__init__(
-            DropoutBlock,
-            nn.ReLU,
-            feature_dim=feature_dim,
-            nes_ratio=nes_ratio,
-            dilation=dilation,
-            pool=pool,
-            utterance=utterance,
-            se_ratio=se_ratio,
-            se_floor=se_floor,
-            num_logits=num_logits,
+        super().__init__(feature_dim)
+        groups, scale = nes_ratio
+        channels = feature_dim // groups
+        check_divides("nes_ratio[0]", groups, "feature_dim", feature_dim)
+        check_divides("nes_ratio[1]", scale, "feature_dim / nes_ratio[0]", channels)
+        se_channels = max(channels // se_ratio, se_floor)
+        # This is the receptive field of the convolutions alone; the squeeze-excitation reads all
+        # frames.
+        self.receptive_field = 1 + 2 * dilation * (scale - 1) * (groups - 1)
+        self.groups = groups
+        self.activation = activation(inplace=True)
+        # Published checkpoints have these names.
+        self.Build_in_Res2Nets = nn.ModuleList(
+            block(channels, scale, dilation, self.activation, se_channels) for _ in range(groups - 1)
         )
-        self.local_block_attn = LocalBlockAttention(self.groups, feature_dim // self.groups, window)
-        # The published number of heads is unknown; this number does not change the shapes of the
-        # tensors.
-        self.global_attn = nn.MultiheadAttention(feature_dim, 1).requires_grad_(False)
+        self.bns = nn.ModuleList(BatchNorm(channels) for _ in range(groups - 1))
+        self.bn = BatchNorm(feature_dim)
+        self.fc = LogitLayer(self.build_pooling(pool, utterance, feature_dim), num_logits)
+        self.local_block_attn: nn.Module = nn.Identity()
+        if window:
+            self.local_block_attn = LocalBlockAttention(groups, channels, window)
+            # The published files contain this attention, but their code never calls it. Its number of heads is
+            # unknown, and does not change the shapes of the tensors.
+            self.global_attn = nn.MultiheadAttention(feature_dim, 1).requires_grad_(False)
 
     def frames(self, features: Tensor) -> Tensor:
         return self.join(self.local_block_attn(self.group_outputs(features)))
+
+    def group_outputs(self, features: Tensor) -> list[Tensor]:
+        """Apply the inner blocks to ``features`` B×T×D: one output B×C×1×T for each group."""
+        self.check_features(features)
+        if self.training:
+            count_batch(self)
+        groups = features.transpose(1, 2).unsqueeze(2).chunk(self.groups, dim=1)  # B×C×1×T each
+        outputs: list[Tensor] = []
+        for group, block, bn in zip(groups, self.Build_in_Res2Nets, self.bns):
+            if outputs:
+                group = group + outputs[-1]
+            outputs.append(bn(self.activation(block(group))))
+        return [*outputs, groups[-1]]
+
+    def join(self, groups: Sequence[Tensor]) -> Tensor:
+        """Concatenate, normalise and activate ``groups`` B×C×1×T: embeddings of frames, B×T×D."""
+        y = torch.cat([*groups], dim=1)  # B×D×1×T
+        return self.activation(self.bn(y)).squeeze(2).transpose(1, 2)
 
 
 nes2net = Preset(
     Nes2Net,
     Res2NetBlock,
     nn.ReLU,
+    without=("window",),
     summary="Nes2Net: a nested Res2Net without dimensionality reduction.",
 )
 nes2net_x = Preset(
     Nes2Net,
     Res2NetXBlock,
     nn.ReLU,
+    without=("window",),
     summary="Nes2Net-X: Nes2Net with learned weighted sums in the inner block.",
 )
 nes2net_x_selu = Preset(
     Nes2Net,
     Res2NetXBlock,
     nn.SELU,
+    without=("window",),
     se_floor=2,
     summary="Nes2Net-X SeLU: Nes2Net-X with SELU in place of ReLU, except in the squeeze-excitation.",
+)
+nes2net_la = Preset(
+    Nes2Net,
+    DropoutBlock,
+    nn.ReLU,
+    window=3,
+    summary="Nes2Net-LA: Nes2Net-X with attention between the outer groups, and dropout in the inner blocks.",
 )

@@ -15,7 +15,7 @@ from nes2net.models.aggregations.attm import AttentiveMerging
 from nes2net.models.aggregations.last import Last
 from nes2net.models.aggregations.sea import SqueezeExcitationAggregation
 from nes2net.models.aggregations.weighted_sum import WeightedSum
-from nes2net.models.backends.nes2net import BatchNorm, Nes2Net, Nes2NetLA, nes2net, nes2net_x, nes2net_x_selu
+from nes2net.models.backends.nes2net import BatchNorm, Nes2Net, nes2net, nes2net_la, nes2net_x, nes2net_x_selu
 
 SVDD = {"dilation": 1, "num_logits": 1}
 #: Its numbers are float32, in which its train mode is ill-conditioned: float64 gives others.
@@ -145,7 +145,7 @@ def with_pytorchs_norms(backend):
 
 
 @pytest.mark.parametrize("momentum", [0.1, None])
-@pytest.mark.parametrize("build", [nes2net, nes2net_x, Nes2NetLA])
+@pytest.mark.parametrize("build", [nes2net, nes2net_x, nes2net_la])
 def test_nes2net_counts_batches_of_training_as_pytorchs_norms_do(build, momentum):
     """Also without momentum, where the count weighs the running statistics."""
     backend = build(feature_dim=16, nes_ratio=(4, 4))
@@ -170,7 +170,7 @@ def test_nes2net_la_equals_the_published_code(name):
     """In logits in eval and train mode, and in gradients; the file of full size lacks the weights of an unused attention."""
     file = zoo.read(name)
     config = file["config"]
-    backend = Nes2NetLA(
+    backend = nes2net_la(
         feature_dim=config["feature_dim"],
         nes_ratio=config["Nes_ratio"],
         dilation=config["dilation"],
