@@ -54,11 +54,8 @@ class StopRequests(StopSignals):
 
     def __init__(self) -> None:
         super().__init__()
-        #: number of the received signal, 0 for no signal
-        self.requested = 0
         self.agree: Callable[[int], int] | None = None  # this process's signal → that of all processes
         self._deferred = ""  # within defer(), the work that signals wait for
-        self._since = 0.0  # time at which the signal came
         self._process = os.getpid()
 
     @contextmanager
@@ -87,11 +84,11 @@ class StopRequests(StopSignals):
             return
         # All processes get the signal, and torchrun sends it again: a SIGINT within 1 s of the first is not a second
         # Ctrl-C.
-        again = number == self.requested == signal.SIGINT and time.monotonic() - self._since > 1
+        again = number == self.requested == signal.SIGINT and time.monotonic() - self.since > 1
         awaited_work = self._deferred or (self.agree and "the other processes")
-        if not self.requested:
+        if self.requested <= BY_CALLBACK:  # a signal outranks the request of a callback
             self.requested = number
-            self._since = time.monotonic()
+            self.since = time.monotonic()
             if awaited_work:
                 with suppress(Exception):  # the pipe may be closed, or the signal have come while a line was printed
                     print_note(f"{signal.Signals(number).name}: waiting for {awaited_work}")

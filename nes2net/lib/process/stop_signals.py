@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import threading
 from collections.abc import Callable
@@ -19,6 +20,12 @@ class StopSignals:
     """
 
     names: ClassVar[tuple[str, ...]] = ("SIGINT", "SIGTERM", "SIGHUP")
+    #: The innermost of the contexts that are open.
+    innermost: ClassVar[StopSignals | None] = None
+    #: Number of a signal that waits for the end of some work, 0 for none.
+    requested = 0
+    #: Time at which it came.
+    since = math.inf
 
     def __init__(self) -> None:
         #: The first signal that came, SIGINT or SIGTERM.
@@ -35,6 +42,8 @@ class StopSignals:
             raise SystemExit(128 + self.number)
 
     def __enter__(self) -> Self:
+        self._outer = StopSignals.innermost
+        StopSignals.innermost = self
         if threading.current_thread() is not threading.main_thread():
             return self
         for name in self.names:
@@ -45,6 +54,7 @@ class StopSignals:
         return self
 
     def __exit__(self, *_: object) -> None:
+        StopSignals.innermost = self._outer
         for number, handler in self._before.items():
             signal.signal(number, handler)
 

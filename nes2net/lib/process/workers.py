@@ -11,27 +11,27 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from multiprocessing import get_start_method, parent_process
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from multiprocessing.queues import Queue
 from multiprocessing.util import Finalize, is_exiting
 from pathlib import Path
-from types import FrameType
 from typing import Any, cast
 
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, get_worker_info
+from torch.utils.data._utils import signal_handling
 
 from nes2net.lib.errors import Explained, InputError, Unfinished, first_line, readable_size, with_flag_names
 from nes2net.lib.process.search_path import secure_multiprocessing
+from nes2net.lib.process.stop_signals import StopSignals
 from nes2net.lib.process.this_process import usable_processors
 
 _PATIENCE = 1800.0  # longest time in seconds to wait for a batch; decoding hours of audio takes less
-_GRACE = 5.0  # seconds to wait for a batch after a signal
+_GRACE = 5.0  # seconds to wait for a batch if a signal is deferred
 _LOOK = 1.0  # seconds between two checks of workers and signals while waiting for a batch
 _SHARED_MEMORY = Path("/dev/shm")
 
@@ -130,85 +130,78 @@ class Loader(DataLoader[Any]):
     def __iter__(self) -> Any:
         if not self.num_workers:
             return super().__iter__()
-        with _watch_workers_and_signals(self._check_workers) as early:  # signals during the start
-            self._check_workers()
-            try:
-                if not self.worker_processes:
-                    # With full shared memory, this raises OSError; PyTorch would also print a traceback. A queue has
-                    # three locks, and PyTorch makes one for each worker, besides some others.
-                    _ = [torch.multiprocessing.Lock() for _ in range(3 * self.num_workers + 8)]
-                batches = super().__iter__()
-            except (OSError, RuntimeError) as error:
-                raise self._too_many_workers("the workers cannot be started", first_line(error)) from None
+        # PyTorch's handler for the end of a child might raise in the middle of a step, so keep it from being set.
+        signal_handling._SIGCHLD_handler_set = True
+        self._check_workers()
+        try:
+            if not self.worker_processes:
+                # With full shared memory, this raises OSError; PyTorch would also print a traceback. A queue has
+                # three locks, and PyTorch makes one for each worker, besides some others.
+                _ = [torch.multiprocessing.Lock() for _ in range(3 * self.num_workers + 8)]
+            batches = super().__iter__()
+        except (OSError, RuntimeError) as error:
+            raise self._too_many_workers("the workers cannot be started", first_line(error)) from None
         if not self.worker_processes:
             self.worker_processes = batches._workers  # type: ignore[attr-defined]
             # At the end of the program, multiprocessing waits until the workers end. Because of exitpriority, it calls
             # _kill_workers before it waits.
             Finalize(self, _kill_workers, args=(self.worker_processes,), exitpriority=0)
-        return self._read_batches(batches, early)
+        return self._read_batches(batches)
 
-    def _read_batches(self, batches: Any, early: list[tuple[int, float]]) -> Iterator[Any]:
+    def _read_batches(self, batches: Any) -> Iterator[Any]:
         while True:
             try:
-                batch = self._next_batch(batches, early)
+                batch = self._next_batch(batches)
             except StopIteration:
                 return
             if _Piped.arrived and not Loader._told:
                 Loader._told = True
                 text = f"warning: shared memory is full, so reading is slower: {self._remedy()}"
                 logging.getLogger("nes2net").warning("%s", with_flag_names(text))
-            early = []
             yield batch
 
-    def _next_batch(self, batches: Any, early: list[tuple[int, float]]) -> Any:
-        """Wait for the next batch, but not if a worker ends, a signal comes, or the wait is too long.
-
-        Args:
-            early: signals that came while the workers were started, as (number, time).
-        """
+    def _next_batch(self, batches: Any) -> Any:
+        """Wait for the next batch, but not if a worker ends, a signal is deferred, or the wait is too long."""
         began = time.monotonic()
-        with _watch_workers_and_signals(self._check_workers) as signals:
-            signals += early
-            while True:
+        while True:
+            self._check_workers()
+            # A short time-out for this call only: the next call may still get the batch. The public setting
+            # ``timeout`` also applies at the start of a pass, where PyTorch's iterator fails for good after a
+            # time-out.
+            batches._timeout = _LOOK
+            try:
+                return next(batches)
+            except StopIteration:
+                raise
+            except Exception as error:
+                if isinstance(error, (OSError, EOFError)):  # the connection broke: a worker may be dying
+                    dying = wait([worker.sentinel for worker in self.worker_processes], timeout=_LOOK)
+                    for worker in self.worker_processes:
+                        if worker.sentinel in dying:
+                            worker.join()
                 self._check_workers()
-                # A short time-out for this call only: the next call may still get the batch. The public setting
-                # ``timeout`` also applies at the start of a pass, where PyTorch's iterator fails for good after a
-                # time-out.
-                batches._timeout = _LOOK
-                try:
-                    return next(batches)
-                except StopIteration:
+                if "Too many open files" in str(error):
+                    raise self._too_many_workers("too many files are open for more batches", "see ulimit -n") from None
+                if isinstance(error, Explained) and "Original Traceback" in error.problem:
+                    # PyTorch has put the worker's traceback before the message, which is its last line.
+                    error.problem = error.problem.splitlines()[-1].partition(": ")[2]
+                if not str(error).startswith("DataLoader timed out"):
                     raise
-                except Exception as error:
-                    if isinstance(error, (OSError, EOFError)):  # the connection broke: a worker may be dying
-                        dying = wait([worker.sentinel for worker in self.worker_processes], timeout=_LOOK)
-                        for worker in self.worker_processes:
-                            if worker.sentinel in dying:
-                                worker.join()
-                    self._check_workers()
-                    if "Too many open files" in str(error):
-                        raise self._too_many_workers(
-                            "too many files are open for more batches", "see ulimit -n"
-                        ) from None
-                    if isinstance(error, Explained) and "Original Traceback" in error.problem:
-                        # PyTorch has put the worker's traceback before the message, which is its last line.
-                        error.problem = error.problem.splitlines()[-1].partition(": ")[2]
-                    if not str(error).startswith("DataLoader timed out"):
-                        raise
-                finally:
-                    batches._timeout = _PATIENCE
-                now = time.monotonic()
-                if signals and now - signals[0][1] >= _GRACE:
-                    if signals[0][0] == signal.SIGINT:
-                        raise KeyboardInterrupt
-                    raise Unfinished(
-                        "stopped by SIGTERM while waiting for audio; the same command resumes from the work done"
-                    )
-                if now - began >= _PATIENCE:
-                    raise Unfinished(
-                        f"the workers that read audio have delivered nothing for {_PATIENCE / 60:.0f} minutes, most "
-                        "likely because a disk or a network hangs; the same command resumes from the work done"
-                    )
+            finally:
+                batches._timeout = _PATIENCE
+            now = time.monotonic()
+            stop = StopSignals.innermost
+            if stop is not None and now - max(began, stop.since) >= _GRACE:
+                if stop.requested == signal.SIGINT:
+                    raise KeyboardInterrupt
+                raise Unfinished(
+                    "stopped by SIGTERM while waiting for audio; the same command resumes from the work done"
+                )
+            if now - began >= _PATIENCE:
+                raise Unfinished(
+                    f"the workers that read audio have delivered nothing for {_PATIENCE / 60:.0f} minutes, most "
+                    "likely because a disk or a network hangs; the same command resumes from the work done"
+                )
 
     def _check_workers(self) -> None:
         status = next((worker.exitcode for worker in self.worker_processes if worker.exitcode is not None), None)
@@ -233,56 +226,6 @@ class Loader(DataLoader[Any]):
         except OSError:  # another system
             return fewer
         return f"{fewer}, or enlarge {_SHARED_MEMORY} (now {size}; docker run --shm-size=8g)"
-
-
-@contextmanager
-def _watch_workers_and_signals(check: Callable[[], None]) -> Iterator[list[tuple[int, float]]]:
-    """Call ``check`` when a child process ends; yield a list that gets each SIGINT and SIGTERM as (number, time).
-
-    PyTorch's own handler for the end of a child may raise in the middle of a step; this context
-    replaces it. Only signals with a handler in Python are recorded, and only in the main thread. An
-    earlier signal is listed with the present time if its handler is a method of an object with its
-    number as ``requested``.
-    """
-    signals: list[tuple[int, float]] = []
-    watching = True
-    if threading.current_thread() is not threading.main_thread():
-        yield signals
-        return
-
-    def handle_child_end(number: int, frame: FrameType | None) -> None:
-        if watching:  # not while the handlers are restored
-            check()
-        call_replaced_handler(number, frame)
-
-    def record_signal(number: int, frame: FrameType | None) -> None:
-        signals.append((number, time.monotonic()))
-        # Call the handler last, because it may raise. During a fork, Python ignores the exception.
-        call_replaced_handler(number, frame)
-
-    def call_replaced_handler(number: int, frame: FrameType | None) -> None:
-        handler = replaced_handlers[number]  # or SIG_DFL, SIG_IGN, None
-        if callable(handler):
-            handler(number, frame)
-
-    replaced_handlers: dict[int, Any] = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    handlers = {number: record_signal for number, handler in replaced_handlers.items() if callable(handler)}
-    if sys.platform != "win32":
-        replaced_handlers[signal.SIGCHLD] = signal.getsignal(signal.SIGCHLD)
-        handlers[signal.SIGCHLD] = handle_child_end
-    try:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-        for number in (signal.SIGINT, signal.SIGTERM):
-            if not signals and getattr(getattr(replaced_handlers[number], "__self__", None), "requested", 0) == number:
-                signals.append((number, time.monotonic()))
-        try:
-            yield signals
-        finally:  # stop watching, so that ``check`` cannot raise while the handlers are restored
-            watching = False
-    finally:
-        for number in handlers:
-            signal.signal(number, replaced_handlers[number])
 
 
 def _set_up_worker(_number: int) -> None:

@@ -175,20 +175,6 @@ def test_a_signal_before_waiting_ends_waiting_for_hanging_workers(soon):
         numbers(loader(Numbers(0, hang)))
 
 
-def test_signal_handlers_are_restored_though_a_worker_ends_meanwhile(monkeypatch):
-    """A handler that stayed would raise whenever any process of this one ends."""
-    before = signal.getsignal(signal.SIGCHLD)
-    put = signal.signal
-
-    def put_after_a_death(*arguments):
-        os.kill(os.getpid(), signal.SIGCHLD)
-        put(*arguments)
-
-    with workers._watch_workers_and_signals(lambda: pytest.fail("it is watched no more")):
-        monkeypatch.setattr(signal, "signal", put_after_a_death)
-    assert signal.getsignal(signal.SIGCHLD) is before
-
-
 def test_batches_that_arrive_in_time_are_read_in_spite_of_a_deferred_sigterm(soon, monkeypatch):
     monkeypatch.setattr(workers, "_GRACE", PATIENCE)
     with StopRequests() as stop:
