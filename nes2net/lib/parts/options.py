@@ -418,6 +418,14 @@ _WORDS = {
     "object": "a mapping of keys",
     "array": "a list",
 }
+# Bounds of a number; the first of which a schema has all keys applies.
+_BOUNDS = (
+    " above {exclusiveMinimum:.12g} and at most {maximum:.12g}",
+    " above {exclusiveMinimum:.12g}",
+    " from {minimum:.12g} to below {exclusiveMaximum:.12g}",
+    " from {minimum:.12g} to {maximum:.12g}",
+    " of at least {minimum:.12g}",
+)
 
 
 def what_it_takes(schema: Mapping[str, Any]) -> str:
@@ -447,17 +455,7 @@ def what_it_takes(schema: Mapping[str, Any]) -> str:
             count = f"{fewest} to {most_items}"
         return f"a list of {count} {items}"
     words = _WORDS.get(schema.get("type", ""), schema.get("type", "anything"))
-    minimum = schema.get("minimum")
-    above = schema.get("exclusiveMinimum")
-    maximum = schema.get("maximum")
-    below = schema.get("exclusiveMaximum")
-    if above is not None:
-        upper_bound = f" and at most {maximum:.12g}" if maximum is not None else ""
-        return f"{words} above {above:.12g}" + upper_bound
-    if minimum is None:
-        return words
-    if below is not None:
-        return f"{words} from {minimum:.12g} to below {below:.12g}"
-    if maximum is None:
-        return f"{words} of at least {minimum:.12g}"
-    return f"{words} from {minimum:.12g} to {maximum:.12g}"
+    for bounds in _BOUNDS:
+        with suppress(KeyError):  # the schema has other bounds
+            return words + bounds.format_map(schema)
+    return words
