@@ -42,6 +42,10 @@ class Head(nn.Module):
         super().__init__()
         self.in_features = in_features
         self.out_features = out_features
+        self.draw_vectors()
+
+    def draw_vectors(self) -> None:
+        """Make the vectors, with random numbers; only for a head without options."""
 
 
 class AngularHead(Head):
@@ -52,9 +56,8 @@ class AngularHead(Head):
     with two classes, the last logit is then the difference, the score.
     """
 
-    def __init__(self, in_features: int, out_features: int) -> None:
-        super().__init__(in_features, out_features)
-        self.weight = nn.Parameter(torch.randn(out_features, in_features))
+    def draw_vectors(self) -> None:
+        self.weight = nn.Parameter(torch.randn(self.out_features, self.in_features))
 
     def forward(self, embeddings: Tensor) -> Tensor:
         unit = F.normalize(at_least_float32(self.weight), dim=1)  # n×E
@@ -93,9 +96,8 @@ class OneClassHead(Head):
     score_rule = "cosine"
     compares_two = True
 
-    def __init__(self, in_features: int, out_features: int) -> None:
-        super().__init__(in_features, out_features)
-        self.center = nn.Parameter(torch.empty(1, in_features))
+    def draw_vectors(self) -> None:
+        self.center = nn.Parameter(torch.empty(1, self.in_features))
         nn.init.kaiming_uniform_(self.center, 0.25)  # as published
 
     def forward(self, embeddings: Tensor) -> Tensor:
@@ -112,9 +114,8 @@ class OneClassColumnHead(OneClassHead):
     It is scaled as in :class:`P2SGradHead`.
     """
 
-    def __init__(self, in_features: int, out_features: int) -> None:
-        Head.__init__(self, in_features, out_features)
-        self.weight = nn.Parameter(torch.empty(in_features, 1).uniform_(-1, 1))
+    def draw_vectors(self) -> None:
+        self.weight = nn.Parameter(torch.empty(self.in_features, 1).uniform_(-1, 1))
 
     def cosine(self, embeddings: Tensor) -> Tensor:
         return renormed_cosines(embeddings, self.weight)
@@ -130,9 +131,8 @@ class P2SGradHead(Head):
 
     score_rule = "cosine"
 
-    def __init__(self, in_features: int, out_features: int) -> None:
-        super().__init__(in_features, out_features)
-        self.weight = nn.Parameter(torch.empty(in_features, out_features).uniform_(-1, 1))  # as published
+    def draw_vectors(self) -> None:
+        self.weight = nn.Parameter(torch.empty(self.in_features, self.out_features).uniform_(-1, 1))  # as published
 
     def forward(self, embeddings: Tensor) -> Tensor:
         return renormed_cosines(embeddings, self.weight)

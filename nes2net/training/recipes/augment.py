@@ -7,7 +7,6 @@ from typing import Annotated, Any, Literal
 from pydantic import (
     Field,
     Strict,
-    model_validator,
 )
 
 from nes2net.lib.errors import refuse
@@ -77,8 +76,7 @@ class AugmentConfig(Section):
     `attack` (as in nes2net.robustness), `probability`, `side` (`spoof`, `bonafide` or `both`),
     `steps`."""
 
-    @model_validator(mode="after")
-    def _set_default_and_check(self) -> AugmentConfig:
+    def check(self) -> None:
         if self.noise_probability is None:
             self.noise_probability = 0.5 if (self.musan or self.rir) and not self.conditions else 0.0
         refuse(
@@ -96,4 +94,3 @@ class AugmentConfig(Section):
                 "`augment.conditions` change nothing with `augment.condition_probability=0`: remove them",
             ),
         )
-        return self

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from nes2net.data.audio.waveform import ASVSPOOF_SAMPLES, MAX_CROP_SAMPLES
 from nes2net.data.corpora.protocol import find_repeated
@@ -70,15 +70,13 @@ class CorpusConfig(Section):
     dev_phase: Annotated[Text | None, NotWith("dev_split=null")] = None
     """Phase of the labels in `dev_keys` to which validation is restricted; null for all labelled trials."""
 
-    @model_validator(mode="after")
-    def _set_alias_and_check(self) -> CorpusConfig:
+    def check(self) -> None:
         if self.alias is None:
             self.alias = alias_of(self.name)
         if self.train_split is None and self.dev_split is None:
             raise InputError(
                 f"corpus {self.alias} of `data.corpora` neither trains nor validates: give it `train_split` or `dev_split`"
             )
-        return self
 
     @property
     def called(self) -> str:
@@ -202,14 +200,13 @@ class DataConfig(Section):
     """Folder that keeps decoded audio, which is memory-mapped from the second epoch on. Without this
     folder, every epoch decodes the audio again."""
 
-    @model_validator(mode="after")
-    def _read_short_form(self) -> DataConfig:
+    def _read_short_form(self) -> None:
         """`corpora` is the only form that other code reads; refuse both forms together."""
         fields = type(self).model_fields
         short_form = {key: self.__dict__.pop(key) for key in _SHORT_FORM if key in self.__dict__}
         if not self.corpora:
             self.corpora = _corpora_of_short_form(short_form)
-            return self
+            return
         for key, value in short_form.items():
             default = fields[key].default
             if value != default:
@@ -217,10 +214,9 @@ class DataConfig(Section):
                     f"`data.{key}={yaml_word(value)}` applies to a single corpus; move it into an entry of `data.corpora`, and "
                     f"remove it or set it to {yaml_word(default)}"
                 )
-        return self
 
-    @model_validator(mode="after")
-    def _refuse_contradictions(self) -> DataConfig:
+    def check(self) -> None:
+        self._read_short_form()
         low, high = self.chunk_samples
         aliases = [corpus.called for corpus in self.corpora]
         repeated_aliases = find_repeated(aliases)
@@ -261,7 +257,6 @@ class DataConfig(Section):
                 "`data.epoch_size` and the `weight` of a corpus by other rules: remove one of them",
             ),
         )
-        return self
 
     @property
     def weighted(self) -> bool:

@@ -9,7 +9,6 @@ from pydantic import (
     AfterValidator,
     Field,
     Strict,
-    model_validator,
 )
 
 from nes2net.lib.errors import InputError, refuse, short_repr
@@ -69,8 +68,7 @@ class Recipe(Section):
     (`wandb`) or MLflow (`mlflow`). The environment variables of this program apply, such as
     `WANDB_MODE` and `MLFLOW_TRACKING_URI`."""
 
-    @model_validator(mode="after")
-    def _refuse_contradictions(self) -> Recipe:
+    def check(self) -> None:
         data = self.data
         train = self.train
         validation = self.validation
@@ -112,7 +110,6 @@ class Recipe(Section):
                 "`data.num_samples=null`, whole utterances, needs `train.optimizer=logistic`: use it, or set `data.num_samples`",
             ),
         )
-        return self
 
     def to_dict(self) -> dict[str, Any]:
         """Convert to plain data, in the order of the keys."""

@@ -168,7 +168,11 @@ class Section(BaseModel):
                     values[key] = _comparable(getattr(section, name, None))
                     defaults[key] = _comparable(field.get_default())
         check_conditions(conditions, values, defaults)
+        self.check()
         return self
+
+    def check(self) -> None:
+        """Raise :class:`InputError` if settings contradict each other; set those that follow from others."""
 
 
 def _comparable(value: Any) -> Any:

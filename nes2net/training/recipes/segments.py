@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import model_validator
-
 from nes2net.lib.errors import refuse
 from nes2net.lib.parts.conditions import NotWith, UsedWith
 from nes2net.lib.parts.options import Takes
@@ -56,8 +54,7 @@ class SegmentsConfig(Section):
     have crops with and without a boundary; null draws all crops of an utterance equally often. Only
     for `data.crop: random` and `data.crop: dynamic`."""
 
-    @model_validator(mode="after")
-    def _check(self) -> SegmentsConfig:
+    def check(self) -> None:
         refuse(
             (
                 any(ms % 10 for ms in self.resolutions) or len(set(self.resolutions)) < len(self.resolutions),
@@ -65,4 +62,3 @@ class SegmentsConfig(Section):
                 f"{self.resolutions}",
             ),
         )
-        return self

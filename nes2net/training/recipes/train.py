@@ -6,7 +6,6 @@ from typing import Annotated, Literal
 
 from pydantic import (
     Field,
-    model_validator,
 )
 
 from nes2net.lib.errors import refuse
@@ -210,8 +209,7 @@ class TrainConfig(Section):
     save_every_minutes: NotNegative = 10.0
     """Minutes between two saves of `resume.pt` within an epoch."""
 
-    @model_validator(mode="after")
-    def _refuse_contradictions(self) -> TrainConfig:
+    def check(self) -> None:
         refuse(
             (self.min_lr > self.lr, f"`train.min_lr` must be from 0 to `train.lr` ({self.lr}), not {self.min_lr}"),
             (
@@ -219,7 +217,6 @@ class TrainConfig(Section):
                 f"`train.warmup_epochs` must be below `train.t_max` ({self.t_max}), which counts them, not {self.warmup_epochs}",
             ),
         )
-        return self
 
     @property
     def is_logistic(self) -> bool:

@@ -31,6 +31,7 @@ class FusionObjective(Objective):
 class Fusion(Task):
     """Training of a detector that scores an utterance by its waveform and by the scores of other systems."""
 
+    objective_class = FusionObjective
     implied_by = "data.train_scores"
 
     @cached_property
@@ -42,9 +43,6 @@ class Fusion(Task):
         """
         data = self.recipe.data
         return "test" if data.score_range == "test" else ranges_of(data.train_scores)
-
-    def objective(self, detector: Detector) -> Objective:
-        return FusionObjective(detector, self.recipe)
 
     def trials(self, part: SetName) -> list[Trial]:
         """List the trials of ``part`` with the scores of other systems.

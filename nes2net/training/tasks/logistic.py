@@ -128,10 +128,8 @@ class Logistic(Task):
     """Training of the last layer by logistic regression on embeddings (``train.optimizer: logistic``)."""
 
     trainer = LogisticTrainer
+    objective_class = LogisticObjective
     implied_by = "train.is_logistic"
-
-    def objective(self, detector: Detector) -> Objective:
-        return LogisticObjective(detector, self.recipe)
 
 
 def fit_logistic(embeddings: NDArray, targets: NDArray, c: float) -> tuple[NDArray, float, int]:

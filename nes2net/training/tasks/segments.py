@@ -185,14 +185,12 @@ class Segments(Task):
     EER of other frames, named by their length in ms, such as ``segment_eer_160``.
     """
 
+    objective_class = SegmentObjective
     implied_by = "segments.resolutions"
 
     def __init__(self, recipe: Recipe) -> None:
         super().__init__(recipe)
         self.measures = (*ERROR_RATES, *segment_measures(recipe.segments.resolutions))
-
-    def objective(self, detector: Detector) -> Objective:
-        return SegmentObjective(detector, self.recipe)
 
     def labels(self, part: SetName, trials: Trials) -> FrameLabels:
         """Read the labels of the frames of ``trials``.

@@ -62,6 +62,8 @@ class Task(Extension):
     judgement: str = "scores"
     #: class that trains the epochs
     trainer: ClassVar[type[Trainer]] = Trainer
+    #: class of the objective
+    objective_class: ClassVar[type[Objective]] = Objective
     #: a file with weights from which a new run starts, besides ``ssl_checkpoint`` and ``train.init_from``; only of a
     #: task that ``train.task`` names
     start: Start | None = None
@@ -97,7 +99,7 @@ class Task(Extension):
         Raises:
             InputError: if the loss does not fit ``detector``.
         """
-        return Objective(detector, self.recipe)
+        return self.objective_class(detector, self.recipe)
 
     def begin(self, detector: Detector) -> None:
         """Load further weights, such as a teacher's, into the ``detector`` of a new run."""
