@@ -190,9 +190,7 @@ def with_flag_names(text: str) -> str:
             return match[0]
         flag = flags[setting]
         if not flag.startswith("--"):  # a key of a recipe
-            if value is None:
-                return f"`{flag}`"
-            return f"`{flag}={value}`"
+            return match[0].replace(setting, flag, 1)
         if value is None or value == "True":
             return flag
         if " " in flag:
@@ -312,12 +310,9 @@ def short_repr(value: Any, levels: int = 4) -> str:
     for kind, brackets in _BRACKETS.items():
         if isinstance(value, kind):
             # ``kind.items``, not ``value.items``: a subclass may override methods.
-            first_items = islice(
-                kind.items(value) if kind is dict else kind.__iter__(value), _MAX_SHOWN if levels else 0
-            )
+            items = kind.items(value) if kind is dict else zip(kind.__iter__(value))
             texts = []
-            for item in first_items:
-                pair_or_item = item if kind is dict else [item]
+            for pair_or_item in islice(items, _MAX_SHOWN if levels else 0):
                 texts.append(": ".join(short_repr(part, levels - 1) for part in pair_or_item))
             if len(texts) < kind.__len__(value):
                 texts.append("...")

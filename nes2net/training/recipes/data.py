@@ -313,21 +313,22 @@ class DataConfig(Section):
 
 def _corpora_of_short_form(short_form: Mapping[str, Any]) -> list[CorpusConfig]:
     """Convert the keys of a recipe with a single corpus: one entry, or two if it validates on another corpus."""
-    name, root, protocols = (short_form[key] for key in ("corpus", "root", "protocols"))
-    dev_name = short_form["dev_corpus"] or name
-    dev_protocols = short_form["dev_protocols"]
-    if dev_name == name:
-        dev_protocols = dev_protocols or protocols
-    dev_folders = {"root": short_form["dev_root"] or root, "protocols": dev_protocols}
-    trains = {"name": name, "root": root, "protocols": protocols, "train_split": short_form["train_split"]}
+    train = {"name": short_form["corpus"], "root": short_form["root"], "protocols": short_form["protocols"]}
+    dev = {
+        "name": short_form["dev_corpus"] or train["name"],
+        "root": short_form["dev_root"] or train["root"],
+        "protocols": short_form["dev_protocols"],
+    }
+    if dev["name"] == train["name"]:
+        dev["protocols"] = dev["protocols"] or train["protocols"]
+    train_split = short_form["train_split"]
     labels = {key: short_form[key] for key in ("dev_split", "dev_keys", "dev_phase")}
-    is_same_corpus = {"name": name, "root": root, "protocols": protocols} == {"name": dev_name, **dev_folders}
-    if is_same_corpus:
-        return [CorpusConfig(**trains, **labels)]
-    alias = alias_of(dev_name)
-    if alias == alias_of(name):
+    if train == dev:
+        return [CorpusConfig(**train, train_split=train_split, **labels)]
+    alias = alias_of(dev["name"])
+    if alias == alias_of(train["name"]):
         alias += "_dev"
     return [
-        CorpusConfig(**trains, dev_split=None),
-        CorpusConfig(name=dev_name, alias=alias, **dev_folders, train_split=None, **labels),
+        CorpusConfig(**train, train_split=train_split, dev_split=None),
+        CorpusConfig(**dev, alias=alias, train_split=None, **labels),
     ]
