@@ -1,5 +1,6 @@
 """Reading processes: full shared memory, deaths, hangs and signals while a batch is waited for."""
 
+import gc
 import os
 import signal
 import subprocess
@@ -65,6 +66,13 @@ def signal_and(number, then):
     """In a reader: signal the main process, which has started all of them."""
     os.kill(os.getppid(), number)
     then()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_readers_left():
+    """Ends the readers of loaders in reference cycles here: it takes a second, which a later test might count."""
+    yield
+    gc.collect()
 
 
 @pytest.fixture
