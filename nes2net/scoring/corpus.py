@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from nes2net.data.audio.waveform import Padding
-from nes2net.data.corpora.trial import BONAFIDE, Trials
+from nes2net.data.corpora.trial import BONAFIDE, Trials, trials_digest
 from nes2net.lib.errors import pluralise, refuse
 from nes2net.lib.output.sheet import Facts
 from nes2net.lib.output.terminal import say_aside
@@ -18,7 +18,7 @@ from nes2net.scoring.batches import BatchPlan, Compute, ids_by_recording, wavefo
 from nes2net.scoring.engine import Finished, RunSettings, run_over
 from nes2net.scoring.judgement import Judgement
 from nes2net.scoring.kernel import Scorer, default_batch_size, depends_on_batch, scoring_mode
-from nes2net.scoring.record import describe_computation, plain, run_identity
+from nes2net.scoring.record import describe_computation, plain, recordings_digest, score_dependencies
 from nes2net.scoring.registry import judgements
 from nes2net.scoring.system_scores import check_system_scores
 from nes2net.scoring.waveforms import Crop, PeakNormalize, Transform, WaveformReader
@@ -47,9 +47,10 @@ class ScoringSettings(RunSettings):
     """A change of whole utterances before the cut."""
 
     def identity(self) -> dict[str, object]:
-        """Return the settings that change scores, without defaults, for the identity of the run."""
+        """Return the settings that change scores for the identity of the run; of crops, only other than defaults."""
         values = {name: getattr(self, name) for name in ("crop", "padding", "peak_normalize")}
         identity = {name: value for name, value in values.items() if value != getattr(ScoringSettings, name)}
+        identity |= {"legacy_train_mode": self.legacy_train_mode, "compiled": self.compile}
         if self.crop != "head":
             identity["crop_seed"] = self.crop_seed
         if self.transform is not None:
@@ -119,14 +120,14 @@ def judge_trials(
         compiled=settings.compile,
         ids_of=ids_of,
     )
-    # The identity has every fact that may change a value.
-    run = run_identity(scorer, trials, num_samples, legacy, settings.compile)
+    # The identity has every fact that may change a value: runs share a file if and only if theirs are equal.
+    run = score_dependencies(scorer, num_samples) | {"trials": recordings_digest(trials)}
+    run |= settings.identity() | judgement.identity()
     if batch_matters:
         run["batch_size"] = batch_size
-    run |= settings.identity()
-    run |= judgement.identity()
     numbers = None
     if scorer.num_scores:
+        run["system_scores"] = trials_digest(trials, lambda trial: f"{trial.id} {trial.system_scores}")
         numbers = {trial.id: trial.system_scores for trial in trials}
     elif judgement.needs_labels:
         numbers = {trial.id: (float(trial.label != BONAFIDE),) for trial in trials}

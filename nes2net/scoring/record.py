@@ -42,17 +42,6 @@ def score_dependencies(scorer: Scorer, num_samples: int | None) -> dict[str, obj
     }
 
 
-def run_identity(
-    scorer: Scorer, trials: Trials, num_samples: int | None, legacy_train_mode: bool, compiled: bool
-) -> dict[str, object]:
-    """Collect the identity of a run: equal for two runs if and only if their scores may share a file."""
-    run = score_dependencies(scorer, num_samples)
-    run |= {"trials": recordings_digest(trials), "legacy_train_mode": legacy_train_mode, "compiled": compiled}
-    if scorer.num_scores:
-        run["system_scores"] = trials_digest(trials, lambda trial: f"{trial.id} {trial.system_scores}")
-    return run
-
-
 def recordings_digest(trials: Trials) -> str:
     """Compute the SHA-256 of ids, real paths and parts; relative paths and links give the same."""
 

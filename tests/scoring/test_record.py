@@ -9,17 +9,18 @@ from builders import input_error
 from builders.files import write, write_json
 
 from nes2net.data.corpora.trial import Trial
-from nes2net.scoring.record import plain, read_record, read_whole_record, run_identity
+from nes2net.scoring.corpus import ScoringSettings
+from nes2net.scoring.record import plain, read_record, read_whole_record, recordings_digest, score_dependencies
 
 
 @pytest.fixture
-def trials_digest(spectral_detector, tmp_path, monkeypatch):
+def trials_digest(tmp_path, monkeypatch):
     """A function that returns the digest of trials in a run's identity; the working folder is that of the test."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "link").symlink_to(tmp_path / "x")
 
     def digest(*trials):
-        return run_identity(spectral_detector, [Trial(*trial) for trial in trials], 8000, False, False)["trials"]
+        return recordings_digest([Trial(*trial) for trial in trials])
 
     return digest
 
@@ -43,11 +44,11 @@ def test_another_list_of_trials_or_files_has_another_digest(trials_digest):
 
 
 def test_the_identity_of_a_run_holds_its_device(spectral_detector):
-    assert run_identity(spectral_detector, [Trial("a")], 8000, False, False)["device"] == "cpu"
+    assert score_dependencies(spectral_detector, 8000)["device"] == "cpu"
 
 
-def test_a_run_with_a_compiled_detector_has_another_identity(spectral_detector):
-    plain, compiled = (run_identity(spectral_detector, [Trial("a")], 8000, False, flag) for flag in (False, True))
+def test_a_run_with_a_compiled_detector_has_another_identity():
+    plain, compiled = (ScoringSettings(compile=flag).identity() for flag in (False, True))
     assert plain != compiled
 
 

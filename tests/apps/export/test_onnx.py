@@ -19,10 +19,9 @@ from torch import nn
 import nes2net
 from nes2net import Detector
 from nes2net.apps.export import onnx as onnx_engine
-from nes2net.data.corpora import asvspoof2021_la
 from nes2net.models import registry
 from nes2net.models.provenance import Provenance
-from nes2net.scoring.record import run_identity
+from nes2net.scoring.record import score_dependencies
 from nes2net.scoring.score_file import read_scores
 
 onnx = pytest.importorskip("onnx", reason="the extra 'onnx' is not installed")
@@ -295,12 +294,11 @@ def test_an_onnx_file_with_other_scores_than_its_detector_does_not_replace_the_o
     assert [(p.name, p.read_text()) for p in tmp_path.iterdir()] == [("d.onnx", "old")]
 
 
-def test_records_of_runs_with_an_onnx_file_on_the_cpu_and_on_cuda_differ_only_in_the_device(file, corpus):
-    trials = asvspoof2021_la.CORPUS.trials(corpus, "eval")
+def test_records_of_runs_with_an_onnx_file_on_the_cpu_and_on_cuda_differ_only_in_the_device(file):
     exported = OnnxDetector(file)
-    on_cpu = run_identity(exported, trials, 8000, False, False)
+    on_cpu = score_dependencies(exported, 8000)
     exported.computes_on = device_in_use({"CUDAExecutionProvider": {"device_id": "0"}, "CPUExecutionProvider": {}})
-    on_cuda = run_identity(exported, trials, 8000, False, False)
+    on_cuda = score_dependencies(exported, 8000)
     assert {name for name in on_cpu if on_cpu[name] != on_cuda[name]} == {"device"}
 
 
