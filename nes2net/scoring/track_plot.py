@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -206,11 +205,11 @@ def column_quantiles(track: Track) -> tuple[NDArray, dict[float, NDArray]]:
     Returns:
         Mean seconds of each column (C,); and level, such as 0.5, → quantile of each column (C,).
     """
-    num_columns = min(_COLUMNS, max(1, len(track) // _SCORES_PER_COLUMN))
-    bounds = np.arange(num_columns + 1) * len(track) // num_columns
+    num_columns = min(_COLUMNS, len(track) // _SCORES_PER_COLUMN)
+    bounds = np.arange(1, num_columns) * len(track) // num_columns
     levels = [0.0, 0.1, 0.5, 0.9, 1.0]
-    times = np.array([track.times[start:end].mean() for start, end in pairwise(bounds)])
-    quantiles = np.array([np.quantile(track.scores[start:end], levels) for start, end in pairwise(bounds)])
+    times = np.array([column.mean() for column in np.split(track.times, bounds)])
+    quantiles = np.array([np.quantile(column, levels) for column in np.split(track.scores, bounds)])
     return times, dict(zip(levels, quantiles.T))
 
 

@@ -24,7 +24,7 @@ from nes2net.lib.errors import InputError, check_setting, pluralise, refuse
 from nes2net.lib.output.progress import ProgressDisplay
 from nes2net.lib.output.terminal import printable
 from nes2net.lib.storage.files import AnyPath, Unchanged, json_text, write_output
-from nes2net.lib.storage.plain_data import read_json_as
+from nes2net.lib.storage.plain_data import NotNegative, Value, read_json_as
 from nes2net.metrics import (
     compute_act_dcf,
     compute_cllr,
@@ -47,10 +47,7 @@ _MAX_STEPS = 500  # largest number of steps of the solver
 # rounding leaves too few digits.
 _MIN_RELATIVE_SPREAD = 1e-13
 _MIN_SPREAD = 1e-25
-# Largest absolute values of weights and offsets, and of log-likelihood ratios. A file of unknown origin may hold any
-# number.
-_MAX_WEIGHT = 1e30
-_MAX_LLR = 1e6
+_MAX_LLR = 1e6  # largest absolute value of a log-likelihood ratio
 _MAX_BYTES = 64 << 20  # largest size of a calibration file; a million trials take 20 MB
 _MAX_SYSTEMS = 1000  # largest number of systems whose scores one calibration fuses
 # Of a class with more than a million trials, a million ratios are kept, evenly spaced in order, which changes the share
@@ -62,9 +59,8 @@ _MAX_DRAWN_TRIALS = 5000  # trials of a class
 _SEED = 0
 
 
-_Weight = Annotated[FiniteFloat, Field(ge=-_MAX_WEIGHT, le=_MAX_WEIGHT)]
 _Llr = Annotated[FiniteFloat, Field(ge=-_MAX_LLR, le=_MAX_LLR)]
-_Resamples = Annotated[list[tuple[_Weight, _Weight]], Field(min_length=1), AfterValidator(np.array)]
+_Resamples = Annotated[list[tuple[Value, Value]], Field(min_length=1), AfterValidator(np.array)]
 _Sorted = Annotated[list[_Llr], Field(min_length=1, max_length=_MAX_READ_TRIALS), AfterValidator(np.sort)]
 
 
@@ -113,10 +109,10 @@ class LinearCalibration:
     ``sha256`` is the digest of the loaded file.
     """
 
-    weights: Annotated[tuple[_Weight, ...], Field(min_length=1, max_length=_MAX_SYSTEMS)]
-    offset: _Weight
+    weights: Annotated[tuple[Value, ...], Field(min_length=1, max_length=_MAX_SYSTEMS)]
+    offset: Value
     prior: Annotated[FiniteFloat, Field(gt=0, lt=1)]
-    l2: Annotated[FiniteFloat, Field(ge=0)]
+    l2: NotNegative
     systems: Annotated[tuple[str, ...], Field(max_length=_MAX_SYSTEMS)]
     trained_on: dict[str, object] = field(default_factory=dict)
     scored_by: ScoredBy | None = None

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import KW_ONLY, dataclass, field
-from typing import Annotated, Any, NamedTuple
+from typing import Any, NamedTuple
 
-from pydantic import Field, FiniteFloat, ValidationError
+from pydantic import FiniteFloat, ValidationError
 
 from nes2net.lib.errors import InputError, check_setting, refuse
 from nes2net.lib.output.sheet import Facts
-from nes2net.lib.storage.plain_data import StrictModel, first_problem
+from nes2net.lib.storage.plain_data import NotNegative, StrictModel, first_problem
 from nes2net.scoring.decisions.decision import NO_RATIOS, Decider, Unlike
 from nes2net.scoring.decisions.population import Traits
 
@@ -43,10 +43,10 @@ class _EvidenceState(StrictModel):
 
     weighted_llrs: FiniteFloat = 0.0
     """Weighted sum of ratios."""
-    weight: Annotated[FiniteFloat, Field(ge=0)] = 0.0
+    weight: NotNegative = 0.0
     end: FiniteFloat | None = None
     """End of the last window in seconds."""
-    against: Annotated[FiniteFloat, Field(ge=0)] = 0.0
+    against: NotNegative = 0.0
     alarm: bool = False
 
 

@@ -24,6 +24,7 @@ from typing_extensions import TypedDict
 
 from nes2net.data.audio.waveform import SAMPLE_RATE
 from nes2net.lib.errors import InputError, pluralise
+from nes2net.lib.storage.plain_data import Value
 
 #: Names of the scalar traits, in the order of :class:`Traits`.
 SCALARS = ("duration", "level", "bandwidth")
@@ -225,12 +226,11 @@ def _rows_as_array(rows: list[list[float]]) -> NDArray:
 
 
 # The following bounds lie well inside the range of float64, so that squares, quotients and exponentials stay finite.
-_Number = Annotated[float, Field(ge=-1e30, le=1e30)]
 _Variance = Annotated[float, Field(ge=1e-60, le=1e60)]
 _LogSeconds = Annotated[float, Field(ge=-50, le=50)]
-_Row = Annotated[list[_Number], Field(min_length=1, max_length=_WIDEST)]
-_Distances = Annotated[list[_Number], Field(min_length=1, max_length=_MAX_RECORDINGS), AfterValidator(np.sort)]
-_Range = Annotated[tuple[_Number, _Number, _Number], AfterValidator(lambda bounds: Spread(*bounds))]
+_Row = Annotated[list[Value], Field(min_length=1, max_length=_WIDEST)]
+_Distances = Annotated[list[Value], Field(min_length=1, max_length=_MAX_RECORDINGS), AfterValidator(np.sort)]
+_Range = Annotated[tuple[Value, Value, Value], AfterValidator(lambda bounds: Spread(*bounds))]
 _LogRange = Annotated[tuple[_LogSeconds, _LogSeconds, _LogSeconds], AfterValidator(lambda bounds: Spread(*bounds))]
 
 
@@ -348,7 +348,7 @@ class Population:
     embeddings: EmbeddingModel | None = None
     usual_embedding: Annotated[Spread, as_saved(_Range)] | None = None
     distances_with_embedding: Annotated[NDArray, as_saved(_Distances)] | None = None
-    durations: tuple[_Number, _Number] | None = None
+    durations: tuple[Value, Value] | None = None
 
     def __post_init__(self) -> None:
         of_embeddings = (self.usual_embedding, self.distances_with_embedding, self.embeddings)
