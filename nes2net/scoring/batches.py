@@ -202,11 +202,10 @@ class BatchPlan:
             return None
         if self.compiled:
             return self.batch_size
+        most_rows = self.batch_size
         if self.whole:
-            most_rows = max(1, self.most_samples // waveforms.shape[1])
-        else:
-            most_rows = self.batch_size
-        return choose_num_rows(device, len(waveforms), min(most_rows, self.batch_size))
+            most_rows = min(most_rows, max(1, self.most_samples // waveforms.shape[1]))
+        return choose_num_rows(device, len(waveforms), most_rows)
 
 
 def header_length(reader: WaveformReader) -> Callable[[Trial], int]:

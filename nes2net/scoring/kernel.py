@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, NamedTuple, TypeAlias, TypeGuard, TypeVar
+from typing import Any, TypeAlias, TypeGuard, TypeVar
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -172,10 +172,9 @@ def start_rows(
             queued = QueuedCopy(outputs[:count].float())
 
             def finish() -> list[NDArray | str]:
-                results: list[NDArray | str] = []
+                results: list[NDArray | str] = list(queued.wait().cpu().numpy())
                 not_finite = {}
-                for number, row in enumerate(queued.wait().cpu().numpy()):
-                    results.append(row)
+                for number, row in enumerate(results):
                     for wrong in np.extract(~np.isfinite(row), row)[:1]:
                         not_finite[number] = wrong
                 if not_finite:
@@ -202,27 +201,22 @@ def start_rows(
         )
         return lambda: [too_long]
     half = -(-tried // 2)
-    _memory_limits[scorer] = _MemoryLimit(scorer.computes_on, scorer.precision, half * waveforms.shape[1])
+    limits = _memory_limits.setdefault(scorer, {})
+    limits[scorer.computes_on, scorer.precision] = half * waveforms.shape[1]
     return start_parts(rows and half, half)
 
 
-class _MemoryLimit(NamedTuple):
-    device: torch.device
-    precision: str
-    num_samples: int
-    """Largest number of samples to compute at once, in all rows of a batch together."""
-
-
-# The limits of scorers that ran out of memory before.
-_memory_limits: WeakKeyDictionary[Scorer, _MemoryLimit] = WeakKeyDictionary()
+# For scorers that ran out of memory before, by device and precision: the largest number of samples to compute at once,
+# in all rows of a batch together.
+_memory_limits: WeakKeyDictionary[Scorer, dict[tuple[torch.device, str], int]] = WeakKeyDictionary()
 
 
 def _most_rows(scorer: Scorer, num_samples: int) -> int | None:
     """Rows of ``num_samples`` that fit into memory; None for no limit, because all batches so far fitted."""
-    limit = _memory_limits.get(scorer)
-    if limit is None or (limit.device, limit.precision) != (scorer.computes_on, scorer.precision):
+    limit = _memory_limits.get(scorer, {}).get((scorer.computes_on, scorer.precision))
+    if limit is None:
         return None
-    return max(1, limit.num_samples // num_samples)
+    return max(1, limit // num_samples)
 
 
 @contextmanager
