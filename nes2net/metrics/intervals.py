@@ -202,13 +202,6 @@ def bootstrap_values(
     return measure_and_resample(metrics, *check_classes(bonafide, spoof), **draws)[1]
 
 
-def measure_and_resample(
-    metrics: Sequence[Callable[..., Any]], *classes: NDArray, **draws: Unpack[Draws]
-) -> tuple[list[Any], NDArray]:
-    """Compute metrics of checked scores on all trials, and :func:`bootstrap_values`; see there."""
-    return _resample([(metric, *classes) for metric in metrics], **draws)
-
-
 def compare_systems(
     metric: Callable[..., Any],
     first: tuple[ArrayLike, ArrayLike],
@@ -249,12 +242,15 @@ def compare_systems(
             f"a paired comparison needs the same trials: {counts[0][0]} bona fide and {counts[0][1]} spoof scores of the "
             f"first system, but {counts[1][0]} and {counts[1][1]} of the second: omit trials that one lacks"
         )
-    results, values = _resample([(metric, *system) for system in systems], **draws)
-    first_value, second_value = (float(np.ravel(result)[0]) for result in results)
-    # The first column of each half: of each system.
-    differences = values[:, 0] - values[:, values.shape[1] // 2]
+    values = []
+    resampled = []
+    for system in systems:
+        (result,), drawn = measure_and_resample([metric], *system, **draws)
+        values.append(float(np.ravel(result)[0]))
+        resampled.append(drawn[:, 0])
+    differences = resampled[0] - resampled[1]
     interval = percentiles(differences, confidence)
-    return Comparison(first_value, second_value, first_value - second_value, interval, two_sided_p(differences))
+    return Comparison(*values, values[0] - values[1], interval, two_sided_p(differences))
 
 
 def two_sided_p(differences: NDArray) -> float:
@@ -295,24 +291,23 @@ def percentiles(values: NDArray, confidence: float) -> Interval:
     return float(low), float(high)
 
 
-def _resample(
-    systems: Sequence[tuple],
+def measure_and_resample(
+    metrics: Sequence[Callable[..., Any]],
+    *classes: NDArray,
     num_resamples: int = 1000,
     seed: int = 0,
     drawing: Drawing | None = None,
     **groups: Unpack[Groups],
 ) -> tuple[list[Any], NDArray]:
-    """Return each metric of ``systems``, (metric, scores of each class), on all trials, and on the
-    resamples, (num_resamples, columns).
+    """Compute metrics of checked scores on all trials, and :func:`bootstrap_values`; see there.
 
     Each resample has its own generator, so threads do not change the result.
     """
     check_draws(num_resamples, seed)
-    _, bonafide, spoof, *_ = systems[0]
-    drawings = [drawing] if drawing else _drawings(seed, bonafide.size, spoof.size, **groups)
-    results = [metric(*scores) for metric, *scores in systems]
+    drawings = [drawing] if drawing else _drawings(seed, *map(len, classes), **groups)
+    results = [metric(*classes) for metric in metrics]
     values = itertools.chain.from_iterable(
-        _values_of_resamples(systems, drawing, num_resamples) for drawing in drawings
+        _values_of_resamples(metrics, classes, drawing, num_resamples) for drawing in drawings
     )
     draws = bootstrap_progress(values, num_resamples * len(drawings))
     drawn = np.array(list(draws)).reshape(len(drawings), num_resamples, -1)  # drawings × resamples × columns
@@ -328,11 +323,13 @@ def _resample(
     return results, np.clip(sample + distances, lowest, highest)
 
 
-def _values_of_resamples(systems: Sequence[tuple], drawing: Drawing, num_resamples: int) -> Iterator[NDArray]:
-    """Evaluate each resample of ``systems``: yields (columns,)."""
+def _values_of_resamples(
+    metrics: Sequence[Callable[..., Any]], classes: Sequence[NDArray], drawing: Drawing, num_resamples: int
+) -> Iterator[NDArray]:
+    """Evaluate each resample: yields (columns,)."""
     evaluators = []
     is_quick = True
-    for metric, *classes in systems:
+    for metric in metrics:
         quick = quick_metric(metric, classes, drawing.cells)
         is_quick = is_quick and quick is not None
         evaluators.append(quick or any_metric(metric, classes, drawing.cells))
