@@ -61,18 +61,15 @@ class Mismatch:
 
     def describe(self, num_trials: int) -> str:
         """Write all mismatches in one line, with up to ten ids each; ``num_trials`` are in the phase."""
-        kinds = (
-            (f"{len(self.missing):,} of {pluralise(num_trials, 'trial')} without a score", self.missing),
-            (f"{len(self.conflicting):,} scored twice with different values", self.conflicting),
-            (f"{len(self.unknown):,} scored but not in the key", self.unknown),
-            (f"{len(self.not_finite):,} with a score that is not finite", self.not_finite),
-            (f"{len(self.repeated):,} scored more than once (was a run appended to another?)", self.repeated),
+        problems = (  # in the order of the fields
+            f"of {pluralise(num_trials, 'trial')} without a score",
+            "scored twice with different values",
+            "scored but not in the key",
+            "with a score that is not finite",
+            "scored more than once (was a run appended to another?)",
         )
-        problems = []
-        for problem, ids in kinds:
-            if ids:
-                problems.append(f"{problem}: {join_names(ids)}")
-        return "; ".join(problems)
+        listed = zip(vars(self).values(), problems, strict=True)
+        return "; ".join(f"{len(ids):,} {problem}: {join_names(ids)}" for ids, problem in listed if ids)
 
 
 @dataclass(frozen=True)

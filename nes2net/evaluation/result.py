@@ -138,9 +138,7 @@ class Result:
             if table.readers == "all":
                 lines += ["", *writers.text_lines(table)]
         if self.notes:
-            lines.append("")
-        for note in self.notes:
-            lines.append(f"note: {note}")
+            lines += ["", *(f"note: {note}" for note in self.notes)]
         return "\n".join(lines)
 
     def markdown(self) -> str:

@@ -160,14 +160,10 @@ def _examples(utterances: Sequence[ScoredUtterance], wrong: NDArray) -> list[Exa
         labels = {label for label, *_ in utterances[i].segments}
         if len(labels) > 1:
             mixed.append(i)
-    examples = []
     worst = order[:EXAMPLES]
-    for i in worst:
-        examples.append(Example("worst", utterances[i], float(wrong[i])))
     best = [i for i in reversed(mixed or order) if i not in worst][:EXAMPLES]
-    for i in best:
-        examples.append(Example("best", utterances[i], float(wrong[i])))
-    return examples
+    kinds = dict.fromkeys(worst, "worst") | dict.fromkeys(best, "best")
+    return [Example(kind, utterances[i], float(wrong[i])) for i, kind in kinds.items()]
 
 
 def _plots(examples: Sequence[Example], resolution_ms: float, threshold: float | None) -> Plots:

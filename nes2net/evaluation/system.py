@@ -23,7 +23,7 @@ from nes2net.scoring.judgement import ScoreFile
 #: Draws for a row of a breakdown; few, because there are many rows. The ends of a rate's interval vary between seeds
 #: by 3 % of its width; those of a percentile interval of 1,000 draws by 4 %.
 ROW_RESAMPLES = 200
-_OF_OFFICIAL_ROWS = ("eer", "min_dcf", "num_bonafide", "num_spoof")
+_OF_OFFICIAL_ROWS = ("num_bonafide", "num_spoof", "eer", "min_dcf")  # the fields of OfficialRow after the part
 # About an EER above 50 %.
 _REVERSED = "the EER is above 50 %, so higher scores probably mean spoof: negate the scores, or check the labels"
 _BY_CHANCE = (
@@ -150,10 +150,8 @@ class SystemFigures:
         if self.key.definition.official_table is None:
             return
         for row in self.key.definition.official_table(self.judged.complete.trials, self.judged.complete.scores):
-            figures = {}
-            for measure in _OF_OFFICIAL_ROWS:
-                figures[measure] = Figure(getattr(row, measure))
-            yield Row({"system": self.name, "part": row.part}, figures)
+            part, *values = row
+            yield Row({"system": self.name, "part": part}, dict(zip(_OF_OFFICIAL_ROWS, map(Figure, values))))
 
 
 def _doubt_notes(matched_trials: Matched, eer: Figure) -> Iterator[str]:

@@ -150,8 +150,7 @@ def markdown(tables: Iterable[Table], notices: Iterable[str] = ()) -> str:
             rows = _cell_texts(layout, markdown_text, "**{}**")
             texts += [markdown_text(table.caption), markdown_table(list(map(markdown_text, layout.head)), rows)]
         texts += map(markdown_text, table.notes)
-    for notice in notices:
-        texts.append(f"Note: {markdown_text(notice)}.")
+    texts += [f"Note: {markdown_text(notice)}." for notice in notices]
     return "\n\n".join(texts) + "\n"
 
 
@@ -177,8 +176,7 @@ def latex(tables: Iterable[Table], notices: Iterable[str] = (), title: str = "")
             rf"  \label{{tab:{re.sub('[^a-z0-9]+', '-', f'{title} {table.name}'.lower()).strip('-')}}}",
             r"\end{table}",
         ]
-    for notice in notices:
-        lines.append(rf"\par\noindent Note: {latex_text(notice)}.\par")
+    lines += [rf"\par\noindent Note: {latex_text(notice)}.\par" for notice in notices]
     return "\n".join(lines) + "\n"
 
 

@@ -8,9 +8,9 @@ import time
 from collections.abc import Mapping, Sequence
 from os.path import exists
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, get_args
 
-from nes2net.actions.flags import report_finished
+from nes2net.actions.flags import Precision, report_finished
 from nes2net.cli.published.lines import (
     TrainingLines,
     print_average,
@@ -172,7 +172,7 @@ _OWN_FLAGS: Flags = {
     "--overwrite": {"action": "store_true", "help": "replace a score file that another run made"},
     "--dtype": {
         "default": "auto",
-        "choices": ["auto", "fastest", "float32", "tf32", "bfloat16", "float16", "int8"],
+        "choices": get_args(Precision),
         "help": "precision of weights and computation; auto takes the checkpoint's, float32 in the published ones; "
         "fastest chooses by detector and processor; tf32 is for GPUs, int8 for the CPU",
     },
