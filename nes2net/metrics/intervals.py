@@ -250,7 +250,8 @@ def compare_systems(
         resampled.append(drawn[:, 0])
     differences = resampled[0] - resampled[1]
     interval = percentiles(differences, confidence)
-    return Comparison(*values, values[0] - values[1], interval, two_sided_p(differences))
+    first_value, second_value = values
+    return Comparison(first_value, second_value, first_value - second_value, interval, two_sided_p(differences))
 
 
 def two_sided_p(differences: NDArray) -> float:
@@ -304,7 +305,7 @@ def measure_and_resample(
     Each resample has its own generator, so threads do not change the result.
     """
     check_draws(num_resamples, seed)
-    drawings = [drawing] if drawing else _drawings(seed, *map(len, classes), **groups)
+    drawings = [drawing] if drawing else _drawings(seed, len(classes[0]), len(classes[1]), **groups)
     results = [metric(*classes) for metric in metrics]
     values = itertools.chain.from_iterable(
         _values_of_resamples(metrics, classes, drawing, num_resamples) for drawing in drawings
