@@ -89,16 +89,12 @@ class TeacherStudent(Frontend):
                     f"teacher and student must give frames of one size at the same times, but {fact} is {of_teacher} for "
                     f"the teacher and {of_student} for the student: give both the same options except the number of layers"
                 )
+            setattr(self, fact, of_teacher)
         # The module is called ``model``, because in published checkpoints the names of a front-end's tensors begin with
         # this word.
         self.model = nn.ModuleDict({"teacher": teacher_frontend.requires_grad_(False), "student": student_frontend})
         self.config = {"name": "teacher_student", "teacher": teacher_config, "student": student_frontend.config}
-        self.out_dim = teacher_frontend.out_dim
-        self.hop_length = teacher_frontend.hop_length
-        self.min_samples = teacher_frontend.min_samples
         self.full_precision = teacher_frontend.full_precision
-        self.used_samples = teacher_frontend.used_samples
-        self.pre_emphasis = teacher_frontend.pre_emphasis
         self.num_unused = teacher_frontend.num_unused + student_frontend.num_unused
         self.train()
 

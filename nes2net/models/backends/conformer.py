@@ -194,11 +194,22 @@ class Encoder(nn.Module):
     The module also contains the last layer, ``fc5``.
     """
 
-    def __init__(self, blocks: list[ConformerBlock], embed_dim: int, num_logits: int) -> None:
+    def __init__(
+        self,
+        attention: type[SelfAttention],
+        embed_dim: int,
+        num_blocks: int,
+        num_heads: int,
+        kernel_size: int,
+        dropout: float,
+        num_logits: int,
+    ) -> None:
         super().__init__()
         # The positions are a parameter, as in the published checkpoints, but they are never trained.
         self.positional_emb = nn.Parameter(position_table(MAX_FRAMES, embed_dim), requires_grad=False)
-        self.encoder_blocks = nn.ModuleList(blocks)
+        self.encoder_blocks = nn.ModuleList(
+            ConformerBlock(embed_dim, attention(embed_dim, num_heads), kernel_size, dropout) for _ in range(num_blocks)
+        )
         self.class_token = nn.Parameter(torch.rand(1, embed_dim))
         self.fc5 = LogitLayer(embed_dim, num_logits)
 
@@ -259,10 +270,7 @@ class Conformer(ProjectedBackend):
     ) -> None:
         super().__init__(feature_dim, embed_dim)
         check_divides("num_heads", num_heads, "embed_dim", embed_dim)
-        blocks = [
-            ConformerBlock(embed_dim, attention(embed_dim, num_heads), kernel_size, dropout) for _ in range(num_blocks)
-        ]
-        self.conformer = Encoder(blocks, embed_dim, num_logits)
+        self.conformer = Encoder(attention, embed_dim, num_blocks, num_heads, kernel_size, dropout, num_logits)
 
 
 tcm = Preset(

@@ -72,10 +72,12 @@ class KanLinear(nn.Module):
         return solution.view(-1, self.in_features, self.out_features).permute(2, 1, 0).to(values.dtype)
 
     def forward(self, x: Tensor) -> Tensor:
-        scaled = self.spline_weight * self.spline_scaler.unsqueeze(2)  # o×i×(G + k)
-        return F.linear(self.base_activation(x), self.base_weight) + F.linear(
-            self.bases(x).flatten(-2), scaled.flatten(1)
-        )
+        return self.combine(x, self.base_activation.weight, self.base_weight)
+
+    def combine(self, x: Tensor, slope: Tensor, base_weight: Tensor) -> Tensor:
+        """Compute …×o from ``x`` …×i with weights of its type; ``slope`` is that of PReLU, (1,)."""
+        scaled = (self.spline_weight * self.spline_scaler.unsqueeze(2)).flatten(1).to(x.dtype)  # o×i·(G + k)
+        return F.linear(F.prelu(x, slope), base_weight) + F.linear(self.bases(x).flatten(-2), scaled)
 
 
 class KanLogits(KanLinear):
@@ -83,9 +85,4 @@ class KanLogits(KanLinear):
 
     def forward(self, x: Tensor) -> Tensor:
         with without_autocast(x.device):
-            # As in KanLinear, with all weights in at least float32.
-            x = at_least_float32(x)
-            scaled = at_least_float32(self.spline_weight * self.spline_scaler.unsqueeze(2))  # o×i×(G + k)
-            activated = F.prelu(x, at_least_float32(self.base_activation.weight))
-            base = F.linear(activated, at_least_float32(self.base_weight))
-            return base + F.linear(self.bases(x).flatten(-2), scaled.flatten(1))
+            return self.combine(*map(at_least_float32, (x, self.base_activation.weight, self.base_weight)))

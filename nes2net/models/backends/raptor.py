@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from nes2net.lib.parts.options import FeatureDim, Logits, Probability, UpTo64, UpTo1000, check_divides, multiple_of
 from nes2net.models.aggregations.base import gated_sum
 from nes2net.models.backends.base import Backend, HiddenStates
-from nes2net.models.backends.conformer import MAX_FRAMES, ConformerBlock, Encoder, HeadTokenAttention
+from nes2net.models.backends.conformer import MAX_FRAMES, Encoder, HeadTokenAttention
 
 
 class Raptor(Backend):
@@ -69,11 +69,9 @@ class Raptor(Backend):
         self.attn_scores = nn.Linear(feature_dim, 1, bias=False)
         self.fc0 = nn.Linear(feature_dim, 1)
         self.first_bn = nn.BatchNorm2d(1)
-        blocks = [
-            ConformerBlock(feature_dim, HeadTokenAttention(feature_dim, num_heads), kernel_size, dropout)
-            for _ in range(num_blocks)
-        ]
-        self.conformer = Encoder(blocks, feature_dim, num_logits)
+        self.conformer = Encoder(
+            HeadTokenAttention, feature_dim, num_blocks, num_heads, kernel_size, dropout, num_logits
+        )
 
     def embed(self, hidden_states: HiddenStates) -> Tensor:
         """Compute embeddings B×D, the class tokens, from ``hidden_states`` B×T×D."""

@@ -21,13 +21,14 @@ No pre-training file was available; ``nes2net info FILE`` compares one with this
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from inspect import signature
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any
 
-from nes2net.lib.errors import InputError, short_repr
+from nes2net.lib.errors import InputError
 from nes2net.lib.parts.options import Options
 from nes2net.lib.storage.files import AnyPath, is_absent
 from nes2net.lib.web.hub import HUB_PREFIX
@@ -389,12 +390,8 @@ def _differences(name: str, config: Options) -> list[str]:
     differences = []
     for key in SHAPE:
         if key in config and key in defaults:
-            expected = _lists_for_tuples(defaults[key])
-            expected_on_hub = _lists_for_tuples(SIZES[name].hub_options.get(key, defaults[key]))
-            if _lists_for_tuples(config[key]) not in (expected, expected_on_hub):
-                differences.append(f"{key} is {short_repr(config[key])}, not {short_repr(expected)}")
+            values = (defaults[key], SIZES[name].hub_options.get(key, defaults[key]), config[key])
+            expected, expected_on_hub, value = map(json.dumps, values)  # texts, because tuples and lists are equal
+            if value not in (expected, expected_on_hub):
+                differences.append(f"{key} is {value}, not {expected}")
     return differences
-
-
-def _lists_for_tuples(value: Any) -> Any:
-    return [_lists_for_tuples(item) for item in value] if isinstance(value, (list, tuple)) else value
