@@ -156,7 +156,8 @@ def measure_trials(
     out, embeddings = _files_beside(beside)
 
     def read(trials: Trials, done: Container[str], processes: Processes) -> Generator[list[ReadItem], None, None]:
-        batches = BatchPlan(_BATCH).batches(trials, None, done, processes)
+        # Other recordings of a batch change no trait, so none is measured again.
+        batches = BatchPlan(_BATCH).batches([trial for trial in trials if trial.id not in done], processes=processes)
         yield from Loader(ItemDataset(partial(_measure_item, num_samples, most_samples)), batches, list, workers)
 
     def compute(batches: Iterable[list[ReadItem]]) -> Generator[BatchResult[Traits], None, None]:
