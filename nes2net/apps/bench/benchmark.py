@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 import statistics
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -10,17 +9,15 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-import soundfile
 import torch
-import transformers
 
 from nes2net.data.audio.read import SAMPLE_RATE, load_audio
 from nes2net.data.corpora.trial import Trial
 from nes2net.detector import Detector
 from nes2net.evaluation.judgements import Scores
+from nes2net.evaluation.tables import words
 from nes2net.lib.computing.module_size import count_numbers
-from nes2net.lib.errors import InputError, pluralise
+from nes2net.lib.errors import InputError
 from nes2net.lib.output.progress import ProgressDisplay
 from nes2net.lib.output.terminal import markdown_table
 from nes2net.lib.parts.options import part_names
@@ -29,8 +26,8 @@ from nes2net.lib.process.this_process import peak_bytes, processor_name, usable_
 from nes2net.scoring.batches import BatchPlan, Compute, waveforms_for
 from nes2net.scoring.engine import BatchResult
 from nes2net.scoring.kernel import check_takes_audio_alone, scoring_mode
+from nes2net.scoring.record import describe_computation
 from nes2net.scoring.waveforms import WaveformReader
-from nes2net.version import __version__
 
 
 class TimedStage(NamedTuple):
@@ -138,21 +135,17 @@ def speed_table(measured: Sequence[StageSpeed]) -> list[str]:
 
 
 def environment(detector: Detector) -> list[str]:
-    """Describe versions and hardware as lines of a Markdown list."""
-    lines = [
-        f"nes2net {__version__}, Python {platform.python_version()}, torch {torch.__version__}, "
-        f"transformers {transformers.__version__}, NumPy {np.__version__}, libsndfile {soundfile.__libsndfile_version__}",
-        f"{platform.system()} {platform.release()}, {processor_name()}, "
-        f"{pluralise(usable_processors(), 'processor')}, {pluralise(torch.get_num_threads(), 'thread')}",
-    ]
-    if detector.device.type == "cuda":
-        lines += [
-            f"{torch.cuda.get_device_name(detector.device)}, CUDA {torch.version.cuda}, cuDNN {torch.backends.cudnn.version()}",
-            f"peak memory on the GPU {torch.cuda.max_memory_allocated(detector.device) / 2**30:.2f} GiB",
-        ]
-    names = " + ".join(part_names(detector.config))
-    size = count_numbers(detector.parameters())
-    lines.append(f"{names}, {size:,} parameters, {detector.precision} on {detector.device}")
+    """Describe software and hardware, as the record of a score file does, in a Markdown list."""
+    facts = {
+        **describe_computation(detector, 1),
+        "architecture": " + ".join(part_names(detector.config)),
+        "parameters": f"{count_numbers(detector.parameters()):,}",
+        "precision": detector.precision,
+        "processors": f"{usable_processors()} of {processor_name()}",
+    }
+    del facts["batch_size"]
     if peak := peak_bytes():  # None or 0 if the operating system does not report peak memory
-        lines.append(f"peak memory {peak / 2**30:.2f} GiB")
-    return [f"- {line}" for line in lines]
+        facts["peak_memory"] = f"{peak / 2**30:.2f} GiB"
+    if detector.device.type == "cuda":
+        facts["peak_memory_of_the_GPU"] = f"{torch.cuda.max_memory_allocated(detector.device) / 2**30:.2f} GiB"
+    return [f"- {words(name)}: {fact}" for name, fact in facts.items()]

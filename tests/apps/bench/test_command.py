@@ -19,7 +19,8 @@ def test_bench_prints_a_row_of_figures_for_every_stage(words, dtype, workdir, ou
     for number in range(3):
         soundfile.write(f"{number}.wav", 0.1 * np.random.default_rng(number).standard_normal(9000), 16000)
     facts, table = output(f"bench {words} --seconds 0.5 --batch-size 1 3 --rounds 1").out.split("\n\n")
-    assert f"parameters, {dtype} on cpu" in facts
+    assert f"- precision: {dtype}\n" in facts
+    assert "- device: cpu\n" in facts
     stages = []
     for row in table.strip().splitlines()[2:]:
         stage, *figures = [cell.strip() for cell in row.strip("|").split("|")]
