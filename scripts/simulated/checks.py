@@ -183,7 +183,7 @@ class Training:
 def check_bench(workspace: Workspace) -> None:
     """`nes2net bench` names the GPU and measures."""
     words = ["--model", workspace.file("small.pth"), "--seconds", "1", "--batch-size", "2", "--rounds", "1"]
-    printed = workspace.nes2net("bench", *words, "--device", "cuda", "--workers", "0")
+    printed = workspace.nes2net("bench", *words, "--device", "cuda", "--workers", "1")
     assert "simulated GPU" in printed, printed
     assert "files to scores, batch 2" in printed, printed
 

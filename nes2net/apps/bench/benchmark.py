@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -12,22 +12,15 @@ from typing import NamedTuple
 import torch
 
 from nes2net.data.audio.read import SAMPLE_RATE, load_audio
-from nes2net.data.corpora.trial import Trial
 from nes2net.detector import Detector
-from nes2net.evaluation.judgements import Scores
 from nes2net.evaluation.tables import words
 from nes2net.lib.computing.module_size import count_numbers
-from nes2net.lib.errors import InputError
 from nes2net.lib.output.progress import ProgressDisplay
 from nes2net.lib.output.terminal import markdown_table
 from nes2net.lib.parts.options import part_names
-from nes2net.lib.process.processes import ALONE
 from nes2net.lib.process.this_process import peak_bytes, processor_name, usable_processors
-from nes2net.scoring.batches import BatchPlan, Compute, waveforms_for
-from nes2net.scoring.engine import BatchResult
 from nes2net.scoring.kernel import check_takes_audio_alone, scoring_mode
 from nes2net.scoring.record import describe_computation
-from nes2net.scoring.waveforms import WaveformReader
 
 
 class TimedStage(NamedTuple):
@@ -54,15 +47,14 @@ def measure(
     num_samples: int,
     batch_sizes: Sequence[int],
     rounds: int,
-    num_workers: int | None = None,
+    workers: int | None = None,
 ) -> list[StageSpeed]:
     """Measure the speed of every stage in ``rounds`` rounds, after one round to warm up.
 
     Args:
         files: recordings to decode and score, repeated to fill a batch.
         num_samples: number of leading samples to score, at 16 kHz.
-        num_workers: processes that read files; None for the default of
-            :func:`nes2net.scoring.corpus.judge_trials`.
+        workers: as for :meth:`nes2net.Detector.score_files`.
     """
     check_takes_audio_alone(detector)
     seconds_of_files = sum(len(load_audio(file)) for file in files) / SAMPLE_RATE
@@ -75,14 +67,10 @@ def measure(
     largest = max(batch_sizes)
     batch_files = [*files] * -(-largest // len(files))
     count = len(batch_files)
-    trials = [Trial(str(number), path) for number, path in enumerate(batch_files)]
-    plan = BatchPlan(largest)
-    read = waveforms_for(detector.device, WaveformReader.of(detector, num_samples), plan, num_workers)
-    score = Compute(detector, plan, Scores())
     stages.append(
         TimedStage(
             f"files to scores, batch {largest}",
-            lambda: _wait_for_scores(score(read(trials, (), ALONE))),
+            lambda: list(detector.score_files(batch_files, num_samples, batch_size=largest, workers=workers)),
             count,
             count * num_samples / SAMPLE_RATE,
         )
@@ -118,12 +106,6 @@ def _median_seconds_in_turns(stages: Sequence[TimedStage], rounds: int, device: 
                     times.append(time.perf_counter() - start)
                 display.update()
     return [statistics.median(times) for times in durations]
-
-
-def _wait_for_scores(batch_results: Iterable[BatchResult]) -> None:
-    for result in batch_results:
-        for name, reason in result.failures.items():
-            raise InputError(f"{name}: {reason}")
 
 
 def speed_table(measured: Sequence[StageSpeed]) -> list[str]:

@@ -9,7 +9,7 @@ from typing import Annotated
 
 from nes2net.actions.flags import Loading, ModelName
 from nes2net.lib.errors import InputError, pluralise
-from nes2net.lib.shell.commands import Count, Flag, FromZero, Seconds, command_facts
+from nes2net.lib.shell.commands import Count, Flag, Seconds, command_facts
 
 _DEFAULT = "wav2vec2_Nes2Net_X"
 
@@ -28,7 +28,7 @@ def bench(
     seconds: Seconds = 64600 / 16000,
     batch_size: Sequence[Count] | None = None,
     rounds: Count = 3,
-    num_workers: FromZero | None = None,
+    workers: Count | None = None,
 ) -> None:
     """Measure how fast this machine runs a detector.
 
@@ -40,7 +40,7 @@ def bench(
         seconds: length of the utterances
         batch_size: batch sizes to measure (1 and 8, or 1 and 64 on a GPU)
         rounds: measured rounds, after one to warm up
-        num_workers: worker processes that read audio
+        workers: threads that read audio
     """
     import numpy as np
     import soundfile
@@ -80,7 +80,7 @@ def bench(
                 samples = np.convolve(rng.standard_normal(num_samples + 31), np.hanning(32), "valid")
                 envelope = 0.02 + 0.05 * np.abs(np.sin(np.arange(num_samples) / 4000))
                 soundfile.write(path, samples / samples.std() * envelope, SAMPLE_RATE)
-        measured = measure(detector, paths, num_samples, sizes, rounds, num_workers)
+        measured = measure(detector, paths, num_samples, sizes, rounds, workers)
     kind = "files" if files else "generated FLAC files"
     utterances = f"{len(paths)} {kind}, utterances of {num_samples:,} samples"
     lines = [*environment(detector), f"- {utterances}, medians of {pluralise(rounds, 'round')} by turns", ""]
