@@ -23,12 +23,11 @@ from nes2net.training.recipes.reading import PACKAGED, load_recipe
 from nes2net.training.recipes.recipe import Recipe
 
 
-def missing_for_training(recipe: Recipe, name: str, search: Search | None = None) -> list[Finding]:
+def missing_for_training(recipe: Recipe, name: str, search: Search) -> list[Finding]:
     """List missing recordings, protocols and files with weights to start from.
 
     ``name`` is the recipe's file name in suggested commands.
     """
-    search = search or Search()
     corpus_parts = []
     for purpose in get_args(SetName):
         for corpus in recipe.data.parts(purpose):
@@ -138,9 +137,8 @@ class Paths:
         return recipe_path(row.recipe)
 
 
-def find_missing(row: PublishedRow, paths: Paths, search: Search | None = None) -> list[Finding]:
+def find_missing(row: PublishedRow, paths: Paths, search: Search) -> list[Finding]:
     """List the missing inputs; if the training lacks any, also where to get a checkpoint."""
-    search = search or Search()
     released = row.obtain  # where to get a checkpoint, in words
     if not row.ways and row.here:
         released += f". The figure is only reported: {row.here}"
@@ -158,7 +156,7 @@ def find_missing(row: PublishedRow, paths: Paths, search: Search | None = None) 
         except InputError as error:
             missing.append(Finding("recipe", str(error), f"give another one (`recipe`), or a checkpoint: {released}"))
         else:
-            missing += missing_for_training(recipe, path.name)
+            missing += missing_for_training(recipe, path.name, search)
             if recipe.data.train_scores:
                 problem = "the detector fuses them, and a row is measured with the audio alone"
                 remedy = "in three steps instead: nes2net train, nes2net score with --system-scores, nes2net evaluate"

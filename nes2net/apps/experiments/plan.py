@@ -158,11 +158,8 @@ def _sets_by_left_out_corpus(experiment: Experiment, recipe: Recipe) -> dict[str
     sets_of: dict[str | None, frozenset[str]] = {}
     for corpus in training_corpora:
         # The sets whose title is the alias of this corpus, or else those of its name.
-        sets = [evaluation_set.title for evaluation_set in experiment.evaluate if evaluation_set.title == corpus.called]
-        if not sets:
-            sets = [
-                evaluation_set.title for evaluation_set in experiment.evaluate if evaluation_set.corpus == corpus.name
-            ]
+        sets = [tested.title for tested in experiment.evaluate if tested.title == corpus.called]
+        sets = sets or [tested.title for tested in experiment.evaluate if tested.corpus == corpus.name]
         if not sets:
             raise InputError(
                 f"leave_one_out trains without {corpus.called}, but no set of evaluate is of that corpus: add a set"

@@ -11,7 +11,7 @@ from nes2net.apps.explanation.settings import TITLES, How
 from nes2net.lib.errors import InputError, pluralise, with_flag_names
 from nes2net.lib.output.terminal import print_note, say, say_aside, say_written
 from nes2net.lib.shell.command_line import INCOMPLETE
-from nes2net.lib.shell.commands import Flag, Folder, Seconds, command_facts
+from nes2net.lib.shell.commands import Flag, Folder, command_facts
 from nes2net.lib.storage.files import json_text, write_json, writing
 from nes2net.lib.storage.outputs import check_output_paths, output_names
 
@@ -34,8 +34,6 @@ def explain(
     out: Folder | None = None,
     picture: Literal["png", "svg", "pdf"] = "png",
     json_: bool = False,
-    start: Annotated[float, Flag("S", minimum=0)] = 0.0,
-    duration: Seconds | None = None,
     length: Reading,
     method: How,
 ) -> int:
@@ -77,8 +75,6 @@ def explain(
                 choose(path, track=length.audio_track),
                 how=method,
                 num_samples=num_samples,
-                start=start,
-                duration=duration,
             )
         # If a file cannot be explained, the other files are still explained.
         except InputError as error:

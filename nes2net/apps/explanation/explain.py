@@ -21,7 +21,7 @@ from nes2net.data.audio.remarks import remark_of
 from nes2net.data.audio.sources import Audio
 from nes2net.detector import Detector
 from nes2net.evaluation.tables import plain
-from nes2net.lib.errors import InputError, check_setting
+from nes2net.lib.errors import InputError
 from nes2net.lib.output.progress import ProgressDisplay
 from nes2net.lib.output.terminal import printable_name
 from nes2net.scoring.score_length import length_of_training, samples_to_score
@@ -94,17 +94,13 @@ def explain(
     how: How = How(),
     *,
     num_samples: int | Literal["auto"] | None = "auto",
-    start: float = 0.0,
-    duration: float | None = None,
 ) -> Explanation:
-    """Explain the score of a recording, or of the part that begins at ``start`` and lasts ``duration``.
+    """Explain the score of a recording, or of the part that ``how`` chooses.
 
     The same arguments give the same explanation, up to the rounding of the device.
 
     Args:
-        audio, sample_rate, num_samples: as for :meth:`nes2net.Detector.score`, but from ``start``.
-        start: seconds.
-        duration: seconds; None for all samples from ``start`` on.
+        audio, sample_rate, num_samples: as for :meth:`nes2net.Detector.score`, but from ``how.start``.
 
     Raises:
         InputError: for the reasons in :meth:`nes2net.Detector.score`; if the part is empty or
@@ -120,7 +116,7 @@ def explain(
     method = how.method
     samples = samples_to_score(detector.provenance, num_samples).num_samples
     source = RecordingToJudge.of(audio, sample_rate)
-    waveform = _read_part(source, start, duration, samples)
+    waveform = _read_part(source, how, samples)
     subject = Subject(detector, waveform, samples, how.batch_size)
     grid = Removable(subject.waveform, how.bin_seconds, how.num_bands, how.seed)
     num_versions = how.steps + 2  # of integrated gradients: each step, and both ends of the path
@@ -139,10 +135,10 @@ def explain(
         checks = check(subject, grid, score, relevance, how.draws, how.seed)
     return Explanation(
         score,
-        start,
+        how.start,
         len(subject.waveform) / SAMPLE_RATE,
         method,
-        replace(relevance, times=relevance.times + start),
+        replace(relevance, times=relevance.times + how.start),
         weigh_layers(subject),
         tuple(checks),
         difference,
@@ -151,24 +147,22 @@ def explain(
     )
 
 
-def _read_part(source: RecordingToJudge, start: float, duration: float | None, samples: int | None) -> NDArray:
+def _read_part(source: RecordingToJudge, how: How, samples: int | None) -> NDArray:
     """Read the part to explain, (N,) at 16 kHz; the detector scores ``samples`` samples, None for all."""
-    check_setting("start", start, start >= 0, "a time in the recording, 0 s or more")
-    check_setting("duration", duration, duration is None or duration > 0, "more than 0 s")
-    first = round(start * SAMPLE_RATE)
+    first = round(how.start * SAMPLE_RATE)
     longest = round(MAX_SECONDS * SAMPLE_RATE)
     length = longest + 1  # read one sample more than allowed, to notice a part that is too long
     if samples is not None:
         length = min(length, samples)
-    if duration is not None:
-        length = min(length, max(1, round(duration * SAMPLE_RATE)))
+    if how.duration is not None:
+        length = min(length, max(1, round(how.duration * SAMPLE_RATE)))
     if isinstance(source.decoded, np.ndarray):
         waveform = source.decoded[first : first + length]
     else:
         waveform = load_audio(source.decoded, length, first)
     if not len(waveform):
         end = source.num_samples / SAMPLE_RATE
-        raise InputError(f"{source} ends at {end:.2f} s: choose a `start` before that, not {start}")
+        raise InputError(f"{source} ends at {end:.2f} s: choose a `start` before that, not {how.start}")
     if len(waveform) > longest:
         raise InputError(
             f"{source} is longer than {MAX_SECONDS:g} s, the most that is explained at once: choose a part of it with "

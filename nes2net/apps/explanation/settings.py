@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from nes2net.lib.shell.commands import Count, Flag, FromZero, Ranged
+from nes2net.lib.shell.commands import Count, Flag, FromZero, Ranged, Seconds
 
 #: Method → its name in texts.
 TITLES = {
@@ -20,6 +20,8 @@ class How(Ranged):
 
     Args:
         method: occlusion removes parts; integrated gradients need captum
+        start: seconds to skip at the beginning
+        duration: seconds to explain; all if not given
         bin_seconds: seconds of a time bin
         num_bands: frequency bands up to 8 kHz
         steps: steps of integrated gradients
@@ -30,6 +32,8 @@ class How(Ranged):
     """
 
     method: Literal["occlusion", "integrated_gradients"] = "occlusion"
+    start: Annotated[float, Flag("S", minimum=0)] = 0.0
+    duration: Seconds | None = None
     bin_seconds: Annotated[float, Flag("S", minimum=0.008, maximum=10)] = (
         0.1  # from one window of the transform to the next
     )

@@ -14,7 +14,7 @@ from builders.small_parts import SPECTRAL_MODEL, SPECTRUM
 from conftest import REPOSITORY, load_detector, seeded_detector
 
 from nes2net import Detector
-from nes2net.apps.experiments.missing import Paths, find_missing, missing_for_training, missing_part
+from nes2net.apps.experiments.missing import Paths, Search, find_missing, missing_for_training, missing_part
 from nes2net.apps.experiments.reproduce import Conditions, compare_weights, judge
 from nes2net.cli.main import main
 from nes2net.data.corpora import asvspoof2021_la, in_the_wild
@@ -151,14 +151,14 @@ def data(corpus, tmp_path):
 def test_a_malformed_protocol_is_listed_with_its_fault_among_what_a_reproduction_lacks(data, checkpoint, tmp_path):
     write(data / "release_in_the_wild" / "meta.csv", "file,speaker,label\n0.wav,A,real\n")
     paths = Paths(data, tmp_path / "out", checkpoint=checkpoint)
-    (finding,) = find_missing(find_row("sls-in_the_wild", ROWS), paths)
+    (finding,) = find_missing(find_row("sls-in_the_wild", ROWS), paths, Search())
     assert finding.subject == "protocol of In-the-Wild eval"
     assert "unknown label 'real'" in finding.problem
 
 
 def test_a_reproduction_finds_a_corpus_in_a_folder_of_its_name(corpus, tmp_path):
     (tmp_path / "asvspoof2021_la").symlink_to(corpus)
-    (missing,) = find_missing(find_row("aasist-2021_la", ROWS), Paths(tmp_path, tmp_path / "out"))
+    (missing,) = find_missing(find_row("aasist-2021_la", ROWS), Paths(tmp_path, tmp_path / "out"), Search())
     assert missing.subject == "checkpoint"
 
 
@@ -167,7 +167,7 @@ def test_a_missing_recording_is_reported_to_leave_the_others_usable_only_in_scor
     (missing,) = missing_part(Part("asvspoof2019_la", data, "dev"))
     assert missing.spares_some
     tiny = recipe(data={"root": str(data)})
-    assert missing_for_training(tiny, "tiny") == [replace(missing, spares_some=False)]
+    assert missing_for_training(tiny, "tiny", Search()) == [replace(missing, spares_some=False)]
 
 
 def test_a_reproduction_prints_the_published_and_the_measured_eer_and_its_verdicts(reproduce, checkpoint, tmp_path):

@@ -15,12 +15,10 @@ from nes2net.apps.explanation.settings import TITLES
 from nes2net.apps.explanation.subject import Removable
 
 SHORT = hears_a_tone.recording(0.1, seconds=0.5)
-PLACED = ("num_samples", "start", "duration")  # arguments beside those of `How`
 
 
-def explained(detector, samples, **options):
-    arguments = {name: options.pop(name) for name in PLACED if name in options}
-    return explain(detector, samples, 16000, How(**options), **arguments)
+def explained(detector, samples, num_samples="auto", **options):
+    return explain(detector, samples, 16000, How(**options), num_samples=num_samples)
 
 
 def explained_tone(method, **options):
