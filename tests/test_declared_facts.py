@@ -19,14 +19,13 @@ import commands, corpora, part_options, recipe_keys, recipe_schema
 
 from nes2net.apps.info import names
 from nes2net.cli.main import build_parser
-from nes2net.training.recipes.documentation import describe
 
 kinds = names.names()
 wanted = [name for known in kinds.values() for name in known]
 written = {
     "overview": names.overview().to_dict(),
     "help": {name: parser.format_help() for name, parser in build_parser().commands().items()},
-    "keys": describe(),
+    "keys": names.keys_sheet(None).to_dict(),
     "schema": recipe_schema.json_schema(),
     "site": [commands.page(), part_options.page(), recipe_keys.page(), corpora.table()],
 }

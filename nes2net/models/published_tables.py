@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from nes2net.models.published_results import PublishedRow, PublishedTable
 
@@ -52,17 +50,3 @@ def system_rows(table: PublishedTable, numbers: dict[str, int]) -> list[dict[str
 def _label(row: PublishedRow) -> str:
     label = row.label or row.system
     return f"{label}‡" if row.fusion else label
-
-
-def plain_tables(tables: Sequence[PublishedTable]) -> list[dict[str, Any]]:
-    """Convert tables to plain data for JSON."""
-    return [
-        {
-            "title": table.title,
-            "about": table.about,
-            "columns": table.columns,
-            "notes": table.notes,
-            "results": [{**asdict(row), "ways": row.ways} for row in table.rows],
-        }
-        for table in tables
-    ]

@@ -23,7 +23,7 @@ def info(model: Annotated[str | None, Flag("NAME")] = None, key: str | None = No
         key: after the name recipe: a key or section of a recipe, e.g. train.lr
         json_: print the description as JSON
     """
-    from nes2net.lib.output.sheet import as_json, table
+    from nes2net.lib.output.sheet import as_json
     from nes2net.lib.output.terminal import print_output
 
     note_unusable_entry_points()
@@ -34,9 +34,7 @@ def info(model: Annotated[str | None, Flag("NAME")] = None, key: str | None = No
         if (stored := stored_overview(model)) is not None:
             print_output(as_json(stored.to_dict()) if json_ else stored.text())
             return
-    from nes2net.apps.info.names import names, overview, sheets
-    from nes2net.apps.info.part_options import mapping_rows
-    from nes2net.training.recipes.documentation import describe, facts_of
+    from nes2net.apps.info.names import keys_sheet, names, overview, sheets
     from nes2net.training.recipes.reading import packaged_recipes
 
     # After `recipe`, the name of a packaged recipe is no key: describe the recipe.
@@ -44,38 +42,25 @@ def info(model: Annotated[str | None, Flag("NAME")] = None, key: str | None = No
         model = key
         key = None
     if model == "recipe":
-        options = mapping_rows(key)
-        facts = facts_of(key)
-        lines = [describe(key)]
-        if options:
-            facts[0]["options"] = options
-            lines += ["", "options", *table(options)]
-        print_output(as_json(facts) if json_ else "\n".join(lines))
-    elif model == "published" and key is None:
-        if json_:
-            from nes2net.models.published_results import published_tables
-            from nes2net.models.published_tables import plain_tables
-
-            print_output(as_json(plain_tables(published_tables())))
-        else:
-            from nes2net.apps.info.results import published_sheet
-
-            print_output(published_sheet().text())
+        described = [keys_sheet(key)]
     elif key is not None:
         raise InputError(
             f"only the name recipe is followed by a key, not {model}: remove {key}, or use 'nes2net info recipe {key}'"
         )
-    else:
-        if model is None:
-            described = [overview()]
-        elif exists(model) and not any(model in (kind, *words) for kind, words in names().items()):
-            from nes2net.apps.info.files import file_sheet
+    elif model is None:
+        described = [overview()]
+    elif model == "published":
+        from nes2net.apps.info.results import published_sheet
 
-            described = [file_sheet(model)]
-        else:
-            described = sheets(model)
-        if json_:
-            data = [sheet.to_dict() for sheet in described]
-            print_output(as_json(data[0] if len(data) == 1 else data))
-        else:
-            print_output("\n\n".join(sheet.text() for sheet in described))
+        described = [published_sheet()]
+    elif exists(model) and not any(model in (kind, *words) for kind, words in names().items()):
+        from nes2net.apps.info.files import file_sheet
+
+        described = [file_sheet(model)]
+    else:
+        described = sheets(model)
+    if json_:
+        data = [sheet.to_dict() for sheet in described]
+        print_output(as_json(data[0] if len(data) == 1 else data))
+    else:
+        print_output("\n\n".join(sheet.text() for sheet in described))

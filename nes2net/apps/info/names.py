@@ -13,7 +13,7 @@ from shlex import quote
 from typing import NamedTuple
 
 from nes2net.apps.info.overview import COMMANDS, STORED_CARDS
-from nes2net.apps.info.part_options import PLURALS, all_option_rows, option_rows
+from nes2net.apps.info.part_options import PLURALS, all_option_rows, mapping_rows, option_rows
 from nes2net.apps.info.results import figure_of, lines_about, result_sheet, rows_about
 from nes2net.data.augment.conditions import create_condition, expand_strengths
 from nes2net.data.corpora.corpus import Counts
@@ -32,6 +32,7 @@ from nes2net.models.published_models import PUBLISHED, PUBLISHED_MODELS
 from nes2net.models.published_results import published_rows
 from nes2net.models.registry import aggregations, backends, frontends, heads
 from nes2net.scoring.registry import ALL_MARKS, judgements
+from nes2net.training.recipes.documentation import SCHEMA, find_keys
 from nes2net.training.recipes.reading import PACKAGED, load_recipe, packaged_recipes, recipe_notes
 from nes2net.training.recipes.recipe import SECTIONS, Recipe
 from nes2net.training.registry import losses, tasks
@@ -399,6 +400,23 @@ def recipe_sheet(name: AnyPath) -> Sheet:
         "nes2net info recipe KEY, what a key means",
     ]
     return Sheet(f"{name}: recipe", facts, tables=tables, commands=commands)
+
+
+def keys_sheet(name: str | None) -> Sheet:
+    """Describe the key ``name`` of a recipe; or list the keys of a section, or all keys."""
+    keys = find_keys(name)
+    if name is None or name in SECTIONS:
+        facts = {key.name: f"({key.takes}; default {key.default}) {key.meaning}" for key in keys}
+        return Sheet("keys of a recipe", facts, f"schema for editors: {SCHEMA}")
+    (key,) = keys
+    facts_of_key = {
+        "meaning": key.meaning,
+        "takes": key.takes,
+        "default": key.default,
+        "used with": key.used_with,
+        "source": key.source,
+    }
+    return Sheet(f"{name}: key of a recipe", facts_of_key, tables={"options": mapping_rows(name)})
 
 
 def corpora_in_words(recipe: Recipe) -> str:

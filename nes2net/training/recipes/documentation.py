@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import textwrap
 from itertools import chain
 from typing import NamedTuple
 
@@ -64,33 +63,6 @@ def _keys_with_items(kind: type[Section]) -> list[RecipeKey]:
     return [*keys, *chain.from_iterable(map(keys_of, lists))]
 
 
-def describe(name: str | None = None) -> str:
-    """Describe the key or the section ``name``, or all keys, for ``nes2net info recipe``.
-
-    Raises:
-        InputError: if no key or section has this name.
-    """
-    keys = find_keys(name)
-    if name is None:
-        return "\n".join([*map(_two_lines, keys), "", f"schema for editors: {SCHEMA}"])
-    if name in SECTIONS:
-        return "\n".join(map(_two_lines, keys))
-    (key,) = keys
-    facts = {"takes": key.takes, "default": key.default, "used with": key.used_with, "source": key.source}
-    lines = [f"  {heading:<10} {fact}" for heading, fact in facts.items() if fact is not None]
-    return "\n".join([key.name, _wrap(key.meaning, "  "), *lines])
-
-
-def facts_of(name: str | None) -> list[dict[str, object]]:
-    """Collect the facts of :func:`describe` as plain data (``--json``)."""
-    facts = []
-    for key in find_keys(name):
-        key_facts = key._asdict()
-        key_facts["default"] = key_facts.pop("schema").get("default")
-        facts.append(key_facts)
-    return facts
-
-
 def find_keys(name: str | None) -> list[RecipeKey]:
     """Find the key ``name`` or the keys of the section ``name``; None finds all keys.
 
@@ -106,13 +78,3 @@ def find_keys(name: str | None) -> list[RecipeKey]:
         meant = did_you_mean(name, [*keys, *SECTIONS], "nes2net info recipe", meant=suggest_key(name[:100]))
         raise InputError(f"a recipe has no key '{name}'{meant}")
     return [keys[name]]
-
-
-def _two_lines(key: RecipeKey) -> str:
-    return f"{key.name}  ({key.takes}; default {key.default})\n{_wrap(key.meaning, '    ')}"
-
-
-def _wrap(text: str, indent: str) -> str:
-    return textwrap.fill(
-        text, 100, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False, break_long_words=False
-    )

@@ -134,8 +134,8 @@ def test_info_lists_only_the_changed_settings_of_a_recipe_and_their_sources(info
 
 
 def test_info_gives_the_default_and_the_source_of_a_key_of_recipes(info):
-    (key,) = info("recipe", "train.lr", "--json")
-    assert key["default"] == 2.5e-7
+    key = info("recipe", "train.lr", "--json")
+    assert key["default"] == "2.5e-07"
     assert key["source"].startswith("main.py --lr")
 
 

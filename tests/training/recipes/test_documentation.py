@@ -53,7 +53,7 @@ def test_info_recipe_prints_every_key_of_a_recipe(described_keys, capsys):
     assert main(["info", "recipe"]) == 0
     printed = capsys.readouterr().out
     for name in described_keys:
-        assert f"{name}  (" in printed
+        assert f"  {name} " in printed
 
 
 @pytest.fixture(scope="module")
