@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from nes2net.actions.flags import Loading, ModelName, Reading
 from nes2net.apps.explanation.settings import TITLES, How
 from nes2net.lib.errors import InputError, pluralise, with_flag_names
+from nes2net.lib.output.sheet import Facts, Sheet
 from nes2net.lib.output.terminal import print_note, say, say_aside, say_written
 from nes2net.lib.shell.command_line import INCOMPLETE
 from nes2net.lib.shell.commands import Flag, Folder, command_facts
@@ -17,7 +18,6 @@ from nes2net.lib.storage.outputs import check_output_paths, output_names
 
 if TYPE_CHECKING:
     from nes2net.apps.explanation.explain import Explanation
-    from nes2net.apps.explanation.relevance import Relevance
 
 
 @command_facts(
@@ -91,7 +91,7 @@ def explain(
         if json_:
             say(json_text(row))
         else:
-            say(*_explanation_lines(path, explanation), "")
+            say(*_sheet(path, explanation).text().splitlines(), "")
         if pictures:
             from nes2net.apps.explanation.picture import draw
 
@@ -107,38 +107,27 @@ def explain(
     return INCOMPLETE if num_failed else 0
 
 
-def _explanation_lines(path: Path, explanation: Explanation) -> list[str]:
+def _sheet(path: Path, explanation: Explanation) -> Sheet:
     from nes2net.apps.explanation.faithfulness import in_words
 
-    relevance = explanation.relevance
-    lines = [f"{path}: score {explanation.score:.4f}"]
-    if explanation.remark:
-        lines.append(f"  remark: {explanation.remark}")
-    span = f"{explanation.duration:.2f} s"
-    if explanation.start:
-        span += f" from {explanation.start:.2f} s on"
-    lines.append(f"  {span} explained by {TITLES[explanation.method]}; absence is noise of the recording's floor")
-    lines.append("  moved most by")
-    strongest = _strongest_parts(relevance)
-    for ends, value in strongest:
-        towards = "bona fide" if value > 0 else "spoof"
-        lines.append(f"    {ends:14} {value:+9.4f}  towards {towards}")
-    if not strongest:
-        lines.append("    nothing: no part changes the score")
+    parts: list[Facts] = []
+    for unit, strongest in (("s", explanation.relevance.stretches()), ("Hz", explanation.relevance.strongest_bands())):
+        for start, end, value in strongest:
+            towards = "bona fide" if value > 0 else "spoof"
+            parts.append({"part": f"{start:.6g}–{end:.6g} {unit}", "relevance": f"{value:+.4f}", "towards": towards})
+    facts: dict[str, object] = {
+        "score": f"{explanation.score:.4f}",
+        "remark": explanation.remark,
+        "explained": f"{explanation.duration:.2f} s from {explanation.start:.2f} s on",
+        "by": f"{TITLES[explanation.method]}; absence is noise of the recording's floor",
+        "check": in_words(explanation.checks),
+    }
     if explanation.layers is not None:
         shares = explanation.layers.shares
-        layers = ", ".join(f"{layer} ({shares[layer]:.0%})" for layer in explanation.layers.strongest())
-        lines.append(f"  layers with the largest shares: {layers}")
-    lines.append(f"  check: {in_words(explanation.checks)}")
+        facts["largest shares"] = [f"layer {layer}: {shares[layer]:.0%}" for layer in explanation.layers.strongest()]
     if explanation.difference is not None and explanation.unexplained is not None:
         total = explanation.difference - explanation.unexplained
-        line = f"  relevance adds up to {total:.4f} of {explanation.difference:.4f}"
+        facts["sum of relevance"] = f"{total:.4f} of {explanation.difference:.4f}"
         if abs(explanation.unexplained) > 0.1 * max(abs(explanation.difference), 0.1):
-            line += "; the gradients are too rough, use more --steps or --method occlusion"
-        lines.append(line)
-    return lines
-
-
-def _strongest_parts(relevance: Relevance) -> list[tuple[str, float]]:
-    stretches = [(f"{start:.2f}–{end:.2f} s", value) for start, end, value in relevance.stretches()]
-    return stretches + [(f"{low:.0f}–{high:.0f} Hz", value) for low, high, value in relevance.strongest_bands()]
+            facts["note"] = "the gradients are too rough, use more --steps or --method occlusion"
+    return Sheet(str(path), facts, tables={"moved most by": parts})

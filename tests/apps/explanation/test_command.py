@@ -19,9 +19,8 @@ def explain(workdir, output):
 def test_explain_prints_the_strongest_band_and_its_direction(explain):
     """And how the score changes without the most relevant tenth."""
     printed = explain("tone.wav --out out").out
-    assert "3000–3500 Hz" in printed
-    assert "towards spoof" in printed
-    assert "check: Without its most relevant tenth the score changes" in printed
+    assert any(line.startswith("  3000–3500 Hz") and line.endswith("spoof") for line in printed.splitlines())
+    assert "Without its most relevant tenth the score changes" in printed
 
 
 def test_explain_writes_a_picture_and_the_printed_data(tmp_path, explain):
@@ -32,8 +31,8 @@ def test_explain_writes_a_picture_and_the_printed_data(tmp_path, explain):
 
 def test_explain_prints_the_given_method_and_start(explain):
     printed = explain("tone.wav --method integrated_gradients --steps 2 --start 0.2").out
-    assert "explained by integrated gradients" in printed
-    assert "s from 0.20 s on explained" in printed
+    assert "integrated gradients" in printed
+    assert "s from 0.20 s on" in printed
 
 
 def test_explain_names_the_files_that_it_cannot_explain_and_ends_with_status_1(explain):
