@@ -111,6 +111,8 @@ def export_onnx(detector: Detector, path: AnyPath, *, quantize: str | None = Non
         )
     check_setting("quantize", quantize, quantize in (None, "int8"), "'int8' or None")
     detector = detector.whole()
+    if quantize and not _has_large_linear_layer(detector.frontend):
+        raise _nothing_to_quantise_error(detector)
     shortest, longest = _accepted_lengths(detector)
     description = _metadata(detector, path, shortest, longest)
     # Write the file under a temporary name, check it, quantise and check it again if required, and rename it.
@@ -122,8 +124,7 @@ def export_onnx(detector: Detector, path: AnyPath, *, quantize: str | None = Non
         _compare_with_torch(detector, unchecked, path)
         if quantize:
             if not linear_layers:
-                name = detector.frontend.config["name"]
-                raise InputError(f"the front-end '{name}' has no linear layers to quantise: remove `quantize`")
+                raise _nothing_to_quantise_error(detector)
             _quantise_weights(unchecked, linear_layers, {**description, "quantize": quantize})
             difference, largest = _compare_with_torch(detector, unchecked, path)
         for file in sorted(folder.iterdir(), reverse=True):  # move the weights before the graph that refers to them
@@ -163,6 +164,16 @@ def _metadata(detector: Detector, path: Path, shortest: int, longest: int | None
         "training": _training_facts(detector.provenance),
         "external_data": f"{path.name}.data" if size > MAX_FILE_BYTES else None,
     }
+
+
+def _has_large_linear_layer(frontend: nn.Module) -> bool:
+    layers = [module for module in frontend.modules() if isinstance(module, nn.Linear)]
+    return any(min(layer.weight.shape) >= _MIN_FEATURES for layer in layers)
+
+
+def _nothing_to_quantise_error(detector: Detector) -> InputError:
+    name = detector.frontend.config["name"]
+    return InputError(f"the front-end '{name}' has no linear layers to quantise: remove `quantize`")
 
 
 def _input_rule(detector: Detector, scored_samples: int | None, shortest: int) -> str:
