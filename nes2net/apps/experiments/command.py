@@ -44,6 +44,7 @@ def run(
     allow_missing: bool = False,
     on: Literal["here", "slurm"] = "here",
     jobs: Count = 1,
+    gpus: Annotated[str | None, Flag("IDS")] = None,
     machine: Machine,
     task: str | None = None,
 ) -> int:
@@ -62,7 +63,8 @@ def run(
 
     Where:
         on: on this machine, or as jobs of a cluster
-        jobs: processes at once on this machine, which share the GPUs in CUDA_VISIBLE_DEVICES
+        jobs: processes at once on this machine
+        gpus: GPUs for these processes, e.g. 0,1,2; all if not given
     """
     from nes2net.apps.experiments.description import load_experiment
     from nes2net.apps.experiments.experiment import downloads_of, missing_for, work_table
@@ -118,7 +120,7 @@ def run(
         if jobs == 1:
             # do_here() selects the unfinished jobs itself; if there are none, nothing is checked again.
             return _write_and_print_tables(plan, do_here(unfinished_jobs and plan.jobs, machine, logs))
-        gpu_ids = _gpu_ids(machine.device)
+        gpu_ids = _gpu_ids(gpus, machine.device)
         failures = do_in_processes(tasks, command, logs, num_processes=jobs, gpus=gpu_ids)
         return _write_and_print_tables(plan, failures)
 
@@ -260,14 +262,13 @@ def _reproduce_all(rows: Sequence[PublishedRow], paths: Paths, machine: Machine,
     return 0 if verdict == "IDENTICAL" else INCOMPLETE
 
 
-def _gpu_ids(device: str) -> list[str]:
-    """List all visible GPUs for the device ``"auto"`` or ``"cuda"``, otherwise no GPU."""
-    if device not in ("auto", "cuda"):
-        return []
-    import torch
+def _gpu_ids(gpus: str | None, device: str) -> list[str]:
+    """Without ``gpus``: all visible GPUs for the device ``"auto"`` or ``"cuda"``, otherwise no GPU."""
+    if not gpus and device in ("auto", "cuda"):
+        import torch
 
-    gpus = os.environ.get("CUDA_VISIBLE_DEVICES")
-    return gpus.split(",") if gpus else list(map(str, range(torch.cuda.device_count())))
+        gpus = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(torch.cuda.device_count())))
+    return gpus.split(",") if gpus else []
 
 
 def _do_task(name: str, plan: ExperimentPlan, machine: Machine) -> int:
