@@ -170,18 +170,7 @@ def _metric_table(experiment: Experiment, measurements: Sequence[SystemOnSet], m
         rows.append(Row(labels, over_seeds(metric, on_set.by_seed(metric))))
     if experiment.leave_one_out:
         rows += _rows_across_sets(measurements, metric)
-    # Mark the lowest figure of each set with several systems, and others that are written with the same digits.
     measure = column(metric)
-    by_set: dict[str, list[float]] = {}
-    for row in rows:
-        if (value := row[metric].value) is not None:
-            by_set.setdefault(row.labels["set"], []).append(value)
-    marked = []
-    for row in rows:
-        rivals = by_set.get(row.labels["set"], [])
-        if len(rivals) > 1 and measure.write(row[metric].value) == measure.write(min(rivals)):
-            row = replace(row, figures={**row.figures, metric: replace(row[metric], is_best=True)})
-        marked.append(row)
     num_seeds = len(experiment.seeds)
     over = "one seed"
     if num_seeds > 1:
@@ -190,7 +179,7 @@ def _metric_table(experiment: Experiment, measurements: Sequence[SystemOnSet], m
     if experiment.leave_one_out:
         caption += ", each corpus scored by detectors trained without it"
     caption += ". Lower is better."
-    return Table(metric, caption, (measure, replace(measure, name="mean", heading="mean")), marked, across="set")
+    return Table(metric, caption, (measure, replace(measure, name="mean", heading="mean")), rows, across="set")
 
 
 def _rows_across_sets(measurements: Sequence[SystemOnSet], metric: str) -> Iterator[Row]:

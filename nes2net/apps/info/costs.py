@@ -46,7 +46,7 @@ class Costs:
     @property
     def parameters(self) -> int:
         """Number of trained parameters."""
-        return _num_trained(self.module)
+        return count_numbers(tensor for tensor in self.module.parameters() if tensor.requires_grad)
 
 
 def costs_of_part(registry: Registry, name: str) -> Costs:
@@ -128,12 +128,8 @@ def _costs(
 
 
 def _frozen_note(module: nn.Module) -> list[str]:
-    frozen = count_numbers(module.parameters()) - _num_trained(module)
+    frozen = count_numbers(tensor for tensor in module.parameters() if not tensor.requires_grad)
     return [f"{frozen:,} more parameters are never trained"] if frozen else []
-
-
-def _num_trained(module: nn.Module) -> int:
-    return sum(p.numel() for p in module.parameters() if p.requires_grad)
 
 
 def cost_rows(costs: Sequence[Costs]) -> list[Facts]:

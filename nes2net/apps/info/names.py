@@ -15,11 +15,11 @@ from typing import NamedTuple
 from nes2net.apps.info.overview import COMMANDS, STORED_CARDS
 from nes2net.apps.info.part_options import PLURALS, all_option_rows, mapping_rows, option_rows
 from nes2net.apps.info.results import figure_of, lines_about, result_sheet, rows_about
-from nes2net.data.augment.conditions import create_condition, expand_strengths
+from nes2net.data.augment.conditions import expand_strengths
 from nes2net.data.corpora.corpus import Counts
 from nes2net.data.corpora.layout import ListedCorpus
 from nes2net.data.registry import corpora, effects
-from nes2net.lib.errors import BrokenPart, InputError, MissingLibrary, did_you_mean, pluralise
+from nes2net.lib.errors import BrokenPart, InputError, did_you_mean, pluralise
 from nes2net.lib.output.sheet import Facts, Sheet, Tables, format_value
 from nes2net.lib.parts.docstrings import docstring_of
 from nes2net.lib.parts.options import PARTS, name_and_options
@@ -258,18 +258,11 @@ def condition_sheet(name: str) -> Sheet:
     length = "stays"
     if condition.time_moves:
         length = "changes, or sounds move in time: not beside labels of segments"
-    lacks = ""
-    if not condition.needs:
-        try:
-            create_condition(strengths[0])
-        except MissingLibrary as error:
-            lacks = str(error)
     facts = {
         "what": _docstring_title(effects, name),
         "strength": condition.strengths_in_words() or "none",
         "in nes2net robustness": ", ".join(strengths),
         "needs": " and ".join(condition.needs),
-        "not possible here": lacks,
         "length": length,
     }
     commands = [
