@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic_core import to_jsonable_python
 
 from nes2net.apps.explanation.faithfulness import Check, check
 from nes2net.apps.explanation.gradients import attribute
@@ -20,7 +21,6 @@ from nes2net.data.audio.read import SAMPLE_RATE, load_audio
 from nes2net.data.audio.remarks import remark_of
 from nes2net.data.audio.sources import Audio
 from nes2net.detector import Detector
-from nes2net.evaluation.tables import plain
 from nes2net.lib.errors import InputError
 from nes2net.lib.output.progress import ProgressDisplay
 from nes2net.lib.output.terminal import printable_name
@@ -73,8 +73,8 @@ class Explanation:
             "start": self.start,
             "duration": self.duration,
             "method": self.method,
-            "stretches": self.relevance.stretches(),
-            "strongest_bands": self.relevance.strongest_bands(),
+            "stretches": [part._asdict() for part in self.relevance.stretches()],
+            "strongest_bands": [part._asdict() for part in self.relevance.strongest_bands()],
             "layers": self.layers,
             "checks": [check.to_dict() for check in self.checks],
         }
@@ -84,7 +84,7 @@ class Explanation:
             facts["difference"] = self.difference
             facts["unexplained"] = self.unexplained
         facts["relevance"] = self.relevance
-        return plain(facts)  # type: ignore[no-any-return]
+        return to_jsonable_python(facts, inf_nan_mode="null", fallback=np.ndarray.tolist)  # type: ignore[no-any-return]
 
 
 def explain(
