@@ -5,10 +5,9 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import filterfalse
 from pathlib import Path
-
-from numpy.typing import NDArray
 
 from nes2net.data.audio.files import list_recordings
 from nes2net.data.audio.read import count_samples
@@ -27,7 +26,7 @@ from nes2net.data.corpora.id_tables import (
 from nes2net.data.corpora.list_forms import find_list, is_list, open_list
 from nes2net.data.corpora.listed_parts import TIMES, find_columns, read_part
 from nes2net.data.corpora.protocol import WHOLE
-from nes2net.data.corpora.segments import Uncovered, any_spoof, check_labels, covering_segments, labels_of
+from nes2net.data.corpora.segments import Uncovered, any_spoof, check_labels, covering_segments, read_labels
 from nes2net.data.corpora.trial import SPOOF, Trial, Trials, as_claim
 from nes2net.lib.errors import InputError, at_line, join_names, pluralise, refuse, short_repr
 from nes2net.lib.output.progress import ProgressDisplay
@@ -297,16 +296,6 @@ def _find_rttm(root: AnyPath, split: str, protocols: AnyPath | None) -> Path:
     )
 
 
-def segment_labels(
-    root: AnyPath, split: str = WHOLE, resolution: int = 20, *, protocols: AnyPath | None = None
-) -> dict[str, NDArray]:
-    """Pool 10-ms frames: utterance → labels (T,) of ``resolution`` ms, 1 bona fide, 0 spoof.
-
-    Raises the errors of :func:`segments`.
-    """
-    return labels_of(segments(root, split, protocols=protocols), resolution)
-
-
 @dataclass(frozen=True, kw_only=True)
 class UserCorpus(Corpus):
     """A user's own recordings: ``root`` may be a file, and ``"all"`` may be a part."""
@@ -474,5 +463,5 @@ CORPUS = GenericCorpus(
     about="recordings of your own: a CSV list, or a folder for each class",
     takes="LIST.csv|FOLDER",
     segments=segments,
-    segment_labels=segment_labels,
+    segment_labels=partial(read_labels, segments),
 )

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
 from nes2net.data.corpora.layout import ListedCorpus, Rows
-from nes2net.data.corpora.segments import Uncovered, any_spoof, check_labels, fill_gaps, labels_of
+from nes2net.data.corpora.segments import Uncovered, any_spoof, check_labels, fill_gaps, read_labels
 from nes2net.data.corpora.trial import Trial
 from nes2net.lib.errors import concerning
 from nes2net.lib.storage.files import AnyPath
@@ -42,10 +40,10 @@ class SegmentListCorpus(ListedCorpus):
     rows: Rows = field(init=False)
 
     def __post_init__(self) -> None:
-        # These fields of a frozen class hold functions; here they are methods that need `self.utterances`.
+        # These fields of a frozen class hold functions; here they need `self.utterances`.
         object.__setattr__(self, "rows", self._trials_of_list)
         object.__setattr__(self, "segments", self._segments_of_split)
-        object.__setattr__(self, "segment_labels", self._labels_of_split)
+        object.__setattr__(self, "segment_labels", partial(read_labels, self._segments_of_split))
 
     def _trials_of_list(self, path: Path, phase: str | None, audio: Path | None) -> Iterator[Trial]:
         for trial, file, _, _ in self.utterances(path):
@@ -66,9 +64,3 @@ class SegmentListCorpus(ListedCorpus):
                     segments_by_id[trial.id] = fill_gaps(segments, duration, self.uncovered)
             check_labels(any_spoof(segments_by_id), trials, path)
         return segments_by_id
-
-    def _labels_of_split(
-        self, root: AnyPath, split: str, resolution: int = 20, *, protocols: AnyPath | None = None
-    ) -> dict[str, NDArray[np.int8]]:
-        """Return utterance → labels (T,) of frames of ``resolution`` ms, 1 bona fide, 0 spoof."""
-        return labels_of(self._segments_of_split(root, split, protocols=protocols), resolution)

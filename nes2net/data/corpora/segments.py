@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial
 from nes2net.lib.errors import InputError, concerning, join_names, pluralise
+from nes2net.lib.storage.files import AnyPath
 from nes2net.metrics.localisation.frames import RESOLUTIONS, pool_labels
 from nes2net.metrics.localisation.segments import ROUNDING, Segment, SegmentsByUtterance, frame_labels
 
@@ -131,6 +132,18 @@ def labels_of(segments: Mapping[str, Sequence[Segment]], resolution: int) -> dic
         if len(labels):
             pooled[utterance] = pool_labels(labels, resolution // 10)
     return pooled
+
+
+def read_labels(
+    read_segments: Callable[..., SegmentsByUtterance],
+    root: AnyPath,
+    split: str,
+    resolution: int = 20,
+    *,
+    protocols: AnyPath | None = None,
+) -> dict[str, NDArray[np.int8]]:
+    """Read the segments of a corpus, and convert them by :func:`labels_of`."""
+    return labels_of(read_segments(root, split, protocols=protocols), resolution)
 
 
 def check_resolution(resolution: int) -> None:
