@@ -144,7 +144,7 @@ def _check_settings(judgement: Judgement[Any], decider: Decider | None, num_samp
     )
 
 
-def _uses(scorer: Scorer, part: Part, trials: Trials) -> dict[str, Any]:
+def _uses(scorer: Scorer, part: Part, trials: Trials) -> Facts:
     facts: dict[str, Any] = {}
     if scorer.provenance.published:
         name, published_model = scorer.provenance.published

@@ -100,7 +100,7 @@ def differences_of_one_detector(first: Record | None, second: Record | None) -> 
     both_facts = []
     for record in (first, second):
         facts = {name: record.facts.get(name) for name in ("score_rule", "device_name", "threads", "batch_size")}
-        both_facts.append(facts | record.run | record.mapping("versions"))
+        both_facts.append({**facts, **record.run, **record.mapping("versions")})
     differences = []
     for name in differing_names(*both_facts):
         values = [str(facts.get(name, "none")) for facts in both_facts]

@@ -55,7 +55,7 @@ class PersonDecision(Decision):
     def meaning(self) -> str:
         return f"Claimed to speak: {self.facts['person'] or 'nobody'}. Outcome: {'; '.join(self.words)}."
 
-    def row(self) -> dict[str, Any]:
+    def row(self) -> dict[str, object]:
         return super().row() | self.facts
 
 

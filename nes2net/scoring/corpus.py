@@ -46,7 +46,7 @@ class ScoringSettings(RunSettings):
     transform: Transform | None = None
     """A change of whole utterances before the cut."""
 
-    def identity(self) -> dict[str, object]:
+    def identity(self) -> Facts:
         """Return the settings that change scores for the identity of the run; of crops, only other than defaults."""
         values = {name: getattr(self, name) for name in ("crop", "padding", "peak_normalize")}
         identity = {name: value for name, value in values.items() if value != getattr(ScoringSettings, name)}
@@ -121,8 +121,12 @@ def judge_trials(
         ids_of=ids_of,
     )
     # The identity has every fact that may change a value: runs share a file if and only if theirs are equal.
-    run = score_dependencies(scorer, num_samples) | {"trials": recordings_digest(trials)}
-    run |= settings.identity() | judgement.identity()
+    run = {
+        **score_dependencies(scorer, num_samples),
+        "trials": recordings_digest(trials),
+        **settings.identity(),
+        **judgement.identity(),
+    }
     if batch_matters:
         run["batch_size"] = batch_size
     numbers = None

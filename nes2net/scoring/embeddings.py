@@ -18,6 +18,7 @@ from typing_extensions import Self
 from nes2net.data.audio.tables import open_rows, pyarrow_module
 from nes2net.data.corpora.trial import Trial, Trials
 from nes2net.lib.errors import InputError, expecting, refuse
+from nes2net.lib.output.sheet import Facts
 from nes2net.lib.storage.files import check_arrived, sha256_of
 from nes2net.lib.storage.text_files import as_cell, from_cell
 from nes2net.models.network import EmbeddingOf, Network
@@ -89,10 +90,10 @@ class Embeddings(Judgement[NDArray]):
             rows=rows,
         )
 
-    def identity(self) -> dict[str, object]:
+    def identity(self) -> Facts:
         return {"embedding": f"frontend, layer {self.layer}" if self.of == "frontend" else self.of}
 
-    def tell(self, value: NDArray) -> dict[str, object]:
+    def tell(self, value: NDArray) -> Facts:
         """Return the numbers as a list ``embedding``, for ``nes2net predict``."""
         return {"embedding": value.tolist()}
 
@@ -143,7 +144,7 @@ class Embeddings(Judgement[NDArray]):
                 known_ids.add(id)
                 yield id, row
 
-    def write(self, files: Sequence[Path], count: int, rows: Iterator[tuple[Trial, NDArray]]) -> dict[str, object]:
+    def write(self, files: Sequence[Path], count: int, rows: Iterator[tuple[Trial, NDArray]]) -> Facts:
         """Write embeddings, some rows at a time; return their ``size`` E and the SHA-256 of the list of ids."""
         first = next(rows)
         rows = chain([first], rows)

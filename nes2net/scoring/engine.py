@@ -253,7 +253,7 @@ def _find_earlier_work(
     result: Finished,
     trials: Trials,
     output: Output[T],
-    run: dict[str, object],
+    run: Facts,
     overwrite: Overwrite,
     processes: Processes,
 ) -> _EarlierWork:
@@ -297,7 +297,7 @@ def _find_earlier_work(
 
 
 def _stamps_of_finished(
-    result: Finished, trials: Trials, output: Output[T], run: dict[str, object], processes: Processes
+    result: Finished, trials: Trials, output: Output[T], run: Facts, processes: Processes
 ) -> Stamps:
     """Return id → stamp of the finished file's rows; set ``result.already_complete``."""
     out = result.path
@@ -363,7 +363,7 @@ def _write_finished(
     output: Output[T],
     replaced: Container[tuple[str, str]],
     reasons: Reasons,
-    facts: dict[str, object],
+    facts: Facts,
 ) -> None:
     """Write the finished files and the record, all or none; then remove the journals.
 
@@ -394,8 +394,8 @@ def _write_finished(
             record_file = stack.enter_context(replacing(result.record_path, durable=True))
             content = output.write(files, len(used), ((trial, kept_rows.value(trial.id)) for trial in used))
             now = utc_now()
-            record = facts | {output.done: result.done, f"{output.done}_at": now, "audio_sha256": audio} | content
-            record["failures"] = result.failures
+            done = {output.done: result.done, f"{output.done}_at": now, "audio_sha256": audio}
+            record = {**facts, **done, **content, "failures": result.failures}
             if files:
                 record["sha256"] = sha256_of(files[0])
             record_file.write_text(json_text(record, indent=1), encoding="utf-8")

@@ -87,7 +87,7 @@ class Judged(Generic[T]):
         return Path(str(whole_of(self.recording)))
 
     @cached_property
-    def told(self) -> dict[str, object]:
+    def told(self) -> Facts:
         """The value as plain data, with the judgement's remark."""
         return self.judgement.tell(self.value)
 
@@ -135,7 +135,7 @@ class Judged(Generic[T]):
         return {**row, **self.facts}
 
     @property
-    def figures(self) -> dict[str, object]:
+    def figures(self) -> Facts:
         """Facts of value and decision without remarks, and ``duration``."""
         figures = dict(self.told)
         figures.pop("remark", None)
@@ -216,7 +216,7 @@ def stretch_rows(stretches: Iterable[Segment]) -> list[dict[str, Any]]:
     ]
 
 
-def names_of(recording: AnyRecording) -> dict[str, Any]:
+def names_of(recording: AnyRecording) -> Facts:
     """Return the ``file``, and the ``channel`` if one was chosen."""
     names: dict[str, Any] = {"file": str(whole_of(recording))}
     if isinstance(recording, PartOf) and recording.part.channel is not None:

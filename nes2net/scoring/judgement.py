@@ -129,20 +129,20 @@ class Judgement(Extension, Output[T]):
         """
         return dict.fromkeys(ids, value)
 
-    def options(self) -> dict[str, object]:
+    def options(self) -> Facts:
         """Return the options as plain data."""
         return asdict(self)  # type: ignore[call-overload]
 
-    def identity(self) -> dict[str, object]:
+    def identity(self) -> Facts:
         """Return name and options for the identity of a run, without nesting."""
         return {"judgement": self.name, **self.options()}
 
-    def describe(self) -> dict[str, object]:
+    def describe(self) -> Facts:
         """Return name and options for a record, as :class:`ScoreFile` reads them."""
         return {"name": self.name, **self.options()}
 
     @abstractmethod
-    def tell(self, value: T) -> dict[str, object]:
+    def tell(self, value: T) -> Facts:
         """Turn ``value`` into facts that ``nes2net predict`` prints: name → number, text or list.
 
         The text ``remark`` comes last in the row.

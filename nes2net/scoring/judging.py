@@ -19,6 +19,7 @@ from nes2net.data.audio.sources import Audio
 from nes2net.data.audio.waveform import SAMPLE_RATE
 from nes2net.data.corpora.trial import BONAFIDE
 from nes2net.lib.errors import InputError
+from nes2net.lib.output.sheet import Facts
 from nes2net.lib.parts.contracts import check_rows
 from nes2net.scoring.calibrated import check_decider, choose_num_samples, default_window
 from nes2net.scoring.claimed import AnyDecider, PersonDecider
@@ -183,7 +184,7 @@ class Judge(Generic[T]):
             except InputError as error:
                 yield Failed(judged.recording, error)
 
-    def _read_evidence(self, source: RecordingToJudge, answer: Judged[T]) -> dict[str, Any]:
+    def _read_evidence(self, source: RecordingToJudge, answer: Judged[T]) -> Facts:
         rows: dict[str, Any] = {}
         for name, read in self._evidence:
             findings = rows.setdefault("evidence", [])

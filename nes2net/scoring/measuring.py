@@ -22,6 +22,7 @@ from nes2net.data.audio.remarks import Channels, Listener, Remark
 from nes2net.data.audio.waveform import SAMPLE_RATE
 from nes2net.data.corpora.trial import Trial, Trials
 from nes2net.lib.errors import InputError
+from nes2net.lib.output.sheet import Facts
 from nes2net.lib.process.processes import Processes
 from nes2net.lib.process.this_process import usable_processors
 from nes2net.lib.process.workers import Loader
@@ -102,7 +103,7 @@ class TraitsOutput(Output[Traits]):
                 id, *scalars = parse_json(line, "a line")
                 yield id, self.from_json(scalars)
 
-    def write(self, files: Sequence[Path], count: int, rows: Iterator[tuple[Trial, Traits]]) -> dict[str, object]:
+    def write(self, files: Sequence[Path], count: int, rows: Iterator[tuple[Trial, Traits]]) -> Facts:
         with open(files[0], "w", encoding="utf-8") as file:
             file.writelines(json_text([trial.id, *self.to_json(traits)]) + "\n" for trial, traits in rows)
         return {}

@@ -99,7 +99,7 @@ class Output(ABC, Generic[T]):
         return ()
 
     @abstractmethod
-    def write(self, files: Sequence[Path], count: int, rows: Iterator[tuple[Trial, T]]) -> dict[str, object]:
+    def write(self, files: Sequence[Path], count: int, rows: Iterator[tuple[Trial, T]]) -> Facts:
         """Write ``count`` rows in order; return plain data for the record.
 
         Args:

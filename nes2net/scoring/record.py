@@ -32,7 +32,7 @@ _MAX_HEAD_BYTES = 16 << 20  # bytes
 _MAX_RECORD_BYTES = 64 << 20  # largest size in bytes; a record may state a reason for each of many missing scores
 
 
-def score_dependencies(scorer: Scorer, num_samples: int | None) -> dict[str, object]:
+def score_dependencies(scorer: Scorer, num_samples: int | None) -> Facts:
     """Collect what a score depends on: detector, precision, kind of device and number of samples."""
     return {
         "model": scorer.fingerprint(),
@@ -56,7 +56,7 @@ def recordings_digest(trials: Trials) -> str:
     return trials_digest(trials, line)
 
 
-def plain(facts: Facts) -> dict[str, object]:
+def plain(facts: Facts) -> Facts:
     """Convert ``facts`` for JSON: dates and the like to texts, numbers that are not finite to None.
 
     Raises:
@@ -97,7 +97,7 @@ class Record(BaseModel):
     """SHA-256 of the list of ids beside an array."""
 
     @property
-    def facts(self) -> dict[str, object]:
+    def facts(self) -> Facts:
         """Fields that only people read."""
         return self.model_extra or {}
 
@@ -106,7 +106,7 @@ class Record(BaseModel):
         """Origin of the detector; empty if not recorded."""
         return Provenance.read(self.mapping("checkpoint"))
 
-    def mapping(self, key: str) -> dict[str, object]:
+    def mapping(self, key: str) -> Facts:
         """Look up a mapping in :attr:`facts`; empty if missing."""
         value = self.facts.get(key)
         return value if isinstance(value, dict) else {}
@@ -172,7 +172,7 @@ def audio_digest(trials: Iterable[Trial], stamps: Stamps) -> str:
     return trials_digest(trials, lambda trial: f"{trial.id} {stamps[trial.id]}")
 
 
-def describe_computation(scorer: Scorer, batch_size: int) -> dict[str, object]:
+def describe_computation(scorer: Scorer, batch_size: int) -> Facts:
     """Collect architecture, software and hardware, which may change last digits of scores."""
     import torch  # for a fast start-up: programs that read records need no PyTorch
 

@@ -18,6 +18,7 @@ from pydantic import FiniteFloat, TypeAdapter, ValidationError
 
 from nes2net.data.corpora.trial import Trial, Trials
 from nes2net.lib.errors import InputError, join_names, pluralise
+from nes2net.lib.output.sheet import Facts
 from nes2net.lib.storage.files import AnyPath
 from nes2net.lib.storage.plain_data import first_problem
 from nes2net.lib.storage.text_files import without_contradictions
@@ -116,7 +117,7 @@ def _normalise_column(trials: Trials, file: ScoreFile, low: float, high: float) 
     return normalise(np.array([score_of_id[trial.id] for trial in trials]), low, high).tolist()
 
 
-def describe_systems(files: Sequence[ScoreFile], ranges: Ranges) -> list[dict[str, object]]:
+def describe_systems(files: Sequence[ScoreFile], ranges: Ranges) -> list[Facts]:
     """Describe each system for a record: file, SHA-256 and range, also for ``"test"``."""
     bounds = ranges_of(files) if ranges == "test" else ranges
     return [

@@ -119,7 +119,7 @@ def _load_facts(
     except InputError as error:
         return str(error)
     batch_size = batch_size or default_batch_size(scorer.computes_on)
-    run = score_dependencies(scorer, score_length.num_samples) | judgement.identity()
+    run = {**score_dependencies(scorer, score_length.num_samples), **judgement.identity()}
     if depends_on_batch(scorer):
         run["batch_size"] = batch_size
     with scoring_mode(scorer):

@@ -118,7 +118,7 @@ class Evidence:
             ) from None
         return evidence
 
-    def state(self) -> dict[str, object]:
+    def state(self) -> Facts:
         """Return everything that later results depend on, as plain data for JSON."""
         return self._state.model_dump()
 

@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat, Strict, ValidationError
 
 from nes2net.lib.errors import InputError, check_known, check_setting, join_names, pluralise
+from nes2net.lib.output.sheet import Facts
 from nes2net.lib.storage.files import AnyPath
 from nes2net.lib.storage.plain_data import read_json_as
 from nes2net.metrics.classes import threshold_accepting_95
@@ -287,7 +288,7 @@ class KnownThreshold(BaseModel):
         """
         return (1 + int(np.searchsorted(self.scores, score, side="right"))) / (len(self.scores) + 1)
 
-    def to_dict(self) -> dict[str, object]:
+    def to_dict(self) -> Facts:
         """Return plain data for a checkpoint, without ``classes``, which it states elsewhere."""
         return self.model_dump(mode="json", exclude={"classes"}, exclude_none=True)
 
