@@ -293,10 +293,9 @@ def collate(examples: list[PreparedTrial]) -> Batch:
     """Make a batch of the examples whose files could be used; their extra tensors must have equal shapes."""
     errors = [example.error for example in examples if example.error]
     lost = [example.lost for example in examples if example.lost]
-    waveforms = [example.waveform for example in examples if example.waveform is not None]
-    if not waveforms:
-        return Batch(StepPart(torch.zeros(0, 0), torch.zeros(0, dtype=torch.long)), errors, lost)
     used = [example for example in examples if example.waveform is not None]
+    if not used:
+        return Batch(StepPart(torch.zeros(0, 0), torch.zeros(0, dtype=torch.long)), errors, lost)
     for example in used:
         for name, tensor in used[0].extra_tensors.items():
             other = example.extra_tensors.get(name)
@@ -305,11 +304,12 @@ def collate(examples: list[PreparedTrial]) -> Batch:
                     f"the extra tensor '{name}' is {describe_value(other)} for one example, and {describe_value(tensor)} for "
                     "another: all examples need tensors of one shape"
                 )
+    waveforms = stack_shared([example.waveform for example in used])  # type: ignore[misc]  # used ones have a waveform
     targets = stack_shared([torch.tensor(example.target) for example in used])
     names = used[0].extra_tensors
     extra_tensors = {name: stack_shared([example.extra_tensors[name] for example in used]) for name in names}
     return Batch(
-        StepPart(stack_shared(waveforms), targets, extra_tensors),
+        StepPart(waveforms, targets, extra_tensors),
         errors,
         lost,
         [example.trial_index for example in used],

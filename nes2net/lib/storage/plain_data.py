@@ -166,9 +166,8 @@ def check_plain(
         if isinstance(item, dict):
             if len(item) > _MAX_KEYS:
                 raise InputError(f"{name} has a mapping of more than {_MAX_KEYS:,} keys: split it")
-            budget.take("values", steps=2 * len(item))
-            pending += [(item_part, level + 1) for pair in item.items() for item_part in pair]
-        elif isinstance(item, (list, tuple)):
+            item = [*item.keys(), *item.values()]
+        if isinstance(item, (list, tuple)):
             budget.take("values", steps=len(item))
             pending += [(item_part, level + 1) for item_part in item]
         elif isinstance(item, str):

@@ -18,7 +18,6 @@ from typing import Any, TypeVar
 from urllib.parse import urljoin
 
 import httpx
-from pydantic import BaseModel
 
 from nes2net.lib.errors import (
     Explained,
@@ -32,7 +31,7 @@ from nes2net.lib.errors import (
 )
 from nes2net.lib.output.progress import ProgressDisplay
 from nes2net.lib.storage.files import Budget, make_folder, never_linked, write_text
-from nes2net.lib.storage.plain_data import read_json_as
+from nes2net.lib.storage.plain_data import read_small_text
 
 T = TypeVar("T")
 
@@ -241,9 +240,7 @@ class HttpFiles:
                     remedy="look on its publisher's page whether the file was replaced",
                 )
             if start == 0:
-                write_text(
-                    _state_of(partial_path), _PartialDownload(url=file.url, validator=new_validator).model_dump_json()
-                )
+                write_text(_state_of(partial_path), f"{new_validator}\n{file.url}")
             self._receive(answer, partial_path, start, total_bytes or file.size, display)
 
     def _receive(
@@ -480,8 +477,8 @@ def _validator_of(answer: httpx.Response) -> str:
 
 
 def _state_of(partial_path: Path) -> Path:
-    """Path of the :class:`_PartialDownload` of a partial download."""
-    return partial_path.with_name(f"{partial_path.name}.json")
+    """Path of the text with validator and address of a partial download."""
+    return partial_path.with_name(f"{partial_path.name}.txt")
 
 
 def _remove(partial_path: Path) -> None:
@@ -496,17 +493,12 @@ def size_of(path: Path) -> int:
         return 0
 
 
-class _PartialDownload(BaseModel):
-    url: str
-    validator: str
-
-
 def _saved_validator(partial_path: Path, url: str) -> str:
     # ETag or modification time of the file when the download began; empty if unknown.
     with suppress(InputError):
-        state = read_json_as(_PartialDownload, _state_of(partial_path), 10_000, "the state of a download", "remove it")
-        if state.url == url:
-            return state.validator
+        validator, _, saved_url = read_small_text(_state_of(partial_path)).partition("\n")
+        if saved_url == url:
+            return validator
     return ""
 
 

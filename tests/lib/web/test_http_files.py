@@ -200,7 +200,7 @@ def test_errors_that_another_try_cannot_mend_are_raised_at_once(server, fetch, p
     with input_error(message):
         fetch(size)
     assert pauses == []
-    assert {path.name for path in tmp_path.iterdir()} <= {"a.bin.part.json"}
+    assert {path.name for path in tmp_path.iterdir()} <= {"a.bin.part.txt"}
 
 
 def test_a_file_that_is_sent_without_end_is_refused_and_removed(server, fetch, tmp_path, monkeypatch):
