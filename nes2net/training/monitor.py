@@ -13,12 +13,11 @@ from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 
 from nes2net.lib.errors import InputError, first_line, one_line, pluralise, with_flag_names
-from nes2net.lib.output.progress import ProgressDisplay
 from nes2net.lib.output.sheet import Facts
 from nes2net.lib.output.terminal import RESULTS, log_line, say_aside
 from nes2net.training.callback import Callback
@@ -138,10 +137,10 @@ class Monitor:
         """
         title = f"epoch {epoch} of {self.selection.epochs}"
         later = self.selection.epochs - epoch
-        display = ProgressDisplay[Any](title=title, unit="step", total=total, start=start)
-        display.later_steps = later * total
-        display.later_seconds = (later + 1) * self.validation_seconds
-        return Meter(steps, display)
+        meter = Meter(steps, title=title, unit="step", total=total, start=start)
+        meter.later_steps = later * total
+        meter.later_seconds = (later + 1) * self.validation_seconds
+        return meter
 
     def say(self, text: str) -> None:
         """Log ``text`` in the main process."""

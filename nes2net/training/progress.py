@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 from nes2net.lib.errors import pluralise
 from nes2net.lib.output.progress import ProgressDisplay
@@ -16,10 +16,10 @@ WAIT_LIMIT = 0.2
 T = TypeVar("T")
 
 
-class Meter(Generic[T]):
-    """Iterates over ``batches``, measures speed and waiting, and shows both (:class:`ProgressDisplay`).
+class Meter(ProgressDisplay[T]):
+    """Iterates over batches, measures speed and waiting, and shows both.
 
-    >>> meter = Meter([3, 4], ProgressDisplay(title="epoch 1 of 9", unit="step", shown=False))
+    >>> meter = Meter([3, 4], title="epoch 1 of 9", unit="step", shown=False)
     >>> for batch in meter:
     ...     meter.update(utterances=batch, loss=0.5)
     >>> 0 <= meter.wait_share <= 1
@@ -31,23 +31,18 @@ class Meter(Generic[T]):
 
     Attributes:
         waited: seconds spent waiting for batches.
-
-    Args:
-        display: shows the pass; its clock is used.
     """
 
-    def __init__(self, batches: Iterable[T], display: ProgressDisplay[Any]) -> None:
-        self.batches = batches
-        self.display = display
-        self.clock = display.clock
+    def __init__(self, batches: Iterable[T], **options: Any) -> None:
+        super().__init__(batches, **options)
         self._began: float | None = None  # time at the end of the first batch
         self._utterances = 0  # since that time
         self.waited = self._elapsed = 0.0
 
     def __iter__(self) -> Iterator[T]:
         asked_at = self.clock()
-        with self.display:
-            for batch in self.batches:
+        with self:
+            for batch in self.steps:
                 if self._began is not None:
                     self.waited += self.clock() - asked_at
                 yield batch
@@ -55,7 +50,7 @@ class Meter(Generic[T]):
                 if self._began is None:
                     self._began = asked_at
 
-    def update(self, utterances: int, *, loss: float | None = None, lr: float | None = None) -> None:
+    def update(self, utterances: int = 1, *, loss: float | None = None, lr: float | None = None) -> None:
         if self._began is not None:
             self._utterances += utterances
             self._elapsed = self.clock() - self._began
@@ -67,8 +62,8 @@ class Meter(Generic[T]):
             facts.append(f"data wait {100 * self.wait_share:.0f} %")
         if lr is not None:
             facts.append(f"lr {lr:.2e}")
-        self.display.facts = facts
-        self.display.update()
+        self.facts = facts
+        super().update()
 
     @property
     def wait_share(self) -> float:

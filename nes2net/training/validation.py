@@ -20,7 +20,6 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 from nes2net.lib.computing.cuda_graph import Replayed
 from nes2net.lib.computing.devices import PRECISIONS, float32_products
 from nes2net.lib.errors import InputError, refuse
-from nes2net.lib.output.progress import ProgressDisplay
 from nes2net.scoring.kernel import depends_on_batch, scoring_mode
 from nes2net.training.dataset import BatchLoader, StepPart, TrainingSet, collate
 from nes2net.training.distributed import SCORING_PRECISIONS, check_supports
@@ -191,7 +190,7 @@ class Validator:
         errors: list[str] = []
         lost: list[str] = []
         title = f"epoch {epoch} of {self.monitor.selection.epochs}, development set{_PASSES_IN_WORDS[name]}"
-        meter = Meter(loader, ProgressDisplay(title=title, unit="batch", total=len(loader)))
+        meter = Meter(loader, title=title, unit="batch", total=len(loader))
         for number, batch in enumerate(meter):
             # A tensor from a worker is shared memory and keeps a file open, so store a copy.
             targets = batch.part.targets.clone().numpy()
