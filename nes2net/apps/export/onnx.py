@@ -28,7 +28,6 @@ from nes2net.data.audio.waveform import ASVSPOOF_SAMPLES, SAMPLE_RATE, SOXR_QUAL
 from nes2net.detector import Detector
 from nes2net.lib.errors import InputError, as_input_error, check_setting, first_line
 from nes2net.lib.output.sheet import Facts
-from nes2net.lib.output.terminal import say_aside
 from nes2net.lib.storage.files import AnyPath, check_no_device, exclusive_lock, replacing, temporary_folder, writing
 from nes2net.models.backends.base import NATURE, ScoreRule
 from nes2net.models.onnx_detector import EXPORT_PACKAGES, METADATA, OnnxDetector, require
@@ -88,8 +87,7 @@ def export_onnx(detector: Detector, path: AnyPath, *, quantize: str | None = Non
         path: a name that ends in ``.onnx``.
         quantize: ``"int8"`` quantises the linear layers of the front-end by onnxruntime's own tool:
             weights to −64…64, with a scale per output; activations during the computation, to 8
-            bits with one range per layer and waveform. A line on standard error says how much the
-            logits change.
+            bits with one range per layer and waveform.
 
     Raises:
         InputError: if onnx, onnxscript or onnxruntime is missing; if ``path`` is a device or a
@@ -126,14 +124,11 @@ def export_onnx(detector: Detector, path: AnyPath, *, quantize: str | None = Non
             if not linear_layers:
                 raise _nothing_to_quantise_error(detector)
             _quantise_weights(unchecked, linear_layers, {**description, "quantize": quantize})
-            difference, largest = _compare_with_torch(detector, unchecked, path)
+            _compare_with_torch(detector, unchecked, path)
         for file in sorted(folder.iterdir(), reverse=True):  # move the weights before the graph that refers to them
             target = path.parent / file.name
             with writing(target), replacing(target, durable=True) as temporary:
                 os.replace(file, temporary)
-    if quantize:
-        note = f"{quantize} changes the logits of noise, which are at most {largest:.2g}, by at most {difference:.1g}"
-        say_aside(note)
     return path
 
 
@@ -304,11 +299,10 @@ def _hide_library_output() -> Iterator[None]:
         logging.disable(level)
 
 
-def _compare_with_torch(detector: Detector, unchecked: Path, path: Path) -> tuple[float, float]:
-    """Return the largest difference of logits on noise, and the largest logit.
+def _compare_with_torch(detector: Detector, unchecked: Path, path: Path) -> None:
+    """Raise InputError if logits of noise differ by more than accepted.
 
-    ``path`` is the later name of the file ``unchecked``, for messages. Raises InputError if the
-    difference is larger than accepted.
+    ``path`` is the later name of the file ``unchecked``, for messages.
     """
     exported = OnnxDetector(unchecked, device="cpu")
     traced = _traced_samples(detector, exported.min_samples, exported.max_samples)
@@ -324,8 +318,6 @@ def _compare_with_torch(detector: Detector, unchecked: Path, path: Path) -> tupl
     if exported.precision == "int8":  # skip the shortest waveform, because it magnifies rounding errors
         sizes = [(batch, samples, INT8_TOLERANCE) for batch, samples, _ in sizes[-2:]]
         remedy = "this detector needs float32, so remove `quantize`"
-    largest_difference = 0.0
-    largest_logit = 0.0
     for batch, samples, tolerance in sizes:
         waveform = _test_noise(batch, samples)
         with torch.inference_mode():
@@ -337,9 +329,6 @@ def _compare_with_torch(detector: Detector, unchecked: Path, path: Path) -> tupl
                 f"{path} was not written: for {batch} × {samples} samples onnxruntime's logits differ from torch's "
                 f"by {difference:.1e}, more than {tolerance:.0e}: {remedy}"
             )
-        largest_difference = max(largest_difference, difference)
-        largest_logit = max(largest_logit, largest)
-    return largest_difference, largest_logit
 
 
 def _test_noise(batch: int, samples: int) -> Tensor:
