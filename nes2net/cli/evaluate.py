@@ -100,17 +100,15 @@ class JudgementFlags:
                 are malformed.
         """
         settings = non_defaults(self)
-        if self.costs is not None and self.priors is not None:
+        if "costs" in settings:  # only together with `priors`
             from nes2net.metrics.sasv import SasvWeights
 
-            settings.pop("costs")
-            settings.pop("priors")
-            settings["weights"] = SasvWeights.parse(self.costs, self.priors)
+            settings["weights"] = SasvWeights.parse(settings.pop("costs"), settings.pop("priors"))
         if self.exclude is not None:
             values_by_field: dict[str, list[str]] = {}
             for pair in self.exclude:
-                name, equals, value = pair.partition("=")
-                if not equals or not name or not value:
+                name, _, value = pair.partition("=")
+                if not name or not value:
                     raise InputError(f"`exclude` requires FIELD=VALUE, such as attack=A14, not '{pair}'")
                 values_by_field.setdefault(name, []).append(value)
             settings["exclude"] = values_by_field

@@ -35,17 +35,14 @@ class Rule(NamedTuple):
     """Number of trials behind the rate, for its interval."""
 
 
-class Resamples:
+class Resamples(NamedTuple):
     """Draws the bootstrap resamples of an evaluation, and computes figures with 95 % intervals.
 
-    Raises:
-        InputError: if ``num_resamples`` (R) is below 1, or the seed is negative.
+    The methods raise InputError if ``num_resamples`` (R) is below 1, or the seed is negative.
     """
 
-    def __init__(self, num_resamples: int, seed: int) -> None:
-        check_draws(num_resamples, seed)
-        self.num_resamples = num_resamples
-        self.seed = seed
+    num_resamples: int
+    seed: int
 
     def of_confusion(
         self, rules: Mapping[str, Rule], known_rows: NDArray, unknown_rows: Sequence[NDArray] | NDArray = ()
@@ -100,6 +97,7 @@ class Resamples:
 
         Of ``rows``, (C + G)×K, the first C are of known classes.
         """
+        check_draws(self.num_resamples, self.seed)
         sizes = rows.sum(1)
         shares = rows / np.maximum(sizes, 1)[:, None]
         num_unknown = len(rows) - num_known

@@ -141,7 +141,7 @@ class ClassEvaluation(OfClasses[ClassTrials]):
             "num_unknown": len(first.unknown.numbers),
             "num_left_out": first.num_left_out,
         }
-        resamples = Resamples(self.num_resamples, self.seed)
+        resamples = Resamples(**self.draws)
         tables = {}
         for trials in systems:
             tables[trials.system] = itertools.chain(
@@ -328,7 +328,7 @@ def _fields_of_breakdowns(trials: ClassTrials) -> list[str]:
 
 
 def _breakdown_rows(trials: ClassTrials, name: str, resamples: Resamples) -> Iterator[Row]:
-    few_resamples = Resamples(min(resamples.num_resamples, ROW_RESAMPLES), resamples.seed)
+    few_resamples = resamples._replace(num_resamples=min(resamples.num_resamples, ROW_RESAMPLES))
     for value, is_in_row in trials.known.trials.column(name).groups():
         group = trials.known.where(is_in_row)
         if len(group.numbers) >= MIN_TRIALS:
