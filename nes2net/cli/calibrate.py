@@ -237,7 +237,7 @@ def classes(
     from nes2net.evaluation.key import Labels
 
     check_writable(save, stream=True)
-    known, trials = known_classes(
+    threshold, trials = known_classes(
         Labels(corpus, keys, phase),
         dev_logits,
         score,
@@ -247,14 +247,14 @@ def classes(
     )
     print_note(trials.labels.in_words(trials.system))
     print_warnings(trials.doubts)
-    write_output(save, known.model_dump_json(exclude_none=True) + "\n")
+    write_output(save, threshold.model_dump_json(exclude_none=True) + "\n")
     num_known = pluralise(trials.known.numbers, "trial")
     reached = f"at or above which lie 95 % of {num_known}"  # the threshold, in words
     if equal_errors:
         reached = f"where the errors are equal on {num_known} of known classes and {len(trials.unknown.numbers)} of unknown ones"
     say(
-        f"none of the {pluralise(known.classes, 'class', 'classes')} is named below a {score} of "
-        f"{known.threshold:.4g}, {reached}"
+        f"none of the {pluralise(threshold.classes, 'class', 'classes')} is named below a {score} of "
+        f"{threshold.threshold:.4g}, {reached}"
     )
     say_written(save)
     print_next([["predict", "FILE", "--model", "MODEL", "--judgement", f"{{name: classes, known: {save}}}"]])
@@ -459,8 +459,8 @@ def _print_learned(source: str, calibrated: Calibrated, saved: Sequence[str]) ->
             "applies the calibration to the same detector: keep the records that `nes2net score` writes"
         )
     else:
-        part = scored_part(scored_by.num_samples)
-        say(f"detector: {scored_by.fingerprint[:12]} in {scored_by.precision}, scored {part}")
+        scored_length = scored_part(scored_by.num_samples)
+        say(f"detector: {scored_by.fingerprint[:12]} in {scored_by.precision}, scored {scored_length}")
     if population is None:
         say("note: the recordings were not measured, so predict cannot say 'cannot tell'; add --root DIR")
     else:

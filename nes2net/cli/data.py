@@ -130,12 +130,12 @@ def check(
         from nes2net.lib.storage.files import write_text
         from nes2net.scoring.marked_corpus import check_marks, record_beside  # start-up
 
-        found = check_marks(check.splits, sample)
-        if found.marks:  # else a note says why there are none
-            say("", *found.marks)
-            say_aside(*(shortcut.words for shortcut in found.shortcut))
+        corpus_marks = check_marks(check.splits, sample)
+        if corpus_marks.marks:  # else a note says why there are none
+            say("", *corpus_marks.marks)
+            say_aside(*(shortcut.words for shortcut in corpus_marks.shortcut))
             path = record_beside(check.root)
-            write_text(path, found.model_dump_json())
+            write_text(path, corpus_marks.model_dump_json())
             say_written(path)
     return 0 if check.complete else INCOMPLETE
 

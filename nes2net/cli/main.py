@@ -88,8 +88,8 @@ def build_parser() -> OneLineParser:
     # look-up.
     subparsers.choices = subparsers._name_parser_map = _Parsers()
     registered = commands.names()  # a command is missing if its folder was deleted
-    further = [name for name in registered if not commands.is_built_in(name)]
-    for task, names in [*COMMANDS.items(), ("of other packages", further)]:
+    added = [name for name in registered if not commands.is_built_in(name)]
+    for task, names in [*COMMANDS.items(), ("of other packages", added)]:
         listed = [_Command(name, commands.target(name)) for name in names if name in registered]
         # Only the name: _Parsers replaces it by the parser.
         subparsers.choices |= {command.typed: command.dest for command in listed}

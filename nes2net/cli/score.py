@@ -98,11 +98,11 @@ def score(
         if decider is not None:
             print_warnings(check_belongs(detector, decider.calibration))
         decider = None  # the score file of claims has no decisions
-    about = {}
+    scored_as = {}
     if channel is not None:
-        about["channel"] = channel
+        scored_as["channel"] = channel
     if length.audio_track:
-        about["audio_track"] = length.audio_track
+        scored_as["audio_track"] = length.audio_track
     scores, decisions = score_corpus(
         detector,
         located_part,
@@ -115,7 +115,7 @@ def score(
         score_range=score_range,
         decider=decider,
         calibration=deciding.calibration or "",
-        about=about,
+        about=scored_as,
         settings=ScoringSettings(
             crop=crop,
             crop_seed=crop_seed,

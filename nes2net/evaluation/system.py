@@ -150,8 +150,8 @@ class SystemFigures:
         if self.key.definition.official_table is None:
             return
         for row in self.key.definition.official_table(self.judged.complete.trials, self.judged.complete.scores):
-            part, *values = row
-            yield Row({"system": self.name, "part": part}, dict(zip(_OF_OFFICIAL_ROWS, map(Figure, values))))
+            title, *values = row
+            yield Row({"system": self.name, "part": title}, dict(zip(_OF_OFFICIAL_ROWS, map(Figure, values))))
 
 
 def _doubt_notes(matched_trials: Matched, eer: Figure) -> Iterator[str]:

@@ -323,10 +323,10 @@ def quick_rates(bonafide: NDArray, spoof: NDArray, threshold: float, cells: Cell
 def quick_claim_eer(
     target: NDArray, nontarget: NDArray, spoof: NDArray, against: Sequence[int], cells: Cells
 ) -> Resampled:
-    others = [(target, nontarget, spoof)[number] for number in against]
+    opposing = [(target, nontarget, spoof)[number] for number in against]
     numbers = np.split(cells.numbers, np.cumsum((target.size, nontarget.size)))
     cells = cells._replace(numbers=np.concatenate([numbers[number] for number in (0, *against)]))
-    return eer_of_blocks(_blocks_of_trials((target, np.concatenate(others)), cells), "roc")
+    return eer_of_blocks(_blocks_of_trials((target, np.concatenate(opposing)), cells), "roc")
 
 
 def quick_a_dcf(

@@ -135,8 +135,8 @@ def compute_claim_eer(
     target: ArrayLike, nontarget: ArrayLike, spoof: ArrayLike, against: Sequence[int] = (1, 2)
 ) -> float:
     """Compute one of :func:`compute_sasv_eers`: of targets against classes of these indices; others may be empty."""
-    others = [(target, nontarget, spoof)[number] for number in against]
-    return compute_eer(target, np.concatenate(others), "roc")[0]
+    opposing = [(target, nontarget, spoof)[number] for number in against]
+    return compute_eer(target, np.concatenate(opposing), "roc")[0]
 
 
 def check_finite(scores: ArrayLike, name: str) -> NDArray:

@@ -68,9 +68,9 @@ def range_interval_of(time: TimedFrames, **draws: Unpack[IntervalDraws]) -> Inte
         trials = blocks.block(block)
         after = rejected[:, block, None] + blocks.drawn(weights, trials).cumsum(axis=1)[:, blocks.is_last[trials]]
         # At a threshold below the block, then at each of its scores.
-        called_spoof, found = np.column_stack((rejected[:, block], after)) / sizes[:, None]
-        nearest = np.argmin(np.abs(called_spoof - (1 - found)))
-        return float((called_spoof[nearest] + (1 - found[nearest])) / 2)
+        called_spoof, hits = np.column_stack((rejected[:, block], after)) / sizes[:, None]
+        nearest = np.argmin(np.abs(called_spoof - (1 - hits)))
+        return float((called_spoof[nearest] + (1 - hits[nearest])) / 2)
 
     def evaluate(weights: NDArray) -> NDArray:
         return np.array(list(map(eer, weights, blocks.count_rejected(weights))))
