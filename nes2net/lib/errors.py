@@ -313,7 +313,7 @@ def short_repr(value: Any, levels: int = 4) -> str:
             items = kind.items(value) if kind is dict else zip(kind.__iter__(value))
             texts = []
             for pair_or_item in islice(items, _MAX_SHOWN if levels else 0):
-                texts.append(": ".join(short_repr(part, levels - 1) for part in pair_or_item))
+                texts.append(": ".join(short_repr(item, levels - 1) for item in pair_or_item))
             if len(texts) < kind.__len__(value):
                 texts.append("...")
             elif kind is tuple and len(texts) == 1:

@@ -233,7 +233,7 @@ def _group_of_each_trial(trials: Trials, name: str, key: str) -> list[Hashable |
     field = "label" if name == "class" else name
     values: list[Hashable | None] = [trial.get(field) for trial in trials]
     if all(value is None for value in values):
-        stated_fields = [known for known in FIELDS if any(trial.get(known) is not None for trial in trials)]
+        stated_fields = [stated for stated in FIELDS if any(trial.get(stated) is not None for trial in trials)]
         raise InputError(
             f"`data.{key}` needs the {name} of the training trials, but no trial states it: remove it, or use a field of the "
             f"trials, such as {join_names(['class', *stated_fields, *extra_fields(trials)], 12)}"

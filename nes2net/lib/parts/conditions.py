@@ -64,21 +64,21 @@ def check_conditions(
         for setting in condition.settings:
             full_setting = setting if "." in setting else f"{prefix}{setting}"
             # A setting may require a value: ``name=value``.
-            other, equals, value = full_setting.partition("=")
-            if other not in values:
+            required, equals, value = full_setting.partition("=")
+            if required not in values:
                 continue
-            is_met = values[other] == value if equals else values[other] != defaults[other]
-            wanted = f"`{full_setting}`"
+            is_met = values[required] == value if equals else values[required] != defaults[required]
+            expected_setting = f"`{full_setting}`"
             if is_met:
-                met.append(wanted)
+                met.append(expected_setting)
                 continue
             if equals:
-                present_value = f", not with `{other}={values[other]}`"
-            elif str(values[other]).isdigit():
-                wanted += f" other than {values[other]}"
-            unmet.append(wanted)
+                present_value = f", not with `{required}={values[required]}`"
+            elif str(values[required]).isdigit():
+                expected_setting += f" other than {values[required]}"
+            unmet.append(expected_setting)
         if isinstance(condition, NotWith) and met:
             raise InputError(f"`{name}` and {met[0]} exclude each other: remove one of them")
         if isinstance(condition, UsedWith) and unmet and not met:
-            others = " or ".join(unmet)
-            raise InputError(f"`{name}` is used only with {others}{present_value}: remove it, or add {others}")
+            expected = " or ".join(unmet)
+            raise InputError(f"`{name}` is used only with {expected}{present_value}: remove it, or add {expected}")

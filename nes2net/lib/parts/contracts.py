@@ -82,13 +82,13 @@ def blame_part(subject: str = "", method: str = "", *errors: type[Exception]) ->
     try:
         yield
     except (Exception, SystemExit) as error:  # the code of another package may raise any error
-        place = ""  # the last line outside of nes2net and PyTorch
+        last_line = ""  # the last line outside of nes2net and PyTorch
         package_folder = str(Path(__file__).parents[2])
         is_known = bool(subject)
         for frame, line in walk_tb(error.__traceback__):
             file = frame.f_code.co_filename
             if not file.startswith(package_folder) and "/torch/" not in file:
-                place = f" ({Path(file).name}, line {line})"
+                last_line = f" ({Path(file).name}, line {line})"
             instance = frame.f_locals.get("self")
             if not is_known and isinstance(instance, Extension):
                 subject = instance.subject
@@ -97,7 +97,7 @@ def blame_part(subject: str = "", method: str = "", *errors: type[Exception]) ->
         if not subject or isinstance(error, BrokenPart) or (is_for_user and not errors):
             raise
         problem = f"{method} raised {type(error).__name__}: {first_line(error)}"
-        raise BrokenPart(f"{subject}: {problem}{place}", remedy="correct the part, or tell its author") from error
+        raise BrokenPart(f"{subject}: {problem}{last_line}", remedy="correct the part, or tell its author") from error
 
 
 def check_rows(outputs: Any, count: int, subject: str = "the detector") -> None:

@@ -141,12 +141,12 @@ def _check_training(check: PartCheck, part: Any, batch: TinyBatch) -> None:
             outputs = batch.outputs(check, part, inputs)
             total: Any = sum((output * torch.randn_like(output)).sum() for output in outputs)
         nodes = [total.grad_fn]  # of the graph
-        seen: set[Any] = {None}
+        visited: set[Any] = {None}
         for node in nodes:  # the list grows
-            if node not in seen:
-                seen.add(node)
+            if node not in visited:
+                visited.add(node)
                 nodes.extend(next_node for next_node, _ in node.next_functions)
-        trained |= {id(node.variable): node.variable for node in seen if hasattr(node, "variable")}
+        trained |= {id(node.variable): node.variable for node in visited if hasattr(node, "variable")}
         if is_large(part):
             continue
         if trained:

@@ -145,12 +145,12 @@ class Guard:
             if int(headers.get("content-length", 0)) > body.num_allowed:
                 raise body.too_large
             passed = [(name, value[:_MAX_HEADER]) for name, value in scope["headers"] if name in _HEADERS]
-            known = {"query_string": query, "headers": [*passed, (b"content-type", form_type)]}
+            passed_fields = {"query_string": query, "headers": [*passed, (b"content-type", form_type)]}
             inline = " 'unsafe-inline'" if admitted.runs_inline_scripts else ""
             answer.policy = _POLICY.format(inline=inline, frames=self.frames)
             try:
                 # The server itself omits the content of an answer to HEAD.
-                await self.app({**scope, **known, "method": method.replace("HEAD", "GET")}, body, answer)
+                await self.app({**scope, **passed_fields, "method": method.replace("HEAD", "GET")}, body, answer)
             except Exception as error:
                 if not (body.refusal or isinstance(error, ClientDisconnect)):
                     raise
@@ -242,12 +242,12 @@ def _form_type(content_type: str) -> bytes:
 
 def _filter_query(query: bytes, admitted: Admitted) -> bytes:
     pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True)
-    known = {name: value for name, value in pairs if name in admitted.parameters}
-    if admitted.is_strict and len(known) < len(pairs):
+    understood = {name: value for name, value in pairs if name in admitted.parameters}
+    if admitted.is_strict and len(understood) < len(pairs):
         expected = ", ".join(admitted.parameters) or "no parameters"
         came = visible(query[:_MAX_PARAMETER].decode("latin-1"))
         raise RefusedRequest(422, f"?{came} is not understood: expected {expected} here, each at most once")
-    return urlencode({name: value[:_MAX_PARAMETER] for name, value in known.items()}).encode()
+    return urlencode({name: value[:_MAX_PARAMETER] for name, value in understood.items()}).encode()
 
 
 async def _send_refusal(scope_type: str, body: _Body, answer: _Answer, refusal: RefusedRequest) -> None:

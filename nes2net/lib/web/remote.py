@@ -226,11 +226,11 @@ def expand_series(address: str) -> list[str]:
         raise InputError("names more than a million files", subject=address, remedy="name the folder, or fewer files")
     first, last, words = series.groups()
     if words:
-        parts = words.split(",")
+        alternatives = words.split(",")
     else:
-        parts = [str(number).zfill(len(first)) for number in range(int(first), int(last) + 1)]
+        alternatives = [str(number).zfill(len(first)) for number in range(int(first), int(last) + 1)]
     start, end = series.span()
-    addresses = [expand_series(f"{address[:start]}{part}{address[end:]}") for part in parts]
+    addresses = [expand_series(f"{address[:start]}{alternative}{address[end:]}") for alternative in alternatives]
     return list(dict.fromkeys(chain.from_iterable(addresses)))
 
 

@@ -54,12 +54,12 @@ def create_loss(loss: str | Options, backend: Backend, key: str = "train.loss") 
             )
         arguments |= {"head": head, "feature_dim": head.in_features}
     parameters = inspect.signature(kind).parameters
-    given = {key: value for key, value in arguments.items() if key in parameters}
+    accepted = {key: value for key, value in arguments.items() if key in parameters}
     with losses.guard(name):
-        criterion = kind(**options, **given)
+        criterion = kind(**options, **accepted)
     make_batch = partial(check_loss, embedding_dim=arguments.get("feature_dim"))
     # A copy of the head, because the check changes weights.
-    rebuild = partial(kind, **options, **copy.deepcopy(given))
+    rebuild = partial(kind, **options, **copy.deepcopy(accepted))
     return losses.check_part(name, criterion, make_batch, rebuild)  # type: ignore[no-any-return]
 
 

@@ -207,12 +207,12 @@ def apply_overrides(values: _Values, overrides: Iterable[str]) -> _Values:
         corpora = _copy_corpora(data.get("corpora"))
         aliases = [corpus.get("alias") or alias_of(str(corpus.get("name", ""))) for corpus in corpora]
         if name not in aliases:
-            known = (
+            problem = (
                 f"has no '{name}': name one of {', '.join(aliases)}"
                 if aliases
                 else "is not set: use keys such as `data.root`"
             )
-            raise InputError(f"override {short_repr(override)}: `data.corpora` {known}")
+            raise InputError(f"override {short_repr(override)}: `data.corpora` {problem}")
         set_value(corpora[aliases.index(name)], [last], text, CorpusConfig, title)
         values["data"] = {**data, "corpora": corpora}
     return values
