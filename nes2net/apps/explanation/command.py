@@ -110,11 +110,13 @@ def explain(
 def _sheet(path: Path, explanation: Explanation) -> Sheet:
     from nes2net.apps.explanation.faithfulness import in_words
 
-    parts: list[Facts] = []
+    strongest_rows: list[Facts] = []
     for unit, strongest in (("s", explanation.relevance.stretches()), ("Hz", explanation.relevance.strongest_bands())):
         for start, end, value in strongest:
             towards = "bona fide" if value > 0 else "spoof"
-            parts.append({"part": f"{start:.6g}–{end:.6g} {unit}", "relevance": f"{value:+.4f}", "towards": towards})
+            strongest_rows.append(
+                {"part": f"{start:.6g}–{end:.6g} {unit}", "relevance": f"{value:+.4f}", "towards": towards}
+            )
     facts: dict[str, object] = {
         "score": f"{explanation.score:.4f}",
         "remark": explanation.remark,
@@ -130,4 +132,4 @@ def _sheet(path: Path, explanation: Explanation) -> Sheet:
         facts["sum of relevance"] = f"{total:.4f} of {explanation.difference:.4f}"
         if abs(explanation.unexplained) > 0.1 * max(abs(explanation.difference), 0.1):
             facts["note"] = "the gradients are too rough, use more --steps or --method occlusion"
-    return Sheet(str(path), facts, tables={"moved most by": parts})
+    return Sheet(str(path), facts, tables={"moved most by": strongest_rows})

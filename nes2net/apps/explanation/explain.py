@@ -73,8 +73,8 @@ class Explanation:
             "start": self.start,
             "duration": self.duration,
             "method": self.method,
-            "stretches": [part._asdict() for part in self.relevance.stretches()],
-            "strongest_bands": [part._asdict() for part in self.relevance.strongest_bands()],
+            "stretches": [stretch._asdict() for stretch in self.relevance.stretches()],
+            "strongest_bands": [band._asdict() for band in self.relevance.strongest_bands()],
             "layers": self.layers,
             "checks": [check.to_dict() for check in self.checks],
         }

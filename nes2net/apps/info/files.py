@@ -216,9 +216,9 @@ def _run_sheet(folder: Path) -> Sheet:
     columns = columns_of(rows, measures_of(folder))
     for row in rows:
         checkpoint = f"epoch_{row['epoch']}.pth"
-        kept = checkpoint if checkpoint in checkpoint_names else ""
+        kept_name = checkpoint if checkpoint in checkpoint_names else ""
         cells = {column.heading: column.cell(row) for column in columns if column.heading}
-        epochs.append(cells | {"kept": kept})
+        epochs.append(cells | {"kept": kept_name})
     tables = {"epochs": epochs, _RECIPE_KEYS: keys}
     facts["checkpoints"] = ", ".join(checkpoint_names) or "none"
     facts["to resume from"] = RESUME_FILE if (folder / RESUME_FILE).is_file() else ""

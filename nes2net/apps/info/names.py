@@ -133,8 +133,8 @@ def sheets(name: str) -> list[Sheet]:
 
 
 def _model_line(name: str) -> str:
-    parts = architecture(PUBLISHED_MODELS[name])
-    return f"not for commercial use: {parts}" if PUBLISHED[name].non_commercial else parts
+    part_words = architecture(PUBLISHED_MODELS[name])
+    return f"not for commercial use: {part_words}" if PUBLISHED[name].non_commercial else part_words
 
 
 def _docstring_title(registry: Registry, name: str) -> str:

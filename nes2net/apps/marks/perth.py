@@ -74,7 +74,7 @@ class Perth:
                         readings.append((value, f" in channel {channel} from {clock(start)} on"))
         if not readings:
             return mark(f"Perth: {reason}: no reading", state="no_reading", reason=reason, **self.facts)
-        value, place = max(readings)
+        value, position_words = max(readings)
         state = "not found"
         if value > self.threshold:
             state = "found"
@@ -82,7 +82,7 @@ class Perth:
             state = "unclear"
         words = f"Perth (Resemble AI) {state}, {value:.3f}"
         if len(readings) > 1:
-            words += place
+            words += position_words
         if state == "not found":
             words += "; says nothing: noise, a change of speed or no mark at all look alike"
         return mark(
@@ -110,15 +110,15 @@ def _pieces(blocks: Iterable[tuple[NDArray, int]]) -> Iterator[tuple[float, NDAr
     start = 0.0
     # The streams of a chain may differ in rate and channels.
     for (rate, channels), stream in groupby(blocks, lambda block: (block[1], len(block[0]))):
-        held = np.empty((channels, 0), np.float32)
+        remaining = np.empty((channels, 0), np.float32)
         for samples, _ in stream:
-            held = np.concatenate([held, samples], axis=1)
-            while held.shape[1] > _LONG * rate:
-                yield start, held[:, : _PIECE * rate], rate
-                held = held[:, _PIECE * rate :]
+            remaining = np.concatenate([remaining, samples], axis=1)
+            while remaining.shape[1] > _LONG * rate:
+                yield start, remaining[:, : _PIECE * rate], rate
+                remaining = remaining[:, _PIECE * rate :]
                 start += _PIECE
-        yield start, held, rate
-        start += held.shape[1] / rate
+        yield start, remaining, rate
+        start += remaining.shape[1] / rate
 
 
 @torch.inference_mode()

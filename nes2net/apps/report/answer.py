@@ -123,12 +123,12 @@ def in_hundred(share: float) -> str:
 
 def _without_calibration(judged: Judged[float], model: str) -> Answer:
     score = f"{judged.value:.4f}".replace("-", "−")
-    part = "this recording"
+    scored_part = "this recording"
     judged_share = judged.judged
     if judged_share < 1:
-        part = f"the first {readable_duration(judged_share * judged.duration, exact=True)} of this recording"
+        scored_part = f"the first {readable_duration(judged_share * judged.duration, exact=True)} of this recording"
     meaning = (
-        f"The detector gives {part} a score of {score}, and a score alone is no answer. It is higher for real "
+        f"The detector gives {scored_part} a score of {score}, and a score alone is no answer. It is higher for real "
         "speech than for fakes, but where the border lies differs from detector to detector, and from one kind of "
         "recording to another."
     )
