@@ -251,7 +251,7 @@ def test_people_count_in_place_of_recordings_if_a_list_names_who_speaks(clips_fo
             assert person_of_score[score] == f"p{int(name) % 4}"
     assert main(["info", str(saved)]) == 0
     described = capsys.readouterr().out
-    assert "operating points unusual below a score" in " ".join(described.split())
+    assert "decision unusual below a score" in " ".join(described.split())
     assert "of 4 people" in " ".join(described.split())
     assert not re.search("prior of|l2 |\nweights", described)
 

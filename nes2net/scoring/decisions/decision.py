@@ -100,6 +100,7 @@ class OperatingPoint:
                 f"the calibration holds no scores, from which the operating point '{self.name}' is computed: make it again with "
                 "`nes2net calibrate fit … --save FILE`, or use cost:CMISS,CFA,PRIOR"
             )
+        llrs = Llrs(*map(np.sort, llrs))
         if self.kind == "eer":
             return _equal_error_threshold(llrs)
         # The rate limits the errors on one class: skip as many of its ascending ratios.
