@@ -87,16 +87,8 @@ def _states_before_chunks(log_decays: Tensor, left_behind: Tensor) -> Tensor:
 
     # At the end of outer chunk k, s_k = Σ_{j ≤ k} exp(Σ_{j < i ≤ k} d_i)·e_j: d_i, in since[-1], is the log decay of
     # outer chunk i; e_j, in states[-1], the state at the end of outer chunk j if it starts from zero.
-    index = torch.arange(states.shape[2], device=states.device)
-    k = index[:, None]
-    j = index
-    between = (j.unsqueeze(1) < index) & (index <= k.unsqueeze(2))  # k×j×i: whether j < i ≤ k
-
-    # The sum is in float64, because a GPU may round float32 products to TF32, and because the
-    # rounding error of a long sum must stay small.
-    log_weight = torch.einsum("kji,bidn->bkjdn", between.double(), since[-1].double()).to(states.dtype)
-    weight = torch.exp(log_weight).masked_fill((k < j)[:, :, None, None], 0.0)
-    ends = (weight * states[-1].unsqueeze(1)).sum(dim=2)
+    weights = decays_between(since[-1].movedim(1, -1)).movedim((3, 4), (1, 2))  # B×k×j×D×N
+    ends = (weights * states[-1].unsqueeze(1)).sum(dim=2)
     earlier = F.pad(ends, (0, 0, 0, 0, 1, -1))  # each outer chunk starts from the end state of the chunk before
     return _in_order(torch.addcmul(states, torch.exp(since), earlier), left_behind.shape[1], delay=1)
 
@@ -130,6 +122,19 @@ def cut_into_chunks(x: Tensor, size: int) -> Tensor:
 def _steps(x: Tensor) -> Tensor:
     """B×T×… → CHUNK×B×K×…; the appended zeros keep the state, because Δ is 0 there."""
     return cut_into_chunks(x, CHUNK).movedim(-1, 0)
+
+
+def decays_between(log_decay: Tensor) -> Tensor:
+    """Decays from step j (column) to k (row), exp(Σ_{j < i ≤ k} log_decay_i), 0 if k < j: …×N → …×N×N.
+
+    Sums are in float64, because differences of long sums must be accurate, and a GPU may round
+    float32 products to TF32.
+    """
+    index = torch.arange(log_decay.shape[-1], device=log_decay.device)
+    ahead = index[:, None] < index  # k < j
+    total = log_decay.double() @ (~ahead).double().mT  # cumulative sums, …×N
+    log_weight = (total.unsqueeze(-1) - total.unsqueeze(-2)).to(log_decay.dtype)
+    return torch.exp(log_weight.masked_fill(ahead, -torch.inf))
 
 
 def _in_order(steps: Iterable[Tensor], num_frames: int, delay: int = 0) -> Tensor:

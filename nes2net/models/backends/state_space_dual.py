@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from nes2net.models.backends.selective_scan import cut_into_chunks
+from nes2net.models.backends.selective_scan import cut_into_chunks, decays_between
 
 CHUNK = 32  # number of frames in a chunk
 
@@ -43,10 +43,10 @@ def state_space_dual(x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) 
     u = cut_into_chunks(delta.unsqueeze(3) * x, CHUNK).mT  # B×K×h×Q×P
     b = cut_into_chunks(B, CHUNK).mT  # B×K×Q×N
     c = cut_into_chunks(C, CHUNK).mT  # B×K×Q×N
-    within = _decays(log_decay)  # B×K×h×Q×Q
+    within = decays_between(log_decay)  # B×K×h×Q×Q
     y = ((c @ b.mT).unsqueeze(2) * within) @ u  # the part of y that comes from frames of the same chunk
     residues = (within[..., -1, :, None] * u).mT @ b.unsqueeze(2)  # B×K×h×P×N: states after chunks that start from 0
-    between = _decays(log_decay.sum(dim=3).movedim(1, 2))  # B×h×K×K
+    between = decays_between(log_decay.sum(dim=3).movedim(1, 2))  # B×h×K×K
     states = (between @ residues.movedim(2, 1).flatten(3)).unflatten(
         3, residues.shape[3:]
     )  # B×h×K×P×N, the state after each chunk
@@ -55,12 +55,3 @@ def state_space_dual(x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) 
     y = y + since.unsqueeze(4) * (c.unsqueeze(2) @ before.mT)
     y = y.movedim(2, 3).flatten(1, 2)
     return F.pad(y, (0, 0, 0, 0, 0, num_frames - y.shape[1]))
-
-
-def _decays(log_decay: Tensor) -> Tensor:
-    """Decays from step j (column) to k (row), exp(Σ_{j < i ≤ k} log_decay_i), 0 if k < j: …×N → …×N×N."""
-    index = torch.arange(log_decay.shape[-1], device=log_decay.device)
-    ahead = index[:, None] < index  # k < j
-    total = log_decay.double() @ (~ahead).double().mT  # cumulative sums, …×N
-    log_weight = (total.unsqueeze(-1) - total.unsqueeze(-2)).to(log_decay.dtype)
-    return torch.exp(log_weight.masked_fill(ahead, -torch.inf))
