@@ -54,6 +54,13 @@ class FeedForward(nn.Module):
         return self.net(x)
 
 
+def attend_in_heads(query_key_value: Tensor, num_heads: int) -> Tensor:
+    """Compute scaled dot-product attention of ``num_heads`` heads, B×N×3E → B×N×E."""
+    heads = query_key_value.unflatten(2, (3, num_heads, -1)).transpose(1, 3)  # B×h×3×N×d, h·d = E
+    attended = F.scaled_dot_product_attention(*heads.unbind(dim=2))  # B×h×N×d
+    return attended.transpose(1, 2).flatten(2)
+
+
 class SelfAttention(nn.Module):
     """Multi-head self-attention over all tokens, B×N×E → B×N×E."""
 
@@ -64,10 +71,7 @@ class SelfAttention(nn.Module):
         self.proj = nn.Linear(embed_dim, embed_dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        heads = self.qkv(x).unflatten(2, (3, self.num_heads, -1)).transpose(1, 3)  # B×h×3×N×d, h·d = E
-        query, key, value = heads.unbind(dim=2)
-        attended = F.scaled_dot_product_attention(query, key, value)  # B×h×N×d
-        return self.proj(attended.transpose(1, 2).flatten(2))
+        return self.proj(attend_in_heads(self.qkv(x), self.num_heads))
 
 
 class HeadTokenAttention(SelfAttention):

@@ -18,10 +18,11 @@ from torch import Tensor, nn
 from nes2net.lib.computing.devices import at_least_float32
 from nes2net.lib.parts.options import FeatureDim, Logits, Takes, UpTo4096
 from nes2net.models.backends.base import LogitLayer, ProjectedBackend
+from nes2net.models.backends.pooling import attention_pool
 from nes2net.models.backends.selective_scan import selective_scan
 
 STATE_DIM = 16  # size of the state of each channel
-CONV_KERNEL = 4  # frames
+CAUSAL_KERNEL = 4  # frames
 NORM_EPS = 1e-5  # small number that RMS norms add to the mean square
 
 
@@ -41,6 +42,27 @@ def draw_delta_bias(count: int) -> Tensor:
     return delta + torch.log(-torch.expm1(-delta))  # the inverse of softplus
 
 
+class Norm(nn.RMSNorm):
+    """An RMS norm in the type of its weight, even within autocast: …×E → …×E."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__(dim, eps=NORM_EPS)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.to(self.weight.dtype))
+
+
+class FrameConv(nn.Conv1d):
+    """A convolution over time for each channel, B×T×C → B×T×C; ``causal`` reads no later frames."""
+
+    def __init__(self, channels: int, kernel: int, causal: bool) -> None:
+        super().__init__(channels, channels, kernel, groups=channels)
+        self.frames_around = (kernel - 1, 0) if causal else (kernel // 2, kernel // 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(F.pad(x.transpose(1, 2), self.frames_around)).transpose(1, 2)
+
+
 class Mixer(nn.Module):
     """The Mamba block without norm and residual (Gu & Dao, Fig. 3): B×T×E → B×T×E, causal in time."""
 
@@ -52,7 +74,7 @@ class Mixer(nn.Module):
         self.A_log = nn.Parameter(torch.arange(1, STATE_DIM + 1).float().log().repeat(inner_dim, 1))
         self.D = nn.Parameter(torch.ones(inner_dim))
         self.in_proj = nn.Linear(embed_dim, 2 * inner_dim, bias=False)
-        self.conv1d = nn.Conv1d(inner_dim, inner_dim, CONV_KERNEL, groups=inner_dim)
+        self.conv1d = FrameConv(inner_dim, CAUSAL_KERNEL, causal=True)
         self.x_proj = nn.Linear(inner_dim, self.delta_rank + 2 * STATE_DIM, bias=False)
         self.dt_proj = nn.Linear(self.delta_rank, inner_dim)
         self.out_proj = nn.Linear(inner_dim, embed_dim, bias=False)
@@ -62,7 +84,7 @@ class Mixer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x, z = self.in_proj(x).chunk(2, dim=2)  # B×T×2E each
-        x = F.silu(self.conv1d(F.pad(x.transpose(1, 2), (CONV_KERNEL - 1, 0)))).transpose(1, 2)
+        x = F.silu(self.conv1d(x))
         delta, B, C = self.x_proj(x).split([self.delta_rank, STATE_DIM, STATE_DIM], dim=2)  # B×T×(rank, N, N)
         delta = F.linear(delta, self.dt_proj.weight)  # B×T×2E; the scan adds the bias in its own precision
         scan = self._fused_scan if self._can_use_fused_scan(x) else self._scan
@@ -106,10 +128,10 @@ class Layer(nn.Module):
     def __init__(self, embed_dim: int) -> None:
         super().__init__()
         self.mixer = Mixer(embed_dim)
-        self.norm = nn.RMSNorm(embed_dim, eps=NORM_EPS)
+        self.norm = Norm(embed_dim)
 
     def forward(self, residual: Tensor) -> Tensor:
-        return self.mixer(self.norm(residual.to(self.norm.weight.dtype)))
+        return self.mixer(self.norm(residual))
 
 
 class DualColumn(nn.Module):
@@ -137,9 +159,11 @@ class DualColumn(nn.Module):
                 layer.mixer.out_proj.weight.div_(math.sqrt(layers_per_column))
 
     def forward(self, x: Tensor) -> Tensor:
-        forwards = attention_pool(self.column(x, x, self.forward_layers), self.f_attention_pool)  # B×E
-        backwards = attention_pool(self.column(x.flip(1), x, self.backward_layers), self.b_attention_pool)  # B×E
-        return self.LL(torch.cat([forwards, backwards], dim=1))
+        forwards = self.column(x, x, self.forward_layers)
+        backwards = self.column(x.flip(1), x, self.backward_layers)
+        pooled_forwards = attention_pool(forwards, self.f_attention_pool(forwards))  # B×E
+        pooled_backwards = attention_pool(backwards, self.b_attention_pool(backwards))  # B×E
+        return self.LL(torch.cat([pooled_forwards, pooled_backwards], dim=1))
 
     def column(self, x: Tensor, unreversed: Tensor, layers: nn.ModuleList) -> Tensor:
         """Apply the ``layers`` of a column and the final norm to ``x`` B×T×E; the residual is at least float32.
@@ -154,11 +178,6 @@ class DualColumn(nn.Module):
         # In the paper, the output of the last layer is added to the residual; in the published code, the model's input.
         last = layers[-1](residual) if self.final_norm != "published" else unreversed
         return self.norm_f((residual + last).to(x.dtype))
-
-
-def attention_pool(x: Tensor, score: nn.Linear) -> Tensor:
-    """Average frames ``x`` B×T×E, weighted by a softmax over time of ``score(x)``: B×E."""
-    return (torch.softmax(score(x), dim=1) * x).sum(dim=1)
 
 
 class Mamba(ProjectedBackend):

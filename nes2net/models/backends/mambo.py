@@ -17,35 +17,10 @@ from torch import Tensor, nn
 from nes2net.lib.computing.devices import at_least_float32, without_autocast
 from nes2net.lib.parts.options import FeatureDim, Logits, Probability, UpTo64, UpTo1024, UpTo4096, check_divides
 from nes2net.models.backends.base import Backend, LogitLayer
-from nes2net.models.backends.mamba import NORM_EPS, Mixer, draw_delta_bias
+from nes2net.models.backends.conformer import attend_in_heads
+from nes2net.models.backends.mamba import CAUSAL_KERNEL, FrameConv, Mixer, Norm, draw_delta_bias
+from nes2net.models.backends.pooling import attention_pool
 from nes2net.models.backends.state_space_dual import state_space_dual
-
-CAUSAL_KERNEL = 4  # frames
-
-
-class Norm(nn.RMSNorm):
-    """An RMS norm in the type of its weight, even within autocast: …×E → …×E."""
-
-    def __init__(self, dim: int) -> None:
-        super().__init__(dim, eps=NORM_EPS)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x.to(self.weight.dtype))
-
-
-class FrameConv(nn.Conv1d):
-    """A convolution over time for each channel, B×T×C → B×T×C; ``causal`` reads no later frames."""
-
-    def __init__(self, channels: int, kernel: int, causal: bool) -> None:
-        padding = 0 if causal else kernel // 2
-        super().__init__(channels, channels, kernel, padding=padding, groups=channels)
-        self.padding_before = kernel - 1 if causal else 0
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = x.transpose(1, 2)  # B×C×T
-        if self.padding_before:
-            x = F.pad(x, (self.padding_before, 0))
-        return super().forward(x).transpose(1, 2)
 
 
 class Mamba2(nn.Module):
@@ -165,9 +140,7 @@ class Attention(nn.Module):
         self.out_proj = nn.Linear(embed_dim, embed_dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        heads = self.conv1d(self.in_proj(x)).unflatten(2, (3, self.num_heads, -1)).transpose(1, 3)  # B×h×3×T×d
-        attended = F.scaled_dot_product_attention(*heads.unbind(dim=2))  # B×h×T×d
-        return self.out_proj(attended.transpose(1, 2).flatten(2))
+        return self.out_proj(attend_in_heads(self.conv1d(self.in_proj(x)), self.num_heads))
 
 
 class PreNormBlock(nn.Module):
@@ -224,7 +197,7 @@ class GatedPooling(nn.Module):
         self.to_score = nn.Linear(hidden, 1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        return (torch.softmax(self.to_score(_gated(self.gate_value_proj(x))), dim=1) * x).sum(dim=1)
+        return attention_pool(x, self.to_score(_gated(self.gate_value_proj(x))))
 
 
 class MamBo(Backend):

@@ -79,6 +79,11 @@ class AttentiveStatisticsPooling(Pooling):
         return weighted_statistics(at_least_float32(x), weights, self.min_variance).to(x.dtype)
 
 
+def attention_pool(frames: Tensor, scores: Tensor) -> Tensor:
+    """Average ``frames`` B×T×D, weighted by a softmax over time of ``scores`` B×T×1: B×D."""
+    return (torch.softmax(scores, dim=1) * frames).sum(dim=1)
+
+
 def weighted_statistics(x: Tensor, weights: Tensor, min_variance: float) -> Tensor:
     """Compute weighted means and standard deviations over time: B×D×T → B×2D."""
     mean = (weights * x).sum(dim=2)

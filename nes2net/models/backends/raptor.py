@@ -13,6 +13,7 @@ from nes2net.lib.parts.options import FeatureDim, Logits, Probability, UpTo64, U
 from nes2net.models.aggregations.base import gated_sum
 from nes2net.models.backends.base import Backend, HiddenStates
 from nes2net.models.backends.conformer import MAX_FRAMES, Encoder, HeadTokenAttention
+from nes2net.models.backends.pooling import attention_pool
 
 
 class Raptor(Backend):
@@ -85,7 +86,5 @@ class Raptor(Backend):
         return gated_sum(hidden_states, gates)
 
     def layer_weights(self, hidden_states: HiddenStates) -> Tensor:
-        pooled = [
-            (torch.softmax(self.attn_scores(state), dim=1) * state).sum(dim=1) for state in hidden_states
-        ]  # L tensors B×D
+        pooled = [attention_pool(state, self.attn_scores(state)) for state in hidden_states]  # L tensors B×D
         return torch.sigmoid(self.fc0(torch.stack(pooled, dim=1))).squeeze(2)  # B×L
