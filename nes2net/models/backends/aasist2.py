@@ -12,11 +12,11 @@ from torch import Tensor, nn
 
 from nes2net.lib.parts.options import FeatureDim, Logits, PartOption, UpTo64, UpTo1024
 from nes2net.models.backends.aasist import Aasist
-from nes2net.models.backends.mpif_res2net import ChannelGates
+from nes2net.models.backends.mpif_res2net import ChannelGates, Res2NetLayers
 from nes2net.models.registry import create_head
 
 
-class EncoderBlock(nn.Module):
+class EncoderBlock(Res2NetLayers):
     """A Res2Net block of 3×3 convolutions with squeeze-excitation and a skip: B×C×F×T → B×C'×F×T.
 
     Args:
@@ -27,20 +27,15 @@ class EncoderBlock(nn.Module):
         first: omit the normalisation of the input.
     """
 
+    activation = staticmethod(F.selu)
+
     def __init__(
         self, in_channels: int, out_channels: int, width: int, scale: int, se_ratio: int, first: bool = False
     ) -> None:
-        super().__init__()
-        self.scale = scale
+        super().__init__(in_channels, out_channels, width, scale)
         self.bn_in: nn.Module = nn.Identity()
         if not first:
             self.bn_in = nn.Sequential(nn.BatchNorm2d(in_channels), nn.SELU())
-        self.conv1 = nn.Conv2d(in_channels, width * scale, 1)
-        self.bn1 = nn.BatchNorm2d(width * scale)
-        self.convs = nn.ModuleList(nn.Conv2d(width, width, 3, padding=1) for _ in range(scale - 1))
-        self.bns = nn.ModuleList(nn.BatchNorm2d(width) for _ in range(scale - 1))
-        self.conv3 = nn.Conv2d(width * scale, out_channels, 1)
-        self.bn3 = nn.BatchNorm2d(out_channels)
         self.se = ChannelGates(out_channels, max(out_channels // se_ratio, 1))
         self.skip: nn.Module = nn.Identity()
         if in_channels != out_channels:
@@ -48,12 +43,7 @@ class EncoderBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         first, *splits = F.selu(self.bn1(self.conv1(self.bn_in(x)))).chunk(self.scale, dim=1)  # B×width×F×T
-        outputs = [first]
-        for index, (split, conv, bn) in enumerate(zip(splits, self.convs, self.bns)):
-            if index:
-                split = split + outputs[-1]
-            outputs.append(F.selu(bn(conv(split))))
-        y = self.bn3(self.conv3(torch.cat(outputs, dim=1)))
+        y = self.bn3(self.conv3(torch.cat([first, *self.convolve(splits)], dim=1)))
         return self.se(y) + self.skip(x)
 
 

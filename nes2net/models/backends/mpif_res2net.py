@@ -85,7 +85,43 @@ class ChannelGates(nn.Sequential):
         return x * gates[:, :, None, None]
 
 
-class Res2NetBottleneck(nn.Module):
+class Res2NetLayers(nn.Module):
+    """The layers of a Res2Net bottleneck for images (Gao et al., TPAMI 2021).
+
+    Args:
+        width: channels of a group.
+        scale: number of groups; all but one are convolved.
+        bias: whether the convolutions have a bias.
+    """
+
+    activation = staticmethod(F.relu)
+
+    def __init__(
+        self, in_channels: int, out_channels: int, width: int, scale: int, stride: int = 1, bias: bool = True
+    ) -> None:
+        super().__init__()
+        self.scale = scale
+        self.conv1 = nn.Conv2d(in_channels, width * scale, 1, bias=bias)
+        self.bn1 = nn.BatchNorm2d(width * scale)
+        self.convs = nn.ModuleList(nn.Conv2d(width, width, 3, stride, padding=1, bias=bias) for _ in range(scale - 1))
+        self.bns = nn.ModuleList(nn.BatchNorm2d(width) for _ in range(scale - 1))
+        self.conv3 = nn.Conv2d(width * scale, out_channels, 1, bias=bias)
+        self.bn3 = nn.BatchNorm2d(out_channels)
+        self.opens_stage = False
+        self.joins: nn.ModuleList | None = None
+
+    def convolve(self, splits: Sequence[Tensor]) -> list[Tensor]:
+        """Convolve ``splits`` B×width×T×F, from the second on joined with the previous output."""
+        outputs: list[Tensor] = []
+        for index, (split, conv, bn) in enumerate(zip(splits, self.convs, self.bns)):
+            if outputs and not self.opens_stage:
+                join = torch.add if self.joins is None else self.joins[index - 1]  # the first group joins nothing
+                split = join(split, outputs[-1])
+            outputs.append(self.activation(bn(conv(split))))
+        return outputs
+
+
+class Res2NetBottleneck(Res2NetLayers):
     """A Res2Net bottleneck, B×C×T×F → B×C'×T'×F' (Gao et al., TPAMI 2021).
 
     The first block of a stage has a ``stride`` (others None) and independent groups (type "stage"),
@@ -108,18 +144,10 @@ class Res2NetBottleneck(nn.Module):
         joins: Sequence[nn.Module] | None,
         attention_kernel: int,
     ) -> None:
-        super().__init__()
-        self.scale = scale
+        super().__init__(in_channels, out_channels, width, scale, stride or 1, bias=False)
         self.opens_stage = stride is not None
-        self.conv1 = nn.Conv2d(in_channels, width * scale, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(width * scale)
-        self.convs = nn.ModuleList(
-            nn.Conv2d(width, width, 3, stride or 1, padding=1, bias=False) for _ in range(scale - 1)
-        )
-        self.bns = nn.ModuleList(nn.BatchNorm2d(width) for _ in range(scale - 1))
-        self.joins = nn.ModuleList(joins) if joins else None
-        self.conv3 = nn.Conv2d(width * scale, out_channels, 1, bias=False)
-        self.bn3 = nn.BatchNorm2d(out_channels)
+        if joins:
+            self.joins = nn.ModuleList(joins)
         self.attention: nn.Module = nn.Identity()
         if attention_kernel:
             self.attention = LocalChannelAttention(attention_kernel)
@@ -137,13 +165,7 @@ class Res2NetBottleneck(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         splits = F.relu(self.bn1(self.conv1(x))).chunk(self.scale, dim=1)  # B×width×T×F each
-        outputs: list[Tensor] = []
-        for index, (split, conv, bn) in enumerate(zip(splits, self.convs, self.bns)):
-            if outputs and not self.opens_stage:
-                join = torch.add if self.joins is None else self.joins[index - 1]  # the first group joins nothing
-                split = join(split, outputs[-1])
-            outputs.append(F.relu(bn(conv(split))))
-        y = self.bn3(self.conv3(torch.cat([*outputs, self.pool(splits[-1])], dim=1)))
+        y = self.bn3(self.conv3(torch.cat([*self.convolve(splits), self.pool(splits[-1])], dim=1)))
         return F.relu(self.attention(y) + self.shortcut(x))
 
 
