@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nes2net.models.aggregations.base import Aggregation
+from nes2net.models.aggregations.base import Aggregation, gates_of_layers
 
 
 class AttentiveMerging(Aggregation):
@@ -55,7 +55,7 @@ class AttentiveMerging(Aggregation):
 
     def forward(self, hidden_states: Sequence[Tensor]) -> Tensor:
         self.check_hidden_states(hidden_states)
-        gates = self.layer_weights(hidden_states)[:, :, None, None].unbind(dim=1)  # L tensors B×1×1
+        gates = gates_of_layers(self.layer_weights(hidden_states))
         # The linear map of all layers, layer by layer, to save a tensor B×T×D·L.
         merged: Tensor = self.linear_proj.bias
         for layer, gate, weight in zip(hidden_states, gates, self.layer_maps().unbind()):

@@ -88,6 +88,11 @@ class Aggregation(Extension, nn.Module, ABC):
             )
 
 
+def gates_of_layers(weights: Tensor) -> tuple[Tensor, ...]:
+    """Split ``weights`` B×L by layers, as factors of hidden states: L tensors B×1×1."""
+    return weights[:, :, None, None].unbind(dim=1)
+
+
 def gated_sum(hidden_states: Sequence[Tensor], gates: Iterable[Tensor]) -> Tensor:
     """Multiply each layer by its gate, and add up the products: L tensors B×T×D → B×T×D.
 

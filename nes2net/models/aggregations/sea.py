@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from nes2net.models.aggregations.base import Aggregation, gated_sum
+from nes2net.models.aggregations.base import Aggregation, gated_sum, gates_of_layers
 
 
 class SqueezeExcitationAggregation(Aggregation):
@@ -41,5 +41,4 @@ class SqueezeExcitationAggregation(Aggregation):
 
     def forward(self, hidden_states: Sequence[Tensor]) -> Tensor:
         self.check_hidden_states(hidden_states)
-        gates = self.layer_weights(hidden_states)[:, :, None, None]  # B×L×1×1
-        return gated_sum(hidden_states, gates.unbind(dim=1))
+        return gated_sum(hidden_states, gates_of_layers(self.layer_weights(hidden_states)))

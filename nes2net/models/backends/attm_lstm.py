@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from nes2net.lib.parts.options import FeatureDim, Logits, Size, at_most_states
 from nes2net.models.aggregations.attm import AttentiveMerging
+from nes2net.models.aggregations.base import gates_of_layers
 from nes2net.models.backends.base import Backend, HiddenStates, LogitLayer
 
 
@@ -43,7 +44,7 @@ class Merging(AttentiveMerging):
 
     def forward(self, hidden_states: HiddenStates) -> Tensor:
         self.check_hidden_states(hidden_states)
-        gates = self.layer_weights(hidden_states)[:, :, None, None].unbind(dim=1)  # L tensors B×1×1
+        gates = gates_of_layers(self.layer_weights(hidden_states))
         gated = torch.stack([layer * gate for layer, gate in zip(hidden_states, gates)], dim=3)  # B×T×D×L
         return self.linear_proj(gated.flatten(2))  # B×T×D·L → B×T×D
 

@@ -10,7 +10,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from nes2net.lib.parts.options import FeatureDim, Logits, Probability, UpTo64, UpTo1000, check_divides, multiple_of
-from nes2net.models.aggregations.base import gated_sum
+from nes2net.models.aggregations.base import gated_sum, gates_of_layers
 from nes2net.models.backends.base import Backend, HiddenStates
 from nes2net.models.backends.conformer import MAX_FRAMES, Encoder, HeadTokenAttention
 from nes2net.models.backends.pooling import attention_pool
@@ -82,8 +82,7 @@ class Raptor(Backend):
 
     def merge(self, hidden_states: HiddenStates) -> Tensor:
         """Sum gate · state over the ``hidden_states`` B×T×D: B×T×D."""
-        gates = self.layer_weights(hidden_states)[:, :, None, None].unbind(dim=1)  # L tensors B×1×1
-        return gated_sum(hidden_states, gates)
+        return gated_sum(hidden_states, gates_of_layers(self.layer_weights(hidden_states)))
 
     def layer_weights(self, hidden_states: HiddenStates) -> Tensor:
         pooled = [attention_pool(state, self.attn_scores(state)) for state in hidden_states]  # L tensors B×D

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from nes2net.lib.errors import InputError
 from nes2net.lib.parts.options import Follows, Takes, at_most_states
-from nes2net.models.aggregations.base import gated_sum
+from nes2net.models.aggregations.base import gated_sum, gates_of_layers
 from nes2net.models.backends.base import Backend, HiddenStates, LogitLayer
 
 POOL = 3  # size and stride of the max-pooling over frames and channels
@@ -75,19 +75,19 @@ class SLS(Backend):
         self.fc3 = LogProbabilityLayer(HIDDEN_DIM, num_logits)
 
     def gates(self, hidden_states: HiddenStates) -> Tensor:
-        """Compute a gate for each utterance and layer, B×L×1 in (0, 1), from the layer's mean over time."""
+        """Compute a gate for each utterance and layer, B×L in (0, 1), from the layer's mean over time."""
         means = torch.stack([layer.mean(dim=1) for layer in hidden_states], dim=1)  # B×L×D
-        return torch.sigmoid(self.fc0(means))
+        return torch.sigmoid(self.fc0(means)).squeeze(2)
 
     def layer_weights(self, hidden_states: HiddenStates) -> Tensor:
         unread = len(hidden_states) - self.num_layers
-        return F.pad(self.gates(hidden_states[unread:]).squeeze(2), (unread, 0))  # B×L; 0 for the first states
+        return F.pad(self.gates(hidden_states[unread:]), (unread, 0))  # B×L; 0 for the first states
 
     def embed(self, hidden_states: HiddenStates) -> Tensor:
         """Compute embeddings B×1024 from ``hidden_states``, at least L tensors B×T×D."""
         self.check_hidden_states(hidden_states)
         layers = list(hidden_states)[-self.num_layers :]
-        merged = gated_sum(layers, self.gates(layers).unsqueeze(2).unbind(dim=1))  # B×T×D
+        merged = gated_sum(layers, gates_of_layers(self.gates(layers)))  # B×T×D
         image = F.selu(self.first_bn(merged.unsqueeze(1)))  # B×1×T×D
         x = F.max_pool2d(image, POOL).flatten(1)  # B×(T/3)·(D/3)
         return F.selu(self.fc1(x))
