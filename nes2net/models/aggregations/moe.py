@@ -45,6 +45,10 @@ class ExpertChoice(NamedTuple):
     deviation: Tensor | None
     """Standard deviation of the noise, F×n; None without noise."""
 
+    def gates(self) -> Tensor:
+        """Compute the gates of all experts, F×n, 0 for those not chosen."""
+        return torch.zeros_like(self.clean).scatter(1, self.experts, self.log_gates.exp())
+
 
 class MixtureOfExperts(Aggregation):
     """Mixture of experts over the layers: each layer has experts, and a gate chooses a few experts for each frame.
@@ -148,8 +152,7 @@ class MixtureOfExperts(Aggregation):
         The last layer has no experts and the weight 0.
         """
         last = hidden_states[-1]
-        choice = self.choose(last.flatten(0, 1))
-        gates = torch.zeros_like(choice.clean).scatter(1, choice.experts, choice.log_gates.exp())  # F×n
+        gates = self.choose(last.flatten(0, 1)).gates()
         layer_gates = gates.unflatten(1, (-1, self.experts_per_layer)).sum(2).unflatten(0, last.shape[:2])  # B×T×(L−1)
         return F.pad(layer_gates.mean(1), (0, 1))
 
@@ -191,7 +194,7 @@ class MixtureOfExperts(Aggregation):
         frames that would choose the expert with new noise; without noise, or if all experts are
         chosen, the number that did.
         """
-        gates = torch.zeros_like(choice.clean).scatter(1, choice.experts, choice.log_gates.exp())
+        gates = choice.gates()
         if choice.deviation is None or self.top_k == self.num_experts:
             load = (gates > 0).sum(dim=0).to(gates.dtype)
         else:

@@ -38,19 +38,17 @@ class ResidualBlock(nn.Module):
         self.conv1 = nn.Conv2d(in_channels, out_channels, (2, 3), padding=(1, 1))
         self.bn2 = nn.BatchNorm2d(out_channels)
         self.conv2 = nn.Conv2d(out_channels, out_channels, (2, 3), padding=(0, 1))
+        self.conv_downsample: nn.Module = nn.Identity()
         if in_channels != out_channels:
             self.conv_downsample = nn.Conv2d(in_channels, out_channels, (1, 3), padding=(0, 1))
         self.first = first
-        self.reshape_skip = in_channels != out_channels
 
     def forward(self, x: Tensor) -> Tensor:
         if self.training and not self.first:
             self.bn1(x)  # as in the published code, this call only updates the running statistics
         y = F.selu(self.bn2(self.conv1(x)), inplace=True)  # conv1 gives F + 1 rows
         y = self.conv2(y)  # F rows
-        if self.reshape_skip:
-            x = self.conv_downsample(x)
-        return y.add_(x)
+        return y.add_(self.conv_downsample(x))
 
 
 def residual_encoder(

@@ -47,9 +47,7 @@ class PreActivatedBlock(ResidualBlock):
     def forward(self, x: Tensor) -> Tensor:
         y = x if self.first else F.selu(self.bn1(x))
         y = self.conv2(F.selu(self.bn2(self.conv1(y))))
-        if self.reshape_skip:
-            x = self.conv_downsample(x)
-        return y + x
+        return y + self.conv_downsample(x)
 
 
 class ImageEncoder(nn.Module):
