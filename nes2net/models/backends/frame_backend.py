@@ -82,11 +82,14 @@ class FrameBackend(Backend, ABC):
         Raises:
             InputError: if ``pool`` is neither ``"mean"`` nor None.
         """
-        self._check_reads_frames()
-        return {frame_ms: self.frame_logits(self.frames(features))}
+        return self.segments_and_embedding(features, frame_ms)[0]
 
     def segments_and_embedding(self, features: Any, frame_ms: float = 20.0) -> tuple[SegmentLogits, Tensor]:
-        self._check_reads_frames()
+        if not self.resolutions:
+            raise InputError(
+                f"the last layer reads the statistics of `model.backend.pool={self.pool}`, not frames: use "
+                "`model.backend.pool=mean` or `model.backend.pool=null`"
+            )
         frames = self.frames(features)  # B×T×E
         return {frame_ms: self.frame_logits(frames)}, self.pool_frames(frames)
 
@@ -106,10 +109,3 @@ class FrameBackend(Backend, ABC):
         rule: ScoreRule = "difference" if self.score_rule == "probability" else self.score_rule
         lowest = scores_of(logits.flatten(0, 1), rule).unflatten(0, logits.shape[:2]).argmin(dim=1)  # B
         return frames.gather(1, lowest[:, None, None].expand(-1, 1, frames.shape[2])).squeeze(1)
-
-    def _check_reads_frames(self) -> None:
-        if not self.resolutions:
-            raise InputError(
-                f"the last layer reads the statistics of `model.backend.pool={self.pool}`, not frames: use "
-                "`model.backend.pool=mean` or `model.backend.pool=null`"
-            )

@@ -214,13 +214,18 @@ class MultiresGmlp(Backend):
 
     def segments(self, hidden_states: HiddenStates, frame_ms: float = 20.0) -> SegmentLogits:
         """Compute the cosines of segments of all ``resolutions``: length of a segment in ms → cosines B×T_i×2."""
-        return self._segment_cosines(self._scale_inputs(hidden_states), frame_ms)
+        return self.segments_and_embedding(hidden_states, frame_ms)[0]
 
     def segments_and_embedding(
         self, hidden_states: HiddenStates, frame_ms: float = 20.0
     ) -> tuple[SegmentLogits, Tensor]:
         scale_inputs = self._scale_inputs(hidden_states)
-        return self._segment_cosines(scale_inputs, frame_ms), self._scales.embed_utterances(scale_inputs)
+        cosines = {}
+        for i, (net, head) in enumerate(zip(self._scales.post_nets_seg.values(), self.m_angle_scales.values())):
+            if 2**i in self.resolutions:
+                embeddings = net(scale_inputs[i])  # B×T_i×d_i/2
+                cosines[2**i * frame_ms] = head(embeddings.flatten(0, 1)).unflatten(0, embeddings.shape[:2])  # B×T_i×2
+        return cosines, self._scales.embed_utterances(scale_inputs)
 
     def num_segments(self, num_frames: int) -> tuple[int, ...]:
         """Count segments as the base class does; the last scale has one more, because its input is padded."""
@@ -252,11 +257,3 @@ class MultiresGmlp(Backend):
 
     def _state_weights(self) -> Tensor:
         return torch.softmax(self.weight_hidd[: self.num_states], dim=0)
-
-    def _segment_cosines(self, scale_inputs: Sequence[Tensor], frame_ms: float) -> SegmentLogits:
-        cosines = {}
-        for i, (net, head) in enumerate(zip(self._scales.post_nets_seg.values(), self.m_angle_scales.values())):
-            if 2**i in self.resolutions:
-                embeddings = net(scale_inputs[i])  # B×T_i×d_i/2
-                cosines[2**i * frame_ms] = head(embeddings.flatten(0, 1)).unflatten(0, embeddings.shape[:2])  # B×T_i×2
-        return cosines
