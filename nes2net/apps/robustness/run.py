@@ -71,7 +71,8 @@ def plan(part: Part, suite: Suite) -> RobustnessPlan:
     """Choose the trials and conditions of a robustness run.
 
     Trials that the published figures of the corpus exclude are omitted. Babble is mixed from up to
-    200 bona fide trials of the whole phase, even if the run is a subset.
+    200 bona fide trials of the whole phase, even if the run is a subset. Attacks are fitted on
+    trials of the split for them, or on those that are not scored, or, without such, on the scored.
 
     Raises:
         InputError: if the corpus, the keys, the phase or a condition is unknown or cannot be read;
@@ -79,15 +80,7 @@ def plan(part: Part, suite: Suite) -> RobustnessPlan:
     """
     seed = suite.seed
     phase = part.split if suite.phase is None else suite.phase
-    key = Labels(part.corpus, suite.keys or part.root or ".", phase).read()
-    listed = {trial.id: trial for trial in replace(part).trials}  # of a copy: the plan keeps only its own trials
-    labelled = [trial.with_audio_of(listed[trial.id]) for trial in key.evaluated_trials if trial.id in listed]
-    if not labelled or any(trial.label is None for trial in labelled):
-        subject = "not every trial" if labelled else "no trial"
-        raise InputError(
-            f"{subject} of {part.definition.title}, {part.split}, has a label of phase '{phase}': name the folder of the labels with "
-            "`keys`, or another `phase`"
-        )
+    labelled, notes = _labelled_trials(part, suite, phase)
     num_trials = suite.num_trials
     if "default" in suite.attack:
         num_trials = num_trials or _DEFAULT_TRIALS
@@ -105,11 +98,28 @@ def plan(part: Part, suite: Suite) -> RobustnessPlan:
     names += chain.from_iterable(passed.values())
     # What is impossible raises an error here, not after hours of scoring.
     conditions = {name: UnderCondition.of(name, sources, seed) for name in names}
+    to_fit_on = labelled
+    if suite.attack_split:
+        to_fit_on, _ = _labelled_trials(replace(part, split=suite.attack_split), suite, suite.attack_split)
     scored = {trial.id for trial in trials}
-    of_side = [trial for trial in labelled if suite.attack_side in (trial.label, "both")]
+    of_side = [trial for trial in to_fit_on if suite.attack_side in (trial.label, "both")]
     unscored = [trial for trial in of_side if trial.id not in scored]
     attacks = plan_attacks(suite, passed, conditions, unscored or of_side)
-    return RobustnessPlan(part, phase, trials, len(labelled), conditions, key.notes(), left_out, seed, attacks)
+    return RobustnessPlan(part, phase, trials, len(labelled), conditions, notes, left_out, seed, attacks)
+
+
+def _labelled_trials(part: Part, suite: Suite, phase: str) -> tuple[list[Trial], list[str]]:
+    """List the evaluated trials with their audio, and what readers must know of them."""
+    key = Labels(part.corpus, suite.keys or part.root or ".", phase).read()
+    listed = {trial.id: trial for trial in replace(part).trials}  # of a copy: the plan keeps only its own trials
+    labelled = [trial.with_audio_of(listed[trial.id]) for trial in key.evaluated_trials if trial.id in listed]
+    if not labelled or any(trial.label is None for trial in labelled):
+        subject = "not every trial" if labelled else "no trial"
+        raise InputError(
+            f"{subject} of {part.definition.title}, {part.split}, has a label of phase '{phase}': name the folder of the labels with "
+            "`keys`, or another `phase`"
+        )
+    return labelled, key.notes()
 
 
 def _expand(texts: Iterable[str]) -> list[str]:

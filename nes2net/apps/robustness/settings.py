@@ -29,7 +29,8 @@ class Suite:
         attack_from: make attacks on these detectors, too
         attack_then: pass conditions after an attack
         attack_through: pass conditions that attacks know
-        attack_side: attacked trials
+        attack_split: fit filters and universal noise on it
+        attack_side: attack spoof, bonafide or both
         attack_steps: steps of an attack, if it has any
     """
 
@@ -44,5 +45,6 @@ class Suite:
     attack_from: Annotated[Sequence[str], Flag("MODEL"), UsedWith("attack")] = ()
     attack_then: Annotated[Sequence[str], Flag("NAME"), UsedWith("attack")] = ()
     attack_through: Annotated[Sequence[str], Flag("NAME"), UsedWith("attack")] = ()
-    attack_side: Annotated[Literal["spoof", "bonafide", "both"], UsedWith("attack")] = "spoof"
+    attack_split: Annotated[str | None, Flag("SPLIT"), UsedWith("attack")] = None
+    attack_side: Annotated[Literal["spoof", "bonafide", "both"], Flag("SIDE"), UsedWith("attack")] = "spoof"
     attack_steps: Annotated[Count | None, UsedWith("attack")] = None

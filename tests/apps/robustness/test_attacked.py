@@ -483,6 +483,12 @@ def test_a_fit_has_a_trial_of_each_of_more_than_200_attacks():
     assert sorted(trial.attack for trial in attack.fit_trials) == sorted(map(str, range(201)))
 
 
+def test_a_fit_may_read_another_split(corpus):
+    attack = planned(corpus, "malafide:9", attack_split="train", attack_steps=1).attacks[0]
+    fakes = [trial.path for trial in Part("asvspoof2019_la", corpus, "train").trials if trial.label == SPOOF]
+    assert sorted(trial.path for trial in attack.fit_trials) == sorted(fakes)
+
+
 def test_the_report_names_the_trials_of_a_fit_and_its_digest(fitted, attacked, corpus, tmp_path):
     facts = fitted.result.header["attacks"]["attack_malafide:9"]
     num_fitted = len(facts["fit_trials"].split())
