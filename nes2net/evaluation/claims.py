@@ -194,8 +194,7 @@ class ClaimEvaluation(Evaluation[ClaimSystem]):
                 lines.append(f"{system.name}, as the organisers' program prints it:")
                 lines += official_text(*(row[name].value for name in ("min_a_dcf", "t_eer", "min_tdcf"))).split("\n")
         notes = [f"{system.name}: {system.mismatch}" for system in systems if system.mismatch]
-        header = {**self.options["act_a_dcf"], "weights": self.weights._asdict(), **drawn._asdict()}
-        return Result("", header, lines, tables, notes)
+        return Result("", {**self.options["act_a_dcf"], **drawn._asdict()}, lines, tables, notes)
 
     @property
     def _row_draws(self) -> Resampling:

@@ -7,13 +7,13 @@ functions of ``UNITS`` write figures as text.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from operator import itemgetter
 from typing import Any, Literal
 
 from numpy.typing import NDArray
-from pydantic_core import to_jsonable_python
 from typing_extensions import Unpack
 
 from nes2net import metrics
@@ -370,9 +370,22 @@ MAX_LINES = 150
 
 
 def plain(value: Any) -> Any:
-    """Convert ``value`` to plain data for JSON; dataclasses become mappings, NaN and infinity None.
+    """Convert ``value`` to plain data for JSON; dataclasses and named tuples become mappings.
 
-    >>> plain({"interval": (0.25, float("inf"))})
+    Fields of a dataclass with ``repr=False``, such as scores, are omitted; NaN and infinity become
+    None.
+
+    >>> plain({"interval": (0.25, math.inf)})
     {'interval': [0.25, None]}
     """
-    return to_jsonable_python(value, inf_nan_mode="null")
+    if is_dataclass(value):
+        return {field.name: plain(getattr(value, field.name)) for field in fields(value) if field.repr}
+    if isinstance(value, tuple) and hasattr(value, "_asdict"):
+        return plain(value._asdict())
+    if isinstance(value, Mapping):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, Collection) and not isinstance(value, str):
+        return [plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
