@@ -99,7 +99,10 @@ class ClaimScoring(Claims):
 
     def complete(self, value: float, ids: Sequence[str]) -> dict[str, NDArray | str]:
         source = RecordingToJudge.of(self.trials[ids[0]].recording())
-        traits = self.measurer.with_voice(Traits(0.0, 0.0, 0.0), source)
+        try:
+            traits = self.measurer.with_voice(Traits(0.0, 0.0, 0.0), source)
+        except InputError as error:  # the file has changed since it was scored
+            return dict.fromkeys(ids, str(error))
         completed: dict[str, NDArray | str] = {}
         for id in ids:
             facts = replace(self.decider, name=id.partition(":")[0], liveness=None)(value, traits).facts

@@ -100,7 +100,7 @@ class JudgementFlags:
                 are malformed.
         """
         settings = non_defaults(self)
-        if "costs" in settings:  # only together with `priors`
+        if "costs" in settings and "priors" in settings:
             from nes2net.metrics.sasv import SasvWeights
 
             settings["weights"] = SasvWeights.parse(settings.pop("costs"), settings.pop("priors"))

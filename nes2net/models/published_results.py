@@ -166,6 +166,9 @@ def published_tables() -> tuple[PublishedTable, ...]:
     return _read(_PACKAGED)[1]
 
 
+_TABLE_KEYS = ("title", "about", "columns", "notes", "shared", "systems")
+
+
 @cache
 def _read(path: Path) -> tuple[tuple[PublishedRow, ...], tuple[PublishedTable, ...]]:
     with as_input_error(f"{path} is not valid YAML", yaml.YAMLError):
@@ -185,8 +188,10 @@ def _read(path: Path) -> tuple[tuple[PublishedRow, ...], tuple[PublishedTable, .
 
 def _read_tables(content: Any, path: Path) -> Iterator[PublishedTable]:
     """The result's own fields take precedence, then the system's, the table's and the test's."""
+    check_known(content, ("notes", "tables", "tests"), f"{path}: unknown key")
     texts = content.get("notes", {})
     for table in content["tables"]:
+        check_known(table, _TABLE_KEYS, f"{path}: unknown key of a table")
         columns = table.get("columns", {})
         rows_of_systems = []
         for name, system in table.get("systems", {}).items():

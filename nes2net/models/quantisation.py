@@ -239,7 +239,9 @@ def quantise(model: nn.Module) -> nn.Module:
     in_layers = {id(module) for layer in _transformer_layers(model) for module in layer.modules()}
     for module in list(model.modules()):  # the modules are listed first, because the loop replaces some modules
         for name, child in module.named_children():
-            if id(module) in in_layers and name in LINEAR_LAYERS and isinstance(child, nn.Linear):
+            # PyTorch's own attention reads the weights of its layer.
+            is_own = id(module) in in_layers and not isinstance(module, nn.MultiheadAttention)
+            if is_own and name in LINEAR_LAYERS and isinstance(child, nn.Linear):
                 setattr(module, name, Int8Linear(child))
             elif isinstance(child, nn.Conv1d) and parametrize.is_parametrized(child, "weight"):
                 # The positional convolution computes its weight from a norm and a direction in each call: put the

@@ -76,14 +76,17 @@ def read_claim_table(path: Path) -> ClaimTable:
         next(rows)
     ids: list[str] = []
     values: list[list[float]] = []
+    lines: list[int] = []
     for line, row in rows:
+        lines.append(line)
         cells = dict(zip(columns, map(str.strip, row)))
         ids.append(claim_id(cells["spk"], "%20".join(cells["filename"].split())))
         values.append([_score(cells.get(column, "-"), path, line) for column in _COLUMNS])
         for kind, first, score in zip(KINDS, values[0], values[-1]):
             if math.isnan(first) != math.isnan(score):
+                lacking = line if math.isnan(score) else lines[0]
                 raise InputError(
-                    f"{path}, line {line}: only some lines have a score {kind}: give all lines one, or none"
+                    f"{path}, line {lacking}: no score {kind}, but other lines have one: give all one, or none"
                 )
     scores = np.array(values).reshape(-1, len(KINDS))
     if np.isnan(scores).all():

@@ -257,8 +257,8 @@ class Measurer:
         """Add the voice in the whole recording, or say why it has none."""
         if self.encoder is None:
             return traits
+        waveform = join_blocks(source.blocks()[0])
         try:
-            waveform = join_blocks(source.blocks()[0])
             voice = self.encoder.embed(waveform, SAMPLE_RATE)
         except InputError as error:
             return traits._replace(unfit=traits.unfit or error.reason)

@@ -274,7 +274,13 @@ def load_experiment(name: AnyPath, assignments: Iterable[str] = (), overrides: I
     num_bytes = sum(len(value_of[variable]) for variable in mentions)
     Budget(f"experiment {path}", MAX_BYTES, 0).take("values of places", bytes=num_bytes)
     values = {**_fill_places(values, value_of), "places": declared}
-    for key, text in _split_assignments(overrides, "an override").items():
+    for section in ("overrides", "slurm"):
+        if values.get(section) is None:  # an empty section
+            values[section] = {}
+    given_overrides = _split_assignments(overrides, "an override")
+    if not isinstance(values["overrides"], dict):
+        given_overrides = {}  # model_validate raises
+    for key, text in given_overrides.items():
         set_value(values, ["overrides", key], text, Experiment, f"override {key}: the value")
     try:
         experiment = Experiment.model_validate(values)

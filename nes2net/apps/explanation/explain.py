@@ -83,7 +83,7 @@ class Explanation:
         if self.difference is not None:
             facts["difference"] = self.difference
             facts["unexplained"] = self.unexplained
-        facts["relevance"] = self.relevance
+        facts["relevance"] = {name: values for name, values in vars(self.relevance).items() if name != "additive"}
         return to_jsonable_python(facts, inf_nan_mode="null", fallback=np.ndarray.tolist)  # type: ignore[no-any-return]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -39,7 +39,7 @@ class Relevance:
     """(F,) float64."""
     cells: NDArray
     """(F, T) float64, lowest band first."""
-    additive: bool = field(repr=False)
+    additive: bool
     """Whether the others are sums of ``cells``: true for gradients, false for occlusion."""
 
     def stretches(self) -> list[RelevantPart]:

@@ -181,12 +181,14 @@ def _training_facts(provenance: Provenance) -> dict[str, object]:
             facts["epoch"] = f"{record['epoch']} of {recipe.train.epochs}"
     if isinstance(progress := record.get("progress"), dict):
         facts["progress"] = f"{progress.get('step')} steps into epoch {progress.get('epoch')}"
-    figures = {key: value for key, value in record.items() if isinstance(value, float)}
+    figures = {key: value for key, value in record.items() if isinstance(value, float) and key != "epoch"}
     columns = columns_of([figures], ERROR_RATES)
     facts |= {column.heading: column.cell(figures) for column in columns}
-    shown_keys = ["epoch", *(column.key for column in columns)]
+    shown_keys = ["epoch"]
+    for column in columns:
+        shown_keys += [column.key, f"{column.key}_low", f"{column.key}_high"]
     for key, value in record.items():
-        if key not in shown_keys and not key.endswith(("_low", "_high")) and not isinstance(value, (dict, list)):
+        if key not in shown_keys and not isinstance(value, (dict, list)):
             facts[key] = value
     return facts
 

@@ -195,12 +195,14 @@ def _condition_rows(
     matched: Mapping[str, Matched], threshold: float, measure: Callable[[NDArray, NDArray], Measured]
 ) -> list[Row]:
     """Clean trials come first, then the largest rise of the EER; ``measure`` takes scores of both classes."""
+    is_bonafide = matched[CLEAN].is_bonafide
     clean = measure(matched[CLEAN].bonafide, matched[CLEAN].spoof)
     rows = []
     conditions = [name for name in matched if name != CLEAN]
     for name in ProgressDisplay(conditions, title="evaluating", unit="condition"):
-        measured = measure(matched[name].bonafide, matched[name].spoof)
-        changed = float(np.mean((matched[name].scores >= threshold) != (matched[CLEAN].scores >= threshold)))
+        scores = matched[name].scores
+        measured = measure(scores[is_bonafide], scores[~is_bonafide])
+        changed = float(np.mean((scores >= threshold) != (matched[CLEAN].scores >= threshold)))
         comparison = compare_figures(measured.figure("eer"), clean.figure("eer"))
         comparison["changed"] = Figure(changed)  # share of the decisions
         rows.append(Row({"condition": name}, _error_rates(measured) | comparison))

@@ -17,6 +17,7 @@ from nes2net.data.audio.packed import (
     Member,
     RecordingBytes,
     audio_column,
+    check_is_file,
     check_size,
     content_of,
     member_content,
@@ -113,6 +114,8 @@ def _suffix(address: str) -> str:
 
 
 def _table_rows(shard: Shard, path: Path) -> Iterator[Columns]:
+    if not is_address(shard.address):
+        check_is_file(path)
     remedy = "if it can be trusted, write smaller shards without compression"
     budget = Budget.of(shard.address, status_of(path).size, remedy)
     table = open_table(path, budget)

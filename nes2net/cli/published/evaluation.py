@@ -189,7 +189,7 @@ def _match_2021(
                 raise _FailedCheck(
                     f"CHECK: submission has {num_scored} of {len(trials)} expected trials.", detail
                 ) from error
-            if not np.isfinite(scores).all():
+            if not np.isfinite(scores[np.isin(ids, [trial.id for trial in trials])]).all():
                 raise _FailedCheck(error=f"{detail}\nERROR: Your scores contain nan or inf.") from error
             raise InputError(detail) from error
     matched_trials = match(trials, ids, scores, options.phase, allow_partial=options.allow_partial)

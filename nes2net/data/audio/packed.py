@@ -311,9 +311,14 @@ def open_shard(path: AnyPath) -> BinaryIO:
     """Open the file; raise :class:`InputError` if it is not a regular file."""
     if is_remote(path):
         return open_remote(str(path), _TAR_BLOCK_BYTES)  # type: ignore[no-any-return]
-    if not os.path.isfile(path):  # opening a pipe would wait for ever
-        raise InputError(f"{path} not found, or not a regular file: correct its path")
+    check_is_file(path)
     return open(path, "rb")
+
+
+def check_is_file(path: AnyPath) -> None:
+    """Raise :class:`InputError` if ``path`` is not a regular file; opening a pipe would wait for ever."""
+    if not os.path.isfile(path):
+        raise InputError(f"{path} not found, or not a regular file: correct its path")
 
 
 def members_of(file: BinaryIO, name: str) -> Iterator[Member]:

@@ -28,7 +28,7 @@ from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any
 
-from nes2net.lib.errors import InputError
+from nes2net.lib.errors import InputError, short_repr
 from nes2net.lib.parts.options import Options
 from nes2net.lib.storage.files import AnyPath, is_absent
 from nes2net.lib.web.hub import HUB_PREFIX
@@ -329,6 +329,8 @@ def pretraining_file(path_or_name: AnyPath | None) -> Path | None:
     licence = ""
     if name.startswith(HUB_PREFIX):
         file = PublishedFile(name)
+        if file.hub is None or ".." in name.split("/") or len(name) > 200:
+            raise InputError(f"{short_repr(name)} names no repository: expected hub:OWNER/NAME[@REVISION]")
     elif name in SIZES and is_absent(path_or_name):  # an existing file comes first
         file = SIZES[name].published
         licence = SIZES[name].licence

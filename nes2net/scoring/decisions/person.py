@@ -201,7 +201,8 @@ def judge_person(
     if fusion.rule == "cascade":
         thresholds = [fusion.threshold] * 2
     is_other, is_fake = fusion.llrs(asv, cm) < np.reshape(thresholds, (2, 1))
-    accepting = "accept" if fusion.weights.spoof else "accept_speaker_only"
+    checks_live = fusion.weights.spoof or fusion.rule == "cascade"
+    accepting = "accept" if checks_live else "accept_speaker_only"
     conditions = [np.abs(distance) < abstain_within, distance >= 0, is_other, is_fake]
     codes = np.select(conditions, ["borderline", accepting, "other_person", "not_live"], "borderline")
     return codes, (codes == "other_person") & is_fake

@@ -1,12 +1,14 @@
 """Shards to pieces: the same from a disk and through fsspec, and what happens to damaged ones."""
 
+import os
+
 import fsspec
 import pytest
 from builders import input_error
 from builders.collection import flac, write_shard
 
 from nes2net.apps.scale.reading import fetch, pieces_of
-from nes2net.apps.scale.sources import shards_of
+from nes2net.apps.scale.sources import Shard, shards_of
 from nes2net.data.audio import packed
 from nes2net.data.corpora import shards
 
@@ -80,6 +82,13 @@ def test_a_remote_arrow_shard_has_a_fault_that_says_to_copy_it(tmp_path):
     fsspec.filesystem("memory").pipe("/x.arrow", content)
     (last,) = pieces_of(shards_of("memory://x.arrow")[0], 4, 2)
     assert "must be a Parquet or tar file, because Arrow files have no index: copy it here" in last.fault
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_pipe_in_place_of_a_shard_is_a_fault_and_is_not_waited_for(tmp_path, kind):
+    os.mkfifo(tmp_path / f"x{kind}")
+    (last,) = pieces_of(Shard(str(tmp_path / f"x{kind}"), ""), 4, 2)
+    assert "not found, or not a regular file" in last.fault
 
 
 def test_a_tar_shard_that_is_cut_off_between_two_members_has_a_fault(tmp_path):

@@ -133,6 +133,9 @@ def test_an_encoder_of_the_hub_is_fetched_once_by_its_name(saved, tmp_path, monk
     use_cache(monkeypatch, tmp_path / "hf", offline=True)
     frontend = create_frontend("audio_encoder", "hub:owner/encoder")
     assert frontend.config == create_frontend("audio_encoder", folder).config
+    for name in ("hub:", "hub:owner", "hub:owner/.."):
+        with input_error(f"'{name}' names no repository: expected hub:OWNER/NAME"):
+            create_frontend("audio_encoder", name)
     with input_error("owner--other is not on this machine .* the hub cannot be reached .*/owner/other/tree/main"):
         create_frontend("audio_encoder", "hub:owner/other")
 
