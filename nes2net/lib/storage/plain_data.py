@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -23,10 +22,9 @@ _DEEPEST_JSON = 100  # largest nesting of lists and mappings in any JSON
 
 # Character outside of texts → most bytes that a JSON parser needs for what begins with it: "[" a list, "{" a mapping,
 # "," a further item, ":" the value of a key, a quotation mark an empty text.
-_HELD = {b"[": 320, b"{": 512, b",": 48, b":": 80, b'"': 64}
+_HELD = {"[": 320, "{": 512, ",": 48, ":": 80, '"': 64}
 _MAX_HELD = 1 << 29  # largest number of bytes that a parser may need for all values
-_JSON_TEXT = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?', re.DOTALL)
-_NO_BRACKETS = bytes({*range(256)} - {*b"[]{}"})
+_BLOCK = 1 << 20
 
 #: Numbers of a file that a model reads. Sums and powers of these numbers do not overflow.
 Natural = Annotated[int, Field(ge=0, le=1e18)]
@@ -78,14 +76,33 @@ def check_json(content: bytes, name: str) -> None:
     # A text of at most 1000 bytes with at most 100 opening brackets cannot exceed a limit.
     if len(content) <= 1000 and content.count(b"[") + content.count(b"{") <= _DEEPEST_JSON:
         return
-    bare = _JSON_TEXT.sub(b'"', content)  # what is in texts does not count
-    held_bytes = sum(num_bytes * bare.count(mark) for mark, num_bytes in _HELD.items())
-    Budget(name, most_bytes=_MAX_HELD, most_steps=0, size=len(content)).take("values", bytes=held_bytes)
-    brackets = bare.translate(bytes.maketrans(b"{}", b"[]"), _NO_BRACKETS)
-    for _ in range(_DEEPEST_JSON):  # remove the innermost level
-        brackets = brackets.replace(b"[]", b"")
-    if b"[]" in brackets or brackets.count(b"[") > _DEEPEST_JSON:
-        raise InputError(f"{name}: lists and mappings are nested more than {_DEEPEST_JSON} deep; write them flatter")
+    import numpy as np  # imported late, for a fast start-up: short JSON does not need NumPy
+
+    budget = Budget(name, most_bytes=_MAX_HELD, most_steps=len(content), size=len(content))
+    held_bytes = np.zeros(256, np.int64)  # code of a character → its number of bytes in _HELD, or 0
+    nesting = np.zeros(256, np.int64)  # code of a character → 1 if it opens a list or a mapping, -1 if it closes one
+    held_bytes[[ord(mark) for mark in _HELD]] = list(_HELD.values())
+    nesting[[*b"[{"]] = 1
+    nesting[[*b"]}"]] = -1
+    # Remove escaped backslashes and escaped quotation marks. Each remaining quotation mark then begins or ends a text.
+    bare = content.replace(rb"\\", b"").replace(rb"\"", b"")
+    in_text = False
+    level = 0
+    for start in range(0, len(bare), _BLOCK):
+        block = np.frombuffer(bare, np.uint8, min(_BLOCK, len(bare) - start), start)
+        marks = block[(held_bytes + abs(nesting)).astype(bool)[block]]
+        if not len(marks):
+            continue
+        # For each mark, whether it lies in a text: each quotation mark switches between inside and outside.
+        is_text = np.logical_xor.accumulate(marks == ord('"')) ^ in_text
+        levels = level + np.cumsum(nesting[marks] * ~is_text)
+        in_text = bool(is_text[-1])
+        level = int(levels[-1])
+        if levels.max() > _DEEPEST_JSON:
+            raise InputError(
+                f"{name}: lists and mappings are nested more than {_DEEPEST_JSON} deep; write them flatter"
+            )
+        budget.take("values", bytes=int(held_bytes[marks[~is_text]].sum()))
 
 
 _Model = TypeVar("_Model", bound=BaseModel)
