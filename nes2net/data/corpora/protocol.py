@@ -25,7 +25,8 @@ from nes2net.lib.web.remote import RemotePath, is_address
 WHOLE = "all"
 ASVSPOOF_LABELS = {"bonafide": BONAFIDE, "spoof": SPOOF}
 
-_MAX_LINE_LENGTH = 1 << 20  # characters of a line of a CSV file
+# Largest number of characters in a row of a CSV file; a row has several lines if its fields contain line breaks.
+_MAX_ROW_LENGTH = 1 << 20
 _MAX_COLUMNS = 200
 
 
@@ -86,6 +87,26 @@ def note_choice(chosen: Path, others: Iterable[Path]) -> None:
         note_once(f"{chosen} is read, and not {join_names(unread)}")
 
 
+class _CsvLines:
+    """The lines of a CSV file; raises if a row, which may have several lines, is too long.
+
+    :func:`read_csv` sets ``row_length`` to 0 after each row.
+    """
+
+    def __init__(self, text: str) -> None:
+        if "\n" not in text:
+            text = text.replace("\r", "\n")
+        self.lines = text.split("\n")
+        self.row_length = 0  # characters; read_csv() resets it after each row
+
+    def __iter__(self) -> Iterator[str]:
+        for line in self.lines:
+            self.row_length += len(line)
+            if self.row_length > _MAX_ROW_LENGTH:
+                raise csv.Error(f"it has more than {_MAX_ROW_LENGTH:,} characters")
+            yield f"{line}\n"
+
+
 def read_csv(path: Path, delimiter: str = ",") -> NumberedRows:
     """Yield the rows of a CSV file that are not blank, as (number of the first line, fields).
 
@@ -96,17 +117,11 @@ def read_csv(path: Path, delimiter: str = ",") -> NumberedRows:
         InputError: if two columns share a name, a row has more or fewer fields than the header,
             or if quotation marks do not match, or join lines that would be rows.
     """
-    text = read_text_with_line_ends(path)
-    if "\n" not in text:
-        text = text.replace("\r", "\n")
-    lines = text.split("\n")
-    if max(map(len, lines)) > _MAX_LINE_LENGTH:
-        raise InputError(f"{path}: has a line of more than {_MAX_LINE_LENGTH:,} characters; split or remove it")
+    lines = _CsvLines(read_text_with_line_ends(path))
     quoting: Any = csv.QUOTE_MINIMAL
-    if delimiter == "\t" and '"' not in lines[0]:
+    if delimiter == "\t" and '"' not in lines.lines[0]:
         quoting = csv.QUOTE_NONE
-    text_lines = (f"{line}\n" for line in lines)  # a quoted field may have line breaks; csv limits its length
-    rows = csv.reader(text_lines, delimiter=delimiter, skipinitialspace=True, strict=True, quoting=quoting)
+    rows = csv.reader(lines, delimiter=delimiter, skipinitialspace=True, strict=True, quoting=quoting)
     line = 1
     header: list[str] = []
     try:
@@ -125,7 +140,7 @@ def read_csv(path: Path, delimiter: str = ",") -> NumberedRows:
                     f"{path}, line {line}: expected {pluralise(header, 'field')} ({', '.join(header)}), found {len(row)}: "
                     f"{short_repr(','.join(row))}; correct the line"
                 )
-            joined = lines[line - 1 : rows.line_num]
+            joined = lines.lines[line - 1 : rows.line_num]
             if len(joined) > 1 and {text.count(delimiter) for text in joined} == {len(header) - 1}:
                 raise InputError(
                     f"{path}, line {line}: quotation marks join the lines {line} to {rows.line_num}, each of which would be a "
@@ -134,6 +149,7 @@ def read_csv(path: Path, delimiter: str = ",") -> NumberedRows:
             if row:
                 yield line, row
             line = rows.line_num + 1
+            lines.row_length = 0
     except csv.Error as error:
         raise InputError(
             f"{path}, line {line}: not a row of a CSV file ({error}); close or double its quotation marks"
