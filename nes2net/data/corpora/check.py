@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from itertools import chain, islice
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -288,19 +288,21 @@ def find_split(check: CorpusCheck, split: str, name: str) -> SplitCheck:
 
 
 def _check_files(check: CorpusCheck, split_check: SplitCheck, name: str) -> None:
-    paths = {str(trial.path): trial.path for trial in split_check.trials if trial.path is not None}
-    present = {text for text, path in paths.items() if is_there(path)}
-    missing = paths.keys() - present
-    others = _entries_of_folders(check, split_check.split, paths.values()) - present
-    unlisted = [path for path in others - missing if _is_trial(os.path.basename(path), check.corpus)]
-    extra = [path for path in unlisted if os.path.abspath(path) not in check.listed_paths and os.path.isfile(path)]
-    split_check.present = [trial.recording() for trial in split_check.trials if str(trial.path) in present]
+    by_name = {str(trial.path): trial.path for trial in split_check.trials if trial.path is not None}
+    paths = by_name.keys()
+    in_shards = {name for name, path in by_name.items() if shard_of(path)}  # a remote path is no text
+    files, others = _content(check, split_check.split, set(map(os.path.dirname, paths - in_shards)))
+    files |= {name for name in in_shards if is_there(by_name[name])}
+    missing = paths - files
+    unlisted = [path for path in files - paths if _is_trial(os.path.basename(path), check.corpus)]
+    extra = [path for path in unlisted if os.path.abspath(path) not in check.listed_paths]
+    split_check.present = [trial.recording() for trial in split_check.trials if str(trial.path) in files]
     split_check.missing = sorted(os.path.relpath(path, split_check.audio) for path in missing)
     split_check.extra = sorted(os.path.relpath(path, split_check.audio) for path in extra)
     if missing:
         of_files = pluralise(split_check.trials, "file is", "files are")
         problem = f"{len(missing):,} of {of_files} missing in {split_check.audio}"
-        num_others = len(set(map(_stem, missing)).intersection(map(_stem, others)))
+        num_others = len(set(map(_stem, missing)).intersection(map(_stem, others.union(unlisted))))
         if num_others:
             problem += (
                 f" ({num_others:,} are there under another suffix, or as a folder, pipe, device or dangling link)"
@@ -309,15 +311,24 @@ def _check_files(check: CorpusCheck, split_check: SplitCheck, name: str) -> None
         check.report("audio", problem, name, spares_some=bool(split_check.present))
 
 
-def _entries_of_folders(check: CorpusCheck, split: str, paths: Iterable[Path]) -> set[str]:
-    """List what the folders of recordings hold, not of shards; report a folder that cannot be listed."""
-    folders = {os.path.dirname(path) for path in paths if not shard_of(path)}
-    entries: set[str] = set()
+def _content(check: CorpusCheck, split: str, folders: Iterable[str]) -> tuple[set[str], set[str]]:
+    """List the paths of files, and of everything else, in ``folders``; report a folder that cannot be read."""
+    files: set[str] = set()
+    others: set[str] = set()
     for folder in sorted(folders):
-        with check.reporting(split):
-            for _, subfolders, names in islice(walk(folder or "."), 1):
-                entries.update(os.path.join(folder, name) for name in subfolders + names)
-    return entries
+        try:
+            for entry in os.scandir(folder or "."):
+                path = os.path.join(folder, entry.name)
+                # Unlike entry.is_file(), os.path.isfile() raises no error for a link to itself.
+                if entry.is_file(follow_symlinks=False) or os.path.isfile(path):
+                    files.add(path)
+                else:
+                    others.add(path)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:
+            check.report(split, f"{folder} cannot be read ({error.strerror}); its files count as missing")
+    return files, others
 
 
 def _stem(name: str) -> str:
