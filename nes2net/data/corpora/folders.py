@@ -16,15 +16,15 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from nes2net.data.audio.files import is_recording, note_skipped_files, walk
+from nes2net.data.audio.files import is_recording, note_skipped_files
 from nes2net.data.corpora import protocol as files
 from nes2net.data.corpora.corpus import Corpus
 from nes2net.data.corpora.trial import Trial
-from nes2net.lib.errors import InputError
+from nes2net.lib.errors import InputError, as_input_error
 from nes2net.lib.storage.files import AnyPath
 
 
@@ -64,6 +64,16 @@ class FolderCorpus(Corpus):
         split_names = self.split_folders.values()
         return tuple(split for split in ("train", "dev", "eval") if split in split_names) or ("eval",)
 
+    def trials(self, root: AnyPath | None, split: str = "eval", *, protocols: AnyPath | None = None) -> list[Trial]:
+        """List the trials of ``split``, sorted by path, with labels and audio.
+
+        ``protocols`` replaces ``root`` if given: the folders are both.
+        """
+        split = self.resolve_split(split)
+        files.corpus_root(self.place(root))
+        folder = self.find_protocol(root, split, protocols)
+        return self.read_protocol(folder, split, folder)
+
     def read_keys(self, path: AnyPath | None, phase: str | None = None) -> list[Trial]:
         """Read the labels of the trials in the folder ``path``, as ``Corpus.read_keys`` does."""
         if phase is not None:
@@ -97,11 +107,9 @@ class FolderCorpus(Corpus):
         return editions[0]
 
     def _patterns_begin_in(self, folder: Path) -> bool:
-        first_levels = [place.levels[0] for place in self.places if len(place.levels) > 1]
-        expressions = [_expression(level, self.split_folders) for level in first_levels]
-        _, subfolders, _ = next(walk(folder))
-        for name in subfolders:
-            if any(expression.fullmatch(name) for expression in expressions):
+        first_levels = [self._level_expression(place.levels[0]) for place in self.places if len(place.levels) > 1]
+        for entry in _folder_entries(folder):
+            if entry.is_dir() and any(level.fullmatch(entry.name) for level in first_levels):
                 return True
         return False
 
@@ -120,22 +128,15 @@ class FolderCorpus(Corpus):
         """
         recordings: dict[str, tuple[Place, dict[str, str]]] = {}
         unread_names: list[str] = []
-        phases = [word for word, phase in self.split_folders.items() if split in (None, phase)]
-        expressions = [(place, _expression(place.pattern, phases)) for place in self.places]
-        for folder, _, names in walk(path):
-            below = Path(folder).relative_to(path)
-            for name in sorted(names):
-                file = (below / name).as_posix()
-                for place, expression in expressions:
-                    match = expression.fullmatch(os.path.splitext(file)[0])
-                    if match is None:
-                        continue
-                    if is_recording(name):
-                        recordings[file] = (place, match.groupdict())
-                    else:
-                        unread_names.append(file)
-                    break
-        note_skipped_files(path, unread_names)
+        phases = frozenset(word for word, phase in self.split_folders.items() if split in (None, phase))
+        for place in self.places:
+            levels = [self._level_expression(level) for level in place.levels]
+            for name, values in _matching_files(path, levels, phases, {}):
+                if is_recording(os.path.basename(name)):
+                    recordings.setdefault(name, (place, values))
+                else:
+                    unread_names.append(name)
+        note_skipped_files(path, sorted(set(unread_names)))
         if not recordings:
             patterns = ", ".join(place.pattern for place in self.places)
             raise InputError(f"{path}: holds no recordings of {self.title} {split or ''} ({patterns}); {self.remedy}")
@@ -148,21 +149,53 @@ class FolderCorpus(Corpus):
             id = ids[name]
             if numbers[id] > 1:  # other recordings have the same path without suffix
                 id = "%20".join(name.split())
-            recording = audio and audio / name
+            recording = audio / name if audio is not None else None
             trials.append(Trial(id, recording, place.label, phase=phase, **fields))  # type: ignore[arg-type]  # only text
         return files.check_trials(trials, path)
 
+    def _level_expression(self, level: str) -> re.Pattern[str]:
+        expression = ""
+        for token in re.split(r"(\{\w+\}|\*)", level):
+            if token == "*":
+                expression += ".*"
+            elif token == "{phase}":
+                expression += f"(?P<phase>{'|'.join(map(re.escape, self.split_folders))})"
+            elif token.startswith("{"):
+                expression += f"(?P<{token[1:-1]}>.+?)"
+            else:
+                expression += re.escape(token)
+        return re.compile(expression, re.DOTALL)
 
-def _expression(pattern: str, phases: Iterable[str]) -> re.Pattern[str]:
-    """Make a regular expression for paths without suffix, or for a level of them; one of ``phases`` is ``{phase}``."""
-    expression = ""
-    for token in re.split(r"(\{\w+\}|\*)", pattern):
-        if token == "*":
-            expression += "[^/]*"
-        elif token == "{phase}":
-            expression += f"(?P<phase>{'|'.join(map(re.escape, phases))})"
-        elif token.startswith("{"):
-            expression += f"(?P<{token[1:-1]}>[^/]+?)"
-        else:
-            expression += re.escape(token)
-    return re.compile(expression)
+
+def _matching_files(
+    folder: Path, levels: Sequence[re.Pattern[str]], phases: frozenset[str], values: dict[str, str], below: str = ""
+) -> Iterator[tuple[str, dict[str, str]]]:
+    """Yield (path, fields) of each file that matches; recursive.
+
+    Args:
+        levels: a regular expression for the names in ``folder``, and one for each level below.
+        phases: names of the folders that stand for the wanted phases.
+        values: the fields that the folders above state.
+        below: path of ``folder`` below the outermost one, with ``/`` at the end, or empty.
+    """
+    first, *lower_levels = levels
+    for entry in _folder_entries(folder):
+        name = entry.name
+        if not lower_levels:
+            name = os.path.splitext(name)[0]
+        match = first.fullmatch(name)
+        if match is None or match.groupdict().get("phase") not in {None, *phases}:
+            continue
+        fields = values | match.groupdict()
+        path = f"{below}{entry.name}"
+        if not lower_levels:
+            if not entry.is_dir():
+                yield path, fields
+        elif entry.is_dir():
+            yield from _matching_files(folder / entry.name, lower_levels, phases, fields, f"{path}/")
+
+
+def _folder_entries(folder: Path) -> list[os.DirEntry[str]]:
+    with as_input_error(f"folder {folder} cannot be listed", OSError):
+        with os.scandir(folder) as entries:
+            return list(entries)

@@ -354,7 +354,7 @@ class ListedCorpus(Corpus):
             lists = self._lists_in(path, phase) or lists
         trials: list[Iterable[Trial]] = []
         for file in lists:
-            list_audio = audio and self._audio_of_list(file, audio)
+            list_audio = None if audio is None else self._audio_of_list(file, audio)
             trials.append(self.rows(file, phase, list_audio))
         return files.check_trials(chain.from_iterable(trials), path)
 

@@ -30,7 +30,7 @@ def _read_trials(path: Path, phase: str | None, audio: Path | None) -> Iterator[
                 id = f"{folder}/{name}"
                 label = BONAFIDE
                 attack = None
-            recording = audio and audio / f"{id}.wav"
+            recording = audio / f"{id}.wav" if audio is not None else None
             yield Trial(id, recording, label, speaker, attack=attack, phase=phase)
 
 

@@ -51,7 +51,7 @@ def _read_trials(path: Path, phase: str | None, audio: Path | None) -> Iterator[
         for original in originals:
             levels = PurePosixPath(original).parts  # en_US/by_book/female/SPEAKER/BOOK/wavs/NAME.wav
             speaker = levels[3] if len(levels) > 4 else None
-            recording = audio and bonafide_folders[0].joinpath(*levels)
+            recording = bonafide_folders[0].joinpath(*levels) if audio is not None else None
             yield Trial(
                 files.id_of(PurePosixPath("real", *levels)),
                 recording,

@@ -47,7 +47,7 @@ class SegmentListCorpus(ListedCorpus):
 
     def _trials_of_list(self, path: Path, phase: str | None, audio: Path | None) -> Iterator[Trial]:
         for trial, file, _, _ in self.utterances(path):
-            recording = audio and audio / file
+            recording = audio / file if audio is not None else None
             yield replace(trial, path=recording, phase=phase)
 
     def _segments_of_split(self, root: AnyPath, split: str, *, protocols: AnyPath | None = None) -> SegmentsByUtterance:

@@ -35,7 +35,7 @@ def _read_trials(path: Path, phase: str | None, audio: Path | None) -> Iterator[
                 )
             name = files.check_path(f"{row[system_field]}/{folder}/{row[1]}", file, line)
             id = files.id_of(name)
-            recording = audio and audio / name
+            recording = audio / name if audio is not None else None
             trials[id] = Trial(id, recording, SPOOF, attack=row[system_field], phase=phase)
             models.setdefault(id, []).append(file.stem)
     for id, trial in trials.items():
