@@ -368,8 +368,8 @@ def read_flac_header(file: BinaryIO) -> FlacHeader | None:
 
 
 def parse_stream_info(block: bytes) -> FlacHeader:
-    """Decode a STREAMINFO block of 34 bytes; ``first_frame`` stays empty."""
-    block_size, largest_frame, packed, md5 = struct.unpack(">H5x3sQ16s", block)
+    """Decode a STREAMINFO block of 34 bytes or more; ``first_frame`` stays empty."""
+    block_size, largest_frame, packed, md5 = struct.unpack_from(">H5x3sQ16s", block)
     # From the highest bit: 20 bits of the rate, 3 of channels − 1, 5 of bits − 1, 36 of the number of samples.
     return FlacHeader(
         block_size=block_size,

@@ -20,7 +20,7 @@ class StopSignals:
     """
 
     names: ClassVar[tuple[str, ...]] = ("SIGINT", "SIGTERM", "SIGHUP")
-    #: The innermost of the contexts that are open.
+    #: The innermost of the contexts that are open in the main thread.
     innermost: ClassVar[StopSignals | None] = None
     #: Number of a signal that waits for the end of some work, 0 for none.
     requested = 0
@@ -42,10 +42,10 @@ class StopSignals:
             raise SystemExit(128 + self.number)
 
     def __enter__(self) -> Self:
-        self._outer = StopSignals.innermost
-        StopSignals.innermost = self
         if threading.current_thread() is not threading.main_thread():
             return self
+        self._outer = StopSignals.innermost
+        StopSignals.innermost = self
         for name in self.names:
             number = getattr(signal, name, None)  # Windows has no SIGHUP
             # nohup ignores SIGHUP.
@@ -54,7 +54,8 @@ class StopSignals:
         return self
 
     def __exit__(self, *_: object) -> None:
-        StopSignals.innermost = self._outer
+        if StopSignals.innermost is self:
+            StopSignals.innermost = self._outer
         for number, handler in self._before.items():
             signal.signal(number, handler)
 

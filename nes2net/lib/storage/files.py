@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import glob
 import hashlib
 import json
 import os
+import re
 import secrets
 import shutil
 import stat
@@ -181,6 +181,10 @@ def locked(descriptor: int) -> Iterator[None]:
                 fcntl.flock(descriptor, fcntl.LOCK_UN)
 
 
+#: Name of a temporary file or folder; group 1 is the name of the file for which it was made.
+_LEFTOVER = re.compile(r"\.(.+)\.\w+\.tmp")
+
+
 def remove_leftovers(folder: Path, name: str | None = None) -> None:
     """Remove from ``folder`` temporary files and folders of ended processes: all, or only those for the file ``name``.
 
@@ -188,7 +192,12 @@ def remove_leftovers(folder: Path, name: str | None = None) -> None:
     """
     if sys.platform == "win32":
         return
-    for leftover in folder.glob(f".{glob.escape(name) if name else '*'}.*.tmp"):
+    try:
+        entries = os.listdir(folder)
+    except OSError:  # there is no such folder; or it cannot be read, and the caller gets an error when it writes there
+        return
+    leftovers = [match for entry in entries if (match := _LEFTOVER.fullmatch(entry))]
+    for leftover in (folder / match[0] for match in leftovers if name is None or match[1] == name):
         with suppress(OSError):  # the file is locked, belongs to another user, or is a link
             mode = leftover.lstat().st_mode
             if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):

@@ -4,6 +4,7 @@ from math import prod
 from pathlib import Path
 
 import pytest
+import yaml
 from builders import input_error
 from builders.experiments import experiment_file
 from builders.files import write
@@ -40,9 +41,15 @@ def test_settings_of_slurm_in_the_file_replace_the_defaults(tmp_path):
     assert (experiment.slurm.partition, experiment.slurm.minutes, experiment.slurm.cpus) == ("gpu", 5, 8)
 
 
-def test_empty_sections_of_an_experiment_are_as_if_left_out(tmp_path):
-    experiment = load_experiment(experiment_file(tmp_path, tmp_path, overrides=None, slurm=None))
+def test_empty_sections_of_an_experiment_are_as_if_left_out_and_a_list_is_refused(tmp_path):
+    path = experiment_file(tmp_path, tmp_path)
+    values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    write(path, yaml.safe_dump(values | {"overrides": None, "slurm": None}))
+    experiment = load_experiment(path)
     assert (experiment.overrides, experiment.slurm.cpus) == ({}, 8)
+    write(path, yaml.safe_dump(values | {"overrides": ["train.lr=1"]}))
+    with input_error("overrides: Input should be a valid dictionary"):
+        load_experiment(path, overrides=["train.weight_decay=0"])
 
 
 def test_a_recipe_beside_the_file_of_an_experiment_is_found(tmp_path):
@@ -64,14 +71,13 @@ def test_a_data_set_of_the_hub_needs_no_folder_and_its_title_has_hyphens_in_plac
         ({"seeds": [1, 1]}, "the seed 1 is named twice"),
         ({"evaluate": [{"corpus": "in_the_wild", "split": "dev"}]}, "In-the-Wild has no split 'dev'"),
         ({"grid": {"train.epochs": [1, 2]}}, "train.epochs stands in both overrides and grid"),
-        ({"overrides": ["train.lr=1"]}, "overrides: Input should be a valid dictionary"),
     ],
     ids=str,
 )
 def test_a_mistake_in_the_file_of_an_experiment_is_refused_with_the_file_and_a_reason(tmp_path, changes, problem):
     path = experiment_file(tmp_path, tmp_path, **changes)
     with input_error() as caught:
-        load_experiment(path, overrides=["train.weight_decay=0"])
+        load_experiment(path)
     assert str(caught.value).startswith(f"experiment {path}: ")
     assert problem in str(caught.value)
 
