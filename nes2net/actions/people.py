@@ -6,7 +6,7 @@ For Python programs, as `nes2net score --person` and `nes2net calibrate person`.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from nes2net.actions.flags import LearningClaims
 from nes2net.data.audio.files import expand_folders
-from nes2net.data.corpora.trial import Trial, Trials
+from nes2net.data.corpora.trial import Trials
 from nes2net.evaluation.claim_figures import MIN_PEOPLE, coarse_figures
 from nes2net.evaluation.claims import ClaimEvaluation, Claims
 from nes2net.evaluation.judgements import Scores
@@ -38,7 +38,7 @@ from nes2net.scoring.kernel import Scorer
 from nes2net.scoring.measuring import Measurer
 from nes2net.scoring.people import cosines_to_others
 from nes2net.scoring.score_length import samples_to_calibrate
-from nes2net.scoring.waveforms import RecordingToJudge
+from nes2net.scoring.waveforms import RecordingToJudge, WaveformReader
 
 
 def hear(
@@ -87,8 +87,6 @@ class ClaimScoring(Claims):
 
     decider: PersonDecider
     measurer: Measurer
-    trials: Mapping[str, Trial]
-    """Id → trial."""
 
     of_batch = True
     of_claims = True
@@ -97,12 +95,11 @@ class ClaimScoring(Claims):
     fit_to = Scores.fit_to  # type: ignore[assignment]
     start = Scores.start  # type: ignore[assignment]
 
-    def complete(self, value: float, ids: Sequence[str]) -> dict[str, NDArray | str]:
-        source = RecordingToJudge.of(self.trials[ids[0]].recording())
-        try:
-            traits = self.measurer.with_voice(Traits(0.0, 0.0, 0.0), source)
-        except InputError as error:  # the file has changed since it was scored
-            return dict.fromkeys(ids, str(error))
+    def reader(self, reader: WaveformReader) -> WaveformReader:
+        return replace(reader, keeps_whole=True)
+
+    def complete(self, value: float, ids: Sequence[str], whole: Any) -> dict[str, NDArray | str]:
+        traits = self.measurer.with_voice(Traits(0.0, 0.0, 0.0), RecordingToJudge(ids[0], whole))
         completed: dict[str, NDArray | str] = {}
         for id in ids:
             facts = replace(self.decider, name=id.partition(":")[0], liveness=None)(value, traits).facts

@@ -93,8 +93,7 @@ def score(
         check_claims(trials, located_part.root or corpus, person_decider)
     detector = loading.scorer(model)
     if person_decider is not None:
-        by_id = {trial.id: trial for trial in trials}
-        chosen_judgement = ClaimScoring(person_decider, Measurer.of(detector, person_decider), by_id)
+        chosen_judgement = ClaimScoring(person_decider, Measurer.of(detector, person_decider))
         if decider is not None:
             print_warnings(check_belongs(detector, decider.calibration))
         decider = None  # the score file of claims has no decisions

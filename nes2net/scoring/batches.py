@@ -18,6 +18,7 @@ from operator import itemgetter
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -71,6 +72,8 @@ class Group(NamedTuple):
     """:func:`~nes2net.scoring.journal.stamp` of each file."""
     waveforms: Tensor
     """B×N float32."""
+    wholes: Sequence[NDArray | None]
+    """All samples of each recording, if kept."""
 
 
 class ReadBatch(NamedTuple):
@@ -270,8 +273,9 @@ class ItemDataset(Dataset):
         return ReadItem(item.id, content, file_stamp)
 
 
-def _read_waveform(reader: WaveformReader, item: Item) -> Tensor:
-    return torch.from_numpy(reader.read(item.path, item.id).waveform)
+def _read_waveform(reader: WaveformReader, item: Item) -> tuple[Tensor, NDArray | None]:
+    recording = reader.read(item.path, item.id)
+    return torch.from_numpy(recording.waveform), recording.whole
 
 
 def collate(read: Sequence[ReadItem]) -> ReadBatch:
@@ -282,11 +286,12 @@ def collate(read: Sequence[ReadItem]) -> ReadBatch:
         if isinstance(trial.content, str):
             failures[trial.id] = trial.content
         else:
-            by_length.setdefault(len(trial.content), []).append(trial)
+            by_length.setdefault(len(trial.content[0]), []).append(trial)
     groups = []
     for _, trials in sorted(by_length.items()):
-        ids, waveforms, file_stamps = zip(*trials)
-        groups.append(Group(list(ids), list(file_stamps), stack_shared(waveforms)))
+        ids, contents, file_stamps = zip(*trials)
+        waveforms, wholes = zip(*contents)
+        groups.append(Group(list(ids), list(file_stamps), stack_shared(waveforms), wholes))
     return ReadBatch(groups, failures)
 
 
@@ -405,16 +410,18 @@ class Compute(Generic[T]):
             rows: dict[str, JournalRow[T]] = {}
             failures: Reasons = {}
             # A value that is a text is the reason of a failure.
-            read: list[tuple[str, str, Any]] = [(first, "", reason) for first, reason in batch.failures.items()]
+            read: list[tuple[str, str, NDArray | None, Any]] = []
+            read += [(first, "", None, reason) for first, reason in batch.failures.items()]
             for group, values in started:
                 row_values = values()  # waits for the device
                 check_rows(row_values, len(group.ids), "the judgement")
-                read += zip(group.ids, group.file_stamps, row_values)
-            for first, file_stamp, value in read:
+                read += zip(group.ids, group.file_stamps, group.wholes, row_values)
+            for first, file_stamp, whole, value in read:
                 ids = self.plan.ids_of.get(first, [first])
-                completed = dict.fromkeys(ids, value)
-                if not isinstance(value, str):
-                    completed = self.judgement.complete(value, ids)
+                if isinstance(value, str):
+                    completed: dict[str, Any] = dict.fromkeys(ids, value)
+                else:
+                    completed = self.judgement.complete(value, ids, whole)
                 for id, trial_value in completed.items():
                     if isinstance(trial_value, str):
                         failures[id] = trial_value

@@ -71,7 +71,7 @@ class Judgement(Extension, Output[T]):
     """Several recordings share a batch under ``normalize: batch``, as published, and affect each
     other. If False, such a front-end judges one recording at a time."""
     of_claims: ClassVar[bool] = False
-    """A recording stands in several trials, and is started only once."""
+    """A recording stands in several trials, and is read and started only once."""
     needs_labels: ClassVar[bool] = False
     """:meth:`start` also gets whether recordings are spoofed, B×1."""
 
@@ -121,11 +121,12 @@ class Judgement(Extension, Output[T]):
             stream, rows: as for :func:`nes2net.scoring.kernel.start`.
         """
 
-    def complete(self, value: Any, ids: Sequence[str]) -> dict[str, T | str]:
+    def complete(self, value: Any, ids: Sequence[str], whole: NDArray | None) -> dict[str, T | str]:
         """Map trials of a corpus to their values, or reasons why these are missing, by what :meth:`start` gave.
 
         Args:
             ids: one trial, or all of the recording :attr:`of_claims`.
+            whole: all samples (N,) of the recording, if :meth:`reader` asks for them.
         """
         return dict.fromkeys(ids, value)
 

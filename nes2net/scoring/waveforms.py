@@ -60,6 +60,8 @@ class Recording(NamedTuple):
     """``waveform`` before pre-emphasis."""
     channels: Channels | None = None
     """Comparison of the channels, if made."""
+    whole: NDArray | None = None
+    """All samples of the recording before the cut, if kept."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,6 +125,7 @@ class WaveformReader:
             :class:`~nes2net.scoring.corpus.ScoringSettings`; ``seed`` is its ``crop_seed``.
         pre_emphasis: coefficient, applied before the cut.
         audio_track: of files with several, from 0.
+        keeps_whole: :meth:`read` also gives :attr:`Recording.whole`.
 
     Raises:
         InputError: if ``num_samples`` is neither None nor an integer of at least 1, a word is
@@ -140,6 +143,7 @@ class WaveformReader:
     peak_normalize: PeakNormalize = "no"
     pre_emphasis: float = 0.0
     audio_track: int = 0
+    keeps_whole: bool = False
 
     def __post_init__(self) -> None:
         for name, choices in _CHOICES.items():
@@ -179,7 +183,7 @@ class WaveformReader:
             InputError: if the file cannot be read or is too long, or the transform fails.
         """
         path = choose(path, track=self.audio_track)
-        needs_all = self.transform is not None or self.peak_normalize == "recording"
+        needs_all = self.keeps_whole or self.transform is not None or self.peak_normalize == "recording"
         with AudioFile(path) as audio:
             if self.num_samples is not None and self.crop == "head" and not needs_all:
                 head, length = audio.read_with_length(self.num_samples, channels=channels)
@@ -195,7 +199,10 @@ class WaveformReader:
                 raise InputError(
                     f"{self.transform.identity} returned {result} for {path}; expected float32 of shape (N,)"
                 )
-        return self._cut(waveform, len(waveform), str(path), channels)
+        recording = self._cut(waveform, len(waveform), str(path), channels)
+        if self.keeps_whole:
+            recording = recording._replace(whole=waveform)
+        return recording
 
     def read_source(self, source: RecordingToJudge) -> Recording:
         """Read as :meth:`read`, and compare the channels of the part."""

@@ -93,8 +93,7 @@ def score_corpus(detector: Detector, decider: PersonDecider, paths: Sequence[Pat
     """Score each recording as one of every person, and remove the scores."""
     names = (PERSON, *FURTHER_PEOPLE)
     trials = [Trial(f"{name}:{path.stem}", path) for path in paths for name in names]
-    by_id = {trial.id: trial for trial in trials}
-    judgement = ClaimScoring(replace(decider, name=""), Measurer.of(detector, decider), by_id)
+    judgement = ClaimScoring(replace(decider, name=""), Measurer.of(detector, decider))
     settings = ScoringSettings(num_samples=ASVSPOOF_SAMPLES, num_workers=0, overwrite=True)
     finished = judge_trials(detector, trials, out, judgement, settings=settings)
     if finished.done != len(trials):

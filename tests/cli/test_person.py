@@ -825,7 +825,7 @@ def test_claims_of_a_corpus_are_scored_and_evaluated(scored, rows, output):
     assert "sasv" in output(words).out
 
 
-def test_a_recording_in_several_claims_is_scored_and_embedded_once(scored, monkeypatch):
+def test_a_recording_in_several_claims_is_read_scored_and_embedded_once(scored, monkeypatch):
     embedded = []
     with_voice = Measurer.with_voice
     monkeypatch.setattr(Measurer, "with_voice", lambda *words: embedded.append(words) or with_voice(*words))
@@ -845,11 +845,11 @@ def test_an_interrupted_run_over_claims_resumes_to_the_same_file(scored, monkeyp
     complete = ClaimScoring.complete
     recordings = []
 
-    def interrupted(judgement, value, ids):
+    def interrupted(judgement, value, ids, recording):
         if len(recordings) == 5:
             raise KeyboardInterrupt
         recordings.append(ids[0])
-        return complete(judgement, value, ids)
+        return complete(judgement, value, ids, recording)
 
     with monkeypatch.context() as patch:
         patch.setattr(ClaimScoring, "complete", interrupted)

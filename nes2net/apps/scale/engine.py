@@ -161,12 +161,14 @@ def score_piece(piece: Piece, scorer: Scorer, facts: Facts) -> Piece:
     plan = BatchPlan(facts.batch_size, facts.reader.num_samples is None, filled=not depends_on_batch(scorer))
     waveforms = {str(number): row["waveform"] for number, row in enumerate(piece.rows)}
     lengths = dict.fromkeys(waveforms, -1)
+    contents = dict(waveforms)
     for id, waveform in waveforms.items():
         if not isinstance(waveform, str):  # a text says why a recording could not be read
             lengths[id] = len(waveform)
+            contents[id] = (waveform, None)
     batches = plan.batches([Trial(id) for id in waveforms], lambda trial: lengths[trial.id])
     # "-" stands for the stamp of a file, which is not used here.
-    read_batches = (collate([ReadItem(item.id, waveforms[item.id], "-") for item in batch]) for batch in batches)
+    read_batches = (collate([ReadItem(item.id, contents[item.id], "-") for item in batch]) for batch in batches)
     scores: dict[str, object] = {}
     errors: dict[str, str] = {}
     for result in Compute(scorer, plan, judgement)(read_batches):
