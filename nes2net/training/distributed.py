@@ -6,9 +6,10 @@ import atexit
 import os
 from collections.abc import Callable, Sequence
 from datetime import timedelta
+from itertools import chain
+from signal import SIGINT, SIGTERM
 from typing import NamedTuple
 
-import numpy as np
 import torch
 import torch.distributed as dist
 from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGroupKwargs
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 
 from nes2net.lib.computing.devices import check_precision, choose_device
 from nes2net.lib.errors import InputError, refuse
+from nes2net.training.interruption import BY_CALLBACK
 
 #: Name of a precision in a recipe → name in scoring.
 SCORING_PRECISIONS = {"fp32": "float32", "tf32": "tf32", "bf16": "bfloat16", "fp16": "float16"}
@@ -83,6 +85,13 @@ def check_supports(key: str, precision: str, device: torch.device) -> None:
     if precision in ("fp16", "tf32") and device.type != "cuda":
         raise InputError(f"`{key}={precision}` needs CUDA, not {device.type}: use bf16 or fp32")
     check_precision(SCORING_PRECISIONS[precision], device, f"`{key}=fp16` or `{key}=fp32`")
+
+
+def sum_over_processes(accelerator: Accelerator, values: Sequence[float]) -> list[float]:
+    """Sum each value over all processes, in float64."""
+    if accelerator.num_processes == 1:
+        return list(values)
+    return accelerator.reduce(torch.tensor(values, dtype=torch.float64, device=accelerator.device), "sum").tolist()
 
 
 def write_once(accelerator: Accelerator, write: Callable[[], None]) -> None:
@@ -189,6 +198,7 @@ class StepPlan(NamedTuple):
 
 
 def plan_step(
+    accelerator: Accelerator,
     denominators: Sequence[Sequence[float]],
     counts: Sequence[int],
     signal: int,
@@ -208,17 +218,22 @@ def plan_step(
         save: whether this process wants to save.
         lost: number of this process's files that cannot be read at present.
     """
-    gathered = gather_object([(denominators, counts, signal, save, lost)])
-    gathered_denominators, gathered_counts, signals, saves, lost_files = zip(*gathered)
-    all_counts = np.array(gathered_counts)  # processes × parts
-    used = np.flatnonzero(all_counts.all(axis=0))
-    utterances = int(all_counts[:, used].sum())
+    # A single reduction sums the flags and all rows; a row has a value for each part of the step.
+    rows = [*zip(*denominators), counts, [count == 0 for count in counts]]
+    values = [signal == SIGTERM, signal == SIGINT, signal == BY_CALLBACK, save, lost, *chain.from_iterable(rows)]
+    terminate, interrupt, ends, saves, all_lost, *sums = sum_over_processes(accelerator, values)
+    # The rows again: for each term of the loss, the utterances, and for how many processes a part is empty.
+    *all_denominators, all_counts, num_empty = (sums[i * len(counts) : (i + 1) * len(counts)] for i in range(len(rows)))
+    used = [number for number, num_processes in enumerate(num_empty) if not num_processes]
+    utterances = int(sum(all_counts[number] for number in used))
+    # The largest number counts: that of SIGTERM, then of SIGINT.
+    agreed_signal = max(SIGTERM * bool(terminate), SIGINT * bool(interrupt), BY_CALLBACK * bool(ends))
     return StepPlan(
-        used.tolist(),
-        np.array(gathered_denominators)[:, used].sum(axis=(0, 1)).tolist(),
+        used,
+        [sum(term_denominators[number] for number in used) for term_denominators in all_denominators],
         utterances,
-        int(all_counts.sum()) - utterances,
-        max(signals),  # that of SIGTERM, then of SIGINT
-        any(saves),
-        sum(lost_files),
+        int(sum(all_counts)) - utterances,
+        agreed_signal,
+        bool(saves),
+        int(all_lost),
     )

@@ -155,7 +155,7 @@ class Trainer:
         save_is_due = save_is_due and accelerator.is_main_process
         counts = [len(batch.part.targets) for batch in batches]
         # The processes exchange numbers here: each must call this, also without data.
-        plan = plan_step(denominators_of_parts, counts, self.stop.requested, save_is_due, len(lost_files))
+        plan = plan_step(accelerator, denominators_of_parts, counts, self.stop.requested, save_is_due, len(lost_files))
         if plan.lost or not plan.utterances + plan.unused:
             stop_without_data(lost_files, f"epoch {epoch}, step {step}")
         self.monitor.unused += plan.unused

@@ -59,9 +59,11 @@ def test_one_process_forms_no_process_group(monkeypatch):
 
 
 def test_a_part_of_a_step_that_one_process_cannot_read_is_omitted_by_all_processes(monkeypatch):
-    other_process = ([[0.5, 8.0], [0.0, 0.0]], [2, 0], 0, False, 1)
-    monkeypatch.setattr(distributed, "gather_object", lambda own: [*own, other_process])
-    plan = plan_step([[0.5, 8.0], [0.25, 4.0]], [3, 2], signal=0, save=False)
+    sums_of_other_rank = [False, False, False, False, 1, *(0.5, 0.0), *(8.0, 0.0), *(2, 0), *(0, 1)]
+    monkeypatch.setattr(
+        distributed, "sum_over_processes", lambda _, sums: [a + b for a, b in zip(sums, sums_of_other_rank)]
+    )
+    plan = plan_step(None, [[0.5, 8.0], [0.25, 4.0]], [3, 2], signal=0, save=False)
     assert plan == ([0], [1.0, 16.0], 5, 2, 0, False, 1)
 
 
