@@ -75,22 +75,23 @@ def read_claim_table(path: Path) -> ClaimTable:
     if "filename" in map(column_name, fields):
         next(rows)
     ids: list[str] = []
-    values: list[list[float]] = []
     lines: list[int] = []
+    values: list[list[float]] = []
     for line, row in rows:
-        lines.append(line)
         cells = dict(zip(columns, map(str.strip, row)))
         ids.append(claim_id(cells["spk"], "%20".join(cells["filename"].split())))
+        lines.append(line)
         values.append([_score(cells.get(column, "-"), path, line) for column in _COLUMNS])
-        for kind, first, score in zip(KINDS, values[0], values[-1]):
-            if math.isnan(first) != math.isnan(score):
-                lacking = line if math.isnan(score) else lines[0]
-                raise InputError(
-                    f"{path}, line {lacking}: no score {kind}, but other lines have one: give all one, or none"
-                )
     scores = np.array(values).reshape(-1, len(KINDS))
-    if np.isnan(scores).all():
+    is_missing = np.isnan(scores)
+    if is_missing.all():
         raise InputError(f"{path}: has no scores; expected one for each claim: score again")
+    for kind, column in zip(KINDS, is_missing.T):
+        if column.any() and not column.all():
+            line = lines[int(column.argmax())]
+            raise InputError(
+                f"{path}, line {line}: no {kind} score, but other lines have one: give a column all its scores, or none"
+            )
     return ClaimTable(ids, scores)
 
 

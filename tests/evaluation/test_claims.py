@@ -173,7 +173,7 @@ def test_costs_and_priors_of_another_form_are_refused(costs, priors, message):
 @pytest.mark.parametrize(
     ("present", "wrong", "message"),
     [
-        ("P1\tR1\t1.0", "P1\tR1\t-", "line 2: no score cm, but other lines have one"),
+        ("P1\tR1\t1.0", "P1\tR1\t-", "line 2: no cm score, but other lines have one"),
         ("P1\tR1\t1.0", "P1\tR1\tinf", "1 with a score that is not finite: P1:R1"),
         ("P1\tR1\t1.0", "P1\tR9\t1.0", "1 of 6 trials without a score: P1:R1"),
         ("P1\tR1\t1.0", "P1\tR1\tone", "line 2"),

@@ -201,8 +201,9 @@ def judge_person(
     if fusion.rule == "cascade":
         thresholds = [fusion.threshold] * 2
     is_other, is_fake = fusion.llrs(asv, cm) < np.reshape(thresholds, (2, 1))
-    checks_live = fusion.weights.spoof or fusion.rule == "cascade"
-    accepting = "accept" if checks_live else "accept_speaker_only"
+    accepting = "accept_speaker_only"
+    if fusion.weights.spoof or fusion.rule == "cascade":
+        accepting = "accept"
     conditions = [np.abs(distance) < abstain_within, distance >= 0, is_other, is_fake]
     codes = np.select(conditions, ["borderline", accepting, "other_person", "not_live"], "borderline")
     return codes, (codes == "other_person") & is_fake
