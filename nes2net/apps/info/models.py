@@ -61,9 +61,9 @@ def models_sheet() -> Sheet:
     return Sheet(
         "What is fetched by name",
         tables={
-            "detectors, for `model`": detectors,
+            "detectors": detectors,
             by_hand: [{**row, "files": ", ".join(row["files"])} for row in data["by hand"]],
-            "repositories of the hub, for `model`; NAME lists its files, NAME/FILE is one": data["repositories"],
+            "repositories of detectors on the hub; NAME lists its files, NAME/FILE is one": data["repositories"],
             "pre-trained front-ends, for ssl_checkpoint=": [
                 {key: row[key] for key in ("name", "parameters", "licence")} for row in data["front-ends"]
             ],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nes2net.lib.errors import check_known, with_flag_names
+from nes2net.lib.errors import check_known
 from nes2net.lib.shell.commands import command_facts
 
 
@@ -35,4 +35,4 @@ def models(name: str | None = None, *, json_: bool = False) -> None:
     elif json_:
         print_output(as_json(models_as_data()))
     else:
-        print_output(with_flag_names(models_sheet().text()))
+        print_output(models_sheet().text())
