@@ -38,7 +38,7 @@ from nes2net.lib.output.times import readable_duration
 from nes2net.lib.storage.files import json_text, path_below, sha256_of, write_json
 from nes2net.models.attacks import robustness
 from nes2net.models.attacks.attack import create_attack
-from nes2net.models.attacks.batch import Side, generators_of
+from nes2net.models.attacks.batch import AttackedBatch, NoGradient, Side, generators_of
 from nes2net.models.attacks.channel import changed, logits_through
 from nes2net.models.attacks.universal import UniversalAttack
 from nes2net.models.frontends.base import UsedSamples
@@ -251,11 +251,11 @@ def count_calls(attack: AttackedScores) -> tuple[int, int]:
     return sum(has_gradient), has_gradient.count(False)
 
 
-def check_detector(attack: AttackedScores, trials: Sequence[Trial]) -> tuple[str, str, float]:
+def check_detector(attack: AttackedScores, trials: Sequence[Trial]) -> tuple[str, str, list[float]]:
     """Check the gradient that ``attack`` follows on 8 recordings of each class.
 
     Returns:
-        Verdict; it in words; and the seconds of one score.
+        Verdict; it in words; and the seconds of one gradient and of one score.
     """
     by_label = sorted(trials, key=lambda trial: str(trial.label))
     waveforms, is_spoof = attack.read_recordings(by_label[:8] + by_label[-8:], "to check the gradient on")
@@ -263,9 +263,13 @@ def check_detector(attack: AttackedScores, trials: Sequence[Trial]) -> tuple[str
         if attack.through is not None:
             logits_of = partial(logits_through, attack.through, generators_of(waveforms), logits_of)
         check = robustness.check_gradient(logits_of, waveforms, is_spoof)
-        began = time.perf_counter()
-        logits_of(waveforms)
-        seconds = (time.perf_counter() - began) / len(waveforms)
+        batch = AttackedBatch(logits_of, waveforms, is_spoof, "score")
+        seconds = []
+        for compute in (batch.gradient, batch.mean_values):
+            began = time.perf_counter()
+            with suppress(NoGradient):
+                compute(batch.clean)
+            seconds.append((time.perf_counter() - began) / len(waveforms))
     verdict = check.verdict
     agreement = ""
     if attack.through is not None and check.coarse is not None and verdict != "random":
@@ -296,7 +300,7 @@ def prepare_attacks(
     Raises:
         InputError: if a detector gives no gradients.
     """
-    checks: dict[str, tuple[str, str, float]] = {}
+    checks: dict[str, tuple[str, str, list[float]]] = {}
     prepared = {}
     notes = []
     total_cost = np.zeros(2, int)  # gradients and scores
@@ -311,7 +315,7 @@ def prepare_attacks(
             subject = f" {attack.link} {attack.target}".rstrip()
         if subject not in checks:
             checks[subject] = check_detector(attack, trials)
-        verdict, _, seconds_of_score = checks[subject]
+        verdict, _, seconds_of_each = checks[subject]
         attack = replace(attack, verdict=verdict)
         if verdict == "random":
             attack = replace(attack, draws=robustness.DRAWS)
@@ -334,7 +338,7 @@ def prepare_attacks(
                 scored = "scored, too"
             notes.append(f"{attack.condition} is fitted on {num_fitted} trials, which are {scored}")
         total_cost += cost
-        seconds += seconds_of_score * float(cost @ (2, 1))
+        seconds += float(cost @ seconds_of_each)
         prepared[attack.condition] = attack
     if prepared:
         duration = readable_duration(seconds)

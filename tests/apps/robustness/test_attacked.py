@@ -219,8 +219,8 @@ def test_the_printed_cost_is_what_the_detector_computes(attacked, detector, corp
     handle = detector.register_forward_hook(count)
     attacked(planned_run, tmp_path)
     handle.remove()
-    num_checked = 16  # recordings, of which the gradient check computes 39 or 57 scores
-    gradients = counts[True] - num_checked
+    num_checked = 16  # recordings, of which the gradient check computes 2 gradients and 39 or 57 scores
+    gradients = counts[True] - 2 * num_checked
     assert gradients == 6 * 11
     scores = 6 * (2 + 2 + 11) + 3 * 12  # the clean recording, each iterate, and the result
     assert counts[False] - scores - 12 in (num_checked * 39, num_checked * 57)
@@ -284,7 +284,7 @@ def test_the_gradients_of_a_chain_are_checked(chained):
 def test_the_cost_of_a_chain_is_exact(chained):
     gradients = 6 * (1 + 1 + 1 + 1 + 8)
     scores = 6 * (5 * 2 + 16) + 6 * 12
-    assert chained.counts[True] == gradients + 4 * 16  # and four checks
+    assert chained.counts[True] == gradients + 4 * 2 * 16  # and four checks
     assert f"the attacks take {gradients} gradients and {scores} scores, about " in chained.printed
 
 
@@ -515,7 +515,7 @@ def test_the_cost_of_a_fit_is_exact(attacked, detector, corpus, tmp_path, capsys
     handle = detector.register_forward_hook(count)
     attacked(planned(corpus, "malafide:9", num_trials=8, attack_steps=3), tmp_path)
     handle.remove()
-    gradients = counts[True] - 16  # of the gradient check
+    gradients = counts[True] - 2 * 16  # of the gradient check
     assert f"the attacks take {gradients} gradients and " in capsys.readouterr().err
 
 
