@@ -6,13 +6,14 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from nes2net.actions.flags import CorpusName, locate_part
 from nes2net.data.registry import corpora
 from nes2net.lib.errors import InputError, join_names, pluralise, readable_size, with_flag_names
 from nes2net.lib.output.findings import listing
-from nes2net.lib.output.terminal import print_output, say, say_aside, say_written, text_table, wrap_text
+from nes2net.lib.output.sheet import Sheet
+from nes2net.lib.output.terminal import print_output, say, say_aside, say_written, wrap_text
 from nes2net.lib.parts.conditions import UsedWith
 from nes2net.lib.parts.registry import note_unusable_entry_points
 from nes2net.lib.shell.command_line import INCOMPLETE, Listed
@@ -20,7 +21,7 @@ from nes2net.lib.shell.commands import Count, Flag, Folder, FromZero, command_fa
 from nes2net.lib.storage.text_files import reading_once
 
 if TYPE_CHECKING:
-    from nes2net.data.corpora.check import CorpusCheck
+    from nes2net.data.corpora.check import CorpusCheck, SplitCheck
     from nes2net.data.corpora.corpus import Corpus, Counts
     from nes2net.data.corpora.decoding import Decoding
     from nes2net.data.corpora.download import DownloadPlan
@@ -66,7 +67,7 @@ def download(
     definition: Corpus = corpora.get(corpus)
     with HttpFiles(most_tries=1 if dry_run else MAX_TRIES) as client:
         plan = plan_downloads(definition, client, list(only))
-        print_output("\n".join(_plan_lines(definition, plan)))
+        print_output(_plan_text(definition, plan))
         if dry_run:
             return 0
         if not plan.files:
@@ -198,29 +199,28 @@ def data() -> None:
     """
 
 
-def _plan_lines(corpus: Corpus, plan: DownloadPlan) -> list[str]:
+def _plan_text(corpus: Corpus, plan: DownloadPlan) -> str:
     stated = [licence for licence in plan.licences if licence != corpus.licence]
-    rows = [["licence", corpus.licence or "not known; read the page"]]
-    if stated:
-        rows.append(["stated by the server", ", ".join(stated)])
-    if corpus.source:
-        rows.append(["described in", corpus.source])
-    lines = [corpus.title, *(f"  {line}" for line in text_table(rows, "l"))]
-    cells = []
+    facts = {
+        "licence": corpus.licence or "not known; read the page",
+        "stated by the server": ", ".join(stated),
+        "described in": corpus.source,
+    }
+    rows = []
     for file in plan.files[:_MAX_VALUES]:
-        size = readable_size(file.remote.size) if file.remote.size is not None else "not stated"
+        size = "not stated" if file.remote.size is None else readable_size(file.remote.size)
         digests = ", ".join(name.upper() for name in file.remote.digests) or "none published"
-        cells.append([file.name, size, digests, file.what])
+        rows.append({"file": file.name, "size": size, "checksum": digests, "what": file.what})
+    heading = "It cannot be fetched freely. By hand"
+    if rows:
+        heading = "To be done by hand, afterwards"
+        facts["size"] = f"{readable_size(plan.size)} in all; unpacked archives take about as much again"
     if len(plan.files) > _MAX_VALUES:
-        cells.append([f"and {len(plan.files) - _MAX_VALUES:,} more", "", "", ""])
-    if cells:
-        table = text_table([["file", "size", "checksum", "what"], *cells], "lrl")
-        lines += ["", *(f"  {line}" for line in table)]
-        lines += [f"  {readable_size(plan.size)} in all; unpacked archives take about as much again"]
-    if plan.steps:
-        heading = "To be done by hand, afterwards" if cells else "It cannot be fetched freely. By hand"
-        lines += ["", f"{heading}:", *(f"  {number}. {step}" for number, step in enumerate(plan.steps, 1))]
-    return lines
+        rows.append({"file": f"and {len(plan.files) - _MAX_VALUES:,} more", "size": "", "checksum": "", "what": ""})
+    text = Sheet(corpus.title, facts, tables={"files": rows}).text()
+    if not plan.steps:
+        return text
+    return "\n".join([text, "", f"{heading}:", *(f"  {number}. {step}" for number, step in enumerate(plan.steps, 1))])
 
 
 def _as_bytes(setting: str, text: str) -> int:
@@ -235,80 +235,82 @@ def _check_text(check: CorpusCheck) -> str:
     from nes2net.data.corpora.protocol import WHOLE
 
     corpus = check.corpus
-    lines = [f"{corpus.title} in {check.root}"]
-    lines += _fact_lines("licence", corpus.licence) + _fact_lines("source", corpus.source)
-    for split in check.splits:
-        lines += ["", split.split, *_fact_lines("protocol", str(split.protocol or "not found"))]
-        lines += _fact_lines("audio", str(split.audio or "not found"))
-        lines += _counts_lines(split.counts, None if split.notes else split.official)
-        for note in split.notes:
-            lines += _fact_lines("note", note)
-        if split.audio is not None and split.counts.trials:
-            text = f"{len(split.present):,} of {split.counts.trials:,} are there"
-            if split.missing:
-                text += f"; {len(split.missing):,} missing: {join_names(split.missing)}"
-            lines += _fact_lines("files", text)
-        if split.extra:
-            text = f"{len(split.extra):,} in the folder are in no protocol: {join_names(split.extra)}"
-            lines += _fact_lines("extra files", text)
-        if split.decoding.files:
-            lines += _decoding_lines(split.decoding)
-        lines += _fact_lines("segments", "; ".join(split.segments))
+    sheets = [Sheet(f"{corpus.title} in {check.root}", {"licence": corpus.licence, "source": corpus.source})]
+    sheets += [Sheet(split.split, _split_facts(split)) for split in check.splits]
     if corpus.key_files:
-        lines += ["", "keys", *_fact_lines("key", str(check.key or "not found"))]
+        sheets.append(Sheet("keys", {"key": check.key or "not found"}))
         for phase, counts in check.key_counts.items():
-            official = corpus.key_counts.get(phase)
-            lines += [f"  phase {phase}", *(f"  {line}" for line in _counts_lines(counts, official))]
-    lines += ["", "What can be done"]
-    lines += [f"  {line}" for line in text_table(check.tasks(), "l")]
+            sheets.append(Sheet(f"keys, phase {phase}", _count_facts(counts, corpus.key_counts.get(phase))))
+    tasks = Sheet("What can be done", dict(check.tasks()))
     if check.splits[0].split == WHOLE:
-        lines += ["  It names no parts (train, dev, eval): the same trials would serve for all of this."]
+        tasks.notes = "It names no parts (train, dev, eval): the same trials would serve for all of this."
+    blocks = [sheet.text() for sheet in (*sheets, tasks)]
     if check.unread:
-        lines += ["", "What is there and was not read", *wrap_text(join_names(sorted(check.unread)), "  ", "  ")]
-    if check.complete:
-        return "\n".join([*lines, "", "Nothing is missing."])
-    return "\n".join([*lines, "", "What is missing or wrong", *listing(check.findings)])
+        unread = wrap_text(join_names(sorted(check.unread)), "  ", "  ")
+        blocks.append("\n".join(["What is there and was not read", *unread]))
+    ending = "Nothing is missing."
+    if not check.complete:
+        ending = "\n".join(["What is missing or wrong", *listing(check.findings)])
+    return "\n\n".join([*blocks, ending])
 
 
-def _decoding_lines(decoding: Decoding) -> list[str]:
+def _split_facts(split: SplitCheck) -> dict[str, Any]:
+    facts: dict[str, Any] = {
+        "protocol": split.protocol or "not found",
+        "audio": split.audio or "not found",
+        **_count_facts(split.counts, None if split.notes else split.official),
+        "note": split.notes,
+    }
+    if split.audio is not None and split.counts.trials:
+        facts["files"] = f"{len(split.present):,} of {split.counts.trials:,} are there"
+        if split.missing:
+            facts["files"] += f"; {len(split.missing):,} missing: {join_names(split.missing)}"
+    if split.extra:
+        facts["extra files"] = f"{len(split.extra):,} in the folder are in no protocol: {join_names(split.extra)}"
+    if split.decoding.files:
+        facts |= _decoding_facts(split.decoding)
+    return facts | {"segments": "; ".join(split.segments)}
+
+
+def _decoding_facts(decoding: Decoding) -> dict[str, str]:
     num_readable = decoding.files - len(decoding.unreadable)
-    lines = _fact_lines("decoded", f"{num_readable:,} of {pluralise(decoding.files, 'file')}")
+    facts = {"decoded": f"{num_readable:,} of {pluralise(decoding.files, 'file')}"}
     if num_readable:
         shortest, shortest_name = decoding.shortest
         longest, longest_name = decoding.longest
         text = f"{decoding.seconds / 3600:,.2f} h in all, {shortest:.2f} s ({shortest_name})"
-        lines += _fact_lines("duration", f"{text} to {longest:.2f} s ({longest_name})")
+        facts["duration"] = f"{text} to {longest:.2f} s ({longest_name})"
         rates = [f"{number:,} at {rate:,} Hz" for rate, number in sorted(decoding.rates.items())]
         if decoding.other_rate:
             rates.append(f"resampled to 16,000 Hz when read: {join_names(decoding.other_rate)}")
-        lines += _fact_lines("sample rate", "; ".join(rates))
+        facts["sample rate"] = "; ".join(rates)
         if set(decoding.channels) != {1}:
             text = ", ".join(f"{number:,} with {n}" for n, number in sorted(decoding.channels.items()))
-            lines += _fact_lines("channels", f"{text} (read as their mean)")
+            facts["channels"] = f"{text} (read as their mean)"
     if names := decoding.second_decoder:
-        text = f"{pluralise(names, 'file is', 'files are')} read by FFmpeg, not by libsndfile: {join_names(names)}"
-        lines += _fact_lines("FFmpeg", text)
+        files = pluralise(names, "file is", "files are")
+        facts["FFmpeg"] = f"{files} read by FFmpeg, not by libsndfile: {join_names(names)}"
     if names := list(decoding.unreadable):
-        lines += _fact_lines("unreadable", f"{pluralise(names, 'file')}: {join_names(names)}")
-    return lines
+        facts["unreadable"] = f"{pluralise(names, 'file')}: {join_names(names)}"
+    return facts
 
 
-def _counts_lines(counts: Counts, official: Counts | None) -> list[str]:
+def _count_facts(counts: Counts, official: Counts | None) -> dict[str, str]:
     """Write the number of all trials, with ``official`` for comparison, then of each value of each field.
 
     A field of more than 40 values gets only their number, and its smallest and largest counts.
     """
-    text = _describe_counts(counts)
+    facts = {"trials": _describe_counts(counts)}
     if official is not None and counts.trials:
         is_official = not counts.differences(official)
-        text += " (the official numbers)" if is_official else f" (officially {_describe_counts(official)})"
-    lines = _fact_lines("trials", text)
+        facts["trials"] += " (the official numbers)" if is_official else f" (officially {_describe_counts(official)})"
     for name, values in counts.by.items():
-        text = ", ".join(f"{value} {number:,}" for value, number in values.items())
+        facts[name] = ", ".join(f"{value} {number:,}" for value, number in values.items())
         if len(values) > _MAX_VALUES:
-            text = f"{pluralise(values, 'value')}, {min(values.values()):,} to {max(values.values()):,} trials each"
-        lines += _fact_lines(name, text)
-    return lines
+            facts[name] = (
+                f"{pluralise(values, 'value')}, {min(values.values()):,} to {max(values.values()):,} trials each"
+            )
+    return facts
 
 
 def _describe_counts(counts: Counts) -> str:
@@ -317,11 +319,6 @@ def _describe_counts(counts: Counts) -> str:
     unlabelled = counts.trials - counts.bonafide - counts.spoof
     text = f"{counts.trials:,}: {counts.bonafide:,} bona fide, {counts.spoof:,} spoofed"
     return f"{text}, {unlabelled:,} without a label" if unlabelled else text
-
-
-def _fact_lines(name: str, text: str) -> list[str]:
-    """No lines without a text."""
-    return wrap_text(text, f"  {name.ljust(12)} ", " " * 15) if text else []
 
 
 @reading_once()
