@@ -13,6 +13,7 @@ from itertools import islice
 from pathlib import PurePath
 from types import MappingProxyType
 from typing import Any
+from unicodedata import category
 
 
 class Explained(Exception):
@@ -142,8 +143,8 @@ def one_line(text: str) -> str:
 
 
 def visible(text: str) -> str:
-    """Escape unprintable characters, because a terminal may obey them."""
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+    """Escape unprintable characters, because a terminal may obey them; all kinds of spaces (category Zs) stay."""
+    return "".join(c if c.isprintable() or category(c) == "Zs" else ascii(c)[1:-1] for c in text)
 
 
 def _cut_middle(text: str) -> str:

@@ -14,11 +14,10 @@ from typing import NoReturn
 from nes2net.lib.errors import InputError, Unfinished, readable_size
 from nes2net.lib.output.terminal import print_note
 from nes2net.lib.process.stop_signals import StopSignals
+from nes2net.lib.storage.files import FULL_DISK
 
-# Error numbers of a full file system, of a full quota, and of a file that is larger than the process may write.
-_FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
 # Error numbers of a disk or a file server that fails or has become read-only.
-_FAILING = {errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM, errno.ETIMEDOUT, getattr(errno, "ESTALE", errno.EIO)}
+_FAILING = (errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM, errno.ETIMEDOUT, getattr(errno, "ESTALE", errno.EIO))
 
 
 #: Number of a request that is no signal; those of signals are higher.
@@ -123,12 +122,12 @@ def failing_disk_is_temporary(folder: Path, needed: int) -> Iterator[None]:
         yield
     except (OSError, InputError) as error:
         cause = error if isinstance(error, OSError) else error.__cause__
-        if not isinstance(cause, OSError) or cause.errno is None or cause.errno not in _FULL | _FAILING:
+        if not isinstance(cause, OSError) or cause.errno is None or cause.errno not in FULL_DISK + _FAILING:
             raise
         problem = (
             f"{cause.filename or folder} cannot be written ({os.strerror(cause.errno)}), and the last save is intact"
         )
         remedy = "once the disk can be written to again, the same command resumes"
-        if cause.errno in _FULL:
+        if cause.errno in FULL_DISK:
             remedy = f"a save needs {readable_size(needed)} beside it: make room, and the same command resumes"
         raise Unfinished(problem, remedy=remedy) from error

@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from functools import cache
 from typing import TextIO
-from unicodedata import category
 
 from nes2net.lib.errors import InputError, short_repr, visible, with_flag_names
 from nes2net.lib.process.this_process import is_first
@@ -163,10 +162,7 @@ def printable_name(name: object) -> str:
     text = str(name)
     if text.isprintable():
         return text
-    escapes = {
-        ord(c): visible(c) for c in text if category(c) != "Zs" and not c.isprintable()
-    }  # Zs: all kinds of spaces
-    return text.translate(escapes)
+    return visible(text)
 
 
 def check_one_line(names: Iterable[str], owner: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -24,6 +25,8 @@ from nes2net.lib.output.terminal import printable, standard_output
 if sys.platform != "win32":
     import fcntl
 
+#: Error numbers of a full file system, of a full quota, and of a file that is larger than the process may write.
+FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 #: The path of a file or folder, as a caller may name it.
 AnyPath: TypeAlias = str | Path
 

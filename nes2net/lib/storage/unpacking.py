@@ -20,7 +20,7 @@ from typing import IO, Any, NamedTuple, cast
 from nes2net.lib.errors import InputError, Unfinished, as_input_error, pluralise, short_repr
 from nes2net.lib.output.progress import ProgressDisplay
 from nes2net.lib.process.this_process import enough_memory
-from nes2net.lib.storage.files import Budget, check_arrived, make_folder, path_below, replacing
+from nes2net.lib.storage.files import FULL_DISK, Budget, check_arrived, make_folder, path_below, replacing
 
 #: Suffixes of the archives that :func:`unpack` reads.
 ARCHIVE_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
@@ -229,7 +229,7 @@ def _explain_disk_errors(target: Path, archive: Path) -> Iterator[None]:
             raise
         reason = os.strerror(error.errno)
         problem = f"{target}: cannot be written ({reason})"
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        if error.errno in FULL_DISK:
             raise Unfinished(problem, remedy="make room, and run the same command again") from error
         remedy = "correct that, and run the same command again"
         if error.errno in (errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import time
 from tempfile import gettempdir
 from typing import Literal, TypeAlias
@@ -14,6 +13,7 @@ from typing_extensions import TypedDict  # before Python 3.12, pydantic refuses 
 from nes2net.lib.errors import BrokenPart, InputError
 from nes2net.lib.output.terminal import printable
 from nes2net.lib.process.this_process import is_out_of_memory
+from nes2net.lib.storage.files import FULL_DISK
 from nes2net.lib.web.service_log import LOGGER
 from nes2net.version import __version__
 
@@ -27,7 +27,6 @@ WHY_NOT = {
     "stopping": "the server is being stopped",
 }
 _OF_SERVER = (OSError, MemoryError, ImportError, BrokenPart)  # no request is at fault for these errors
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _FULL_FOR = 60.0  # seconds after a full disk in which a server says so
 
 
@@ -86,7 +85,7 @@ class Metrics:
         name = type(cause).__name__
         self._faults.labels(name).inc()
         LOGGER.error("the server failed (%s)", name, exc_info=error)
-        if isinstance(cause, OSError) and cause.errno in _FULL:
+        if isinstance(cause, OSError) and cause.errno in FULL_DISK:
             self._full_until = time.monotonic() + _FULL_FOR
             return 507, f"not scored: the disk of the server is full ({gettempdir()}); try again later"
         return 500, f"not scored: the server failed ({name})"
