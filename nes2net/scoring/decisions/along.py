@@ -260,61 +260,54 @@ def decide_along(decider: Any, score: float, track: Track, traits: Traits | None
         return along
     if not has_speech.any():
         return replace(along, llr=None, probability=None, decision=CANNOT_TELL, reason=NO_VOICE)
-    factor = clipping_factor(traits)
-    running = _add_evidence(decider, track, track.speech, factor)
-    mean = running[-1].mean
-    if base.llr is not None:  # a recording that is unlike the calibration's recordings has no ratio
-        along = replace(along, llr=factor * mean, probability=float(decider.probability(factor * mean)))
+    running = _add_evidence(decider, track, track.speech, clipping_factor(traits))
     num_windows = max(1, round(rests_on * track.duration / track.window))
     simulated = _Simulations.of(decider, num_windows)
     if simulated is not None:
+        llrs = [step.llr for step, speaks in zip(running, has_speech) if speaks]
         along = replace(
             along,
             stretch=_find_stretch(running, starts, simulated),
-            shortest_found=simulated.shortest_found(track.window),
-            low_windows=_count_low_windows(
-                decider, [step.llr for step, speaks in zip(running, has_speech) if speaks], num_windows
-            ),
+            low_windows=_count_low_windows(decider, llrs, num_windows),
+            shortest_found=simulated.shortest_found and simulated.shortest_found * track.window,
         )
-    if base.llr is None:
+    if base.llr is None:  # a recording that is unlike the calibration's recordings has no ratio
         return along
-    return _choose_decision(along, decider, mean, traits, num_windows, simulated)
+    return _choose_decision(along, decider, running[-1].mean, traits, simulated)
 
 
 def _choose_decision(
-    along: DecisionAlong,
-    decider: Decider,
-    mean: float,
-    traits: Traits | None,
-    num_windows: int,
-    simulated: _Simulations | None,
+    along: DecisionAlong, decider: Decider, mean: float, traits: Traits | None, simulated: _Simulations | None
 ) -> DecisionAlong:
     """Apply the rules of :func:`decide_along`, in their order, to a recording that has a ratio.
 
     ``mean``: of the windows' bounded ratios, before the factor for clipping.
     """
-    along = replace(along, decision="bonafide", reason=None)
     factor = clipping_factor(traits)
+    llr = factor * mean
+    along = replace(along, llr=llr, probability=float(decider.probability(llr)), decision="spoof", reason=None)
     threshold = min(decider.llr_threshold, decider.bound)  # the mean of bounded ratios cannot be above the bound
     is_bonafide = mean >= threshold
-    if traits is not None and is_bonafide != (factor * mean >= threshold):
-        return replace(along, decision=CANNOT_TELL, reason=traits.clipping)
-    uncertain = decider.why_uncertain(factor * mean)
-    if not is_bonafide and not uncertain:
-        return replace(along, decision="spoof")
-    if along.stretch is not None and along.stretch.stands_out:
+    uncertain = decider.why_uncertain(llr)
+    low = along.low_windows
+    if traits is not None and is_bonafide != (llr >= threshold):
+        reason = traits.clipping
+    elif not is_bonafide and not uncertain:
+        return along
+    elif along.stretch is not None and along.stretch.stands_out:
         uncertain_part = decider.why_uncertain(factor * along.stretch.llr)
         if not uncertain_part:
-            return replace(along, decision="spoof", in_part=is_bonafide)
-        uncertain = uncertain or uncertain_part
-    if uncertain:
-        return replace(along, decision=CANNOT_TELL, reason=uncertain)
-    if along.low_windows is not None and num_windows > 1 and along.low_windows.p_value <= _MAX_P_VALUE:
-        return replace(along, decision=CANNOT_TELL, reason=along.low_windows.words(along.windows))
-    if simulated is not None and num_windows > 1 and not simulated.finds_half:
+            return replace(along, in_part=is_bonafide)
+        reason = uncertain or uncertain_part
+    elif uncertain:
+        reason = uncertain
+    elif low is not None and low.p_value <= _MAX_P_VALUE:
+        reason = low.words(along.windows)
+    elif simulated is not None and not simulated.finds_half:
         reason = "if half of a recording of this length were fake, this detector would mostly miss it"
-        return replace(along, decision=CANNOT_TELL, reason=reason)
-    return along
+    else:
+        return replace(along, decision="bonafide")
+    return replace(along, decision=CANNOT_TELL, reason=reason)
 
 
 def _add_evidence(decider: Decider, track: Track, speech: NDArray, factor: float) -> list[Running]:
@@ -370,12 +363,10 @@ class _Simulations(NamedTuple):
 
     bonafide: NDArray
     """(S,) sorted: the highest sum in each of S bona fide recordings."""
-    shares_found: NDArray
-    """(L,): for each of ``lengths``, the share of recordings in which a fake part stands out."""
-    lengths: NDArray
-    """(L,), ascending: lengths of fake parts in windows."""
-    num_windows: int
-    """Windows of a simulated recording."""
+    shortest_found: int | None
+    """Windows of the shortest fake part that stands out in most recordings; None if none does."""
+    finds_half: bool
+    """Whether a fake part of half the length mostly stands out; also true for a single window."""
     repeats: float
     """Length of the real recording, as a multiple of a simulated one; above 1 only if it is very long."""
 
@@ -398,8 +389,8 @@ class _Simulations(NamedTuple):
         genuine = decider.llr_threshold - bonafide[rng.integers(len(bonafide), size=shape, dtype=np.int32)]
         highest = np.sort(_highest_sums(genuine))
         usual_limit = highest[min(_SIMULATIONS - 1, math.ceil((1 - _MAX_P_VALUE) * _SIMULATIONS))]
-        lengths = np.unique(np.geomspace(1, count, _MAX_LENGTHS).round().astype(int))
-        shares_found = []
+        lengths = np.unique(np.geomspace(1, count, _MAX_LENGTHS).round().astype(int)).tolist()
+        is_found = {}
         # For each length, make a part of each simulated recording fake, and count in how many recordings the fake part
         # stands out.
         for length in lengths:
@@ -407,8 +398,10 @@ class _Simulations(NamedTuple):
             first = rng.integers(count - length + 1)
             drawn = rng.integers(len(spoof), size=(length, _SIMULATIONS), dtype=np.int32)
             part_fake[first : first + length] = decider.llr_threshold - spoof[drawn]
-            shares_found.append(float((_highest_sums(part_fake) > usual_limit).mean()))
-        return cls(highest, np.array(shares_found), lengths, count, num_windows / count)
+            is_found[length] = (_highest_sums(part_fake) > usual_limit).mean() >= _MIN_SHARE_FOUND
+        shortest_found = min((length for length in lengths if is_found[length]), default=None)
+        half = min(length for length in lengths if length >= count / 2)
+        return cls(highest, shortest_found, count == 1 or is_found[half], num_windows / count)
 
     def p_value(self, highest_sum: float) -> float:
         """Share of bona fide recordings whose sum reaches ``highest_sum``; in (0, 1]."""
@@ -417,17 +410,6 @@ class _Simulations(NamedTuple):
         share = (1 + len(self.bonafide) - below) / (1 + len(self.bonafide))
         # A recording of more windows than were simulated counts as several independent ones.
         return 1 - (1 - share) ** self.repeats
-
-    def shortest_found(self, window: float) -> float | None:
-        """Seconds of the shortest fake part found in half of the cases; ``window`` in seconds."""
-        is_found = np.flatnonzero(self.shares_found >= _MIN_SHARE_FOUND)  # lengths ascend
-        return float(self.lengths[is_found[0]] * window) if len(is_found) else None
-
-    @property
-    def finds_half(self) -> bool:
-        """Whether a fake part of half the length is mostly found."""
-        half = self.lengths >= self.num_windows / 2
-        return bool(self.shares_found[half][0] >= _MIN_SHARE_FOUND)  # the shortest of these
 
 
 def _highest_sums(steps: NDArray) -> NDArray:
