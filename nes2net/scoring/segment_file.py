@@ -9,8 +9,9 @@ difference of logits.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterator
 from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
@@ -59,7 +60,39 @@ def read_segment_scores(path: AnyPath) -> dict[str, NDArray]:
             :func:`~nes2net.lib.storage.text_files.text_blocks`.
     """
     path = Path(path)
-    reader = _Reader(path)
+    scores: dict[str, NDArray] = {}
+    num_frames = 0
+    for name, runs in groupby(_runs(path), itemgetter(1)):
+        if len(scores) == MAX_UTTERANCES and name not in scores:
+            raise InputError(f"{path}: has more than {MAX_UTTERANCES:,} utterances; split it")
+        frame_scores = array("d")
+        for line, _, frames, values in runs:
+            if has_control(name):
+                raise InputError(f"{path}, line {line}: the id {short_repr(name)} cannot be used: {CONTROL}")
+            if name in scores:
+                raise InputError(
+                    f"{path}, line {line}: more frames of {short_repr(name)} after those of another utterance; put its lines together"
+                )
+            start = len(frame_scores)
+            expected_frames = list(map(str, range(start, start + len(frames))))
+            if frames != expected_frames:
+                wrong = next(index for index, frame in enumerate(frames) if frame != expected_frames[index])
+                raise InputError(
+                    f"{path}, line {line + wrong}: expected frame {expected_frames[wrong]} of {short_repr(name)}, found "
+                    f"{short_repr(frames[wrong])}; the frames of an utterance stand together, numbered from 0 without gaps"
+                )
+            frame_scores.extend(values)
+            num_frames += len(frames)
+            if num_frames > MAX_FRAMES:
+                raise InputError(f"{path}: has more than {MAX_FRAMES:,} frames; split it")
+        scores[name] = np.array(frame_scores)
+    if not scores:
+        raise InputError(f"{path}: holds no scores of frames; expected lines of {_FIELDS}")
+    return scores
+
+
+def _runs(path: Path) -> Iterator[tuple[int, str, list[str], list[float]]]:
+    """Yield adjacent frames of an utterance: line of the first, utterance, frames as written, and scores."""
     for number, block in text_blocks(path, _BLOCK):
         # Read all lines of a block together, which is fast, if each has three fields with one space between them.
         text = "\n".join(block)
@@ -71,68 +104,13 @@ def read_segment_scores(path: AnyPath) -> dict[str, NDArray]:
             start = 0
             for name, run in groupby(words[::3]):
                 end = start + len(list(run))
-                reader.add(number + start, name, words[3 * start + 1 : 3 * end : 3], scores[start:end])
+                yield number + start, name, words[3 * start + 1 : 3 * end : 3], scores[start:end]
                 start = end
             continue
         for line_number, line in enumerate(block, number):
             if row := _parse_row(path, line_number, line):
                 name, frame, score = row
-                reader.add(line_number, name, [frame], [score])
-    reader.keep()
-    if not reader.scores:
-        raise InputError(f"{path}: holds no scores of frames; expected lines of {_FIELDS}")
-    return reader.scores
-
-
-class _Reader:
-    """Collects scores, and checks that frames are in order.
-
-    Attributes:
-        scores: utterance → scores (T,), of finished utterances.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.scores: dict[str, NDArray] = {}
-        self.id = ""  # id of the utterance whose lines are being read
-        self.frame_scores = array("d")  # scores of the frames of this utterance, as far as read
-        self.num_frames = 0  # of all utterances
-
-    def add(self, line: int, name: str, frames: list[str], scores: Sequence[float]) -> None:
-        """Add adjacent frames of utterance ``name``, the first in ``line`` of the file.
-
-        Raises:
-            InputError: if an id has control characters, frames are not 0, 1, … in adjacent lines,
-                or there are too many utterances or frames.
-        """
-        if name != self.id:
-            if has_control(name):
-                raise InputError(f"{self.path}, line {line}: the id {short_repr(name)} cannot be used: {CONTROL}")
-            self.keep()
-            if name in self.scores:
-                raise InputError(
-                    f"{self.path}, line {line}: more frames of {short_repr(name)} after those of another utterance; put its lines together"
-                )
-            if len(self.scores) == MAX_UTTERANCES:
-                raise InputError(f"{self.path}: has more than {MAX_UTTERANCES:,} utterances; split it")
-            self.id = name
-            self.frame_scores = array("d")
-        expected = len(self.frame_scores)
-        expected_frames = list(map(str, range(expected, expected + len(frames))))
-        if frames != expected_frames:
-            wrong = next(index for index, frame in enumerate(frames) if frame != expected_frames[index])
-            raise InputError(
-                f"{self.path}, line {line + wrong}: expected frame {expected_frames[wrong]} of {short_repr(name)}, found "
-                f"{short_repr(frames[wrong])}; the frames of an utterance stand together, numbered from 0 without gaps"
-            )
-        self.frame_scores.extend(scores)
-        self.num_frames += len(frames)
-        if self.num_frames > MAX_FRAMES:
-            raise InputError(f"{self.path}: has more than {MAX_FRAMES:,} frames; split it")
-
-    def keep(self) -> None:
-        if self.frame_scores:
-            self.scores[self.id] = np.array(self.frame_scores)
+                yield line_number, name, [frame], [score]
 
 
 def _parse_row(path: Path, number: int, line: str) -> tuple[str, str, float] | None:
