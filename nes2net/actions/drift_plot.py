@@ -27,7 +27,7 @@ def plot_drift(picture: AnyPath, drift: Drift) -> None:
     panels = figure.subplots(len(trait_comparisons), 1, sharex=True, squeeze=False)[:, 0]
     for axes, comparison in zip(panels, trait_comparisons):
         usual = comparison.usual
-        for low, high in usual.merged:
+        for low, high in usual.ranges:
             top = np.nan_to_num(usual.factor * high, posinf=max(low, comparison.values.max()))
             axes.axhspan(usual.factor * low, top, color=BONAFIDE, alpha=0.12, linewidth=0)
         times = [recording.modified for recording in drift.recordings if usual.name in recording.values]

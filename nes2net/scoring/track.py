@@ -6,7 +6,7 @@ Frames of a long recording are scored in overlapping windows at equal distances.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from nes2net.data.audio.blocks import PreEmphasis, push_all
+from nes2net.data.audio.blocks import pre_emphasise, push_all
 from nes2net.data.audio.remarks import Channels, Listener, Remark
 from nes2net.data.audio.sources import Audio, blocks_of
 from nes2net.data.audio.speech import SpeechFrames
@@ -203,8 +203,8 @@ def frame_scores(
     step = grid.step // frame  # in frames
     listener = Listener(channels)
     blocks = push_all(blocks_of(audio, sample_rate, None if channels else listener.channels), listener)
-    emphasis = PreEmphasis(0.0 if is_emphasised else scorer.pre_emphasis)
-    windows = push_all(push_all(blocks, emphasis), FrameWindows(grid.longest, grid.step))
+    emphasised = pre_emphasise(blocks, 0.0 if is_emphasised else scorer.pre_emphasis)
+    windows = cut_frame_windows(emphasised, grid.longest, grid.step)
     kept_scores: list[NDArray] = []
     end = 0
     with scoring_mode(scorer):
@@ -257,42 +257,30 @@ def choose_resolution(scorer: Scorer, resolution_ms: float | None) -> float:
     return chosen_ms
 
 
-class FrameWindows:
-    """Cuts a recording, while it arrives, into windows of 2·``step`` samples every ``step`` samples.
+def cut_frame_windows(blocks: Iterable[NDArray], longest: int, step: int) -> Iterator[Window]:
+    """Cut a recording in ``blocks`` (N,) into windows of 2·``step`` samples every ``step`` samples.
 
     At most ``longest`` samples are one window. Else the last window ends with the recording, and
-    has more than ``step`` samples. A :class:`nes2net.data.audio.blocks.Stage`.
+    has more than ``step`` samples.
 
-    >>> windows = FrameWindows(6, 2)
-    >>> [(w.start, "".join(w.samples)) for w in (*windows.push(np.array(list("abcdefghi"))), *windows.finish())]
+    >>> [(w.start, "".join(w.samples)) for w in cut_frame_windows([np.array(list("abcdefghi"))], 6, 2)]
     [(0, 'abcd'), (2, 'cdef'), (4, 'efgh'), (6, 'ghi')]
     """
-
-    def __init__(self, longest: int, step: int) -> None:
-        self._longest = longest
-        self._step = step
-        self._held = HeldSamples()
-        self._start = 0  # number of the first sample of the next window
-
-    def push(self, block: NDArray) -> Iterator[Window]:
-        """Take the next samples (N,); yield complete windows but the last."""
-        samples = self._held
+    samples = HeldSamples()
+    start = 0  # number of the first sample of the next window
+    for block in blocks:
         samples.append(block)
-        if samples.end <= self._longest:
-            return
-        while self._start + 2 * self._step < samples.end:
-            window = Window(self._start, samples.cut(self._start, 2 * self._step), False)
-            self._start += self._step
-            yield window
-        samples.drop(self._start)
-
-    def finish(self) -> Iterator[Window]:
-        """Yield the last window."""
-        yield Window(self._start, self._held.cut(self._start, self._held.end - self._start), True)
+        if samples.end <= longest:
+            continue
+        while start + 2 * step < samples.end:
+            yield Window(start, samples.cut(start, 2 * step), False)
+            start += step
+        samples.drop(start)
+    yield Window(start, samples.cut(start, samples.end - start), True)
 
 
 class WindowGrid(NamedTuple):
-    """How :class:`FrameWindows` cuts a recording, in samples."""
+    """How :func:`cut_frame_windows` cuts a recording, in samples."""
 
     longest: int
     """Longest recording in a single window."""

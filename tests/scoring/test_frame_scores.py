@@ -15,13 +15,12 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from nes2net import Detector
 from nes2net.cli.main import main
-from nes2net.data.audio.blocks import push_all
 from nes2net.data.audio.read import load_audio
 from nes2net.data.corpora.trial import Trial
 from nes2net.evaluation.judgements import Frames
 from nes2net.models.backends.mean_linear import MeanLinear
 from nes2net.scoring.segment_file import read_segment_scores
-from nes2net.scoring.track import FrameWindows, frame_scores
+from nes2net.scoring.track import cut_frame_windows, frame_scores
 
 
 class ThreeResolutions(MeanLinear):
@@ -67,7 +66,7 @@ in_any_pieces = given(st.lists(st.integers(0, 30), min_size=1, max_size=12), st.
 def test_a_recording_up_to_the_longest_length_is_one_window_however_its_samples_arrive(lengths, step, more):
     samples = np.arange(sum(lengths), dtype=np.float32)
     longest = max(2 * step, len(samples)) + more
-    (window,) = push_all(np.split(samples, np.cumsum(lengths)[:-1]), FrameWindows(longest, step))
+    (window,) = cut_frame_windows(np.split(samples, np.cumsum(lengths)[:-1]), longest, step)
     assert window.start == 0
     assert_array_equal(window.samples, samples)
     assert window.is_last
@@ -80,7 +79,7 @@ def test_windows_of_a_longer_recording_do_not_depend_on_how_its_samples_arrive(l
     samples = np.arange(sum(lengths), dtype=np.float32)
     longest = 2 * step + more
     assume(len(samples) > longest)
-    windows = list(push_all(np.split(samples, np.cumsum(lengths)[:-1]), FrameWindows(longest, step)))
+    windows = list(cut_frame_windows(np.split(samples, np.cumsum(lengths)[:-1]), longest, step))
     starts = [window.start for window in windows]
     sizes = [len(window.samples) for window in windows]
     assert starts == list(range(0, step * len(windows), step))

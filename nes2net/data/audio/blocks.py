@@ -42,28 +42,20 @@ def push_all(items: Iterable[_Item], stage: Stage[_Item, _Result]) -> Iterator[_
     yield from stage.finish()
 
 
-class PreEmphasis:
-    """A :class:`Stage` of :func:`nes2net.data.audio.waveform.pre_emphasised`, for blocks (N,).
+def pre_emphasise(blocks: Iterable[NDArray], coefficient: float) -> Iterator[NDArray]:
+    """Apply :func:`nes2net.data.audio.waveform.pre_emphasised` to a recording in ``blocks`` (N,).
 
-    >>> stage = PreEmphasis(0.5)
-    >>> [block.tolist() for half in ([1.0, 2.0], [4.0]) for block in stage.push(np.array(half))]
+    >>> [block.tolist() for block in pre_emphasise([np.array([1.0, 2.0]), np.array([4.0])], 0.5)]
     [[1.0, 1.5], [3.0]]
     """
-
-    def __init__(self, coefficient: float) -> None:
-        self._coefficient = coefficient
-        self._before: NDArray = np.zeros(0)  # (1,): the last sample that was pushed; empty at the start
-
-    def push(self, block: NDArray) -> tuple[NDArray]:
-        if self._coefficient == 0 or not len(block):
-            return (block,)
-        joined = np.concatenate([self._before.astype(block.dtype), block])
-        emphasised = pre_emphasised(joined, self._coefficient)[len(self._before) :]
-        self._before = block[-1:].copy()
-        return (emphasised,)
-
-    def finish(self) -> tuple[()]:
-        return ()
+    before: NDArray = np.zeros(0)  # (1,): the last sample of the blocks so far; empty at the start
+    for block in blocks:
+        if coefficient == 0 or not len(block):
+            yield block
+            continue
+        joined = np.concatenate([before.astype(block.dtype), block])
+        yield pre_emphasised(joined, coefficient)[len(before) :]
+        before = block[-1:].copy()
 
 
 class BlocksAt16k:

@@ -53,9 +53,9 @@ class UsualValues:
     name: str
     """Such as ``"llr"`` or ``"level"``."""
     ranges: tuple[Interval, ...]
-    """The lowest and highest usual value; several ranges may overlap."""
+    """The lowest and highest usual value; several ranges are in ascending order, with gaps."""
     beta_parameters: tuple[tuple[float, float], ...]
-    """Of the Beta distribution of the share outside of the ranges: one pair, or one for each range."""
+    """Of the Beta distribution of the share outside of the ranges: one pair, or one for each class."""
     factor: float = 1
     """Values are multiplied by this factor before they are shown in ``unit``."""
     unit: str = ""
@@ -84,22 +84,11 @@ class UsualValues:
         return f"{self.factor * value:.1f}" if self.unit else f"{value:.3g}"
 
     @property
-    def merged(self) -> list[Interval]:
-        """The ranges in ascending order; overlapping ones are joined."""
-        merged: list[Interval] = []
-        for low, high in sorted(self.ranges):
-            if merged and low <= merged[-1][1]:
-                merged[-1] = (merged[-1][0], max(high, merged[-1][1]))
-            else:
-                merged.append((low, high))
-        return merged
-
-    @property
     def in_words(self) -> str:
         """The usual ranges in words."""
         if self.words:
             return self.words
-        ranges = [f"{self.format_value(low)} to {self.format_value(high)}" for low, high in self.merged]
+        ranges = [f"{self.format_value(low)} to {self.format_value(high)}" for low, high in self.ranges]
         return f"{' or '.join(ranges)} {self.unit}".strip()
 
     def is_outside(self, values: NDArray) -> NDArray:
@@ -201,13 +190,13 @@ def usual_of(calibration: LinearCalibration) -> list[UsualValues]:
     # Each class has a range of log-likelihood ratios. A ratio is usual if it lies in the range of either class.
     llrs = calibration.llrs
     if llrs is not None and min(map(len, llrs)) >= MIN_REFERENCE:
-        ranges = []
-        beta_parameters = []
-        for class_llrs in llrs:
-            ranges.append(tuple(np.quantile(class_llrs, (_OUTSIDE / 2, 1 - _OUTSIDE / 2)).tolist()))
-            beta_parameters.append(_beta_of_share_outside(len(class_llrs), 2))
-
-        all_usual.append(UsualValues("llr", tuple(ranges), tuple(beta_parameters)))
+        quantiles = (_OUTSIDE / 2, 1 - _OUTSIDE / 2)
+        lower, upper = sorted(tuple(np.quantile(class_llrs, quantiles).tolist()) for class_llrs in llrs)
+        ranges: tuple[Interval, ...] = (lower, upper)
+        if upper[0] <= lower[1]:  # the ranges of the classes overlap
+            ranges = ((lower[0], max(lower[1], upper[1])),)
+        beta_parameters = tuple(_beta_of_share_outside(len(class_llrs), 2) for class_llrs in llrs)
+        all_usual.append(UsualValues("llr", ranges, beta_parameters))
     if rule := calibration.rule:
         beta = (rule.k, rule.number + 1 - rule.k)
         all_usual.append(UsualValues("score", ((rule.threshold, math.inf),), (beta,), unusual="are unusual"))

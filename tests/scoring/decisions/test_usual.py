@@ -75,7 +75,7 @@ def usual_llrs():
 
 @pytest.mark.parametrize("number", [1, 2, 50])
 def test_drift_begins_exactly_at_the_stated_number_of_ratios_outside_of_the_usual_range(usual_llrs, number):
-    (low, high) = usual_llrs.merged[0]
+    (low, high) = usual_llrs.ranges[0]
     for outside in range(number + 1):
         comparison, _ = of_llrs(usual_llrs, [high + 1] * outside + [low] * (number - outside))
         assert (comparison.adjusted_p <= 0.01) is (outside >= comparison.fewest)
