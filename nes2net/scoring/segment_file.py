@@ -67,7 +67,7 @@ def read_segment_scores(path: AnyPath) -> dict[str, NDArray]:
             raise InputError(f"{path}: has more than {MAX_UTTERANCES:,} utterances; split it")
         frame_scores = array("d")
         for line, _, frames, values in runs:
-            if has_control(name):
+            if not frame_scores and has_control(name):
                 raise InputError(f"{path}, line {line}: the id {short_repr(name)} cannot be used: {CONTROL}")
             if name in scores:
                 raise InputError(
