@@ -66,7 +66,8 @@ in_any_pieces = given(st.lists(st.integers(0, 30), min_size=1, max_size=12), st.
 def test_a_recording_up_to_the_longest_length_is_one_window_however_its_samples_arrive(lengths, step, more):
     samples = np.arange(sum(lengths), dtype=np.float32)
     longest = max(2 * step, len(samples)) + more
-    (window,) = cut_frame_windows(np.split(samples, np.cumsum(lengths)[:-1]), longest, step)
+    pieces = np.split(samples, np.cumsum(lengths)[:-1])
+    (window,) = cut_frame_windows(pieces, longest, step)
     assert window.start == 0
     assert_array_equal(window.samples, samples)
     assert window.is_last
@@ -79,7 +80,8 @@ def test_windows_of_a_longer_recording_do_not_depend_on_how_its_samples_arrive(l
     samples = np.arange(sum(lengths), dtype=np.float32)
     longest = 2 * step + more
     assume(len(samples) > longest)
-    windows = list(cut_frame_windows(np.split(samples, np.cumsum(lengths)[:-1]), longest, step))
+    pieces = np.split(samples, np.cumsum(lengths)[:-1])
+    windows = list(cut_frame_windows(pieces, longest, step))
     starts = [window.start for window in windows]
     sizes = [len(window.samples) for window in windows]
     assert starts == list(range(0, step * len(windows), step))
