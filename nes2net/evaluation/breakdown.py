@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nes2net import metrics
-from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial, extra_fields
+from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial, Trials, extra_fields
 from nes2net.evaluation.matching import Matched
 from nes2net.evaluation.tables import (
     EER,
@@ -162,7 +162,7 @@ def label_of(field_name: str) -> str:
     return f"{field_name} of the key" if field_name in _OWN_LABELS else field_name
 
 
-def grouping_fields(trials: Sequence[Trial], label: str | None = None) -> dict[str, int]:
+def grouping_fields(trials: Trials, label: str | None = None) -> dict[str, int]:
     """Find the fields that group ``trials``: field → number of its values, 2 to 400.
 
     Fields in ``_NOT_TABULATED`` are omitted. With ``label``, only its trials count.
@@ -272,7 +272,7 @@ class _ResamplingUnits(NamedTuple):
     """(N,); −1 for a trial without an attack."""
 
     @classmethod
-    def of(cls, trials: Sequence[Trial]) -> _ResamplingUnits:
+    def of(cls, trials: Trials) -> _ResamplingUnits:
         table = TrialTable.of(trials)
         label, speaker, attack = map(table.column, ("label", "speaker", "attack"))
         return cls(label.where(BONAFIDE), speaker.numbers, attack.numbers)
@@ -297,7 +297,7 @@ def _are_drawable(numbers: NDArray, min_distinct: int) -> bool:
     return bool((numbers >= 0).all()) and bool(np.count_nonzero(np.bincount(numbers)) >= min_distinct)
 
 
-def groups_of(trials: Sequence[Trial], unit: Unit = "auto") -> Groups:
+def groups_of(trials: Trials, unit: Unit = "auto") -> Groups:
     """Number the speakers and attacks to draw, for :func:`nes2net.metrics.bootstrap_interval`.
 
     Speakers can be drawn if every trial has one and there are at least ten; attacks can be drawn if
@@ -317,7 +317,7 @@ class DrawnGroups(NamedTuple):
     """Number of speakers, otherwise of attacks, otherwise of trials."""
 
     @classmethod
-    def of(cls, trials: Sequence[Trial], unit: Unit = "auto") -> DrawnGroups:
+    def of(cls, trials: Trials, unit: Unit = "auto") -> DrawnGroups:
         """Say what a bootstrap over ``trials`` draws; see :func:`groups_of`."""
         drawn = _ResamplingUnits.of(trials)
         groups = drawn.groups(unit)
@@ -338,7 +338,7 @@ class DrawnGroups(NamedTuple):
             )
 
 
-def resolve_unit(unit: Unit, trials: Sequence[Trial], num_systems: int) -> Unit:
+def resolve_unit(unit: Unit, trials: Trials, num_systems: int) -> Unit:
     """Choose what the bootstrap draws: for ``auto``, ``both`` with several systems, else ``speakers``.
 
     Raises:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nes2net.data.corpora.protocol import select_phase
-from nes2net.data.corpora.trial import Trial, class_name
+from nes2net.data.corpora.trial import Trial, Trials, class_name
 from nes2net.evaluation.key import Key
 from nes2net.evaluation.origin import recorded_part
 from nes2net.lib.errors import InputError, join_names, pluralise
@@ -76,7 +76,7 @@ def label_lines(files: Iterable[ScoreFile]) -> Iterator[str]:
             yield f"{file.path}: trials that the key lacks have the labels of {source}, says its record"
 
 
-def embeddings_of(rows: Mapping[str, NDArray], trials: Sequence[Trial]) -> NDArray:
+def embeddings_of(rows: Mapping[str, NDArray], trials: Trials) -> NDArray:
     """Look up the embeddings N×E of ``trials`` in ``rows``, id → embedding.
 
     Raises:
@@ -94,7 +94,7 @@ def embeddings_of(rows: Mapping[str, NDArray], trials: Sequence[Trial]) -> NDArr
 def reference_scores(
     files: Sequence[ScoreFile],
     key: Key,
-    trials: Sequence[Trial],
+    trials: Trials,
     logits: NDArray | None,
     names: Sequence[str],
     field: str,

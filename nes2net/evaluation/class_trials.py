@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nes2net.data.corpora.id_tables import column_name
-from nes2net.data.corpora.trial import BONAFIDE, Trial, class_name, class_names
+from nes2net.data.corpora.trial import BONAFIDE, Trials, class_name, class_names
 from nes2net.evaluation.class_reference import label_lines, reference_scores
 from nes2net.evaluation.evaluation import Evaluation, S
 from nes2net.evaluation.key import Key
@@ -103,7 +103,7 @@ class ClassLabels(NamedTuple):
         aliases = join_names([f"{value} counts as {name}" for value, name in self.aliases.items()])
         return f"{system}: the class of a trial is its {self.field}, {self.source}; {aliases or 'no aliases'}"
 
-    def doubt(self, trials: Sequence[Trial]) -> str:
+    def doubt(self, trials: Trials) -> str:
         """Warn if the aliases join classes of ``trials``; otherwise empty."""
         num_values = len({class_name(trial, self.field, {}) for trial in trials})
         num_classes = len({class_name(trial, self.field, self.aliases) for trial in trials})
@@ -268,7 +268,7 @@ def _check_one_detector(file: ScoreFile, reference: ScoreFile) -> None:
         )
 
 
-def classes_of(trials: Sequence[Trial], labels: ClassLabels) -> list[str]:
+def classes_of(trials: Trials, labels: ClassLabels) -> list[str]:
     """Find the class of each trial.
 
     Raises:

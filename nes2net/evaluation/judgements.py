@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from typing_extensions import Self
 
 from nes2net.data.audio.waveform import SAMPLE_RATE
-from nes2net.data.corpora.trial import BONAFIDE, Trial
+from nes2net.data.corpora.trial import BONAFIDE, Trial, Trials
 from nes2net.evaluation.key import Labels
 from nes2net.evaluation.labelled_frames import labelled_frames
 from nes2net.evaluation.matching import labelled_trials, unlabelled_scores
@@ -51,7 +51,7 @@ T = TypeVar("T")
 class LabelledScores(NamedTuple):
     """Scores of K systems on the same trials or frames, from which a calibration is learned."""
 
-    trials: Sequence[Trial]
+    trials: Trials
     """The trials whose recordings or frames have scores."""
     bonafide: NDArray
     """B×K float64."""
@@ -114,7 +114,7 @@ def evaluable(file: ScoreFile) -> Evaluable[Any]:
 class InLines(Evaluable[T]):
     """A judgement whose file is text. Lines begin with the id of an utterance, without spaces."""
 
-    def check(self, trials: Sequence[Trial], out: Path) -> None:
+    def check(self, trials: Trials, out: Path) -> None:
         score_file.check_ids(trial.id for trial in trials)
 
     @property

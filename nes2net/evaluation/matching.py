@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 
 from nes2net import metrics
 from nes2net.data.corpora.id_tables import LABELS, possible_ids
-from nes2net.data.corpora.trial import BONAFIDE, Trial
+from nes2net.data.corpora.trial import BONAFIDE, Trial, Trials
 from nes2net.evaluation.trial_table import TrialTable
 from nes2net.lib.errors import InputError, concerning, join_names, pluralise
 from nes2net.lib.output.terminal import print_note
@@ -80,7 +80,7 @@ class Matched:
     to doubt the file.
     """
 
-    trials: Sequence[Trial]
+    trials: Trials
     scores: NDArray
     num_expected: int
     mismatch: Mismatch
@@ -122,7 +122,7 @@ class Matched:
         positions = np.concatenate((np.flatnonzero(self.is_bonafide), np.flatnonzero(~self.is_bonafide)))
         return functools.partial(metrics.compute_eer, method=method, order=positions)
 
-    def where(self, is_included: Callable[[Trial], bool], key: Sequence[Trial], num_expected: int) -> Matched:
+    def where(self, is_included: Callable[[Trial], bool], key: Trials, num_expected: int) -> Matched:
         """Omit trials for which ``is_included`` is false, also from the mismatch.
 
         ``key`` has all trials; ``num_expected`` counts those of the phase that are kept.
@@ -138,7 +138,7 @@ class Matched:
 
 
 def match(
-    trials: Sequence[Trial],
+    trials: Trials,
     ids: Sequence[str],
     scores: Sequence[float] | NDArray,
     phase: str | None = None,
@@ -267,9 +267,7 @@ def _why_nothing_fits(expected: Trial, ids: Sequence[str], mismatch: Mismatch, *
     )
 
 
-def match_file(
-    trials: Sequence[Trial], file: ScoreFile, phase: str | None = None, *, allow_partial: bool = False
-) -> Matched:
+def match_file(trials: Trials, file: ScoreFile, phase: str | None = None, *, allow_partial: bool = False) -> Matched:
     """Match the scores of ``file`` by :func:`match`; errors begin with its path.
 
     Raises:
@@ -286,7 +284,7 @@ def match_file(
     return replace(matched_trials, doubts=tuple(filter(None, doubts)))
 
 
-def _contradiction(trials: Sequence[Trial], table: ScoreTable) -> str:
+def _contradiction(trials: Trials, table: ScoreTable) -> str:
     """Warn if labels in the score file differ from the labels of ``trials``; otherwise empty."""
     contradicted_ids = []
     for position, word in zip(_positions_in_key(TrialTable.of(trials), table.ids).tolist(), table.labels):
@@ -332,7 +330,7 @@ def check_classes(is_bonafide: NDArray, subject: str, remedy: str = "") -> None:
 
 
 def labelled_trials(
-    key: Sequence[Trial], files: Sequence[ScoreFile], phase: str, *, allow_partial: bool = False
+    key: Trials, files: Sequence[ScoreFile], phase: str, *, allow_partial: bool = False
 ) -> tuple[list[Trial], NDArray, NDArray]:
     """Read the trials of ``phase`` that all K files score, in the key's order: trials, B×K, S×K.
 

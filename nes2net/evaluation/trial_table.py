@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nes2net.data.corpora.protocol import WHOLE, canonical_phase, select_phase
-from nes2net.data.corpora.trial import Trial
+from nes2net.data.corpora.trial import Trial, Trials
 
 
 class Column(NamedTuple):
@@ -56,7 +56,7 @@ class TrialTable(list[Trial]):
         self._columns: dict[str, Column] = {}
 
     @classmethod
-    def of(cls, trials: Sequence[Trial]) -> TrialTable:
+    def of(cls, trials: Trials) -> TrialTable:
         """Make a table of ``trials``, unless it is one."""
         return trials if isinstance(trials, TrialTable) else cls(trials)
 

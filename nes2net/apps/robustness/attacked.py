@@ -28,7 +28,7 @@ from nes2net.apps.robustness.condition import UnderCondition
 from nes2net.apps.robustness.settings import Suite
 from nes2net.data.audio.waveform import ASVSPOOF_SAMPLES, SAMPLE_RATE
 from nes2net.data.augment import Effect
-from nes2net.data.corpora.trial import BONAFIDE, Trial, stratified_subset
+from nes2net.data.corpora.trial import BONAFIDE, Trial, Trials, stratified_subset
 from nes2net.evaluation.judgements import Rows
 from nes2net.evaluation.matching import system_names
 from nes2net.evaluation.tables import Figure, Row, Table, column
@@ -85,7 +85,7 @@ class AttackedScores(Rows):
     draws: int = 1
     made_on: Any = None
     verdict: str = ""
-    fit_trials: Sequence[Trial] = ()
+    fit_trials: Trials = ()
     fit: Path | None = None
 
     name = "scores"
@@ -146,7 +146,7 @@ class AttackedScores(Rows):
             write_json(path, perturbation.tolist())
         return replace(self, fit=path)
 
-    def read_recordings(self, trials: Sequence[Trial], purpose: str) -> tuple[Tensor, Tensor]:
+    def read_recordings(self, trials: Trials, purpose: str) -> tuple[Tensor, Tensor]:
         """Read waveforms B×N of the score length, and whether they are spoofed (B,)."""
         reader = WaveformReader(self.num_samples or ASVSPOOF_SAMPLES, self.made_on.min_samples)
         recordings = []
@@ -200,7 +200,7 @@ def plan_attacks(
     suite: Suite,
     passed: Mapping[str, Sequence[str]],
     conditions: Mapping[str, UnderCondition],
-    to_fit_on: Sequence[Trial],
+    to_fit_on: Trials,
 ) -> list[AttackedScores]:
     """List attacks made on the detector, on others, and with each condition that they pass.
 
@@ -251,7 +251,7 @@ def count_calls(attack: AttackedScores) -> tuple[int, int]:
     return sum(has_gradient), has_gradient.count(False)
 
 
-def check_detector(attack: AttackedScores, trials: Sequence[Trial]) -> tuple[str, str, list[float]]:
+def check_detector(attack: AttackedScores, trials: Trials) -> tuple[str, str, list[float]]:
     """Check the gradient that ``attack`` follows on 8 recordings of each class.
 
     Returns:
@@ -285,7 +285,7 @@ def prepare_attacks(
     attacks: Iterable[AttackedScores],
     scorer: Scorer,
     detectors: Mapping[str, Scorer],
-    trials: Sequence[Trial],
+    trials: Trials,
     num_samples: int | None,
 ) -> tuple[dict[str, AttackedScores], list[str]]:
     """Check the gradients that ``attacks`` follow, and print what they cost.
@@ -346,7 +346,7 @@ def prepare_attacks(
     return prepared, [*(f"gradient check{subject}: {words}" for subject, (_, words, _) in checks.items()), *notes]
 
 
-def attack_row(row: Row, attack: AttackedScores, path: Path, trials: Sequence[Trial], is_wrong: NDArray) -> Row:
+def attack_row(row: Row, attack: AttackedScores, path: Path, trials: Trials, is_wrong: NDArray) -> Row:
     """Add the figures of ``attack``, whose file is ``path``, to those of any condition.
 
     Args:

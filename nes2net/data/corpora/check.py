@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from nes2net.data.audio.files import is_recording, walk
 from nes2net.data.audio.packed import AnyRecording, is_there, shard_of
 from nes2net.data.corpora.copies import shared_recordings
-from nes2net.data.corpora.corpus import Corpus, Counts, count
+from nes2net.data.corpora.corpus import Corpus, Counts, Protocols, Root, count
 from nes2net.data.corpora.decoding import Decoding, decode_all
 from nes2net.data.corpora.listed_parts import PART_FIELDS
 from nes2net.data.corpora.protocol import WHOLE, NotFound, corpus_root
@@ -122,7 +122,7 @@ class CorpusCheck:
 
     corpus: Corpus
     root: Path
-    protocols: AnyPath | None = None
+    protocols: Protocols = None
     subset: bool = False
     is_selection: bool = False
     splits: list[SplitCheck] = field(default_factory=list)
@@ -216,9 +216,9 @@ _TRAINED_ON = "all its trials are training trials too; fill a column 'split' wit
 
 def check_corpus(
     corpus: Corpus,
-    root: AnyPath | None,
+    root: Root,
     *,
-    protocols: AnyPath | None = None,
+    protocols: Protocols = None,
     keys: AnyPath | None = None,
     splits: Sequence[str] | None = None,
     subset: bool = False,

@@ -35,6 +35,10 @@ from nes2net.metrics.tdcf import TandemWeights
 
 #: Fields of a trial by whose values :func:`count` counts the trials; a field that is always empty is left out.
 COUNTED = ("attack", "codec", "transmission", "source", "vocoder", "quality")
+#: Folder or file of a corpus; None for a corpus that is downloaded on first use.
+Root: TypeAlias = AnyPath | None
+#: Folder of the protocols, or one protocol; None if they are in the folder of the corpus.
+Protocols: TypeAlias = AnyPath | None
 #: Field → values of trials to omit.
 Excluded: TypeAlias = Mapping[str, Collection[str]]
 
@@ -238,7 +242,7 @@ class Corpus(ABC):
         """The parts, such as ``train``."""
 
     @abstractmethod
-    def find_protocol(self, root: AnyPath | None, split: str = "eval", protocols: AnyPath | None = None) -> Path:
+    def find_protocol(self, root: Root, split: str = "eval", protocols: Protocols = None) -> Path:
         """Find the file, or folder of files, that lists the trials of ``split``.
 
         Args:
@@ -247,7 +251,7 @@ class Corpus(ABC):
         """
 
     @abstractmethod
-    def find_audio(self, root: AnyPath | None, split: str = "eval") -> Path:
+    def find_audio(self, root: Root, split: str = "eval") -> Path:
         """Find the folder of the audio of ``split``."""
 
     @abstractmethod
@@ -255,10 +259,10 @@ class Corpus(ABC):
         """Read the trials of a protocol, with paths below ``audio`` if it is given."""
 
     @abstractmethod
-    def read_keys(self, path: AnyPath | None, phase: str | None = None) -> list[Trial]:
+    def read_keys(self, path: Root, phase: str | None = None) -> list[Trial]:
         """Read labels as :meth:`keys` does, but only from a key or protocol."""
 
-    def keys(self, path: AnyPath | None, phase: str | None = None) -> list[Trial]:
+    def keys(self, path: Root, phase: str | None = None) -> list[Trial]:
         """Read the labelled trials of ``phase``, without audio, for evaluation.
 
         Args:
@@ -278,7 +282,7 @@ class Corpus(ABC):
         """Whether ``path`` is a file of ids and labels, and not a key or protocol of this corpus."""
         return path.name not in {Path(file).name for file in self.key_files} and holds_only_labels(path)
 
-    def trials(self, root: AnyPath | None, split: str = "eval", *, protocols: AnyPath | None = None) -> list[Trial]:
+    def trials(self, root: Root, split: str = "eval", *, protocols: Protocols = None) -> list[Trial]:
         """List the trials of ``split`` in the order of the protocol, with the paths of their audio.
 
         The arguments are those of :meth:`find_protocol`.
@@ -287,9 +291,7 @@ class Corpus(ABC):
         root = corpus_root(self.place(root))
         return self.read_protocol(self.find_protocol(root, split, protocols), split, self.find_audio(root, split))
 
-    def enrolment(
-        self, root: AnyPath | None, split: str = "eval", *, protocols: AnyPath | None = None
-    ) -> dict[str, list[Path]]:
+    def enrolment(self, root: Root, split: str = "eval", *, protocols: Protocols = None) -> dict[str, list[Path]]:
         """Map each person to the recordings that enrol them: of each speaker, those that are not spoofed.
 
         The arguments are those of :meth:`find_protocol`. Claims enrol nobody.
@@ -309,7 +311,7 @@ class Corpus(ABC):
             )
         return people
 
-    def find_splits(self, root: AnyPath | None, protocols: AnyPath | None = None) -> tuple[str, ...]:
+    def find_splits(self, root: Root, protocols: Protocols = None) -> tuple[str, ...]:
         """List the parts that a copy should have; of a user's own files, the parts that exist."""
         return self.splits
 
@@ -341,7 +343,7 @@ class Corpus(ABC):
         check_known([split], self.accepted_splits, f"{self.title} has no split")
         return split
 
-    def place(self, root: AnyPath | None) -> Path:
+    def place(self, root: Root) -> Path:
         """Return ``root``, or ``home()``, if there is one, if ``root`` is None or ``"."``.
 
         Raises:

@@ -22,10 +22,9 @@ from pathlib import Path, PurePosixPath
 
 from nes2net.data.audio.files import is_recording, note_skipped_files
 from nes2net.data.corpora import protocol as files
-from nes2net.data.corpora.corpus import Corpus
+from nes2net.data.corpora.corpus import Corpus, Protocols, Root
 from nes2net.data.corpora.trial import Trial
 from nes2net.lib.errors import InputError, as_input_error
-from nes2net.lib.storage.files import AnyPath
 
 
 @dataclass(frozen=True)
@@ -64,7 +63,7 @@ class FolderCorpus(Corpus):
         split_names = self.split_folders.values()
         return tuple(split for split in ("train", "dev", "eval") if split in split_names) or ("eval",)
 
-    def trials(self, root: AnyPath | None, split: str = "eval", *, protocols: AnyPath | None = None) -> list[Trial]:
+    def trials(self, root: Root, split: str = "eval", *, protocols: Protocols = None) -> list[Trial]:
         """List the trials of ``split``, sorted by path, with labels and audio.
 
         ``protocols`` replaces ``root`` if given: the folders are both.
@@ -74,7 +73,7 @@ class FolderCorpus(Corpus):
         folder = self.find_protocol(root, split, protocols)
         return self.read_protocol(folder, split, folder)
 
-    def read_keys(self, path: AnyPath | None, phase: str | None = None) -> list[Trial]:
+    def read_keys(self, path: Root, phase: str | None = None) -> list[Trial]:
         """Read the labels of the trials in the folder ``path``, as ``Corpus.read_keys`` does."""
         if phase is not None:
             phase = self.resolve_split(phase)
@@ -85,7 +84,7 @@ class FolderCorpus(Corpus):
         """Whether ``path`` is a file: a corpus of folders has no other files."""
         return path.is_file()
 
-    def find_protocol(self, root: AnyPath | None, split: str = "eval", protocols: AnyPath | None = None) -> Path:
+    def find_protocol(self, root: Root, split: str = "eval", protocols: Protocols = None) -> Path:
         """Find the folder, among :attr:`roots`, in which the patterns of paths begin.
 
         Raises:
@@ -113,7 +112,7 @@ class FolderCorpus(Corpus):
                 return True
         return False
 
-    def find_audio(self, root: AnyPath | None, split: str = "eval") -> Path:
+    def find_audio(self, root: Root, split: str = "eval") -> Path:
         # The folders of the recordings are also their labels.
         """Return the result of :meth:`find_protocol`."""
         return self.find_protocol(root, split)

@@ -13,7 +13,7 @@ from nes2net.data.audio.files import list_recordings
 from nes2net.data.audio.read import count_samples
 from nes2net.data.audio.waveform import SAMPLE_RATE
 from nes2net.data.corpora import protocol as files
-from nes2net.data.corpora.corpus import Corpus
+from nes2net.data.corpora.corpus import Corpus, Protocols, Root
 from nes2net.data.corpora.id_tables import (
     LABELS,
     PATH_COLUMNS,
@@ -203,7 +203,7 @@ def _path_of(file: str, row: Sequence[str]) -> Path:
 
 
 def segments(
-    root: AnyPath, split: str = WHOLE, *, protocols: AnyPath | None = None, uncovered: Uncovered = None
+    root: AnyPath, split: str = WHOLE, *, protocols: Protocols = None, uncovered: Uncovered = None
 ) -> SegmentsByUtterance:
     """Read the segments of ``split``: utterance → segments that cover it from 0 to its end.
 
@@ -252,7 +252,7 @@ def segments(
 
 
 def _listed_segments(
-    root: AnyPath, split: str, protocols: AnyPath | None, trials: Trials
+    root: AnyPath, split: str, protocols: Protocols, trials: Trials
 ) -> tuple[Path, SegmentsByUtterance]:
     try:
         path = _find_rttm(root, split, protocols)
@@ -282,7 +282,7 @@ def _listed_segments(
     return path, read_rttm(path)
 
 
-def _find_rttm(root: AnyPath, split: str, protocols: AnyPath | None) -> Path:
+def _find_rttm(root: AnyPath, split: str, protocols: Protocols) -> Path:
     protocol = CORPUS.find_protocol(root, split, protocols)
     candidates = []
     if not protocol.is_dir():
@@ -303,7 +303,7 @@ class UserCorpus(Corpus):
     splits = SPLITS
     user_defined: bool = True
 
-    def trials(self, root: AnyPath | None, split: str = WHOLE, *, protocols: AnyPath | None = None) -> list[Trial]:
+    def trials(self, root: Root, split: str = WHOLE, *, protocols: Protocols = None) -> list[Trial]:
         """List the trials of ``split``, in the order of the list or the shards, or by path.
 
         The path of a trial is a file, or an address in a shard (:mod:`nes2net.data.audio.packed`).
@@ -323,7 +323,7 @@ class UserCorpus(Corpus):
         split = self.resolve_split(split)
         return self.read_protocol(self.find_protocol(root, split, protocols), split, self.find_audio(root, split))
 
-    def read_keys(self, path: AnyPath | None, phase: str | None = None) -> list[Trial]:
+    def read_keys(self, path: Root, phase: str | None = None) -> list[Trial]:
         # A phase such as `progress` is not a split.
         split = phase if phase is not None and phase in self.accepted_splits else WHOLE
         labelled = [trial for trial in self.trials(path, split) if trial.label is not None]
@@ -331,7 +331,7 @@ class UserCorpus(Corpus):
             raise InputError(f"{path}: no trial has a label; fill the column 'label'")
         return files.select_phase(labelled, phase)
 
-    def find_splits(self, root: AnyPath | None, protocols: AnyPath | None = None) -> tuple[str, ...]:
+    def find_splits(self, root: Root, protocols: Protocols = None) -> tuple[str, ...]:
         """List which of ``train``, ``dev`` and ``eval`` exist; ``("all",)`` if none does."""
         splits = self.find_split_names(root, protocols)
         if None in splits:
@@ -339,10 +339,10 @@ class UserCorpus(Corpus):
         return tuple(split for split in self.splits if split in splits) or (WHOLE,)
 
     @abstractmethod
-    def find_split_names(self, root: AnyPath | None, protocols: AnyPath | None) -> set[str | None]:
+    def find_split_names(self, root: Root, protocols: Protocols) -> set[str | None]:
         """Find the splits in the names of files and folders, and None if rows may state more."""
 
-    def find_audio(self, root: AnyPath | None, split: str = WHOLE) -> Path:
+    def find_audio(self, root: Root, split: str = WHOLE) -> Path:
         """Find the folder to which paths in a list are relative."""
         root = self.place(root)
         if root.is_file():
@@ -354,7 +354,7 @@ class UserCorpus(Corpus):
 class GenericCorpus(UserCorpus):
     """A user's own recordings in one of the layouts that this module describes."""
 
-    def find_split_names(self, root: AnyPath | None, protocols: AnyPath | None) -> set[str | None]:
+    def find_split_names(self, root: Root, protocols: Protocols) -> set[str | None]:
         folder = self.place(root if protocols is None else protocols)
         if not folder.is_dir():
             return {None}
@@ -366,7 +366,7 @@ class GenericCorpus(UserCorpus):
         is_list = "label" in columns and not columns.isdisjoint(PATH_COLUMNS)
         return not is_list and super().holds_only_labels(path)
 
-    def find_protocol(self, root: AnyPath | None, split: str = WHOLE, protocols: AnyPath | None = None) -> Path:
+    def find_protocol(self, root: Root, split: str = WHOLE, protocols: Protocols = None) -> Path:
         """Find the list of ``split``, its folder of classes, or the folder with a list for each part.
 
         ``protocols`` comes before ``root``; a file is itself the list.

@@ -20,10 +20,10 @@ from typing import TypeAlias
 
 from nes2net.data.audio.files import is_recording, note_skipped_files, walk
 from nes2net.data.corpora import protocol as files
-from nes2net.data.corpora.corpus import Corpus
+from nes2net.data.corpora.corpus import Corpus, Protocols, Root
 from nes2net.data.corpora.trial import Trial, as_claim
 from nes2net.lib.errors import InputError, at_line, check_known, join_names, refuse, short_repr
-from nes2net.lib.storage.files import AnyPath, is_absent
+from nes2net.lib.storage.files import is_absent
 from nes2net.lib.storage.text_files import read_rows
 
 
@@ -198,7 +198,7 @@ class ListedCorpus(Corpus):
     def splits(self) -> tuple[str, ...]:
         return tuple(self.parts)
 
-    def trials(self, root: AnyPath | None, split: str = "eval", *, protocols: AnyPath | None = None) -> list[Trial]:
+    def trials(self, root: Root, split: str = "eval", *, protocols: Protocols = None) -> list[Trial]:
         """List the trials as ``Corpus.trials`` does; without a list, the recordings may be the trials.
 
         If there is no list but ``Files.unlisted``, or ``files_are_trials`` is true, all recordings
@@ -236,7 +236,7 @@ class ListedCorpus(Corpus):
             trials.append(labelled.get(recording, unlisted))
         return files.check_trials(trials, audio)
 
-    def read_keys(self, path: AnyPath | None, phase: str | None = None) -> list[Trial]:
+    def read_keys(self, path: Root, phase: str | None = None) -> list[Trial]:
         path = self.place(path)
         if phase is not None:
             phase = files.canonical_phase(phase)
@@ -271,7 +271,7 @@ class ListedCorpus(Corpus):
         protocols = {Path(name).name for split_files in self.parts.values() for name in split_files.protocols}
         return path.name not in protocols and super().holds_only_labels(path)
 
-    def find_protocol(self, root: AnyPath | None, split: str = "eval", protocols: AnyPath | None = None) -> Path:
+    def find_protocol(self, root: Root, split: str = "eval", protocols: Protocols = None) -> Path:
         """Find the file as ``Corpus.find_protocol`` does, or the folder of several lists."""
         split = self.resolve_split(split)
         split_files = self.parts[split]
@@ -291,7 +291,7 @@ class ListedCorpus(Corpus):
         )
         return protocol.parent if split_files.together else protocol
 
-    def find_audio(self, root: AnyPath | None, split: str = "eval") -> Path:
+    def find_audio(self, root: Root, split: str = "eval") -> Path:
         """Find the first folder of ``Files.audio`` that exists."""
         split = self.resolve_split(split)
         split_files = self.parts[split]
@@ -308,9 +308,7 @@ class ListedCorpus(Corpus):
         )
         return audio_of[subfolder_path]
 
-    def enrolment(
-        self, root: AnyPath | None, split: str = "eval", *, protocols: AnyPath | None = None
-    ) -> dict[str, list[Path]]:
+    def enrolment(self, root: Root, split: str = "eval", *, protocols: Protocols = None) -> dict[str, list[Path]]:
         """Read ``Files.enrolment``, by default as ``Corpus.enrolment`` does.
 
         Raises:

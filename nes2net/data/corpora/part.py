@@ -8,11 +8,10 @@ from functools import cached_property
 
 from numpy.typing import NDArray
 
-from nes2net.data.corpora.corpus import Corpus
+from nes2net.data.corpora.corpus import Corpus, Protocols, Root
 from nes2net.data.corpora.trial import Trial
 from nes2net.data.registry import corpora
 from nes2net.lib.errors import InputError
-from nes2net.lib.storage.files import AnyPath
 from nes2net.lib.storage.text_files import reading_once
 
 
@@ -25,9 +24,9 @@ class Part:
     """
 
     corpus: str
-    root: AnyPath | None
+    root: Root
     split: str = "eval"
-    protocols: AnyPath | None = None
+    protocols: Protocols = None
     """None if they are in ``root``."""
     revision: str | None = None
     """Commit of a data set downloaded from the hub."""

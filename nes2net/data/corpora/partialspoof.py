@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from nes2net.data.corpora import asvspoof2019_la
 from nes2net.data.corpora import protocol as files
-from nes2net.data.corpora.corpus import Counts, Download
+from nes2net.data.corpora.corpus import Counts, Download, Protocols
 from nes2net.data.corpora.layout import Files, ListedCorpus
 from nes2net.data.corpora.npy_dictionary import read_npy_dictionary
 from nes2net.data.corpora.segments import Uncovered, any_spoof, check_labels, check_resolution, covering_segments
@@ -32,7 +32,7 @@ _PROTOCOL_FOLDERS = (
 
 
 def segment_labels(
-    path: AnyPath, split: str, resolution: int = 20, *, protocols: AnyPath | None = None
+    path: AnyPath, split: str, resolution: int = 20, *, protocols: Protocols = None
 ) -> dict[str, NDArray[np.uint8]]:
     """Read labels of segments: utterance → labels (T,) in uint8, 1 bona fide, 0 spoofed.
 
@@ -79,7 +79,7 @@ _REMEDY = "get the archive of the database from https://zenodo.org/records/57661
 
 
 def segments(
-    root: AnyPath, split: str, *, protocols: AnyPath | None = None, uncovered: Uncovered = None
+    root: AnyPath, split: str, *, protocols: Protocols = None, uncovered: Uncovered = None
 ) -> SegmentsByUtterance:
     """Read the segments of ``split``: utterance → segments that cover it from 0 to its end.
 

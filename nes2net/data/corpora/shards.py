@@ -19,6 +19,7 @@ from nes2net.data.audio.files import is_recording, walk
 from nes2net.data.audio.packed import SHARD_SUFFIXES, Member, audio_column, open_shard, status_of, tar_members
 from nes2net.data.audio.tables import Table, open_table
 from nes2net.data.corpora import protocol as files
+from nes2net.data.corpora.corpus import Protocols, Root
 from nes2net.data.corpora.generic import FIELDS, SPLIT_WORDS, UserCorpus
 from nes2net.data.corpora.id_tables import LABELS
 from nes2net.data.corpora.protocol import WHOLE, NotFound
@@ -27,7 +28,7 @@ from nes2net.lib.errors import InputError, as_input_error, join_names, pluralise
 from nes2net.lib.output.sheet import Facts
 from nes2net.lib.output.terminal import note_once
 from nes2net.lib.process.this_process import enough_memory
-from nes2net.lib.storage.files import AnyPath, Budget, is_stream
+from nes2net.lib.storage.files import Budget, is_stream
 from nes2net.lib.storage.plain_data import parse_json
 from nes2net.lib.storage.text_files import decode_text
 from nes2net.lib.web.remote import (
@@ -385,18 +386,18 @@ def _is_audio(member: Member) -> bool:
 class ShardCorpus(UserCorpus):
     """A user's own recordings in a folder of shards."""
 
-    def find_split_names(self, root: AnyPath | None, protocols: AnyPath | None) -> set[str | None]:
+    def find_split_names(self, root: Root, protocols: Protocols) -> set[str | None]:
         return {shard.split for shard in shards_below(self.find_protocol(root, protocols=protocols))}
 
-    def place(self, root: AnyPath | None) -> Path:
+    def place(self, root: Root) -> Path:
         root = super().place(root)
         return RemotePath(address_of(root)) if is_address(root) else root
 
-    def find_audio(self, root: AnyPath | None, split: str = WHOLE) -> Path:
+    def find_audio(self, root: Root, split: str = WHOLE) -> Path:
         root = self.place(root)
         return RemotePath(folder_of(str(root))) if is_remote(root) else super().find_audio(root, split)
 
-    def find_protocol(self, root: AnyPath | None, split: str = WHOLE, protocols: AnyPath | None = None) -> Path:
+    def find_protocol(self, root: Root, split: str = WHOLE, protocols: Protocols = None) -> Path:
         """Return ``root`` after checking that there are shards, which may be of all splits.
 
         Raises:
