@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import multiprocessing
 import os
 from collections import Counter
@@ -22,7 +21,7 @@ from nes2net.lib.output.progress import ProgressDisplay
 from nes2net.lib.process.search_path import secure_multiprocessing
 from nes2net.lib.process.this_process import usable_processors
 
-_CHUNK = 32  # a process decodes this many files before it returns the results
+_CHUNK = 32  # a process gets this many files at once
 
 
 class Decoded(NamedTuple):
@@ -85,14 +84,10 @@ def decode_all(
     if workers is None:
         workers = usable_processors()
     check_setting("num_workers", workers, workers >= 0, "0 (this process) or more")
-    chunks = [paths[start : start + _CHUNK] for start in range(0, len(paths), _CHUNK)]
-    results = map(_decode_each, chunks) if workers == 0 else decode_in_parallel(chunks, workers)
+    results = map(decode, paths) if workers == 0 else decode_in_parallel(paths, workers)
     decoding = Decoding()
-    with ProgressDisplay[None](title=title, unit="file", total=len(paths), leave=True) as display:
-        for chunk in results:
-            for decoded in chunk:
-                decoding.add(decoded, os.path.relpath(str(decoded.path), folder))
-            display.update(len(chunk))
+    for decoded in ProgressDisplay(results, title=title, unit="file", total=len(paths), leave=True):
+        decoding.add(decoded, os.path.relpath(str(decoded.path), folder))
     return decoding
 
 
@@ -105,34 +100,27 @@ def decode(path: AnyRecording) -> Decoded:
         return Decoded(path, error=error.reason)
 
 
-def _decode_each(paths: Sequence[AnyRecording]) -> list[Decoded]:
-    return list(map(decode, paths))
-
-
-def decode_in_parallel(chunks: Sequence[Sequence[AnyRecording]], workers: int) -> Iterator[list[Decoded]]:
-    """Decode chunks of files in ``workers`` processes, and yield the results of each chunk.
-
-    After a crash, the others are still decoded, perhaps in another order.
-    """
-    remaining = list(chunks)
+def decode_in_parallel(paths: Sequence[AnyRecording], workers: int) -> Iterator[Decoded]:
+    """Decode files in ``workers`` processes; after a crash, the others are still decoded."""
+    remaining = paths
     while remaining:
         num_done = 0
         pool = _process_pool(workers)
         try:
-            for results in pool.map(_decode_each, remaining):
+            for decoded in pool.map(decode, remaining, chunksize=_CHUNK):
                 num_done += 1
-                yield results
-        except BrokenProcessPool:  # a file crashed a process; the chunks without results are decoded below
+                yield decoded
+        except BrokenProcessPool:  # a file crashed a process; the files without results are decoded below
             pass
         finally:
             pool.shutdown(cancel_futures=True)
         # Which file it was is unknown. The pool hands out chunks in order, one for each worker, and queues workers +
         # 1 more: decode their files one by one.
-        num_tried = num_done + 2 * workers + 1
-        for path in itertools.chain.from_iterable(remaining[num_done:num_tried]):
-            decoded = [Decoded(path)]  # if it crashes the process
+        num_tried = num_done + (2 * workers + 1) * _CHUNK
+        for path in remaining[num_done:num_tried]:
+            decoded = Decoded(path)  # if it crashes the process
             with suppress(BrokenProcessPool), _process_pool(1) as pool:
-                decoded = pool.submit(_decode_each, [path]).result()
+                decoded = pool.submit(decode, path).result()
             yield decoded
         remaining = remaining[num_tried:]
 

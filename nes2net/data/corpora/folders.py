@@ -63,16 +63,6 @@ class FolderCorpus(Corpus):
         split_names = self.split_folders.values()
         return tuple(split for split in ("train", "dev", "eval") if split in split_names) or ("eval",)
 
-    def trials(self, root: Root, split: str = "eval", *, protocols: Protocols = None) -> list[Trial]:
-        """List the trials of ``split``, sorted by path, with labels and audio.
-
-        ``protocols`` replaces ``root`` if given: the folders are both.
-        """
-        split = self.resolve_split(split)
-        files.corpus_root(self.place(root))
-        folder = self.find_protocol(root, split, protocols)
-        return self.read_protocol(folder, split, folder)
-
     def read_keys(self, path: Root, phase: str | None = None) -> list[Trial]:
         """Read the labels of the trials in the folder ``path``, as ``Corpus.read_keys`` does."""
         if phase is not None:
@@ -127,10 +117,9 @@ class FolderCorpus(Corpus):
         """
         recordings: dict[str, tuple[Place, dict[str, str]]] = {}
         unread_names: list[str] = []
-        phases = frozenset(word for word, phase in self.split_folders.items() if split in (None, phase))
         for place in self.places:
-            levels = [self._level_expression(level) for level in place.levels]
-            for name, values in _matching_files(path, levels, phases, {}):
+            levels = [self._level_expression(level, split) for level in place.levels]
+            for name, values in _matching_files(path, levels, {}):
                 if is_recording(os.path.basename(name)):
                     recordings.setdefault(name, (place, values))
                 else:
@@ -152,28 +141,22 @@ class FolderCorpus(Corpus):
             trials.append(Trial(id, recording, place.label, phase=phase, **fields))  # type: ignore[arg-type]  # only text
         return files.check_trials(trials, path)
 
-    def _level_expression(self, level: str) -> re.Pattern[str]:
-        expression = ""
-        for token in re.split(r"(\{\w+\}|\*)", level):
-            if token == "*":
-                expression += ".*"
-            elif token == "{phase}":
-                expression += f"(?P<phase>{'|'.join(map(re.escape, self.split_folders))})"
-            elif token.startswith("{"):
-                expression += f"(?P<{token[1:-1]}>.+?)"
-            else:
-                expression += re.escape(token)
+    def _level_expression(self, level: str, split: str | None = None) -> re.Pattern[str]:
+        # Matches the names in a folder that fit a level of a pattern, ``{phase}`` only those of ``split`` (None: all).
+        phases = [re.escape(folder) for folder, name in self.split_folders.items() if split in (None, name)]
+        expression = re.escape(level).replace(r"\*", ".*")
+        expression = expression.replace(r"\{phase\}", f"(?P<phase>{'|'.join(phases)})")
+        expression = re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>.+?)", expression)
         return re.compile(expression, re.DOTALL)
 
 
 def _matching_files(
-    folder: Path, levels: Sequence[re.Pattern[str]], phases: frozenset[str], values: dict[str, str], below: str = ""
+    folder: Path, levels: Sequence[re.Pattern[str]], values: dict[str, str], below: str = ""
 ) -> Iterator[tuple[str, dict[str, str]]]:
     """Yield (path, fields) of each file that matches; recursive.
 
     Args:
         levels: a regular expression for the names in ``folder``, and one for each level below.
-        phases: names of the folders that stand for the wanted phases.
         values: the fields that the folders above state.
         below: path of ``folder`` below the outermost one, with ``/`` at the end, or empty.
     """
@@ -183,7 +166,7 @@ def _matching_files(
         if not lower_levels:
             name = os.path.splitext(name)[0]
         match = first.fullmatch(name)
-        if match is None or match.groupdict().get("phase") not in {None, *phases}:
+        if match is None:
             continue
         fields = values | match.groupdict()
         path = f"{below}{entry.name}"
@@ -191,7 +174,7 @@ def _matching_files(
             if not entry.is_dir():
                 yield path, fields
         elif entry.is_dir():
-            yield from _matching_files(folder / entry.name, lower_levels, phases, fields, f"{path}/")
+            yield from _matching_files(folder / entry.name, lower_levels, fields, f"{path}/")
 
 
 def _folder_entries(folder: Path) -> list[os.DirEntry[str]]:

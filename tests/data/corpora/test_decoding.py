@@ -107,7 +107,7 @@ def test_only_the_file_whose_decoding_crashes_a_process_is_reported_as_unreadabl
     monkeypatch.setattr(Forked, "hurried", hurried)
     monkeypatch.setattr(decoding, "decode", dies_at_c)
     paths = [tmp_path / name for name in ("a", "b", "c", *map(str, range(15)))]
-    chunks = [paths[n : n + size] for n in range(0, len(paths), size)]
-    results = [decoded for chunk in decode_in_parallel(chunks, 1) for decoded in chunk]
+    monkeypatch.setattr(decoding, "_CHUNK", size)
+    results = list(decode_in_parallel(paths, 1))
     assert sorted(d.path for d in results) == sorted(paths)
     assert {d.path.name: d.error for d in results if d.measured is None} == {"c": "the process that decoded it crashed"}
