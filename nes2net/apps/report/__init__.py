@@ -1,5 +1,6 @@
 """A report of one recording, for a reader who never read a paper: an HTML page, or the same as PDF.
 
-In reading order: ``examination`` scores and measures the recording; ``answer`` says the decision in
-plain words; ``picture`` draws the recording over time; ``page`` writes the HTML, ``pdf`` the PDF.
+In reading order: ``examination`` scores and measures the recording; ``answer`` chooses what is said
+of the decision; ``picture`` draws the recording over time; ``page`` writes the HTML by templates,
+which have the words; ``pdf`` writes the PDF.
 """

@@ -10,26 +10,39 @@ import base64
 import io
 import re
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from importlib.resources import files
+from shlex import quote
 
 import numpy as np
 import soundfile
 from markupsafe import Markup
 
-from nes2net.apps.report.answer import answer_of, decided_windows, in_hundred, percent, stretch_of
+from nes2net.apps.report.answer import answer_kind, decided_windows, in_hundred, percent, stretch_of
 from nes2net.apps.report.examination import Examination
 from nes2net.apps.report.picture import draw
 from nes2net.data.audio.packed import AnyRecording
 from nes2net.data.audio.read import SAMPLE_RATE, stream_audio
 from nes2net.evaluation.result import versions
+from nes2net.lib.errors import pluralise, with_flag_names
 from nes2net.lib.output.templates import page_templates
 from nes2net.lib.output.terminal import printable
-from nes2net.lib.output.times import clock
+from nes2net.lib.output.times import clock, plain_duration, readable_duration
 
 #: A recording of at most this duration in seconds can be played in the page.
 MAX_EXAMINED = 600.0
 _MAX_LISTED = 50  # largest number of fake stretches in the list on the page
+_FILTERS = {
+    "clock": clock,
+    "duration": partial(readable_duration, exact=True),
+    "in_hundred": in_hundred,
+    "percent": percent,
+    "plain_duration": plain_duration,
+    "pluralise": pluralise,
+    "quote": quote,
+    "with_flag_names": with_flag_names,
+}
 _XML_NAMESPACES = re.compile(r' xmlns(:\w+)?="[^"]*"')  # declarations in SVG that HTML does not need
 
 
@@ -47,7 +60,7 @@ class ReportProvenance:
 def html_page(examination: Examination, provenance: ReportProvenance, *, for_paper: bool = False) -> str:
     """Write a report as an HTML page, ``for_paper`` without the player of the recording."""
     environment = page_templates("nes2net.apps.report")
-    environment.filters |= {"percent": percent, "in_hundred": in_hundred, "clock": clock}
+    environment.filters |= _FILTERS
     style = ""
     for package in ("nes2net.evaluation", "nes2net.apps.report"):
         style += (files(package) / "page.css").read_text(encoding="utf-8")
@@ -61,7 +74,7 @@ def html_page(examination: Examination, provenance: ReportProvenance, *, for_pap
     ).render(
         style=Markup(style),  # the style is part of this package, so it needs no escaping
         name=examination.file.path.name,
-        answer=answer_of(examination.judged, provenance.model),
+        kind=answer_kind(examination.judged),
         along=examination.judged.decision_by_windows,
         stretch=stretch_of(examination.judged),
         errors=examination.decider.errors if examination.decider else (),
