@@ -13,11 +13,9 @@ from nes2net.data.audio.packed import AnyRecording
 from nes2net.data.audio.parts import choose
 from nes2net.data.audio.read import AudioFile, MeasuredAudio, stream_audio
 from nes2net.detector import Detector
-from nes2net.evaluation.origin import training_in_words
-from nes2net.lib.errors import InputError, pluralise, readable_size, with_flag_names
-from nes2net.lib.output.times import readable_duration
+from nes2net.lib.errors import InputError, pluralise
 from nes2net.lib.storage.files import sha256_of
-from nes2net.models.published_results import published_rows
+from nes2net.models.published_results import PublishedRow, published_rows
 from nes2net.scoring.claimed import AnyDecider
 from nes2net.scoring.decisions.decision import Decider
 from nes2net.scoring.decisions.population import Traits, measure_blocks
@@ -25,9 +23,6 @@ from nes2net.scoring.judged import Failed, Judged
 from nes2net.scoring.judging import Judge, JudgingSettings
 from nes2net.scoring.track import FrameScores
 from nes2net.scoring.waveforms import RecordingToJudge
-
-#: Rows of a table: name and text of each fact.
-Facts = list[tuple[str, str]]
 
 
 class ExaminedFile(NamedTuple):
@@ -87,12 +82,10 @@ class Examination:
     """Measures of the signal, such as level and bandwidth."""
     judged: Judged[float]
     """The decision and the scores of the windows, as `nes2net predict --track` gives them."""
-    detector: Facts
-    for_experts: list[str]
-    """How the recording was scored, and what the numbers mean, in sentences."""
-    doubts: list[str]
-    """What makes the decision uncertain, in sentences."""
-    published: list[str]
+    judge: Judge[float]
+    """It says how the recording was scored, and what makes the decision uncertain."""
+    detector: Detector
+    published: list[PublishedRow]
     """Published figures of the detector."""
     fakes: FrameScores | None
     """Frame scores with fake stretches; None if the detector was not trained on segments."""
@@ -101,27 +94,6 @@ class Examination:
     def decider(self) -> Decider | None:
         """The rule that decides by a calibration, if there is one."""
         return self.judged.decider
-
-    @property
-    def recording(self) -> Facts:
-        """The facts about the recording, as texts."""
-        file = self.file
-        level = f"{self.traits.level:.1f} dBFS, in its loud parts".replace("-", "−")
-        channels = str(file.measured.channels)
-        if file.channel is not None:
-            channels = f"{file.channel} (from 0) of {channels}"
-        facts = [
-            ("Name", file.path.name),
-            ("SHA-256", file.sha256),
-            ("Size", f"{file.size:,} bytes ({readable_size(file.size)})"),
-            ("Length", readable_duration(file.duration, exact=True)),
-            ("Format", file.coding),
-            ("Sampling rate", f"{file.measured.sample_rate:,} Hz"),
-            ("Channels", channels),
-            ("Bandwidth", f"up to about {self.traits.bandwidth / 1000:.1f} kHz, of the 8 kHz that the detector gets"),
-            ("Level", level),
-        ]
-        return [*facts, ("Remarks", self.judged.remarks or "nothing remarkable")]
 
 
 def examine(
@@ -162,10 +134,9 @@ def examine(
         file,
         measure_blocks(stream_audio(file.recording)),
         _judge_or_raise(judge, file),
-        _detector_facts(detector),
-        [with_flag_names(sentence) for sentence in (*judge.notes, *judge.meaning, *judge.doubts)],
-        [with_flag_names(doubt) for doubt in judge.doubts],
-        [f"{row.figures} [{row.source}]" for row in rows],
+        judge,
+        detector,
+        rows,
         fakes,
     )
 
@@ -175,20 +146,3 @@ def _judge_or_raise(judge: Judge[Any], file: ExaminedFile) -> Judged[Any]:
     if isinstance(answer, Failed):
         raise InputError(answer.words, subject=f"audio file {file.path}")
     return answer
-
-
-def _detector_facts(detector: Detector) -> Facts:
-    provenance = detector.provenance
-    facts = [("What it learned from", training_in_words(provenance) or "its file does not say")]
-    _, published_model = provenance.published or (None, None)
-    if published_model is None or not published_model.until:  # `training_in_words` states a known year
-        facts.append(("Newest generators that it learned from", "its file does not say"))
-    if published_model is not None:
-        facts += [("Note", note) for note in published_model.notes]
-    sections = [section for section in ("frontend", "aggregation", "backend") if section in detector.config]
-    return [
-        *facts,
-        ("Parts", " + ".join(detector.config[section]["name"] for section in sections)),
-        ("Fingerprint", detector.fingerprint()),
-        ("Precision", detector.precision),
-    ]

@@ -24,11 +24,13 @@ from nes2net.apps.report.examination import Examination
 from nes2net.apps.report.picture import draw
 from nes2net.data.audio.packed import AnyRecording
 from nes2net.data.audio.read import SAMPLE_RATE, stream_audio
+from nes2net.evaluation.origin import training_in_words
 from nes2net.evaluation.result import versions
-from nes2net.lib.errors import pluralise, with_flag_names
+from nes2net.lib.errors import pluralise, readable_size, with_flag_names
 from nes2net.lib.output.templates import page_templates
 from nes2net.lib.output.terminal import printable
 from nes2net.lib.output.times import clock, plain_duration, readable_duration
+from nes2net.lib.parts.options import part_names
 
 #: A recording of at most this duration in seconds can be played in the page.
 MAX_EXAMINED = 600.0
@@ -37,10 +39,13 @@ _FILTERS = {
     "clock": clock,
     "duration": partial(readable_duration, exact=True),
     "in_hundred": in_hundred,
+    "part_names": part_names,
     "percent": percent,
     "plain_duration": plain_duration,
     "pluralise": pluralise,
     "quote": quote,
+    "readable_size": readable_size,
+    "training_in_words": training_in_words,
     "with_flag_names": with_flag_names,
 }
 _XML_NAMESPACES = re.compile(r' xmlns(:\w+)?="[^"]*"')  # declarations in SVG that HTML does not need
