@@ -1,8 +1,4 @@
-"""Export a detector in one of several formats.
-
-The formats are a ``.pth`` file in the published layout, a folder of this package, an adapted
-detector merged with its base, a folder for transformers, an ONNX file, and a Hugging Face Space.
-"""
+"""Export a detector in one of several formats, which :func:`export` describes."""
 
 from __future__ import annotations
 

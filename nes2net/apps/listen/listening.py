@@ -48,13 +48,8 @@ class LiveJudge(LiveWindows):
         decider: a calibration with an operating point, for probabilities and alarms, or of genuine
             recordings; or the judge of a claimed person.
         calibration: its name, for the first line.
-        window: seconds; None for the length of the detector's training crops.
-        hop: seconds from one window to the next.
-        latch: whether an alarm lasts until the end of the stream.
-        keep: see :data:`Keep`; None for the default of the source.
-        max_behind: seconds that may wait if ``keep`` is ``"latest"``, before all but the newest
-            window are skipped.
-        vad: the rule for windows with little speech.
+        window: None for the length of the detector's training crops.
+        keep: None for the default of the source.
     """
 
     scorer: Scorer
