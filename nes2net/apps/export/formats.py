@@ -57,10 +57,8 @@ def export(
       of transformers, and the rest. If transformers has a class for the whole detector, the first
       file also has the head, for ``AutoModelForAudioClassification``
       (:func:`nes2net.models.checkpoints.classification.library_head`).
-    - ``onnx``: a file, which ``quantize="int8"`` makes smaller and faster on a CPU; see
-      :func:`nes2net.apps.export.onnx.export_onnx`.
-    - ``space``: a folder that becomes a Hugging Face Space, perhaps with ``calibration``; see
-      :func:`nes2net.apps.export.space.write_space`.
+    - ``onnx``: a file, see :func:`nes2net.apps.export.onnx.export_onnx`.
+    - ``space``: a folder, see :func:`nes2net.apps.export.space.write_space`.
 
     :meth:`Detector.from_pretrained` reads ``pth``, ``safetensors``, ``merged`` and ``hf``. A
     detector with an adapted front-end is merged first (:meth:`Detector.merged`).

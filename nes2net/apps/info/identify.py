@@ -100,10 +100,8 @@ class Identity:
 def identify(path: AnyPath) -> Identity:
     """Identify the file or folder ``path`` by its content; no code in it is executed.
 
-    Known kinds: pre-training files of fairseq, unilm, UniSpeech and OpenAI; Hugging Face folders of
-    the types that front-ends read; checkpoints of the published code; checkpoints and folders of
-    this package; ONNX files; resume files; and other state dicts. Run folders are described by
-    :func:`nes2net.apps.info.files.file_sheet`.
+    It may be of this package, the published code, fairseq, unilm, UniSpeech, OpenAI or Hugging Face, an
+    ONNX file, a resume file, or another state dict.
 
     Raises:
         InputError: if ``path`` is missing or damaged, or holds no weights.

@@ -67,11 +67,10 @@ class Channel:
     them. A thread must hold a lock while it calls :meth:`take` or removes an item from :attr:`queue`.
 
     Args:
-        hop: seconds from one window to the next.
         evidence: adds up the evidence by a calibration, if it gives ratios.
         decider: the calibration, or the judge of a claimed person, if any.
         is_live: whether the audio arrives as it is spoken; only then, lag and delay are measured.
-        vad: the rule for windows with little speech.
+        hop, vad: as for :class:`LiveWindows`.
         earlier: tally before a restart, whose time continues.
     """
 

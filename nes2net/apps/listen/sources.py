@@ -71,14 +71,8 @@ def open_source(
 ) -> LiveSource:
     """Open a source: ``-``, a named pipe, a file of raw samples, a recording, or ``microphone[:DEVICE]``.
 
-    With a rate or an encoding, a file has raw samples, otherwise it is a recording.
-
-    Args:
-        encoding: encoding of raw samples; None for ``"s16le"``.
-        rate: Hz, required for raw samples; None for 16 kHz at the microphone.
-        channels: 1 for a recording, which states the number itself.
-        split: comma-separated names of the channels to judge one by one; None to judge their mean.
-        speed: for a recording: above 0; 1 for real time, infinity for no waiting.
+    With a rate or an encoding, a file has raw samples, otherwise it is a recording. Further arguments
+    are those of :class:`nes2net.apps.listen.command.AudioInput`.
 
     Raises:
         InputError: if the source does not exist, if an argument does not fit the source, or if raw

@@ -106,9 +106,8 @@ def examine(
     """Score the windows of a recording, and collect the facts for its report.
 
     Args:
-        decider: decides; None for scores only.
-        batch_size: windows to score at once; None for the default.
-        evidence: as for :class:`nes2net.scoring.judging.JudgingSettings`.
+        decider: None for scores only.
+        batch_size, evidence: as for :class:`nes2net.scoring.judging.JudgingSettings`.
 
     Raises:
         InputError: if the detector cannot score the recording, or the calibration belongs to

@@ -65,9 +65,7 @@ def serve(
 
     Args:
         model: as for :meth:`nes2net.Detector.from_pretrained`, or an exported detector, FILE.onnx.
-        decider: decides by a calibration of this detector; None for raw scores.
-        evidence: as for :class:`nes2net.scoring.judging.JudgingSettings`.
-        people: as for :class:`Desk`.
+        decider, evidence, people, limits: as for :class:`Desk`.
         stop: notes signals while the server starts.
 
     Raises:
