@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+from nes2net.data.corpora.corpus import Protocols
 from nes2net.data.corpora.layout import ListedCorpus, Rows
 from nes2net.data.corpora.segments import Uncovered, any_spoof, check_labels, fill_gaps, read_labels
 from nes2net.data.corpora.trial import Trial
@@ -50,7 +51,7 @@ class SegmentListCorpus(ListedCorpus):
             recording = audio / file if audio is not None else None
             yield replace(trial, path=recording, phase=phase)
 
-    def _segments_of_split(self, root: AnyPath, split: str, *, protocols: AnyPath | None = None) -> SegmentsByUtterance:
+    def _segments_of_split(self, root: AnyPath, split: str, *, protocols: Protocols = None) -> SegmentsByUtterance:
         """Return utterance → segments that cover it from 0 to its end; ``root`` may be a list."""
         split = self.resolve_split(split)
         protocol = self.find_protocol(root, split, protocols or root)

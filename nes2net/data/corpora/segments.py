@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from nes2net.data.corpora.corpus import Protocols
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial
 from nes2net.lib.errors import InputError, concerning, join_names, pluralise
 from nes2net.lib.storage.files import AnyPath
@@ -140,7 +141,7 @@ def read_labels(
     split: str,
     resolution: int = 20,
     *,
-    protocols: AnyPath | None = None,
+    protocols: Protocols = None,
 ) -> dict[str, NDArray[np.int8]]:
     """Read the segments of a corpus, and convert them by :func:`labels_of`."""
     return labels_of(read_segments(root, split, protocols=protocols), resolution)
