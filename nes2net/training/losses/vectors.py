@@ -331,7 +331,7 @@ class AdditiveAngularMarginSoftmax(_MeanOverClasses):
 
     def margin_at(self, step: int | None) -> float:
         """Compute the margin at ``step``; None, in validation, gives the final margin."""
-        if step is None or step >= self.margin_warmup:
+        if step is None or not self.changes_with_steps or step >= self.margin_warmup:
             return self.margin
         return self.margin * step / self.margin_warmup
 

@@ -130,6 +130,14 @@ def test_a_frame_without_a_label_does_not_change_a_loss_of_logits(name):
         assert_close(sums, expected)
 
 
+@pytest.mark.parametrize("name", [name for name in losses.names() if not losses.get(name).changes_with_steps])
+def test_a_loss_that_declares_no_change_from_step_to_step_reads_no_step(name):
+    """Recorded as a CUDA graph, it gets no number of a step."""
+    criterion, backend = loss_of(name)
+    outputs = outputs_for(criterion, backend)
+    assert criterion(outputs, HARD, step=object()) == criterion(outputs, HARD)
+
+
 @pytest.mark.parametrize("name", losses.names())
 def test_a_loss_refuses_another_number_of_outputs_than_targets(name):
     """One row would be compared with every target."""
