@@ -454,9 +454,9 @@ def _figures_before_and_after(
     phase: str, calibration: LinearCalibration, bonafide: NDArray, spoof: NDArray, eer_method: str
 ) -> Figures:
     """Compute figures of K systems, then calibrated or fused, from scores (B, K) and (S, K)."""
-    rows = [
-        (f"{phase} {name}", figures(bonafide[:, i], spoof[:, i], eer_method))
-        for i, name in enumerate(calibration.systems)
+    outcome = "calibrated" if len(calibration.systems) == 1 else "fused"
+    scores = [
+        *zip(calibration.systems, bonafide.T, spoof.T),
+        (outcome, calibration(bonafide), calibration(spoof)),
     ]
-    name = "calibrated" if len(calibration.systems) == 1 else "fused"
-    return [*rows, (f"{phase} {name}", figures(calibration(bonafide), calibration(spoof), eer_method))]
+    return [(f"{phase} {name}", figures(of_bonafide, of_spoof, eer_method)) for name, of_bonafide, of_spoof in scores]
