@@ -323,13 +323,11 @@ def _add_evidence(decider: Decider, track: Track, speech: NDArray, factor: float
 
 def _find_stretch(running: list[Running], starts: NDArray, simulations: _Simulations) -> Stretch:
     """Find the rise of the cumulative sum from 0 to its highest value; ``starts`` (K,) in seconds."""
-    against = np.array([step.against for step in running])
-    last = int(against.argmax())
-    zeros = np.flatnonzero(against[:last] == 0)
-    first = int(zeros[-1]) + 1 if len(zeros) else 0  # the window after the last sum of 0
-    first = min(first, last)  # if no sum is above 0
+    sums = np.array([0.0, *(step.against for step in running)])  # (K + 1,): before each window, and at the end
+    last = int(sums[1:].argmax())
+    first = int(np.flatnonzero(sums[: last + 1] == 0)[-1])  # the window after the last sum of 0
     llr = float(np.mean([step.llr for step in running[first : last + 1]]))
-    return Stretch(float(starts[first]), running[last].end, llr, simulations.p_value(float(against[last])))
+    return Stretch(float(starts[first]), running[last].end, llr, simulations.p_value(float(sums[last + 1])))
 
 
 def _count_low_windows(decider: Decider, llrs: list[float], num_independent: int) -> LowWindows:
@@ -388,7 +386,7 @@ class _Simulations(NamedTuple):
         # The number that each window of a bona fide recording adds to the sum.
         genuine = decider.llr_threshold - bonafide[rng.integers(len(bonafide), size=shape, dtype=np.int32)]
         highest = np.sort(_highest_sums(genuine))
-        usual_limit = highest[min(_SIMULATIONS - 1, math.ceil((1 - _MAX_P_VALUE) * _SIMULATIONS))]
+        usual_limit = highest[math.ceil((1 - _MAX_P_VALUE) * _SIMULATIONS)]
         lengths = np.unique(np.geomspace(1, count, _MAX_LENGTHS).round().astype(int)).tolist()
         is_found = {}
         # For each length, make a part of each simulated recording fake, and count in how many recordings the fake part
