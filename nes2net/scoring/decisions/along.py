@@ -2,8 +2,7 @@
 
 The mean ratio decides on the whole. A fake part too short to move the mean is found by the
 cumulative sum of :class:`~nes2net.scoring.decisions.evidence.Evidence`. How high this sum rises by
-chance depends on the detector and the length; it is simulated with bona fide trials of the
-calibration as windows.
+chance is simulated with bona fide trials of the calibration as windows.
 """
 
 from __future__ import annotations

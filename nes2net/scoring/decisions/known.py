@@ -1,8 +1,8 @@
 """Score whether the class of a recording is known, and choose the score below which it counts as unknown.
 
 A detector of generators always names one of its classes, even for an unknown generator. Scores of
-being known are higher for its classes. They are computed in float64: in float32 a posterior is
-rounded to 1 if its logit exceeds the others by about 17, so many scores would be equal.
+being known are higher for its classes. They are computed in float64, because float32 rounds many
+posteriors to 1.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ calibration's N recordings. If the ends of a range are order statistics, the sha
 Beta distribution, whatever the trait's distribution: Wilks, "Determination of sample sizes for
 setting tolerance limits", Annals of Mathematical Statistics 12, 1941. The count among n new
 recordings is therefore beta-binomial. A binomial test against 5 % would ignore that the range is
-estimated: with N = 100 and n = 500 like recordings, it gives p ≤ 0.01 in a third of all cases.
+estimated.
 """
 
 from __future__ import annotations
