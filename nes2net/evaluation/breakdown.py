@@ -214,7 +214,6 @@ def breakdown(
             shared_names.append(name)
     bonafide = _group_positions(table, bonafide_positions, shared_names)
     spoof = _group_positions(table, np.flatnonzero(~matched_trials.is_bonafide), names)
-    drawn = _ResamplingUnits.of(table)
     # A spoofed trial that lacks a field is in no row.
     rows = []
     for values, spoof_of_group in spoof.items():
@@ -230,7 +229,7 @@ def breakdown(
             rule = functools.partial(metrics.compute_eer, method=method, order=positions)
             scores = matched_trials.scores[bonafide_of_group], matched_trials.scores[spoof_of_group]
             if num_resamples and has_enough_trials:
-                groups = drawn.at(positions).groups(unit)
+                groups = groups_of(table, unit, positions)
                 measured = Measured({"eer": rule}, *scores, num_resamples=num_resamples, seed=seed, **groups)
                 eer = measured.figure("eer")
             else:
@@ -261,51 +260,31 @@ def _group_positions(table: TrialTable, positions: NDArray, names: Sequence[str]
     return groups
 
 
-class _ResamplingUnits(NamedTuple):
-    """Speakers and attacks of N trials, as numbers, for the bootstrap."""
-
-    is_bonafide: NDArray
-    """(N,)."""
-    speakers: NDArray
-    """(N,); −1 for a trial without a speaker."""
-    attacks: NDArray
-    """(N,); −1 for a trial without an attack."""
-
-    @classmethod
-    def of(cls, trials: Trials) -> _ResamplingUnits:
-        table = TrialTable.of(trials)
-        label, speaker, attack = map(table.column, ("label", "speaker", "attack"))
-        return cls(label.where(BONAFIDE), speaker.numbers, attack.numbers)
-
-    def at(self, positions: NDArray) -> _ResamplingUnits:
-        return _ResamplingUnits(*(numbers[positions] for numbers in self))
-
-    def groups(self, unit: Unit) -> Groups:
-        """Collect the speakers and attacks that the bootstrap draws as wholes; empty if it draws trials."""
-        groups: Groups = {}
-        if unit not in ("trials", "attacks") and _are_drawable(self.speakers, _MIN_SPEAKERS):
-            groups["bonafide_groups"] = self.speakers[self.is_bonafide]
-            groups["spoof_groups"] = self.speakers[~self.is_bonafide]
-        attacks = self.attacks[~self.is_bonafide]
-        if (unit == "attacks" or (unit == "both" and groups)) and _are_drawable(attacks, _MIN_ATTACKS):
-            groups["spoof_attacks"] = attacks
-        return groups
-
-
-def _are_drawable(numbers: NDArray, min_distinct: int) -> bool:
-    """Whether every trial has a speaker or attack (none of ``numbers`` (N,) is −1), and enough are distinct."""
-    return bool((numbers >= 0).all()) and bool(np.count_nonzero(np.bincount(numbers)) >= min_distinct)
-
-
-def groups_of(trials: Trials, unit: Unit = "auto") -> Groups:
+def groups_of(trials: Trials, unit: Unit = "auto", positions: NDArray | slice = slice(None)) -> Groups:
     """Number the speakers and attacks to draw, for :func:`nes2net.metrics.bootstrap_interval`.
 
     Speakers can be drawn if every trial has one and there are at least ten; attacks can be drawn if
     every spoofed trial has one and there are at least five. If ``unit`` cannot be drawn, the result
     is empty, and trials are drawn; ``both`` first falls back to ``speakers``. ``auto`` means
-    ``speakers``.
+    ``speakers``. Only trials at ``positions`` count.
     """
-    return _ResamplingUnits.of(trials).groups(unit)
+    table = TrialTable.of(trials)
+    is_bonafide = table.column("label").where(BONAFIDE)[positions]
+    # −1 for a trial without a speaker or an attack.
+    speakers = table.column("speaker").numbers[positions]
+    attacks = table.column("attack").numbers[positions][~is_bonafide]
+    groups: Groups = {}
+    if unit not in ("trials", "attacks") and _are_drawable(speakers, _MIN_SPEAKERS):
+        groups["bonafide_groups"] = speakers[is_bonafide]
+        groups["spoof_groups"] = speakers[~is_bonafide]
+    if (unit == "attacks" or (unit == "both" and groups)) and _are_drawable(attacks, _MIN_ATTACKS):
+        groups["spoof_attacks"] = attacks
+    return groups
+
+
+def _are_drawable(numbers: NDArray, min_distinct: int) -> bool:
+    """Whether every trial has a speaker or attack (none of ``numbers`` (N,) is −1), and enough are distinct."""
+    return bool((numbers >= 0).all()) and bool(np.count_nonzero(np.bincount(numbers)) >= min_distinct)
 
 
 class DrawnGroups(NamedTuple):
@@ -319,12 +298,14 @@ class DrawnGroups(NamedTuple):
     @classmethod
     def of(cls, trials: Trials, unit: Unit = "auto") -> DrawnGroups:
         """Say what a bootstrap over ``trials`` draws; see :func:`groups_of`."""
-        drawn = _ResamplingUnits.of(trials)
-        groups = drawn.groups(unit)
-        num_attacks = np.unique(drawn.attacks[~drawn.is_bonafide]).size if "spoof_attacks" in groups else 0
+        table = TrialTable.of(trials)
+        groups = groups_of(table, unit)
+        num_attacks = 0
+        if (attacks := groups.get("spoof_attacks")) is not None:
+            num_attacks = np.unique(attacks).size
         if "bonafide_groups" in groups:
             words = f"speakers × {num_attacks} attacks" if num_attacks else "speakers"
-            return cls(words, np.unique(drawn.speakers).size)
+            return cls(words, np.unique(table.column("speaker").numbers).size)
         return cls("attacks", num_attacks) if num_attacks else cls("trials", len(trials))
 
     def notes(self, num_bonafide: int, num_spoof: int) -> Iterator[str]:

@@ -24,7 +24,7 @@ from nes2net.evaluation.claim_figures import COUNTS, ClaimScores, coarse_figures
 from nes2net.evaluation.evaluation import Evaluation
 from nes2net.evaluation.judgements import Rows
 from nes2net.evaluation.key import score_input
-from nes2net.evaluation.matching import match
+from nes2net.evaluation.matching import common_trials, match_rows
 from nes2net.evaluation.result import Result
 from nes2net.evaluation.system import ROW_RESAMPLES
 from nes2net.evaluation.tables import (
@@ -134,14 +134,11 @@ class ClaimEvaluation(Evaluation[ClaimSystem]):
         """Match claims of key and file, by person and recording."""
         table = file.read(read_claim_table)
         columns = {kind: column for kind, column in zip(KINDS, table.scores.T) if not np.isnan(column).all()}
-        # Rows are matched in place of scores: one row has all scores of a claim.
-        is_finite = np.isfinite(list(columns.values())).all(axis=0)
-        rows = np.where(is_finite, np.arange(len(table.ids)), np.nan)
+        rows = np.stack(list(columns.values()), axis=1)
         with concerning(f"{file.path}:"):
-            matched = match(self.key.trials, table.ids, rows, self.key.phase, allow_partial=self.allow_partial)
-        in_order = np.argsort(matched.table.rows)
-        trials = matched.table.take(in_order)
-        rows = matched.scores[in_order].astype(np.int64)
+            matched = match_rows(self.key.trials, table.ids, rows, self.key.phase, allow_partial=self.allow_partial)
+        trials, row_numbers = common_trials([matched])
+        in_order = row_numbers[:, 0].astype(np.int64)
         without_claim = [trial.id for trial in trials if trial.claim is None]
         refuse(
             (
@@ -154,7 +151,7 @@ class ClaimEvaluation(Evaluation[ClaimSystem]):
                 f"{file.path}: there are no target trials, so there is no error rate: add some",
             ),
         )
-        scores = {kind: ClaimScores.of(trials, columns[kind][rows]) for kind in _NAMES if kind in columns}
+        scores = {kind: ClaimScores.of(trials, columns[kind][in_order]) for kind in _NAMES if kind in columns}
         return ClaimSystem(name, trials, scores, matched.mismatch.describe(matched.num_expected))
 
     @functools.cached_property

@@ -20,7 +20,7 @@ from nes2net.data.corpora.trial import BONAFIDE, Trials, class_name, class_names
 from nes2net.evaluation.class_reference import label_lines, reference_scores
 from nes2net.evaluation.evaluation import Evaluation, S
 from nes2net.evaluation.key import Key
-from nes2net.evaluation.matching import match
+from nes2net.evaluation.matching import match_rows
 from nes2net.evaluation.result import Result
 from nes2net.evaluation.trial_table import TrialTable
 from nes2net.lib.errors import InputError, concerning, join_names
@@ -200,10 +200,8 @@ def class_trials(
     path = file.path
     record = file.record
     labels = ClassLabels.read(file, class_field)
-    # The scores are indices of rows; a row with a logit that is not finite counts as a missing score.
-    row_numbers = np.where(np.isfinite(table.logits).all(1), np.arange(len(table.ids)), np.nan)
     with concerning(f"{path}:"):
-        matched_trials = match(key.trials, table.ids, row_numbers, key.phase, allow_partial=allow_partial)
+        matched_trials = match_rows(key.trials, table.ids, table.logits, key.phase, allow_partial=allow_partial)
     rows = matched_trials.scores.astype(np.int64)  # (N,), the row of ``table`` of each trial
     trials = matched_trials.table
     names = classes_of(trials, labels)

@@ -19,7 +19,7 @@ from nes2net.evaluation.breakdown import Unit, breakdown_tables, groups_of, reso
 from nes2net.evaluation.curves import thin_det
 from nes2net.evaluation.evaluation import Evaluation
 from nes2net.evaluation.key import Key, describe_excluded, score_input
-from nes2net.evaluation.matching import check_classes
+from nes2net.evaluation.matching import check_classes, common_trials
 from nes2net.evaluation.origin import differences_of_one_detector
 from nes2net.evaluation.result import Plots, Result
 from nes2net.evaluation.system import ROW_RESAMPLES, SystemFigures
@@ -150,9 +150,8 @@ class SystemEvaluation(Evaluation[SystemFigures]):
         thresholds = choose_thresholds(source, self.key.corpus, len(systems), allow_partial=self.allow_partial)
         further = [read_set(files, "further", None, allow_partial=self.allow_partial) for files in source.further]
         transfers = []
-        phase = canonical_phase(self.key.phase)
         for threshold, system in zip(thresholds, systems):
-            tested = ScoredSet(self.key.corpus, phase, system.file, system.matched, (), self.key.digest)
+            tested = ScoredSet(self.key, system.file, system.matched)
             transfers.append(judge_sets(system.name, threshold, [tested, *further], **self.draws))
             self.further_inputs += threshold.inputs
         for scored in further:
@@ -208,11 +207,8 @@ class SystemEvaluation(Evaluation[SystemFigures]):
         """Compare every two systems on their common trials, with the same draws."""
         smallest_p = 2 / (self.num_resamples + 1)  # see :func:`nes2net.metrics.compare_systems`
         for first, second in itertools.combinations(systems, 2):
-            both_scores = np.stack([first.matched.scores_in_key, second.matched.scores_in_key])  # 2 × trials of the key
-            # positions in the key of trials that both systems have
-            rows = np.flatnonzero(np.isfinite(both_scores).all(axis=0))
-            both_scores = both_scores[:, rows]
-            common = self.key.trials.take(rows)
+            common, scores = common_trials([first.matched, second.matched])
+            both_scores = np.ascontiguousarray(scores.T)  # 2 × common trials
             is_bonafide = common.column("label").where(BONAFIDE)
             num_common = pluralise(common, "common trial")
             check_classes(is_bonafide, f"{first.name} and {second.name} cannot be compared: they have {num_common}")

@@ -20,10 +20,9 @@ from __future__ import annotations
 
 import functools
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -162,20 +161,9 @@ def match(
     """
     key = TrialTable.of(trials)
     is_expected = key.is_in_phase(phase)  # (trials of the key,)
-    joined = _join_scores(key, ids, np.asarray(scores, dtype=np.float64))
-    # Missing is a trial without any row; one whose only scores are unusable is listed as conflicting or not finite.
-    is_missing = is_expected.copy()
-    is_missing[joined.in_file_order] = False
-    is_missing[joined.not_finite] = False
-    has_score = np.isfinite(joined.scores)
-    mismatch = Mismatch(
-        missing=[trials[position].id for position in np.flatnonzero(is_missing).tolist()],
-        conflicting=[trials[position].id for position in joined.conflicting],
-        unknown=joined.unknown,
-        not_finite=[trials[position].id for position in joined.not_finite],
-        repeated=[trials[position].id for position in joined.repeated if has_score[position]],
-    )
-    positions_to_evaluate = joined.in_file_order[(has_score & is_expected)[joined.in_file_order]]
+    scores_in_key, in_file_order, mismatch = _join_scores(key, is_expected, ids, np.asarray(scores, dtype=np.float64))
+    has_score = np.isfinite(scores_in_key)
+    positions_to_evaluate = in_file_order[(has_score & is_expected)[in_file_order]]
     evaluated = key.take(positions_to_evaluate)
     num_expected = int(is_expected.sum())
     if not evaluated:
@@ -189,11 +177,11 @@ def match(
         raise InputError(
             f"scores and key do not fit: {problems}; correct them, or evaluate the rest with `allow_partial`"
         )
-    unlabelled = [evaluated[row].id for row in np.flatnonzero(evaluated.column("label").numbers < 0).tolist()]
+    unlabelled = _ids_at(evaluated, np.flatnonzero(evaluated.column("label").numbers < 0))
     if unlabelled:
         without_label = f"{pluralise(unlabelled, 'trial has', 'trials have')} no label in the key"
         raise InputError(f"{without_label}: {join_names(unlabelled)}; use a key with labels")
-    finite = joined.scores[positions_to_evaluate]
+    finite = scores_in_key[positions_to_evaluate]
     largest = int(np.abs(finite).argmax())
     if abs(finite[largest]) > MAX_SCORE:
         raise InputError(
@@ -202,40 +190,59 @@ def match(
     return Matched(evaluated, finite, num_expected, mismatch)
 
 
-class _JoinedScores(NamedTuple):
-    # All positions are those of trials in the key, of any phase.
-    scores: (
-        NDArray  # (trials of the key,); NaN for a trial that has no score, different scores or one that is not finite
-    )
-    in_file_order: NDArray  # trials with a finite score, in the order of their first finite scores
-    not_finite: list[int]
-    conflicting: list[int]
-    repeated: list[int]
-    unknown: list[str]  # ids that are not in the key
+def match_rows(
+    trials: Trials, ids: Sequence[str], rows: NDArray, phase: str | None, *, allow_partial: bool = False
+) -> Matched:
+    """Match N rows of K numbers by :func:`match`, with the number of each trial's row in place of its score.
+
+    A row with a number that is not finite counts as a missing score.
+    """
+    row_numbers = np.where(np.isfinite(rows).all(axis=1), np.arange(len(ids)), np.nan)
+    return match(trials, ids, row_numbers, phase, allow_partial=allow_partial)
 
 
-def _join_scores(key: TrialTable, ids: Sequence[str], values: NDArray) -> _JoinedScores:
-    positions = _positions_in_key(key, ids)  # (rows of the file,); −1 for an unknown id
+def _join_scores(
+    key: TrialTable, is_expected: NDArray, ids: Sequence[str], values: NDArray
+) -> tuple[NDArray, NDArray, Mismatch]:
+    """Join ids and scores of a file, (rows,), with trials of all phases; ``is_expected`` (trials,) are those of the phase.
+
+    Returns the scores of trials, (trials,), NaN without exactly one finite score; trials with finite
+    scores as positions in the key, in the order of their first ones; and what does not fit.
+    """
+    positions = _positions_in_key(key, ids)  # (rows,); −1 for an unknown id
     is_known = positions >= 0
     is_finite = np.isfinite(values)
     # Further scores of a trial may be equal to the first or differ.
     usable = np.flatnonzero(is_known & is_finite)  # rows of the file
-    scored, first = np.unique(
-        positions[usable], return_index=True
-    )  # trials, and the index in `usable` of their first row
+    # Trials, and the index in `usable` of their first row.
+    scored, first = np.unique(positions[usable], return_index=True)
     scores = np.full(len(key), np.nan)
     scores[scored] = values[usable[first]]
     is_first = np.zeros(usable.size, dtype=bool)
     is_first[first] = True
     is_equal = values[usable] == scores[positions[usable]]
-    not_finite = _distinct_positions(positions[is_known & ~is_finite])
-    conflicting = _distinct_positions(positions[usable[~is_equal]])
-    repeated = _distinct_positions(positions[usable[is_equal & ~is_first]])
+    not_finite = positions[is_known & ~is_finite]
+    conflicting = positions[usable[~is_equal]]
+    repeated = positions[usable[is_equal & ~is_first]]
     # Different scores, or one that is not finite, count as not scored.
     scores[conflicting] = np.nan
     scores[not_finite] = np.nan
-    unknown = list(dict.fromkeys(ids[row] for row in np.flatnonzero(~is_known).tolist()))
-    return _JoinedScores(scores, scored[np.argsort(first)], not_finite, conflicting, repeated, unknown)
+    # Missing is a trial without any row; one whose only scores are unusable is listed as conflicting or not finite.
+    is_missing = is_expected.copy()
+    is_missing[positions[is_known]] = False
+    mismatch = Mismatch(
+        missing=_ids_at(key, np.flatnonzero(is_missing)),
+        conflicting=_ids_at(key, conflicting),
+        unknown=list(dict.fromkeys(ids[row] for row in np.flatnonzero(~is_known).tolist())),
+        not_finite=_ids_at(key, not_finite),
+        repeated=_ids_at(key, repeated[np.isfinite(scores[repeated])]),
+    )
+    return scores, scored[np.argsort(first)], mismatch
+
+
+def _ids_at(trials: Trials, positions: NDArray) -> list[str]:
+    """List the ids of trials at ``positions`` (N,), each once."""
+    return [trials[position].id for position in dict.fromkeys(positions.tolist())]
 
 
 def _positions_in_key(key: TrialTable, ids: Sequence[str]) -> NDArray:
@@ -247,10 +254,6 @@ def _positions_in_key(key: TrialTable, ids: Sequence[str]) -> NDArray:
         if name is not None:
             positions[row] = position_of[name]
     return positions
-
-
-def _distinct_positions(positions: NDArray) -> list[int]:
-    return list(dict.fromkeys(positions.tolist()))  # in the order of the file
 
 
 def _why_nothing_fits(expected: Trial, ids: Sequence[str], mismatch: Mismatch, *, has_scores: bool) -> str:
@@ -329,9 +332,16 @@ def check_classes(is_bonafide: NDArray, subject: str, remedy: str = "") -> None:
             raise InputError(f"{subject}, all {label}, but trials of both classes are needed", remedy=remedy)
 
 
+def common_trials(systems: Sequence[Matched]) -> tuple[TrialTable, NDArray]:
+    """Find the N trials that all K systems have, in the order of their key, and their scores N×K."""
+    scores = np.stack([matched_trials.scores_in_key for matched_trials in systems], axis=1)
+    positions = np.flatnonzero(np.isfinite(scores).all(axis=1))
+    return systems[0].table.key.take(positions), scores[positions]
+
+
 def labelled_trials(
     key: Trials, files: Sequence[ScoreFile], phase: str, *, allow_partial: bool = False
-) -> tuple[list[Trial], NDArray, NDArray]:
+) -> tuple[TrialTable, NDArray, NDArray]:
     """Read the trials of ``phase`` that all K files score, in the key's order: trials, B×K, S×K.
 
     Prints a note if a file looks wrong. ``allow_partial``: see
@@ -340,24 +350,15 @@ def labelled_trials(
     Raises:
         InputError: if a file is malformed or does not fit the key.
     """
-    by_file = []
+    systems = []
     for file in files:
         matched_trials = match_file(key, file, phase, allow_partial=allow_partial)
         for doubt in matched_trials.doubts:
             print_note(f"{file.path}: {doubt}")
-        by_file.append(matched_trials.by_id)
-    # in the order of the key, so that columns agree
-    common = [trial for trial in key if all(trial.id in scores for scores in by_file)]
-    is_bonafide = np.array([trial.label == BONAFIDE for trial in common], dtype=bool)
-    scores = _stack_scores(by_file, [trial.id for trial in common])
+        systems.append(matched_trials)
+    common, scores = common_trials(systems)
+    is_bonafide = common.column("label").where(BONAFIDE)
     return common, scores[is_bonafide], scores[~is_bonafide]
-
-
-def _stack_scores(by_file: Sequence[Mapping[str, float]], ids: Sequence[str]) -> NDArray:
-    columns = []
-    for scores in by_file:
-        columns.append([scores[id] for id in ids])
-    return np.stack(columns, axis=1)  # (ids, files)
 
 
 def unlabelled_scores(files: Sequence[ScoreFile], *, allow_partial: bool = False) -> tuple[list[str], NDArray]:
@@ -368,13 +369,13 @@ def unlabelled_scores(files: Sequence[ScoreFile], *, allow_partial: bool = False
             ``allow_partial`` also if scores do not fit the first file's ids, see :func:`match`.
     """
     trials = [Trial(id, label=BONAFIDE) for id in dict.fromkeys(files[0].table.ids)]  # in place of a key
-    by_file = []
+    systems = []
     for file in files:
         with concerning(f"{file.path}, with the ids of {files[0].path} as the key:"):
-            by_file.append(match(trials, *scores_of(file), allow_partial=allow_partial).by_id)
-    common_ids = [trial.id for trial in trials if all(trial.id in scores for scores in by_file)]
-    if not common_ids:
+            systems.append(match(trials, *scores_of(file), allow_partial=allow_partial))
+    common, scores = common_trials(systems)
+    if not common:
         raise InputError(
             f"{', '.join(str(file.path) for file in files)}: no trial has a score in all of them; use score files of the same trials"
         )
-    return common_ids, _stack_scores(by_file, common_ids)
+    return [trial.id for trial in common], scores

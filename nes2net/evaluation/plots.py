@@ -323,17 +323,18 @@ def draw_histograms(
     # 20 points down, in inches.
     offset = matplotlib.transforms.ScaledTranslation(0, -20 / 72, axes.figure.dpi_scale_trans)
     below_axis = axes.transAxes + offset
-    if text := _counts_beyond({kind: scores < low for kind, scores in classes.items()}):
-        facts.append(f"{text} below the axis")
-        axes.text(0, 0, f"◂ {text}", transform=below_axis, ha="left", va="top", color=INK, fontsize=8.5)
-    if text := _counts_beyond({kind: scores > high for kind, scores in classes.items()}):
-        facts.append(f"{text} above the axis")
-        axes.text(1, 0, f"{text} ▸", transform=below_axis, ha="right", va="top", color=INK, fontsize=8.5)
+    left = ("below", np.less, low, 0, "left", "◂ {}")
+    right = ("above", np.greater, high, 1, "right", "{} ▸")
+    for side, is_beyond, bound, x, align, form in (left, right):
+        counts = []
+        for kind, scores in classes.items():
+            if num_beyond := np.count_nonzero(is_beyond(scores, bound)):
+                counts.append(f"{num_beyond} {kind}")
+        if counts:
+            text = ", ".join(counts)
+            facts.append(f"{text} {side} the axis")
+            axes.text(x, 0, form.format(text), transform=below_axis, ha=align, va="top", color=INK, fontsize=8.5)
     return facts
-
-
-def _counts_beyond(is_beyond: Mapping[str, NDArray]) -> str:
-    return ", ".join(f"{marks.sum()} {kind}" for kind, marks in is_beyond.items() if marks.any())
 
 
 # At a transferred threshold

@@ -25,7 +25,7 @@ from nes2net.data.corpora.corpus import Excluded
 from nes2net.data.corpora.protocol import WHOLE, canonical_phase
 from nes2net.data.registry import corpora
 from nes2net.evaluation.breakdown import DrawnGroups, groups_of
-from nes2net.evaluation.key import Labels, score_input
+from nes2net.evaluation.key import Key, Labels, score_input
 from nes2net.evaluation.matching import Matched, check_classes
 from nes2net.evaluation.one_class import OneClass, judge_one_class
 from nes2net.evaluation.origin import read_scored_by
@@ -49,14 +49,19 @@ _Set = TypeVar("_Set", "JudgedSet", OneClass)
 class ScoredSet(NamedTuple):
     """A scored part of a corpus: labelled trials and scores."""
 
-    corpus: str
-    phase: str
+    key: Key
     file: ScoreFile
     matched: Matched
     inputs: Sequence[dict[str, str]] = ()
     """Files that were read, as in the header of a :class:`~nes2net.evaluation.result.Result`."""
-    key_sha256: str = ""
-    """Digest of the whole key, which may hold other trials."""
+
+    @property
+    def corpus(self) -> str:
+        return self.key.corpus
+
+    @property
+    def phase(self) -> str:
+        return canonical_phase(self.key.phase)
 
     @property
     def name(self) -> str:
@@ -262,7 +267,7 @@ def read_set(
     key = Labels(files.corpus, files.keys, files.phase).read(excluded)
     judged = key.match(file, allow_partial=allow_partial)
     inputs = [score_input(file.path, file.sha256, f"{kind} scores"), key.input(f"{kind} key")]
-    return ScoredSet(files.corpus, canonical_phase(files.phase), file, judged.matched, inputs, key.digest)
+    return ScoredSet(key, file, judged.matched, inputs)
 
 
 # Judging sets
@@ -289,7 +294,7 @@ def judge_sets(
             decider,
             llrs,
             raw,
-            scored.matched.eer_rule(corpora.get(scored.corpus).eer_method),
+            scored.matched.eer_rule(scored.key.definition.eer_method),
             {**draws, **groups_of(trials)},
         )
         return JudgedSet(
@@ -415,8 +420,8 @@ def _warnings(
     if development is not None and development.corpus == scored.corpus:
         num_shared = len(development.matched.by_id.keys() & scored.matched.by_id.keys())
         shared = f"{num_shared:,} of the {pluralise(scored.matched.trials, 'trial')} of {scored.name}"
-        is_own_list = corpora.get(scored.corpus).user_defined
-        if num_shared and is_own_list and development.key_sha256 != scored.key_sha256:
+        is_own_list = scored.key.definition.user_defined
+        if num_shared and is_own_list and development.key.digest != scored.key.digest:
             yield (
                 f"{shared} have ids of development trials: if they are the same recordings, its figures are too good"
             )
@@ -460,6 +465,6 @@ def _warnings(
 
 def _same_corpus(facts: Facts, scored: ScoredSet) -> bool:
     """All users' own lists have one corpus name, so digests of their keys are compared."""
-    if corpora.get(scored.corpus).user_defined:
-        return facts.get("key_sha256") == scored.key_sha256
+    if scored.key.definition.user_defined:
+        return facts.get("key_sha256") == scored.key.digest
     return facts.get("corpus") == scored.corpus
