@@ -226,7 +226,8 @@ def breakdown(
         eer = Figure()
         if num_bonafide:
             positions = np.concatenate((bonafide_of_group, spoof_of_group))
-            rule = functools.partial(metrics.compute_eer, method=method, order=positions)
+            order = matched_trials.positions_in_file(positions)
+            rule = functools.partial(metrics.compute_eer, method=method, order=order)
             scores = matched_trials.scores[bonafide_of_group], matched_trials.scores[spoof_of_group]
             if num_resamples and has_enough_trials:
                 groups = groups_of(table, unit, positions)
@@ -261,12 +262,11 @@ def _group_positions(table: TrialTable, positions: NDArray, names: Sequence[str]
 
 
 def groups_of(trials: Trials, unit: Unit = "auto", positions: NDArray | slice = slice(None)) -> Groups:
-    """Number the speakers and attacks to draw, for :func:`nes2net.metrics.bootstrap_interval`.
+    """Number the speakers and attacks of trials at ``positions`` to draw, for :func:`nes2net.metrics.bootstrap_interval`.
 
-    Speakers can be drawn if every trial has one and there are at least ten; attacks can be drawn if
-    every spoofed trial has one and there are at least five. If ``unit`` cannot be drawn, the result
-    is empty, and trials are drawn; ``both`` first falls back to ``speakers``. ``auto`` means
-    ``speakers``. Only trials at ``positions`` count.
+    Speakers can be drawn if every trial has one and at least ten differ, attacks if every spoofed
+    trial has one and at least five differ. If ``unit`` cannot be drawn, trials are: the result is
+    empty; ``both`` first falls back to ``speakers``. ``auto`` means ``speakers``.
     """
     table = TrialTable.of(trials)
     is_bonafide = table.column("label").where(BONAFIDE)[positions]
@@ -283,7 +283,7 @@ def groups_of(trials: Trials, unit: Unit = "auto", positions: NDArray | slice = 
 
 
 def _are_drawable(numbers: NDArray, min_distinct: int) -> bool:
-    """Whether every trial has a speaker or attack (none of ``numbers`` (N,) is −1), and enough are distinct."""
+    """Whether none of ``numbers`` (N,) is −1, and enough are distinct."""
     return bool((numbers >= 0).all()) and bool(np.count_nonzero(np.bincount(numbers)) >= min_distinct)
 
 

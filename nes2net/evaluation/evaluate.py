@@ -110,10 +110,11 @@ class SystemEvaluation(Evaluation[SystemFigures]):
 
     def read(self, file: ScoreFile, name: str) -> SystemFigures:
         judged = self.key.match(file, allow_partial=self.allow_partial)
-        return SystemFigures(name, file, self.key, judged, self.draws, self.unit)
+        return SystemFigures(name, file, self.key, *judged, self.draws, self.unit)
 
     def report(self, systems: Sequence[SystemFigures]) -> Result:
         records = list(_notes_on_records(systems))
+        systems = _in_one_order(systems)
         scored = systems
         if self.threshold_source is not None and self.key.only_label is not None:
             systems = []  # trials of one class have no EER: they are judged only at thresholds from other trials
@@ -294,6 +295,13 @@ def _rank_correlation(both_scores: NDArray) -> float | None:
 def _same_trials(systems: Sequence[SystemFigures]) -> bool:
     # Scores of the key's trials are NaN for a trial that is not evaluated.
     return len({np.isfinite(system.matched.scores_in_key).tobytes() for system in systems}) == 1
+
+
+def _in_one_order(systems: Sequence[SystemFigures]) -> Sequence[SystemFigures]:
+    """Sort trials as the key if only their orders differ, so that bootstrap draws correspond."""
+    if not _same_trials(systems) or len({system.matched.table.rows.tobytes() for system in systems}) == 1:
+        return systems
+    return [replace(system, matched=system.matched.in_key_order()) for system in systems]
 
 
 def _draw(systems: Sequence[SystemFigures], path: str | Path) -> None:

@@ -59,7 +59,7 @@ class Mismatch:
         return any(vars(self).values())
 
     def describe(self, num_trials: int) -> str:
-        """Write all mismatches in one line, with up to ten ids each; ``num_trials`` are in the phase."""
+        """Write all mismatches in one line, with up to ten ids each, of ``num_trials`` of the phase."""
         problems = (  # in the order of the fields
             f"of {pluralise(num_trials, 'trial')} without a score",
             "scored twice with different values",
@@ -76,7 +76,7 @@ class Matched:
     """The evaluated trials in the order of the score file, with their scores, shape (N,).
 
     ``num_expected`` counts the trials of the phase, with or without score. ``doubts`` are reasons
-    to doubt the file.
+    to doubt the file. ``file_order`` (N,): positions in the file, if not in its order.
     """
 
     trials: Trials
@@ -84,6 +84,7 @@ class Matched:
     num_expected: int
     mismatch: Mismatch
     doubts: Sequence[str] = ()
+    file_order: NDArray | None = None
 
     @functools.cached_property
     def is_bonafide(self) -> NDArray:
@@ -119,21 +120,33 @@ class Matched:
         """Make the EER of these trials by ``method``, with their order in the file: :func:`nes2net.metrics.compute_eer`."""
         # (N,), bona fide first, as compute_eer gets scores
         positions = np.concatenate((np.flatnonzero(self.is_bonafide), np.flatnonzero(~self.is_bonafide)))
-        return functools.partial(metrics.compute_eer, method=method, order=positions)
+        return functools.partial(metrics.compute_eer, method=method, order=self.positions_in_file(positions))
+
+    def positions_in_file(self, positions: NDArray) -> NDArray:
+        if self.file_order is None:
+            return positions
+        return self.file_order[positions]
+
+    def in_key_order(self) -> Matched:
+        """Return the same trials in the order of their key."""
+        order = np.argsort(self.table.rows)
+        file_order = self.positions_in_file(order)
+        return replace(self, trials=self.table.take(order), scores=self.scores[order], file_order=file_order)
 
     def where(self, is_included: Callable[[Trial], bool], key: Trials, num_expected: int) -> Matched:
         """Omit trials for which ``is_included`` is false, also from the mismatch.
 
         ``key`` has all trials; ``num_expected`` counts those of the phase that are kept.
         """
-        is_kept = np.array(list(map(is_included, self.trials)), dtype=bool)
+        kept = np.flatnonzero(list(map(is_included, self.trials)))
         # Unlike `self.trials`, the mismatch also names trials without a score.
         excluded = {trial.id for trial in key if not is_included(trial)}
         mismatch = {}
         for kind, ids in vars(self.mismatch).items():
             mismatch[kind] = [id for id in ids if id not in excluded]
-        trials = self.table.take(np.flatnonzero(is_kept))
-        return Matched(trials, self.scores[is_kept], num_expected, Mismatch(**mismatch), self.doubts)
+        trials = self.table.take(kept)
+        file_order = self.positions_in_file(kept)
+        return Matched(trials, self.scores[kept], num_expected, Mismatch(**mismatch), self.doubts, file_order)
 
 
 def match(
@@ -193,7 +206,7 @@ def match(
 def match_rows(
     trials: Trials, ids: Sequence[str], rows: NDArray, phase: str | None, *, allow_partial: bool = False
 ) -> Matched:
-    """Match N rows of K numbers by :func:`match`, with the number of each trial's row in place of its score.
+    """Match N rows of K numbers by :func:`match`; ``scores`` are numbers of rows.
 
     A row with a number that is not finite counts as a missing score.
     """
@@ -204,11 +217,7 @@ def match_rows(
 def _join_scores(
     key: TrialTable, is_expected: NDArray, ids: Sequence[str], values: NDArray
 ) -> tuple[NDArray, NDArray, Mismatch]:
-    """Join ids and scores of a file, (rows,), with trials of all phases; ``is_expected`` (trials,) are those of the phase.
-
-    Returns the scores of trials, (trials,), NaN without exactly one finite score; trials with finite
-    scores as positions in the key, in the order of their first ones; and what does not fit.
-    """
+    """Return scores (trials,), NaN if unusable; positions of trials with finite scores, in file order; and the mismatch."""
     positions = _positions_in_key(key, ids)  # (rows,); −1 for an unknown id
     is_known = positions >= 0
     is_finite = np.isfinite(values)
@@ -241,7 +250,6 @@ def _join_scores(
 
 
 def _ids_at(trials: Trials, positions: NDArray) -> list[str]:
-    """List the ids of trials at ``positions`` (N,), each once."""
     return [trials[position].id for position in dict.fromkeys(positions.tolist())]
 
 
@@ -344,8 +352,7 @@ def labelled_trials(
 ) -> tuple[TrialTable, NDArray, NDArray]:
     """Read the trials of ``phase`` that all K files score, in the key's order: trials, B×K, S×K.
 
-    Prints a note if a file looks wrong. ``allow_partial``: see
-    :func:`~nes2net.evaluation.matching.match`.
+    Prints a note if a file looks wrong. ``allow_partial``: see :func:`match`.
 
     Raises:
         InputError: if a file is malformed or does not fit the key.

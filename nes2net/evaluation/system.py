@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from nes2net import metrics
 from nes2net.data.corpora.protocol import NotFound
 from nes2net.evaluation.breakdown import DrawnGroups, Unit, breakdowns, groups_of
-from nes2net.evaluation.key import Key, MatchedPhase
+from nes2net.evaluation.key import Key
 from nes2net.evaluation.matching import Matched, check_classes
 from nes2net.evaluation.tables import Figure, Measured, Row
 from nes2net.lib.errors import InputError, pluralise
@@ -34,29 +34,26 @@ _BY_CHANCE = (
 
 @dataclass(frozen=True)
 class SystemFigures:
-    """The figures of one score file, ``judged`` by ``key``; computed when first needed.
+    """The figures of one score file, matched with ``key``; computed when first needed.
 
+    ``complete``: also with the excluded trials.
     ``unit``: see :func:`~nes2net.evaluation.breakdown.groups_of`.
     """
 
     name: str
     file: ScoreFile
     key: Key
-    judged: MatchedPhase
+    matched: Matched
+    complete: Matched
     draws: Resampling
     unit: Unit
-
-    @property
-    def matched(self) -> Matched:
-        """The trials and scores of the system."""
-        return self.judged.matched
 
     @property
     def num_trials(self) -> int:
         return len(self.matched.trials)
 
     def headline(self) -> str:
-        """Say how many trials were evaluated, and what the bootstrap drew."""
+        """Count the trials, and say what the bootstrap drew."""
         return (
             f"{pluralise(self.num_trials, 'trial')} ({self.matched.bonafide.size:,} bona fide, {self.matched.spoof.size:,} "
             f"spoof); 95 % intervals: bootstrap over {self.drawn.num_groups:,} {self.drawn.interval_over}"
@@ -149,7 +146,7 @@ class SystemFigures:
     def official_rows(self) -> Iterator[Row]:
         if self.key.definition.official_table is None:
             return
-        for row in self.key.definition.official_table(self.judged.complete.trials, self.judged.complete.scores):
+        for row in self.key.definition.official_table(self.complete.trials, self.complete.scores):
             title, *values = row
             yield Row({"system": self.name, "part": title}, dict(zip(_OF_OFFICIAL_ROWS, map(Figure, values))))
 

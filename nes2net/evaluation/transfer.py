@@ -53,7 +53,7 @@ class ScoredSet(NamedTuple):
     file: ScoreFile
     matched: Matched
     inputs: Sequence[dict[str, str]] = ()
-    """Files that were read, as in the header of a :class:`~nes2net.evaluation.result.Result`."""
+    """Files that were read, for the header of a result."""
 
     @property
     def corpus(self) -> str:

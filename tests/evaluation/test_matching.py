@@ -1,5 +1,7 @@
 """Strict matching of scores with the key."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from builders import input_error
@@ -86,3 +88,14 @@ def test_a_phase_that_no_trial_of_the_key_has_is_refused():
 def test_only_the_stem_of_a_path_beside_a_score_is_the_id_of_its_trial(id):
     key = [Trial("a", label="bonafide"), Trial("b", label="spoof")]
     assert match(key, [id, "b"], [1.0, 0.0]).by_id == {"a": 1.0, "b": 0.0}
+
+
+def test_trials_in_the_order_of_their_key_have_the_eer_of_the_file_although_scores_are_equal():
+    matched_trials = match(KEY, ["b2", "s1", "p1", "s2", "b1"], np.ones(5))
+    in_key_order = matched_trials.in_key_order()
+    assert [trial.id for trial in in_key_order.trials] == ["b1", "b2", "s1", "s2", "p1"]
+    as_if_file_order = replace(in_key_order, file_order=None)
+    eers = []
+    for ordered_trials in (matched_trials, in_key_order, as_if_file_order):
+        eers.append(ordered_trials.eer_rule("interpolated")(ordered_trials.bonafide, ordered_trials.spoof))
+    assert eers[0] == eers[1] != eers[2]
