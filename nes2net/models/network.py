@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from textwrap import shorten
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -36,8 +37,8 @@ from nes2net.lib.parts.options import FrontendSizes, ModelConfig, Options, fit_o
 from nes2net.models.aggregations.base import Aggregation
 from nes2net.models.backends.base import Backend, ScoreRule, SegmentLogits
 from nes2net.models.backends.plain_module import PlainModule
-from nes2net.models.checkpoints.published_names import prefix_in_files, read_published_names, write_published_names
-from nes2net.models.checkpoints.state_dict import digest
+from nes2net.models.checkpoints.published_names import name_in_files, name_in_network
+from nes2net.models.checkpoints.state_dict import digest, rename_tensors
 from nes2net.models.frontends.adaptation import merge
 from nes2net.models.frontends.base import Frontend, Layers, UsedSamples
 from nes2net.models.provenance import Provenance
@@ -110,8 +111,9 @@ class Network(nn.Module):
         self._fingerprint = ""  # fingerprint of the weights before they were quantised; empty until then
         self._replayed: Replayed | None = None  # computes the scores of a compiled detector; None before compile()
         # Tensors have their published names in state dicts.
-        self.register_state_dict_post_hook(_write_published_names)
-        self.register_load_state_dict_pre_hook(_read_published_names)
+        self.register_state_dict_post_hook(partial(rename_tensors, name_in_files))
+        self.register_load_state_dict_pre_hook(partial(rename_tensors, name_in_network))
+        self.register_load_state_dict_pre_hook(_forget_recordings)
 
     @classmethod
     def with_frontend(cls, frontend: Frontend, config: ModelConfig) -> Self:
@@ -469,14 +471,5 @@ def _are_finite(tensors: Iterable[Tensor | None]) -> bool:
     return all(tensor is None or bool(tensor.isfinite().all()) for tensor in tensors)
 
 
-def _prefixes_in_files(network: Network) -> dict[str, str]:
-    return {role: prefix_in_files(role, part) for role, part in network.named_children()}
-
-
-def _write_published_names(network: Network, state_dict: dict, prefix: str, _metadata: dict) -> None:
-    write_published_names(state_dict, prefix, _prefixes_in_files(network))
-
-
-def _read_published_names(network: Network, state_dict: dict, prefix: str, *_: object) -> None:
+def _forget_recordings(network: Network, *_: object) -> None:
     network.forget_recordings()  # because CUDA graphs would read the old weights
-    read_published_names(state_dict, prefix, _prefixes_in_files(network))

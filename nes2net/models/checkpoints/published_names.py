@@ -13,10 +13,12 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
+from torch import nn
+
 from nes2net.lib.storage.files import AnyPath
 from nes2net.models.checkpoints.fairseq import from_torchaudio
 from nes2net.models.checkpoints.huggingface import from_library
-from nes2net.models.checkpoints.state_dict import StateDict, rename_in_place, renamed
+from nes2net.models.checkpoints.state_dict import StateDict, renamed
 
 
 def prefix_in_files(role: str, part: Any) -> str:
@@ -24,42 +26,23 @@ def prefix_in_files(role: str, part: Any) -> str:
     return part.checkpoint_prefix if type(part).__module__.startswith("nes2net.") else f"{role}."
 
 
-def write_published_names(state_dict: dict[str, Any], prefix: str, prefixes: Mapping[str, str]) -> None:
-    """Rename the tensors under ``prefix`` to their names in files, in place; undone by :func:`read_published_names`.
-
-    >>> state_dict = {"frontend.model.mask_emb": 1, "backend.fc.bias": 2}
-    >>> write_published_names(state_dict, "", {"frontend": "ssl_model.", "backend": "TDNN."})
-    >>> state_dict
-    {'ssl_model.model.mask_emb': 1, 'TDNN.fc.bias': 2}
-    """
-
-    def published_name(name: str) -> str:
-        role, _, name = name.partition(".")
-        return prefixes[role] + name
-
-    rename_in_place(state_dict, prefix, published_name)
+def name_in_files(network: nn.Module, name: str) -> str:
+    """Translate the name of a tensor of ``network`` to that in files; undone by :func:`name_in_network`."""
+    role, _, name = name.partition(".")
+    return prefix_in_files(role, network.get_submodule(role)) + name
 
 
-def read_published_names(state_dict: dict[str, Any], prefix: str, prefixes: Mapping[str, str]) -> None:
-    """Rename the tensors under ``prefix`` from their names in files, in place.
-
-    >>> state_dict = {"ssl_model.weight_hidd": 1, "TDNN.fc.bias": 2}
-    >>> read_published_names(state_dict, "", {"aggregation": "ssl_model.", "backend": "TDNN."})
-    >>> state_dict
-    {'aggregation.weight_hidd': 1, 'backend.fc.bias': 2}
-    """
-
-    def own_name(name: str) -> str:
-        role = name.partition(".")[0]
-        if prefixes.get(role) == f"{role}.":
-            return name
-        if name.startswith("ssl_model.model."):
-            return "frontend." + name[len("ssl_model.") :]
-        if name.startswith("ssl_model."):
-            return "aggregation." + name[len("ssl_model.") :]
-        return "backend." + name.removeprefix(prefixes["backend"])
-
-    rename_in_place(state_dict, prefix, own_name)
+def name_in_network(network: Any, name: str) -> str:
+    """Translate the name of a tensor in a file to that in ``network``."""
+    role = name.partition(".")[0]
+    part = dict(network.named_children()).get(role)
+    if part is not None and prefix_in_files(role, part) == f"{role}.":
+        return name
+    if name.startswith("ssl_model.model."):
+        return "frontend." + name[len("ssl_model.") :]
+    if name.startswith("ssl_model."):
+        return "aggregation." + name[len("ssl_model.") :]
+    return "backend." + name.removeprefix(prefix_in_files("backend", network.backend))
 
 
 @dataclass(frozen=True)

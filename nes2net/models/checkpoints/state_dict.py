@@ -16,13 +16,14 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import torch
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from nes2net.lib.errors import InputError, as_input_error, expecting, join_names, short_repr
 from nes2net.lib.process.this_process import usable_processors
@@ -190,6 +191,17 @@ def rename_in_place(state_dict: dict[str, Any], prefix: str, new_name: Callable[
     tensors = {name.removeprefix(prefix): state_dict.pop(name) for name in names}
     for name, tensor in renamed(tensors, new_name).items():
         state_dict[prefix + name] = tensor
+
+
+def rename_tensors(
+    new_name: Callable[[Any, str], str], module: nn.Module, state_dict: dict[str, Any], prefix: str, *_: Any
+) -> None:
+    """Rename the tensors of ``module`` in place: with :func:`functools.partial`, a hook of a module's state dicts.
+
+    ``new_name`` gets the module and a name without ``prefix``. A hook may not hold the module itself,
+    because copies of the module share the hook.
+    """
+    rename_in_place(state_dict, prefix, partial(new_name, module))
 
 
 def metadata_of(state_dict: StateDict) -> dict[str, Any] | None:

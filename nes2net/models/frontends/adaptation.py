@@ -19,7 +19,7 @@ from torch.nn import functional
 
 from nes2net.lib.errors import InputError, check_known, refuse, short_repr
 from nes2net.lib.parts.options import Options, Probability, Takes, UpTo1000, UpTo4096, check_at_most, check_options
-from nes2net.models.checkpoints.state_dict import rename_in_place
+from nes2net.models.checkpoints.state_dict import rename_tensors
 from nes2net.models.frontends.base import Frontend
 
 #: Kind of adaptation → names of its options.
@@ -268,26 +268,22 @@ class Bottleneck(nn.Module):
         return y + self.adapter_up(functional.gelu(self.adapter_down(y)))
 
 
-# Tensors of a module that replaces a linear layer: (name in the module, name in state dicts).
-_SAVED_NAMES = [
-    ("base_layer.weight", "weight"),
-    ("base_layer.bias", "bias"),
-    ("lora_A.default.weight", "lora_A"),
-    ("lora_B.default.weight", "lora_B"),
-    ("lora_magnitude_vector.default.weight", "lora_magnitude"),
-]
+# Tensors of a module that replaces a linear layer: name in the module → name in state dicts.
+_SAVED_NAMES = {
+    "base_layer.weight": "weight",
+    "base_layer.bias": "bias",
+    "lora_A.default.weight": "lora_A",
+    "lora_B.default.weight": "lora_B",
+    "lora_magnitude_vector.default.weight": "lora_magnitude",
+}
+_OWN_NAMES = {saved_name: name for name, saved_name in _SAVED_NAMES.items()}
 
 
 def _keep_names_of_linear(layer: nn.Module) -> nn.Module:
-    names_to_read = [(saved_name, name) for name, saved_name in _SAVED_NAMES]
-    layer.register_state_dict_post_hook(partial(_rename_tensors, _SAVED_NAMES))
-    layer.register_load_state_dict_pre_hook(partial(_rename_tensors, names_to_read))
+    layer.register_state_dict_post_hook(partial(rename_tensors, partial(_new_name, _SAVED_NAMES)))
+    layer.register_load_state_dict_pre_hook(partial(rename_tensors, partial(_new_name, _OWN_NAMES)))
     return layer
 
 
-def _rename_tensors(
-    names: list[tuple[str, str]], _: nn.Module, tensors: dict[str, Tensor], prefix: str, *__: Any
-) -> None:
-    # Called by both hooks, with the module and the prefix of its names.
-    new_names = dict(names)
-    rename_in_place(tensors, prefix, lambda name: new_names.get(name, name))
+def _new_name(names: Mapping[str, str], _: nn.Module, name: str) -> str:
+    return names.get(name, name)

@@ -16,7 +16,7 @@ from nes2net.lib.errors import MissingLibrary
 from nes2net.lib.parts.options import Options
 from nes2net.lib.process.installation import how_to_install
 from nes2net.models.checkpoints.fairseq import to_fairseq
-from nes2net.models.checkpoints.state_dict import rename_in_place
+from nes2net.models.checkpoints.state_dict import rename_tensors
 from nes2net.models.frontends.base import Layers
 
 # Options that are not passed to fairseq, because fairseq's Wav2Vec2Config lacks them or only pre-training uses them.
@@ -47,7 +47,8 @@ def build_model(options: Options) -> nn.Module:
     # The front-end itself keeps the tensors that only pre-training uses.
     model.remove_pretraining_modules()
     del model.mask_emb
-    model.register_load_state_dict_pre_hook(partial(_rename_transformers_names, options["extractor_mode"]))
+    new_name = partial(_fairseq_name, options["extractor_mode"])
+    model.register_load_state_dict_pre_hook(partial(rename_tensors, new_name))
     return model
 
 
@@ -86,5 +87,5 @@ def encode(model: Any, waveform: Tensor, layers: Layers, final_norm: bool) -> li
     return states
 
 
-def _rename_transformers_names(extractor_mode: str, _: nn.Module, state_dict: dict, prefix: str, *__: Any) -> None:
-    rename_in_place(state_dict, prefix, partial(to_fairseq, extractor_mode=extractor_mode))
+def _fairseq_name(extractor_mode: str, _: nn.Module, name: str) -> str:
+    return to_fairseq(name, extractor_mode)

@@ -13,6 +13,7 @@ presets.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -46,7 +47,7 @@ from nes2net.models.checkpoints.huggingface import (
     read_huggingface_folder,
 )
 from nes2net.models.checkpoints.model_types import from_transformers, types_of
-from nes2net.models.checkpoints.state_dict import rename_in_place
+from nes2net.models.checkpoints.state_dict import rename_tensors
 from nes2net.models.frontends import fairseq_engine
 from nes2net.models.frontends.attention import for_transformers
 from nes2net.models.frontends.base import Frontend, Layers, UsedSamples, check_hop_length
@@ -234,8 +235,8 @@ class SSLFrontend(Frontend):
         self._set_sizes(options)
         self.set_normalize(normalize or False)
 
-        self.register_state_dict_post_hook(_write_fairseq_names)
-        self.register_load_state_dict_pre_hook(_read_fairseq_names)
+        self.register_state_dict_post_hook(partial(rename_tensors, _fairseq_name))
+        self.register_load_state_dict_pre_hook(partial(rename_tensors, _own_name))
         with self.loading(state_dict, checkpoint):
             self.model = _build_model(options, self.engine)
             self.unused = nn.Module()  # names of buffers must not have dots: ``__`` replaces each dot
@@ -421,29 +422,19 @@ def _unused_shapes(options: Options) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
-def _write_fairseq_names(module: SSLFrontend, state_dict: dict, prefix: str, _metadata: dict) -> None:
-    def fairseq_name(name: str) -> str:
-        child, _, name = name.partition(".")
-        published = to_fairseq(name, module.extractor_mode) if child == "model" else name.replace("__", ".")
-        return f"model.{published}"
-
-    rename_in_place(state_dict, prefix, fairseq_name)
+def _fairseq_name(frontend: SSLFrontend, name: str) -> str:
+    child, _, name = name.partition(".")
+    published = to_fairseq(name, frontend.extractor_mode) if child == "model" else name.replace("__", ".")
+    return f"model.{published}"
 
 
-def _read_fairseq_names(module: SSLFrontend, state_dict: dict, prefix: str, *_: Any) -> None:
-    # A hook of load_state_dict(), which changes ``state_dict`` in place. A buffer's name holds no
-    # dot, hence "__".
-    unused = {name.replace("__", ".") for name, _ in module.unused.named_buffers()}
-
-    def own_name(name: str) -> str:
-        child, _, published = name.partition(".")
-        if child != "model":
-            return name
-        return (
-            f"unused.{published.replace('.', '__')}" if published in unused else f"model.{to_transformers(published)}"
-        )
-
-    rename_in_place(state_dict, prefix, own_name)
+def _own_name(frontend: SSLFrontend, name: str) -> str:
+    child, _, published = name.partition(".")
+    if child != "model":
+        return name
+    buffer = published.replace(".", "__")  # a buffer's name holds no dot
+    is_unused = buffer in dict(frontend.unused.named_buffers())
+    return f"unused.{buffer}" if is_unused else f"model.{to_transformers(published)}"
 
 
 def _preset(name: str, description: str, **defaults: Any) -> Preset:
