@@ -7,7 +7,7 @@ recording, and segments.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from functools import reduce
 from pathlib import Path
@@ -26,8 +26,9 @@ from nes2net.lib.computing.devices import PRECISIONS, check_precision, choose_de
 from nes2net.lib.computing.without_memory import without_memory
 from nes2net.lib.errors import InputError, check_setting
 from nes2net.lib.output.progress import Work
+from nes2net.lib.output.sheet import Facts
 from nes2net.lib.output.terminal import check_one_line
-from nes2net.lib.parts.options import check_model, name_and_options
+from nes2net.lib.parts.options import Options, check_model, name_and_options
 from nes2net.lib.parts.registry import PACKAGES_KEY, check_installed, packages_of
 from nes2net.lib.storage.files import AnyPath, write_text
 from nes2net.lib.storage.yaml_text import write_yaml
@@ -92,7 +93,7 @@ class Detector(Network):
     """
 
     @classmethod
-    def from_config(cls, config: Mapping[str, object] | str, checkpoint: AnyPath | None = None) -> Self:
+    def from_config(cls, config: Options | str, checkpoint: AnyPath | None = None) -> Self:
         """Build a detector with random weights, or with a front-end from ``checkpoint``.
 
         For an adapted front-end, ``checkpoint`` is recorded, so that :meth:`save` omits its frozen
@@ -119,7 +120,7 @@ class Detector(Network):
         return detector
 
     @classmethod
-    def on_meta(cls, config: Mapping[str, object] | str) -> Self | None:
+    def on_meta(cls, config: Options | str) -> Self | None:
         """Build a detector without memory, on the meta device, to load weights from a file.
 
         None if a part has tensors that checkpoints do not contain, which would have no values.
@@ -180,9 +181,7 @@ class Detector(Network):
                 write_tensors(state_dict, path / WEIGHTS)
                 self.write_description(path, provenance, record)
 
-    def write_description(
-        self, folder: Path, provenance: Provenance, record: Mapping[str, object] | None = None
-    ) -> None:
+    def write_description(self, folder: Path, provenance: Provenance, record: Facts | None = None) -> None:
         """Write architecture, ``record`` and a model card with ``provenance``, but not the weights.
 
         Keeps licence and user's text of a card beside this detector's checkpoint.
@@ -217,7 +216,7 @@ class Detector(Network):
         path_or_name: AnyCheckpoint,
         device: str = "auto",
         dtype: str | torch.dtype = "auto",
-        config: Mapping[str, object] | str | None = None,
+        config: Options | str | None = None,
         base: AnyPath | None = None,
     ) -> Self:
         """Load a trained detector, in eval mode, without the front-end's pre-training file.

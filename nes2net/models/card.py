@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
 from nes2net.data.registry import corpora
 from nes2net.lib.errors import InputError, join_names
+from nes2net.lib.output.sheet import Facts
 from nes2net.lib.output.templates import markdown_templates
 from nes2net.lib.parts.options import Options
 from nes2net.lib.parts.registry import packages_of
@@ -117,7 +118,7 @@ class SetFigure(BaseModel):
         names = ("checkpoint", "corpus", "split", "measure", "notes", "condition")
         return all(getattr(self, name) == getattr(other, name) for name in names)
 
-    def metadata(self) -> dict[str, Any]:
+    def metadata(self) -> Facts:
         """Return an item of the hub's ``model-index``."""
         is_comparable = self.is_official and not self.condition
         kind = self.corpus if is_comparable else _OTHER_DATA  # leaderboards compare figures on data of equal type

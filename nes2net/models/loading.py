@@ -24,7 +24,7 @@ from nes2net.lib.computing.without_memory import without_memory
 from nes2net.lib.errors import InputError, MissingLibrary, did_you_mean, first_line, nearest, short_repr
 from nes2net.lib.output.sheet import Facts
 from nes2net.lib.output.terminal import print_note
-from nes2net.lib.parts.options import ModelConfig, check_model, name_and_options
+from nes2net.lib.parts.options import ModelConfig, Options, check_model, name_and_options
 from nes2net.lib.storage.files import AnyPath, is_absent
 from nes2net.lib.storage.yaml_text import set_value
 from nes2net.models.card import CardFile
@@ -67,7 +67,7 @@ class Checkpoint:
     source: str
     """The path or name that the user gave."""
     state_dict: StateDict
-    config: Mapping[str, object] | None
+    config: Options | None
     """The architecture; None if the file does not state it."""
     base: Any
     """Recorded base of an adapted front-end, :attr:`nes2net.models.network.Network.base`."""
@@ -97,7 +97,7 @@ def as_path(checkpoint: AnyCheckpoint) -> Iterator[AnyPath]:
         yield path
 
 
-def find_checkpoint(path_or_name: AnyPath, config: Mapping[str, object] | str | None = None) -> Checkpoint:
+def find_checkpoint(path_or_name: AnyPath, config: Options | str | None = None) -> Checkpoint:
     """Find a checkpoint, downloading it if necessary; read it, and find its architecture.
 
     Args:
@@ -173,7 +173,7 @@ def read_checkpoint(path: Path, source: str = "", bonafide: str | None = None) -
         InputError: if the file or folder is missing, damaged or not supported.
     """
     state_dict: StateDict
-    record: Mapping[str, object] = {}
+    record: Facts = {}
     if _holds_classifier(path):
         state_dict, record = read_classifier(path, bonafide)
     elif path.is_dir() and is_absent(path / CONFIG) and holds_other_model(path):
@@ -280,9 +280,7 @@ def split_options(name: str) -> list[str]:
     return re.split(r",\s*(?=(?:frontend|aggregation|backend)\.)", name)
 
 
-def _with_fitting_options(
-    state_dict: StateDict, config: Mapping[str, object], source: str, published_name: str
-) -> ModelConfig:
+def _with_fitting_options(state_dict: StateDict, config: Options, source: str, published_name: str) -> ModelConfig:
     with build_errors_as_input_errors(source):
         model = check_model(config)
         frontend = _meta_frontend(json.dumps(model["frontend"]))
@@ -317,7 +315,7 @@ def build_errors_as_input_errors(source: str) -> Iterator[None]:
         ) from error
 
 
-def without_wrapper(state_dict: StateDict, source: str, config: Mapping[str, object] | None = None) -> StateDict:
+def without_wrapper(state_dict: StateDict, source: str, config: Options | None = None) -> StateDict:
     """Remove prefixes that all names share, such as ``net.``, which a module around the detector has added.
 
     At most four are removed. Layouts of other published code than Nes2Net's stay unchanged.

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from nes2net.lib.computing.devices import parse_device
 from nes2net.lib.errors import InputError, expecting, first_line, pluralise, refuse, short_repr
-from nes2net.lib.parts.options import ModelDescription
+from nes2net.lib.parts.options import ModelDescription, Options
 from nes2net.lib.process.installation import optional
 from nes2net.lib.process.this_process import is_out_of_memory
 from nes2net.lib.storage.files import AnyPath, Unchanged, sha256_of
@@ -92,7 +92,7 @@ class OnnxDetector:
         self._check_interface()
         self.computes_on = device_in_use(self.session.get_provider_options())
         self.description = description.model_dump()
-        self.config: dict[str, Any] = self.description["config"]
+        self.config: Options = self.description["config"]
         self.min_samples = description.min_samples
         self.max_samples = description.max_samples
         self.pre_emphasis = description.pre_emphasis
@@ -232,7 +232,7 @@ def describe_lengths(shortest: int, longest: int | None) -> str:
     return f"at least {shortest}"
 
 
-def providers(device: str, available: Collection[str]) -> list[str | tuple[str, dict[str, Any]]]:
+def providers(device: str, available: Collection[str]) -> list[str | tuple[str, Options]]:
     """List onnxruntime's execution providers for ``device``: names, or pairs of name and options.
 
     On CUDA, TF32 is off, because with 10 bits of mantissa scores would differ from PyTorch's, and

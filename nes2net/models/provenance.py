@@ -169,7 +169,7 @@ class Provenance:
         >>> Provenance.read({"recipe": {"name": "A", "data": data, "seed": 1}, "epoch": 3}).only_training_data().to_dict()
         {'recipe': {'name': 'A', 'data': {'corpora': [{'name': 'ctrsvdd', 'root': 'DB'}]}}}
         """
-        recipe: dict[str, Any] | None = None
+        recipe: Facts | None = None
         if self.recipe is not None and isinstance(self.recipe.get("data"), dict):
             data = {key: self.data[key] for key in _DATA_KEYS if key in self.data}
             if isinstance(self.data.get("corpora"), list):

@@ -13,7 +13,7 @@ import yaml
 from pydantic import Field
 
 from nes2net.lib.errors import InputError, as_input_error, check_known, refuse
-from nes2net.lib.parts.options import Takes, check_options, options_of
+from nes2net.lib.parts.options import Options, Takes, check_options, options_of
 from nes2net.lib.storage.files import AnyPath
 from nes2net.lib.storage.text_files import read_text
 
@@ -209,7 +209,7 @@ def _read_tables(content: Any, path: Path) -> Iterator[PublishedTable]:
         yield PublishedTable(table["title"], table.get("about", ""), columns, notes, rows_of_systems)
 
 
-def _check_row(values: Mapping[str, object], where: str) -> PublishedRow:
+def _check_row(values: Options, where: str) -> PublishedRow:
     options = options_of(PublishedRow)
     check_known(values, options, f"{where}: unknown key")
     fields = {name: value for name, value in values.items() if value is not None}

@@ -19,6 +19,7 @@ import torch
 
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF
 from nes2net.lib.errors import InputError, check_known, join_names, short_repr
+from nes2net.lib.output.sheet import Facts
 from nes2net.lib.parts.options import Options
 from nes2net.lib.storage.files import is_absent
 from nes2net.models.checkpoints.huggingface import CONFIG_FILE, check_only, read_configuration, read_weights
@@ -82,7 +83,7 @@ def describe_other_folder(folder: Path) -> str:
     return f"it has no {DETECTOR_FILE} (to use a run folder, name one of its epoch_N.pth)"
 
 
-def read_classifier(folder: Path, bonafide: str | None = None) -> tuple[StateDict, dict[str, Any]]:
+def read_classifier(folder: Path, bonafide: str | None = None) -> tuple[StateDict, Facts]:
     """Read a Hugging Face folder with a classification head as a detector.
 
     Args:
@@ -134,7 +135,7 @@ def read_classifier(folder: Path, bonafide: str | None = None) -> tuple[StateDic
     return state_dict, {"model": model, NAMES_KEY: names, WAVEFORMS_KEY: frontend.note}
 
 
-def library_head(detector: Network) -> tuple[StateDict, dict[str, Any]]:
+def library_head(detector: Network) -> tuple[StateDict, Facts]:
     """Translate aggregation and back-end to a classification head of the transformers library.
 
     Args:

@@ -12,6 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from nes2net.lib.errors import InputError, first_line
+from nes2net.lib.output.sheet import Facts
 from nes2net.lib.storage.files import is_absent, replacing, temporary_folder, writing, writing_folder
 from nes2net.lib.storage.yaml_text import read_yaml_file
 from nes2net.models.checkpoints.classification import DETECTOR_FILE, describe_other_folder
@@ -58,7 +59,7 @@ def write_tensors(tensors: StateDict, path: Path) -> None:
         os.replace(folder / path.name, temporary)
 
 
-def read_folder(folder: Path) -> tuple[StateDict, dict[str, Any]]:
+def read_folder(folder: Path) -> tuple[StateDict, Facts]:
     """Read a detector's folder: return the state dict under the published names, and the description.
 
     The description has the architecture (``"model"``) and the record of

@@ -259,7 +259,7 @@ def check_only(
             )
 
 
-def with_defaults(folder: Path, config: Options, read_keys: Iterable[str]) -> dict[str, Any]:
+def with_defaults(folder: Path, config: Options, read_keys: Iterable[str]) -> Options:
     """Return the configuration of ``folder``, with the transformers library's defaults for missing keys.
 
     Args:
@@ -392,7 +392,7 @@ def check_no_adapter(folder: Path) -> None:
         )
 
 
-def read_configuration(folder: Path) -> dict[str, Any]:
+def read_configuration(folder: Path) -> Options:
     """Read the configuration of a Hugging Face folder.
 
     Raises:
