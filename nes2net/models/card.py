@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -231,7 +232,8 @@ def model_card(
         terms=list(_corpus_licences(provenance)),
         figures=figures,
         notes=dict.fromkeys(f"{figure.title}, {figure.split}: {note}" for figure in figures for note in figure.notes),
-        not_heard=list(_unknown_speech(provenance, figures)),
+        stated_values=partial(_stated_values, provenance),
+        join_names=join_names,
         checkpoint=checkpoint,
         licence="" if licence == _NO_LICENCE else licence,
         arxiv=arxiv_number(config, provenance),
@@ -348,38 +350,3 @@ def _training_in_words(provenance: Provenance) -> dict[str, str]:
     if isinstance(settings, dict):
         facts |= {str(key): str(value) for key, value in settings.items()}
     return facts
-
-
-def _unknown_speech(provenance: Provenance, figures: Sequence[SetFigure]) -> Iterator[str]:
-    """Yield sentences on what the training lacked and on limits of the figures; none if its trials are unknown."""
-    if not provenance.trials:
-        return
-    attacks = _stated_values(provenance, "train", "attacks")
-    if attacks:
-        sentence = f"Generators other than {join_names(attacks, 20)}"
-        if any(described.get("part") == "train" and not described.get("attacks") for described in provenance.trials):
-            sentence += " and those that some of its lists do not name"
-        yield f"{sentence}, by their names in its lists."
-    else:
-        yield "Its lists do not name the generators of the spoofed speech, so nobody knows which are new to it."
-    dev_attacks = _stated_values(provenance, "dev", "attacks")
-    if dev_attacks and set(dev_attacks) <= set(attacks):
-        yield "The development set has no generator that the training set lacks: its figures say nothing of new ones."
-    if figures and all(figure.is_development for figure in figures):
-        yield "No set but the development set was evaluated, on which its epoch was selected."
-    languages = _stated_values(provenance, "train", "languages")
-    if languages:
-        yield f"Languages other than {join_names(languages, 20)}."
-    else:
-        yield "Languages: its lists name none, so nobody knows which are new to it."
-    settings = provenance.training.get("settings")
-    keys = set(settings) if isinstance(settings, dict) else set()
-    codecs = _stated_values(provenance, "train", "codecs")
-    if not codecs and "augment.conditions" not in keys:
-        yield "Codecs and telephone lines: its lists name none, and the recipe adds none."
-    elif codecs:
-        yield f"Codecs other than {join_names(codecs, 20)}."
-    if not keys & {"augment.musan", "augment.rir"}:
-        yield "Recorded noise and reverberation: the recipe adds none."
-    if "segments.resolutions" not in keys:
-        yield "Recordings that are fake only in part: its labels are of whole recordings."
