@@ -1,9 +1,4 @@
-"""Read checkpoints of fairseq without fairseq, and translate fairseq's names of tensors.
-
-In reading order: tables of names and their translations; ``read_ssl_checkpoint`` reads a file;
-``model_type_of`` and ``encoder_tensors`` recognise one; ``parse_convolutions`` reads
-``conv_feature_layers``.
-"""
+"""Read checkpoints of fairseq without fairseq, and translate fairseq's names of tensors."""
 
 from __future__ import annotations
 

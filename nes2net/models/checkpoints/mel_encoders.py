@@ -5,7 +5,6 @@ Options have fairseq's names, tensors the transformers library's.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -28,7 +27,7 @@ from nes2net.models.checkpoints.huggingface import (
     with_defaults,
 )
 from nes2net.models.checkpoints.model_types import check_type, is_openai
-from nes2net.models.checkpoints.state_dict import StateDict, renamed, state_dict_of
+from nes2net.models.checkpoints.state_dict import StateDict, renamed, replace_patterns, state_dict_of
 from nes2net.models.checkpoints.torch_file import read_torch_file
 
 
@@ -139,13 +138,13 @@ AST = Family(
     },
     statistics=("mean", "std"),
     names={
-        r"layer\.(\d+)\.attention\.attention\.query\.": r"layers.\1.attention.q_proj.",
-        r"layer\.(\d+)\.attention\.attention\.key\.": r"layers.\1.attention.k_proj.",
-        r"layer\.(\d+)\.attention\.attention\.value\.": r"layers.\1.attention.v_proj.",
-        r"layer\.(\d+)\.attention\.output\.dense\.": r"layers.\1.attention.o_proj.",
-        r"layer\.(\d+)\.intermediate\.dense\.": r"layers.\1.mlp.fc1.",
-        r"layer\.(\d+)\.output\.dense\.": r"layers.\1.mlp.fc2.",
-        r"layer\.(\d+)\.layernorm": r"layers.\1.layernorm",
+        r"^layer\.(\d+)\.attention\.attention\.query\.": r"layers.\1.attention.q_proj.",
+        r"^layer\.(\d+)\.attention\.attention\.key\.": r"layers.\1.attention.k_proj.",
+        r"^layer\.(\d+)\.attention\.attention\.value\.": r"layers.\1.attention.v_proj.",
+        r"^layer\.(\d+)\.attention\.output\.dense\.": r"layers.\1.attention.o_proj.",
+        r"^layer\.(\d+)\.intermediate\.dense\.": r"layers.\1.mlp.fc1.",
+        r"^layer\.(\d+)\.output\.dense\.": r"layers.\1.mlp.fc2.",
+        r"^layer\.(\d+)\.layernorm": r"layers.\1.layernorm",
     },
 )
 #: Number of frames per second of Whisper's encoder.
@@ -153,16 +152,16 @@ FRAMES_PER_SECOND = 50
 
 # OpenAI's name of a tensor, as a pattern → the transformers library's name.
 _OPENAI = {
-    r"blocks\.(\d+)\.attn\.query\.": r"layers.\1.self_attn.q_proj.",
-    r"blocks\.(\d+)\.attn\.key\.": r"layers.\1.self_attn.k_proj.",
-    r"blocks\.(\d+)\.attn\.value\.": r"layers.\1.self_attn.v_proj.",
-    r"blocks\.(\d+)\.attn\.out\.": r"layers.\1.self_attn.out_proj.",
-    r"blocks\.(\d+)\.attn_ln\.": r"layers.\1.self_attn_layer_norm.",
-    r"blocks\.(\d+)\.mlp\.0\.": r"layers.\1.fc1.",
-    r"blocks\.(\d+)\.mlp\.2\.": r"layers.\1.fc2.",
-    r"blocks\.(\d+)\.mlp_ln\.": r"layers.\1.final_layer_norm.",
-    r"positional_embedding$": "embed_positions.weight",
-    r"ln_post\.": "layer_norm.",
+    r"^blocks\.(\d+)\.attn\.query\.": r"layers.\1.self_attn.q_proj.",
+    r"^blocks\.(\d+)\.attn\.key\.": r"layers.\1.self_attn.k_proj.",
+    r"^blocks\.(\d+)\.attn\.value\.": r"layers.\1.self_attn.v_proj.",
+    r"^blocks\.(\d+)\.attn\.out\.": r"layers.\1.self_attn.out_proj.",
+    r"^blocks\.(\d+)\.attn_ln\.": r"layers.\1.self_attn_layer_norm.",
+    r"^blocks\.(\d+)\.mlp\.0\.": r"layers.\1.fc1.",
+    r"^blocks\.(\d+)\.mlp\.2\.": r"layers.\1.fc2.",
+    r"^blocks\.(\d+)\.mlp_ln\.": r"layers.\1.final_layer_norm.",
+    r"^positional_embedding$": "embed_positions.weight",
+    r"^ln_post\.": "layer_norm.",
 }
 # Option of the front-end → key of ``dims`` in OpenAI's files.
 _OPENAI_DIMS = {
@@ -207,15 +206,8 @@ def read_mel_encoder(checkpoint: AnyPath, family: Family) -> Pretraining:
         options["chunk_length"] = _to_seconds(dims["n_audio_ctx"], path)
     tensors = state_dict_of(content["model_state_dict"], path)
     encoder = {name: tensor for name, tensor in tensors.items() if name.startswith("encoder.")}
-    renamed_encoder = renamed(encoder, lambda name: _library_name(_OPENAI, name.removeprefix("encoder.")), path)
+    renamed_encoder = renamed(encoder, lambda name: replace_patterns(_OPENAI, name.removeprefix("encoder.")), path)
     return Pretraining(renamed_encoder, options, family.model_type)
-
-
-def _library_name(names: Mapping[str, str], name: str) -> str:
-    for pattern, library_name in names.items():
-        if re.match(pattern, name):
-            return re.sub(pattern, library_name, name)
-    return name
 
 
 def _read_folder(folder: Path, family: Family) -> Pretraining:
@@ -234,7 +226,7 @@ def _read_folder(folder: Path, family: Family) -> Pretraining:
         )
     options |= {name: settings.get(name) for name in family.statistics}
     tensors = read_encoder(folder, family.prefixes, family.omitted)
-    return Pretraining(renamed(tensors, partial(_library_name, family.names), folder), options, family.model_type)
+    return Pretraining(renamed(tensors, partial(replace_patterns, family.names), folder), options, family.model_type)
 
 
 def _to_seconds(positions: Any, path: Path) -> int:

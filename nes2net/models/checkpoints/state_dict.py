@@ -3,15 +3,13 @@
 A detector's ``.pth`` is a bare state dict, so that the published code can load it with
 ``strict=True``. Further facts, such as architecture and recipe, are in its metadata, which PyTorch
 preserves and other code ignores.
-
-``load_state_dict`` and ``state_dict_of`` read, ``renamed`` translates names, ``save_state_dict``
-writes, ``compare`` and ``check_fit`` compare, ``digest`` identifies tensors.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -185,6 +183,13 @@ def renamed(
     return {name: tensors[old_name] for name, old_name in old_names.items()}
 
 
+def replace_patterns(names: Mapping[str, str], name: str) -> str:
+    """Translate the ``name`` of a tensor: replace the patterns of ``names``, one after the other."""
+    for pattern, new_name in names.items():
+        name = re.sub(pattern, new_name, name)
+    return name
+
+
 def rename_in_place(state_dict: dict[str, Any], prefix: str, new_name: Callable[[str], str]) -> None:
     """Rename the tensors under ``prefix``, as :func:`renamed`; ``new_name`` gets and returns names without it."""
     names = [name for name in state_dict if name.startswith(prefix)]
@@ -196,10 +201,9 @@ def rename_in_place(state_dict: dict[str, Any], prefix: str, new_name: Callable[
 def rename_tensors(
     new_name: Callable[[Any, str], str], module: nn.Module, state_dict: dict[str, Any], prefix: str, *_: Any
 ) -> None:
-    """Rename the tensors of ``module`` in place: with :func:`functools.partial`, a hook of a module's state dicts.
+    """Rename the tensors of ``module`` in place, as a hook of state dicts.
 
-    ``new_name`` gets the module and a name without ``prefix``. A hook may not hold the module itself,
-    because copies of the module share the hook.
+    ``new_name`` gets ``module``, because copies of a module share its hooks.
     """
     rename_in_place(state_dict, prefix, partial(new_name, module))
 

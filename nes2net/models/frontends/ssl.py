@@ -4,10 +4,6 @@ One class implements wav2vec 2.0, HuBERT, WavLM and data2vec, with fairseq's par
 WavLM's attention has a gated bias of relative positions; several convolutions encode data2vec's
 positions. wav2vec 2.0 and HuBERT differ only in tensors of pre-training.
 :mod:`nes2net.models.frontends.sizes` lists the published sizes.
-
-``SSLFrontend`` reads the checkpoint, builds the network and computes hidden states; functions below
-check options and translate names; ``wav2vec2``, ``hubert``, ``wavlm`` and ``data2vec`` are
-presets.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Collection, Mapping
+from functools import partial
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from nes2net.data.audio.waveform import SAMPLE_RATE
 from nes2net.lib.computing.devices import choose_device, float32_products
 from nes2net.lib.storage.files import AnyPath
-from nes2net.models.checkpoints.state_dict import StateDict, check_fit, load_state_dict, renamed
+from nes2net.models.checkpoints.state_dict import StateDict, check_fit, load_state_dict, renamed, replace_patterns
 from nes2net.models.frontends.lfcc import symmetric_filters
 from nes2net.models.frontends.log_mel import WINDOW, power_spectrogram
 from nes2net.models.speakers.base import SpeakerEncoder
@@ -34,15 +34,10 @@ class NetworkEncoder(SpeakerEncoder):
 
     def __init__(self, checkpoint: AnyPath | None = None, *, device: str = "cpu") -> None:
         file = find_encoder_file(checkpoint or self.published)
-        state_dict = renamed(load_state_dict(file.path), self._own_name, file.path)
+        state_dict = renamed(load_state_dict(file.path), partial(replace_patterns, self.names), file.path)
         for name in self.unused:
             state_dict.pop(name, None)
         self.use(self.network_class(), state_dict, file, device)
-
-    def _own_name(self, name: str) -> str:
-        for pattern, own_name in self.names.items():
-            name = re.sub(pattern, own_name, name)
-        return name
 
     def use(self, network: nn.Module, state_dict: StateDict, file: EncoderFile, device: str) -> None:
         """Compute by ``network`` with the tensors of ``file`` from now on."""
