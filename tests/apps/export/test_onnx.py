@@ -61,8 +61,12 @@ BACKENDS = {
     "sls": {"num_frames": 50},
     "spectra_aasist": {**small_parts.BACKENDS["spectra_aasist"], "max_frames": 500},
 }
-#: Options of the front-end of a back-end that the small one does not fit.
-WIDER = {"multires_gmlp": {"encoder_embed_dim": 512}}  # of which the utterance reads a 32nd
+#: Options of the front-end of a back-end or an aggregation that the small one does not fit.
+LARGER = {
+    "attm_lstm": {"encoder_layers": 2},
+    "multires_gmlp": {"encoder_embed_dim": 512},  # of which the utterance reads a 32nd
+    "sea": {"encoder_layers": 2},
+}
 #: The front-end of a back-end that does not read one of wav2vec 2.0, or is exported sooner on spectra.
 FRONTEND_OF = dict.fromkeys(("aasist2", "conformer", "mamba", "mambo"), "lps")
 FRONTEND_OF |= {"one_class_distillation": "teacher_student", "raw_aasist_l": "waveform"}
@@ -72,8 +76,9 @@ MADE_OF_THE_SAME = {"asp_mlp", "lgf", "nes2net_x_selu", "raw_aasist"}
 
 def create(frontend: str, backend: str, aggregation: str = "last") -> Detector:
     torch.manual_seed(0)
+    frontend_options = {**FRONTENDS.get(frontend, {}), **LARGER.get(backend, {}), **LARGER.get(aggregation, {})}
     config = {
-        "frontend": {"name": frontend, **FRONTENDS.get(frontend, {}), **WIDER.get(backend, {})},
+        "frontend": {"name": frontend, **frontend_options},
         "aggregation": aggregation,
         "backend": {"name": backend, **BACKENDS.get(backend, {})},
     }
