@@ -19,6 +19,7 @@ from conftest import load_detector
 
 from nes2net.cli.main import main
 from nes2net.lib.output import progress
+from nes2net.lib.output.templates import page_templates
 from nes2net.scoring.decisions import load
 
 NAME = "<b>x&y.wav"
@@ -96,6 +97,12 @@ def test_the_progress_of_a_report_advises_no_setting_of_another_command(output, 
 def test_the_name_of_a_recording_is_shown_in_a_report_as_text(page):
     assert "&lt;b&gt;x&amp;y.wav" in page
     assert "<b>x" not in page
+
+
+def test_a_fact_keeps_every_character_of_a_name():
+    source = '{% from "facts.html.jinja" import fact %}{% call fact("Name") %}{{ name }}{% endcall %}'
+    name = "\x1fa\u3000.wav\x85"
+    assert f"<dd>{name}</dd>" in page_templates("nes2net.apps.report").from_string(source).render(name=name)
 
 
 def test_a_report_has_no_script_and_fetches_nothing(page):
