@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from nes2net.data import registry
 from nes2net.data.audio.packed import AnyRecording
-from nes2net.data.augment import NoiseAugmentation, RawBoostParameters, Sources
+from nes2net.data.augment import NoiseAugmentation, Sources
 from nes2net.data.augment.channels import LowPass
 from nes2net.data.augment.conditions import create_condition
 from nes2net.data.augment.effect import Effect, OneOf
@@ -56,8 +56,7 @@ def effects_of(
     if augment.noise_probability:
         effects.append(NoiseAugmentation(augment.musan, augment.rir, augment.noise_probability, aligned=aligned))
     if augment.algo:
-        parameters = RawBoostParameters.of(**augment.parameters)
-        effects.append(RawBoost(augment.algo, parameters=parameters, stream=stream))
+        effects.append(RawBoost(augment.algo, parameters=augment.parameters, stream=stream))
     if every:
         effects += conditions
     elif conditions:

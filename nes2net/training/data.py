@@ -16,7 +16,7 @@ from nes2net.data.audio.packed import blocks_of, size_of
 from nes2net.data.audio.read import count_samples
 from nes2net.data.audio.waveform import pieces
 from nes2net.data.augment.legacy import LegacyStream
-from nes2net.data.augment.rawboost import RawBoost, RawBoostParameters
+from nes2net.data.augment.rawboost import RawBoost
 from nes2net.data.corpora.trial import Trial, Trials
 from nes2net.data.registry import corpora
 from nes2net.lib.errors import InputError, pluralise
@@ -210,8 +210,7 @@ def development_batches(
     for name in passes(recipe.augment, recipe.validation):
         effects = []
         if name == "w_aug":
-            parameters = RawBoostParameters.of(**recipe.augment.parameters)
-            effects.append(RawBoost(recipe.augment.algo, parameters=parameters, stream=stream))
+            effects.append(RawBoost(recipe.augment.algo, parameters=recipe.augment.parameters, stream=stream))
         dataset = TrainingSet(
             development,
             num_samples,

@@ -9,7 +9,7 @@ from builders import noise_folders
 
 from nes2net.data.audio.columns import spectrogram
 from nes2net.data.audio.files import recordings_below
-from nes2net.data.augment import NoiseAugmentation, RawBoostParameters, Sources
+from nes2net.data.augment import NoiseAugmentation, Sources
 from nes2net.data.augment.conditions import create_condition
 from nes2net.data.augment.rawboost import RawBoost
 from nes2net.data.augment.timing import DrawnSpeed
@@ -39,7 +39,7 @@ def test_augment_writes_the_waveform_that_training_has_with_the_same_effects(tri
     sources = Sources(musan, speech=recordings_below(Path(musan, "speech")))
     conditions = [create_condition(text, sources) for text in ("mp3:16", "noise:5", "babble:10")]
     as_named = "--condition mp3:16 --condition noise:5 --condition babble:10"
-    changed = RawBoost(5, parameters=RawBoostParameters(N_f=2, SNRmin=3.5))
+    changed = RawBoost(5, parameters={"N_f": 2, "SNRmin": 3.5})
     cases = [  # words, effects, options, epoch
         ("--algo 4 --seed 1", [RawBoost(4)], {"seed": 1}, 1),
         ("--seed 7 --epoch 3 augment.algo=8", [RawBoost(8)], {"seed": 7}, 3),

@@ -19,10 +19,11 @@ from __future__ import annotations
 
 import math
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import reduce
 from itertools import accumulate, repeat
-from typing import TYPE_CHECKING, Annotated, ClassVar, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeAlias
 
 import numpy as np
 from numpy.random import Generator
@@ -122,7 +123,7 @@ class RawBoost(Effect):
     """RawBoost, with which many detectors were trained. The strength is not a level, but the number of the algorithm.
 
     Args:
-        parameters: the parameters; None for the published parameters.
+        parameters: fields of :class:`RawBoostParameters`.
         stream: one pair of generators for all utterances (``augment.rng: legacy``). The draws then
             depend on the order in which utterances are read. None to draw from the generator of
             each utterance.
@@ -136,19 +137,18 @@ class RawBoost(Effect):
         strength: float | None = None,
         sources: Sources | None = None,
         *,
-        parameters: RawBoostParameters | None = None,
+        parameters: Mapping[str, Any] = {},
         stream: LegacyStream | None = None,
     ) -> None:
         super().__init__(strength, sources)
-        self.parameters = parameters
+        self.parameters = vars(RawBoostParameters.of(**parameters))
         self.stream = stream
         self.in_turn = stream is not None
 
     def __call__(self, x: Waveform, rng: Generator) -> Waveform:
         # The strength is the number of the algorithm.
-        parameters = vars(self.parameters) if self.parameters else {}
         generator, gates = (rng, None) if self.stream is None else (self.stream.rng, self.stream.gates)
-        return rawboost(x, int(self.strength), generator, gate_rng=gates, **parameters).astype(np.float32)
+        return rawboost(x, int(self.strength), generator, gate_rng=gates, **self.parameters).astype(np.float32)
 
 
 def rawboost(
