@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias
 
@@ -184,13 +184,17 @@ def apply_overrides(values: _Values, overrides: Iterable[str]) -> _Values:
     {'data': {'corpora': [{'name': 'for', 'root': 'DB'}]}}
     """
     overrides = list(overrides)
-    values = {k: dict(v) if isinstance(v, dict) else v for k, v in values.items()}
+    values = dict(values)  # set_value() copies the mappings inside
     last_texts = dict(override.partition("=")[::2] for override in overrides)
     for key, text in last_texts.items():
         if key.endswith(".name"):
-            values = _without_options_of_old_part(
-                values, key.split("."), read_value(text, str, f"override {short_repr(key)}")
-            )
+            name = read_value(text, str, f"override {short_repr(key)}")
+            parents = key.split(".")[:-1]
+            part: Any = values
+            for parent in parents:
+                part = part.get(parent) if isinstance(part, dict) else None
+            if isinstance(part, dict) and part.get("name", name) != name:  # the options are those of another part
+                set_value(values, parents, "{}", None, key)
     for override in overrides:
         keys, equals, text = override.partition("=")
         if not equals or not keys:
@@ -223,16 +227,3 @@ def _copy_corpora(corpora: object) -> list[dict[str, Any]]:
         return []
     # Keep the positions; the recipe's check reports what is no mapping.
     return [dict(corpus) if isinstance(corpus, dict) else {} for corpus in corpora]
-
-
-def _without_options_of_old_part(values: _Values, keys: Sequence[str], name: object) -> _Values:
-    """Remove the options of the part at ``keys`` (ending in "name") if it has another name than ``name``."""
-    section, *further_keys = keys
-    child = values.get(section)
-    if not further_keys or not isinstance(child, dict):
-        return values
-    if further_keys == ["name"]:
-        if child.get("name", name) == name:
-            return values
-        return {**values, section: {}}
-    return {**values, section: _without_options_of_old_part(child, further_keys, name)}
