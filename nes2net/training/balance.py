@@ -211,8 +211,7 @@ def balance_of(data: DataConfig, trials: Trials) -> Balance | None:
         return None
     weights: dict[Hashable, float] | None = None
     if len(data.parts("train")) > 1:
-        weights = {corpus.called: 1.0 for corpus in data.corpora}
-        weights |= {corpus.called: corpus.weight for corpus in data.corpora if corpus.weight is not None}
+        weights = {corpus.called: corpus.weight or 1.0 for corpus in data.corpora}
     names = list(data.balance)
     if data.weighted and "corpus" not in names:
         names.insert(0, "corpus")

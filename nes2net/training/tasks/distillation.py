@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -195,7 +195,7 @@ def load_teacher(detector: Detector, path: str, student_too: bool) -> None:
     if not isinstance(frontend, TeacherStudent) or not isinstance(backend, OneClassDistillation):
         return  # the detector has no teacher; DistillationObjective raises the error later
     trained = Detector.from_pretrained(path, device="cpu", dtype="float32").whole()
-    _check_option(path, "aggregation.name", trained.aggregation.config["name"], "last")
+    _check_same_options(path, "aggregation", trained.aggregation.config, {"name": "last"})
     _check_same_options(path, "frontend.teacher", trained.frontend.config, frontend.config["teacher"])
     _check_same_options(path, "backend.backend", trained.backend.config, backend.teacher.config)
     start = trained.provenance.only_training_data()
@@ -223,16 +223,12 @@ def load_teacher(detector: Detector, path: str, student_too: bool) -> None:
 
 
 def _check_same_options(path: str, section: str, teacher_options: Options, recipe_options: Options) -> None:
-    for key in sorted(recipe_options.keys() | teacher_options.keys(), key=lambda key: (key != "name", key)):
-        if not _FREE_OPTIONS.fullmatch(key):
-            _check_option(path, f"{section}.{key}", teacher_options.get(key), recipe_options.get(key))
-
-
-def _check_option(path: str, key: str, teacher_value: Any, recipe_value: Any) -> None:
     # Some defaults are tuples, but a file stores them as lists.
-    in_file, in_recipe = json.loads(json.dumps([teacher_value, recipe_value]))
-    if in_file != in_recipe:
-        raise InputError(
-            f"{path} does not fit the recipe's teacher: `model.{key}` is {short_repr(in_recipe)} in the recipe "
-            f"and {short_repr(in_file)} in the file; set it to that, or name another `train.task.teacher`"
-        )
+    in_file, in_recipe = json.loads(json.dumps([teacher_options, recipe_options]))
+    for key in sorted(in_file.keys() | in_recipe.keys(), key=lambda key: (key != "name", key)):
+        if not _FREE_OPTIONS.fullmatch(key) and in_file.get(key) != in_recipe.get(key):
+            raise InputError(
+                f"{path} does not fit the recipe's teacher: `model.{section}.{key}` is {short_repr(in_recipe.get(key))} in "
+                f"the recipe and {short_repr(in_file.get(key))} in the file; set it to that, or name another "
+                "`train.task.teacher`"
+            )
