@@ -66,10 +66,14 @@ class SpeechFrames:
     """
 
     def __init__(self) -> None:
+        self._num_frames = 0  # measured so far
         self._first = 0  # index of the first frame that is kept
-        self._levels: NDArray = np.zeros(0, np.float32)
-        self._pitches: NDArray = np.zeros(0, np.float32)
-        self._bands: NDArray = np.zeros((0, _BANDS), np.float16)
+        # Levels (T,) in dB, pitches (T,) in Hz and log energies of bands (T, 20) of the T kept frames.
+        self._measures: list[NDArray] = [
+            np.zeros(0, np.float32),
+            np.zeros(0, np.float32),
+            np.zeros((0, _BANDS), np.float16),
+        ]
         self._num_samples = 0
         # Samples that are not measured yet, after half a frame of zeros: the first sample is in the middle of the
         # first frame.
@@ -78,7 +82,7 @@ class SpeechFrames:
     @property
     def end(self) -> float:
         """End of the last measured frame, in seconds."""
-        return (self._first + len(self._levels)) * _HOP / SAMPLE_RATE
+        return self._num_frames * _HOP / SAMPLE_RATE
 
     def push(self, block: NDArray) -> tuple[NDArray]:
         self._num_samples += len(block)
@@ -88,7 +92,7 @@ class SpeechFrames:
         return (block,)
 
     def finish(self) -> tuple[()]:
-        missing = math.ceil(self._num_samples / _HOP) - self._first - len(self._levels)
+        missing = math.ceil(self._num_samples / _HOP) - self._num_frames
         if missing > 0:
             needed = _FRAME + (missing - 1) * _HOP
             self._measure(pad(self._unmeasured, max(needed, len(self._unmeasured))))
@@ -103,11 +107,9 @@ class SpeechFrames:
 
     def drop(self, before: float) -> None:
         """Forget all frames up to the time ``before``, in seconds."""
-        dropped = min(len(self._levels), math.floor(before * SAMPLE_RATE / _HOP) - self._first)
+        dropped = min(self._num_frames, math.floor(before * SAMPLE_RATE / _HOP)) - self._first
         if dropped > 0:
-            self._levels = self._levels[dropped:].copy()
-            self._pitches = self._pitches[dropped:].copy()
-            self._bands = self._bands[dropped:].copy()
+            self._measures = [values[dropped:].copy() for values in self._measures]
             self._first += dropped
 
     def share(self, start: float = 0.0, end: float = math.inf) -> float:
@@ -116,10 +118,10 @@ class SpeechFrames:
         It is 0 if the level does not move, or neither envelope nor pitch moves as in speech.
         """
         first = max(0, round(start * SAMPLE_RATE / _HOP) - self._first)
-        stop = len(self._levels)
+        stop = self._num_frames - self._first
         if math.isfinite(end):
             stop = max(first, round(end * SAMPLE_RATE / _HOP) - self._first)
-        levels = self._levels[first:stop]
+        levels, pitches, log_energies = (values[first:stop] for values in self._measures)
         if not len(levels):
             return 0.0
         is_audible = (levels > levels.max() - _BELOW_LOUDEST) & (levels > _MIN_LEVEL)
@@ -129,10 +131,10 @@ class SpeechFrames:
         level_changes = np.abs(levels[_LATER:] - levels[:-_LATER])
         if np.quantile(level_changes[is_pair], 0.9) < _LEVEL_MOVES:
             return 0.0
-        changes = _pitch_changes(is_audible, self._pitches[first:stop])
+        changes = _pitch_changes(is_audible, pitches)
         moves = changes > _MOVES
         is_speech = moves.sum() >= _MOVING * np.isfinite(changes).sum()  # also without pitches: nothing moves then
-        bands = self._bands[first:stop].astype(np.float64)
+        bands = log_energies.astype(np.float64)
         cepstra = np.maximum(bands, bands.max() - _DEEPEST) @ _CEPSTRA
         distances = np.linalg.norm(cepstra[_LATER:] - cepstra[:-_LATER], axis=1)
         if np.median(distances[is_pair]) >= _ENVELOPE_MOVES:
@@ -145,9 +147,9 @@ class SpeechFrames:
     def _measure(self, samples: NDArray) -> None:
         count = max(0, (len(samples) - _FRAME) // _HOP + 1)
         frames = np.lib.stride_tricks.sliding_window_view(samples, _FRAME)[: count * _HOP : _HOP]
-        self._levels = np.concatenate([self._levels, _levels(frames)])
-        self._pitches = np.concatenate([self._pitches, _pitches(frames)])
-        self._bands = np.concatenate([self._bands, _log_energies(frames)])
+        measured = (_levels(frames), _pitches(frames), _log_energies(frames))
+        self._measures = [np.concatenate(values) for values in zip(self._measures, measured)]
+        self._num_frames += count
         self._unmeasured = samples[count * _HOP :].copy()
 
 
