@@ -18,6 +18,7 @@ for four seconds of audio (docs/speed.md). Therefore:
 from __future__ import annotations
 
 import math
+import operator
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -50,6 +51,8 @@ _KINDS: dict[int, Kinds] = {
 }
 _PARALLEL = (8, 9, 10)  # … except these: each kind is applied to the same waveform, and the results are added up
 ALGORITHMS = tuple(_KINDS)
+# Algorithm in which each kind occurs by chance → how the published code compares a draw with the kind's probability.
+_GATES = {10: operator.le, 11: operator.lt}
 
 _EDGE_MARGIN = 0.001  # least distance in Hz of a band's edge from 0 and from half the sampling rate, as published
 _GAIN_GRID = 1024  # the published code finds the gain in a spectrum sampled at k·fs/1024, k = 0 … 511
@@ -196,26 +199,18 @@ def rawboost(
     if fault := _fault(x, algo, rng, gate_rng, p, sample_rate):
         raise InputError(fault)
 
-    def add_kind(kind: int, wave: NDArray) -> NDArray:
-        if kind == 1:
-            return convolutive_noise(wave, rng, p, sample_rate)
-        if kind == 2:
-            return impulsive_noise(wave, rng, p)
-        return stationary_noise(wave, rng, p, sample_rate)
-
     kinds = _KINDS[algo]
-    ratios = dict(zip(kinds, (p.LnL_ratio, p.ISD_ratio, p.SSI_ratio)))
-    gates = rng if gate_rng is None else gate_rng  # decides which kinds of noise occur
-    if algo == 10:  # the published code compares by ≤ in algorithm 10, and by < in algorithm 11
-        kinds = tuple(kind for kind in kinds if gates.random() <= ratios[kind])
-    if algo == 11:
-        kinds = tuple(kind for kind in kinds if gates.random() < ratios[kind])
+    if occurs := _GATES.get(algo):
+        gates = rng if gate_rng is None else gate_rng
+        ratios = {1: p.LnL_ratio, 2: p.ISD_ratio, 3: p.SSI_ratio}
+        kinds = tuple(kind for kind in kinds if occurs(gates.random(), ratios[kind]))
     if not kinds:
         return x.copy()
+    noises = {1: convolutive_noise, 2: impulsive_noise, 3: stationary_noise}
     if algo in _PARALLEL:
-        return _limit_peak(reduce(np.add, [add_kind(kind, x) for kind in kinds]))
+        return _limit_peak(reduce(np.add, [noises[kind](x, rng, p, sample_rate) for kind in kinds]))
     for kind in kinds:
-        x = add_kind(kind, x)
+        x = noises[kind](x, rng, p, sample_rate)
     return x
 
 
@@ -229,7 +224,7 @@ def _fault(x: NDArray, algo: object, rng: object, gate_rng: object, p: RawBoostP
         return f"RawBoost algorithm must be an integer from 0 to 11, not {algo!r}"
     if gate_rng is not None and not isinstance(gate_rng, random.Random):
         return f"gate_rng must be a random.Random, not {type(gate_rng).__name__}"
-    if algo in (10, 11) and gate_rng is None and isinstance(rng, np.random.RandomState):
+    if algo in _GATES and gate_rng is None and isinstance(rng, np.random.RandomState):
         return f"RawBoost algorithm {algo} with a RandomState needs gate_rng, for example random.Random(0)"
     if fault := input_fault(x, rng, "RawBoost"):
         return fault
@@ -262,7 +257,7 @@ def convolutive_noise(x: NDArray, rng: NumPyRandom, p: RawBoostParameters, sampl
     return _limit_peak(y)
 
 
-def impulsive_noise(x: NDArray, rng: NumPyRandom, p: RawBoostParameters) -> NDArray:
+def impulsive_noise(x: NDArray, rng: NumPyRandom, p: RawBoostParameters, sample_rate: float) -> NDArray:
     """Add ISD noise to ``x`` (N,): change some samples by random amounts in proportion to them.
 
     The result is (N,), of the type of ``x``, with a peak of at most 1.
