@@ -33,20 +33,29 @@ def cut_off(announced: int, present: int, unit: str) -> str:
     return f"is cut off: its header announces {announced:,} {unit}, {present:,} are there"
 
 
-def riff_fault(file: BinaryIO) -> str | None:
-    """Return the fault of a WAV (also RF64, BW64), AIFF or AVI file that was cut off.
+def chunk_fault(file: BinaryIO) -> str | None:
+    """Return the fault of a WAV (also RF64, BW64), AIFF, AVI, ASF, FLV or CAF file that was cut off.
 
-    Other formats, and files from a pipe that state no length, return None.
+    None also if the file states no size, or has another format.
     """
+    size = file.seek(0, 2)
     file.seek(0)
-    start = file.read(12)
-    size_of_file = file.seek(0, 2)
-    if start[:4] == b"RIFF" and start[8:] == b"AVI ":
-        return _avi_fault(file, size_of_file)
+    start = file.read(30)
     order = RIFF_FORMATS.get(start[:4])
-    if order is None or start[8:] not in (b"WAVE", b"AIFF", b"AIFC"):
+    expected = None
+    if start[:4] == b"RIFF" and start[8:12] == b"AVI ":
+        return _avi_fault(file, size)
+    if order is not None and start[8:12] in (b"WAVE", b"AIFF", b"AIFC"):
+        return _wave_fault(file, order, size)
+    if start[:16] == _ASF_HEADER:
+        expected = _stated_asf_size(file, start)
+    elif start[:4] == b"FLV\1":
+        expected = _end_of_flv(file, int.from_bytes(start[5:9], "big"), size)
+    elif start[:4] == b"caff":
+        expected = _end_of_caf(file, size)
+    if expected is None or expected <= size:
         return None
-    return _wave_fault(file, order, size_of_file)
+    return f"is cut off: {expected - size:,} bytes are missing at its end"
 
 
 def _avi_fault(file: BinaryIO, size_of_file: int) -> str | None:
@@ -131,26 +140,6 @@ def _is_chunk(head: bytes) -> bool:
 
 
 _MAX_HEADER_BYTES = 1 << 20  # at most this many bytes of an ASF file's header are read
-
-
-def chunk_fault(file: BinaryIO) -> str | None:
-    """Return the fault of an ASF, FLV or CAF file that was cut off.
-
-    None also if the file does not state its size, or has another format.
-    """
-    size = file.seek(0, 2)
-    file.seek(0)
-    start = file.read(30)
-    expected = None
-    if start[:16] == _ASF_HEADER:
-        expected = _stated_asf_size(file, start)
-    elif start[:4] == b"FLV\1":
-        expected = _end_of_flv(file, int.from_bytes(start[5:9], "big"), size)
-    elif start[:4] == b"caff":
-        expected = _end_of_caf(file, size)
-    if expected is None or expected <= size:
-        return None
-    return f"is cut off: {expected - size:,} bytes are missing at its end"
 
 
 # Ids of objects (ASF specification, Sec. 10).

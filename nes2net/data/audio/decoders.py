@@ -30,7 +30,6 @@ from nes2net.data.audio.containers import (
     lacks_length,
     matroska_fault,
     mp4_fault,
-    riff_fault,
     states_duration,
 )
 from nes2net.data.audio.frames import (
@@ -101,7 +100,7 @@ class OpenAudio:
     def _find_damage(self, kind: bytes, header: FlacHeader | None) -> str | None:
         file = self.file
         if kind in RIFF_FORMATS:
-            return riff_fault(file)
+            return chunk_fault(file)
         if kind != b"fLaC":  # each check returns None for a file of another format
             for fault_of in (ogg_fault, matroska_fault, mp4_fault, tag_fault, chunk_fault):
                 if fault := fault_of(file):

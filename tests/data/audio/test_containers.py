@@ -10,7 +10,7 @@ from builders.recordings import READERS, bw64, encode, noise, read_every_way, re
 from numpy.random import default_rng
 
 from nes2net.data.audio import containers
-from nes2net.data.audio.containers import matroska_fault, mp4_fault, riff_fault, states_duration
+from nes2net.data.audio.containers import chunk_fault, matroska_fault, mp4_fault, states_duration
 from nes2net.data.audio.read import count_samples, load_audio, stream_audio
 
 LIST = b"LIST" + struct.pack("<I", 12) + b"INFOISFT" + bytes(4)
@@ -143,7 +143,7 @@ def test_a_wav_file_of_zeros_is_not_read_as_an_endless_list_of_chunks():
             reads.append(size)
             return super().read(*size)
 
-    riff_fault(Zeros(b"RIFF\xff\xff\xff\xffWAVE" + bytes(1 << 20)))
+    chunk_fault(Zeros(b"RIFF\xff\xff\xff\xffWAVE" + bytes(1 << 20)))
     assert len(reads) < 25_000
 
 
