@@ -1,8 +1,7 @@
 """Check files of chunks, boxes or elements for cuts: WAV, AIFF, AVI, ASF, FLV, CAF, MP4, Matroska.
 
-Decoders read a file that was cut off as a shorter recording. FFmpeg lists all frames of an MP4 file
-before it decodes the first one, and skips damaged elements of Matroska. So the sizes that a file
-states are checked before it is decoded.
+Decoders read a cut file as a shorter recording. FFmpeg lists all frames of an MP4 file before it
+decodes the first one, and skips damaged elements of Matroska. So stated sizes are checked first.
 """
 
 from __future__ import annotations

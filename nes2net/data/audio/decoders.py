@@ -1,8 +1,8 @@
 """Decode by libsndfile (soundfile), or by FFmpeg (PyAV) if libsndfile cannot read a file.
 
-Decoders are lenient: libsndfile shortens a WAV file that was cut off, and both skip damaged pages
-of Ogg. A detector would then score other audio. So a file is compared with its header and checksums
-before decoding, and the samples with the header afterwards.
+libsndfile reads a cut WAV file as a shorter one, and both skip damaged pages of Ogg: a detector
+would score other audio. So a file is compared with its header and checksums before decoding, and
+the samples with the header afterwards.
 """
 
 from __future__ import annotations

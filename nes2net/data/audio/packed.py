@@ -43,6 +43,7 @@ SHARD_SUFFIXES = (".parquet", ".arrow", ".tar")
 _SHARD = re.compile(rf"(?:{'|'.join(map(re.escape, SHARD_SUFFIXES))})(?=[/\\].)", re.IGNORECASE)
 # Usual names of the column of recordings, the most likely first.
 _AUDIO_COLUMNS = ("audio", "wav", "flac", "mp3", "speech")
+_BYTES_TYPES = ("binary", "large_binary", "binary_view")  # pyarrow's names
 # Most bytes of row groups in memory; the one that was used last is kept even if it is larger.
 _KEPT_BYTES = 256 << 20
 #: The most bytes of a recording in a shard.
@@ -179,20 +180,15 @@ def audio_column(schema: Any, shard: Path) -> str:
         InputError: if there is no such column.
     """
     types = pyarrow_module("pyarrow.types", shard)
-
-    def holds_bytes(arrow_type: Any) -> bool:
-        return types.is_binary(arrow_type) or types.is_large_binary(arrow_type) or arrow_type == "binary_view"
-
-    declared = re.findall(rb'"([^"]+)":\s*\{[^{}]*"_type":\s*"Audio"', (schema.metadata or {}).get(b"huggingface", b""))
-    for name in (*(name.decode(errors="replace") for name in declared), *_AUDIO_COLUMNS):
+    features = (schema.metadata or {}).get(b"huggingface", b"").decode(errors="replace")
+    for name in (*re.findall(r'"([^"]+)":\s*\{[^{}]*"_type":\s*"Audio"', features), *_AUDIO_COLUMNS):
         index = schema.get_field_index(name)
         if index < 0:
             continue
-        column_type = schema.field(index).type
-        types_of_content = [column_type]
-        if types.is_struct(column_type):
-            types_of_content = [field.type for field in column_type if field.name == "bytes"]
-        if any(map(holds_bytes, types_of_content)):
+        fields = [schema.field(index)]
+        if types.is_struct(fields[0].type):
+            fields = [field for field in fields[0].type if field.name == "bytes"]
+        if any(str(field.type) in _BYTES_TYPES for field in fields):
             return name
     raise InputError(
         f"{shard}: expected a column 'audio' with the content of audio files (struct<bytes, path>), found "

@@ -6,8 +6,8 @@ RawBoost adds three kinds of noise of telephony: linear and non-linear convoluti
 algorithm 1), impulsive signal-dependent noise (ISD, 2) and stationary signal-independent noise
 (SSI, 3). Algorithms 4 to 11 combine them.
 
-The results equal those of the published code, but ``firwin`` and ``lfilter`` take more than 20 ms
-for four seconds of audio (docs/speed.md). Therefore:
+The results equal those of the published code, whose ``firwin`` and ``lfilter`` are slow
+(docs/speed.md). Therefore:
 
 - One call of ``random`` draws the parameters of all filters: the same numbers as single calls.
 - A formula gives the windowed-sinc filters, for all bands of all filters at once.
@@ -165,11 +165,10 @@ def rawboost(
 ) -> NDArray:
     """Augment one whole waveform with RawBoost. Crop or pad the result, not the waveform.
 
-    Algorithm 0 leaves the waveform unchanged. Algorithms 1 (LnL), 2 (ISD) and 3 (SSI) add one kind
-    of noise; 4 (LnL, ISD, SSI), 5 (LnL, ISD), 6 (LnL, SSI) and 7 (ISD, SSI) several, one after the
-    other. Algorithms 8 (LnL, ISD) and 9 (LnL, ISD, SSI) apply each kind to the same waveform, and
-    add up the results. Algorithm 10 is like 8, and 11 is like 4, but each kind has its own
-    probability.
+    Algorithm 0 adds no noise; 1 (LnL), 2 (ISD) and 3 (SSI) add one kind; 4 (LnL, ISD, SSI), 5 (LnL,
+    ISD), 6 (LnL, SSI) and 7 (ISD, SSI) several, one after the other. Algorithms 8 (LnL, ISD) and 9
+    (LnL, ISD, SSI) apply each kind to ``x``, and add up the results. Algorithms 10 and 11 are 8 and
+    4 with a probability for each kind.
 
     Args:
         x: samples in [−1, 1], shape (N,), N ≥ 1, float32 or float64; not modified.
