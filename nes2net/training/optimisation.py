@@ -140,29 +140,29 @@ def learning_rate_schedule(train: TrainConfig, steps_per_epoch: int) -> Callable
     [1.0, 1.0, 0.5, 0.0, 0.5, 1.0]
     """
     floor = train.min_lr / train.lr
-    steps = max(1, train.epochs * steps_per_epoch)
+    warmup = train.warmup_epochs
 
     def cosine(half_turns: float) -> float:
         """The factor is 1 after 0 half turns, ``floor`` after 1, and 1 again after 2."""
         return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * half_turns))
 
-    if train.schedule == "inverse_sqrt":
-        peak = max(1, train.warmup_steps)
-        return lambda step: train.lr * min((step + 1) / peak, (peak / (step + 1)) ** 0.5)
+    def rate(step: int) -> float:
+        epoch = step // steps_per_epoch
+        if train.schedule == "inverse_sqrt":
+            peak = max(1, train.warmup_steps)
+            return train.lr * min((step + 1) / peak, (peak / (step + 1)) ** 0.5)
+        factor = 1.0
+        if train.schedule == "step":
+            factor = train.decay_factor ** (epoch // train.decay_epochs)
+        elif train.schedule == "cosine":
+            factor = cosine(step / (train.epochs * steps_per_epoch))
+        elif train.schedule == "cosine_epochs":
+            if epoch >= warmup:
+                factor = cosine((epoch - warmup) / (train.t_max - warmup))
+            elif train.warmup_from_zero:
+                factor = epoch / warmup
+            else:
+                factor = (epoch + 1) / (warmup + 1)
+        return train.lr * (min(1.0, (step + 1) / (train.warmup_steps + 1)) * factor)
 
-    def cosine_epochs(epoch: int) -> float:
-        warmup = train.warmup_epochs  # epochs count from 0
-        if epoch < warmup:
-            if train.warmup_from_zero:
-                return epoch / warmup
-            return (epoch + 1) / (warmup + 1)
-        return cosine((epoch - warmup) / (train.t_max - warmup))
-
-    shapes: dict[str, Callable[[int], float]] = {
-        "constant": lambda step: 1.0,
-        "cosine": lambda step: cosine(step / steps),
-        "cosine_epochs": lambda step: cosine_epochs(step // steps_per_epoch),
-        "step": lambda step: train.decay_factor ** (step // steps_per_epoch // train.decay_epochs),
-    }
-    shape = shapes[train.schedule]
-    return lambda step: train.lr * (min(1.0, (step + 1) / (train.warmup_steps + 1)) * shape(step))
+    return rate
