@@ -79,8 +79,8 @@ def describe_trials(trials: Trials) -> dict[str, object]:
     for trial in trials[::interval]:
         with suppress(InputError, OSError):
             with AudioFile(trial.recording()) as audio:
-                lengths.append(audio.stated_length() or 0)
-    lengths = list(filter(None, lengths))
+                if length := audio.stated_length():
+                    lengths.append(length)
     hours = None
     if lengths:
         mean_length = sum(lengths) / len(lengths)  # in samples

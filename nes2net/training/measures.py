@@ -187,7 +187,7 @@ def _rates_by_corpus(validated: Validated, eer_methods: Mapping[str, str]) -> Fi
     for alias in eer_methods:
         corpus_trials = [trial for trial in validated.trials if trial.get("corpus") == alias]
         scores = validated.outputs["scores"][corpus == alias]
-        scored[alias] = Matched(corpus_trials, scores, len(corpus_trials), Mismatch([], [], [], [], []))
+        scored[alias] = Matched(corpus_trials, scores, len(corpus_trials), Mismatch())
     breakdown = over_corpora(scored, eer_methods)
     if not breakdown.eers:
         raise InputError(

@@ -58,7 +58,7 @@ class Meter(ProgressDisplay[T]):
         if loss is not None:
             facts.append(f"loss {loss:.4f}")
         if self._elapsed:
-            facts.append(f"{self.utterances_per_second:.1f} utterances/s")
+            facts.append(f"{self._utterances / self._elapsed:.1f} utterances/s")
             facts.append(f"data wait {100 * self.wait_share:.0f} %")
         if lr is not None:
             facts.append(f"lr {lr:.2e}")
@@ -69,11 +69,6 @@ class Meter(ProgressDisplay[T]):
     def wait_share(self) -> float:
         """Fraction of the time spent waiting for batches, 0 to 1, up to the last :meth:`update`."""
         return self.waited / self._elapsed if self._elapsed else 0.0
-
-    @property
-    def utterances_per_second(self) -> float:
-        """Utterances per second, without the first batch, up to the last :meth:`update`; 0 before the second."""
-        return self._utterances / self._elapsed if self._elapsed else 0.0
 
 
 def advice(

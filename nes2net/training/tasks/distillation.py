@@ -18,7 +18,7 @@ from nes2net.lib.parts.options import Options
 from nes2net.models.checkpoints.state_dict import check_fit
 from nes2net.models.distillation import HALVES, OneClassDistillation, Similarity, TeacherStudent
 from nes2net.models.provenance import Provenance
-from nes2net.training.losses import Criterion
+from nes2net.training.losses.criterion import Criterion, shares_of
 from nes2net.training.objective import Objective
 from nes2net.training.recipes.data import SetName
 from nes2net.training.recipes.recipe import Recipe
@@ -57,8 +57,7 @@ class EmbeddingDistance(Criterion):
 
     def weight_of(self, targets: Tensor) -> Tensor:
         """Count the bona fide utterances; a mixed utterance counts by its share of bona fide speech."""
-        bonafide_shares = targets if targets.ndim == 1 else targets[:, 1]  # classes (B,), or shares B×2
-        return bonafide_shares.sum(dtype=torch.float64)
+        return shares_of(targets, 2)[:, 1].sum(dtype=torch.float64)
 
     def size_of(self, targets: np.ndarray) -> int:
         return int(targets.sum())  # bona fide is 1
@@ -75,7 +74,7 @@ class EmbeddingDistance(Criterion):
                 (teacher - student).square().mean(1) for teacher, student in self.similarity.levels(outputs)
             ]  # each (B,)
             distances = torch.stack(levels, dim=1).mean(dim=1)
-        bonafide_shares = targets if targets.ndim == 1 else targets[:, 1]  # classes (B,), or shares B×2
+        bonafide_shares = shares_of(targets, 2)[:, 1]
         return (bonafide_shares.to(distances.dtype) * distances).sum()
 
 
