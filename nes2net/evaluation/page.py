@@ -1,7 +1,6 @@
 """Write a result as one HTML page with its own styles and plots, without scripts or links.
 
-The template escapes all text from files (names of systems, attacks, utterances, paths), and the
-page's own policy forbids scripts and requests. The same result gives the same bytes.
+The template escapes all text from files, and the page's own policy forbids scripts and requests.
 """
 
 from __future__ import annotations
@@ -104,7 +103,7 @@ class PageSection:
 
 
 def sections(result: Result) -> list[PageSection]:
-    """Arrange sections: the top of the page, sections with only plots, sections with tables."""
+    """Arrange the page: its top, sections with only plots, sections with tables."""
     plots = result.plots()
     of_tables = dict.fromkeys(table.section for table in result.printed if table.section)
     headings = [""]

@@ -105,8 +105,8 @@ def swatch_svg(number: int) -> Markup:
 def score_plots(systems: Sequence[SystemFigures], transfers: Sequence[Transfer]) -> dict[str, list[Plot]]:
     """Draw all plots of an evaluation: heading of a section → plots.
 
-    First DET curves and a histogram of each system, then errors by threshold and reliability of
-    each system and test set, without development sets.
+    DET curves and a histogram of each system; errors by threshold and reliability of each system and
+    test set.
     """
     plots: dict[str, list[Plot]] = {}
     if systems:
@@ -514,7 +514,7 @@ def strip_plots(examples: Sequence[Example], resolution_ms: float, threshold: fl
 def strip_svg(
     utterance: ScoredUtterance, resolution_ms: float, threshold: float | None, limits: Interval, number: int
 ) -> Markup:
-    """Draw true segments, and below them frame scores as steps, from ``limits[0]`` to ``limits[1]``.
+    """Draw true segments above frame scores, from ``limits[0]`` to ``limits[1]``.
 
     Ids in a page contain ``number``.
     """

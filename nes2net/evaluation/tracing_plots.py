@@ -51,8 +51,7 @@ def order_of_lookalikes(confusion: NDArray) -> NDArray:
 def confusion_plot(trials: ClassTrials) -> Plot:
     """Draw known classes, and below them which known classes are predicted for each unknown class.
 
-    Unknown classes are sorted by their most frequent prediction; a known class without trials has a
-    column but no row.
+    Unknown classes are sorted by their most frequent prediction; a class without trials has no row.
     """
     known = trials.known
     unknown = trials.unknown

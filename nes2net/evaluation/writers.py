@@ -41,8 +41,7 @@ class Grid(NamedTuple):
 def grid(table: Table, *, in_text: bool = False) -> Grid:
     """Turn ``table`` into cells, without rows of too few trials; empty without figures.
 
-    A measure without figures has no column. With ``in_text``, each row has a line; on pages and in
-    papers, each value of ``table.across`` has a column.
+    A measure without figures has no column. Without ``in_text``, each value of ``table.across`` has one.
     """
     measures = [
         measure for measure in table.measures if any(row[measure.name].value is not None for row in table.shown)

@@ -1,7 +1,6 @@
 """The model card of a detector: its provenance in Markdown, with the metadata of the Hugging Face hub.
 
-``SetFigure`` is a figure on a set of trials, ``CardFile`` stores the figures of a run folder, and
-``model_card`` writes the card.
+``SetFigure`` is a figure, ``CardFile`` stores those of a run folder, and ``model_card`` writes the card.
 """
 
 from __future__ import annotations
@@ -111,11 +110,11 @@ class SetFigure(BaseModel):
         return f"{self.measure} %" if self.percent else self.measure
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the figure as plain data, without fields that have their defaults."""
+        """Return plain data, without fields that have their defaults."""
         return self.model_dump(mode="json", exclude_defaults=True)
 
     def replaces(self, other: SetFigure) -> bool:
-        """Whether checkpoint, corpus, split, measure, notes and condition equal those of ``other``."""
+        """Whether ``other`` measured the same on the same trials."""
         names = ("checkpoint", "corpus", "split", "measure", "notes", "condition")
         return all(getattr(self, name) == getattr(other, name) for name in names)
 
@@ -156,10 +155,9 @@ class CardFile(BaseModel):
 
 
 def provenance_with_figures(network: Network) -> Provenance:
-    """Return the provenance of ``network``, with the figures that the card file in the checkpoint's folder adds.
+    """Return the provenance of ``network``, with its figures from the card file in the checkpoint's folder.
 
-    A figure is added only if it states the checkpoint's file name and the fingerprint of
-    ``network``.
+    Such a figure states the checkpoint's file name and the fingerprint of ``network``.
     """
     provenance = network.provenance
     path = Path(network.source)
@@ -175,7 +173,7 @@ def provenance_with_figures(network: Network) -> Provenance:
 
 
 def valid_figures(provenance: Provenance) -> Iterator[SetFigure]:
-    """Yield valid figures; skip others, because a checkpoint may contain anything."""
+    """Yield valid figures; a checkpoint may contain anything."""
     for figure in provenance.figures:
         with suppress(ValidationError):
             yield SetFigure.model_validate(figure)
@@ -192,10 +190,9 @@ def model_card(
     """Return the text of the card of a detector.
 
     Args:
-        earlier: path of an earlier card, whose licence and user's text are kept.
-        checkpoint: its file name; empty without a run folder.
-        evaluation_figures: of the run folder. The text shows all, the hub's metadata those of
-            ``checkpoint``.
+        earlier: an earlier card, whose licence and user's text are kept.
+        checkpoint: file name; empty without a run folder.
+        evaluation_figures: of the run folder; the hub's metadata have only those of ``checkpoint``.
     """
     # The licence of the earlier card, else of the published weights if the hub knows it.
     licence, own_text = _licence_and_user_text(earlier)
@@ -227,13 +224,13 @@ def model_card(
         packages=packages_of(named_parts(config)),
         provenance=provenance,
         published=published,
-        training=_training_in_words(provenance),
-        trials=[_TrialWords(described) for described in provenance.trials],
-        terms=list(_corpus_licences(provenance)),
+        terms=dict.fromkeys(_licences(provenance)),
         figures=figures,
         notes=dict.fromkeys(f"{figure.title}, {figure.split}: {note}" for figure in figures for note in figure.notes),
         stated_values=partial(_stated_values, provenance),
         join_names=join_names,
+        title_of=_title,
+        in_words=_in_words,
         checkpoint=checkpoint,
         licence="" if licence == _NO_LICENCE else licence,
         arxiv=arxiv_number(config, provenance),
@@ -242,7 +239,7 @@ def model_card(
 
 
 def arxiv_number(config: Options, provenance: Provenance) -> str | None:
-    """Return the arXiv number of the paper that describes a detector's architecture; None if unknown.
+    """Return the arXiv number of the paper on a detector's architecture; None if unknown.
 
     From the published model in ``provenance``, or one with the same front-end and back-end.
     """
@@ -268,42 +265,23 @@ def _licence_and_user_text(earlier: Path | None) -> tuple[str, str]:
     return licence[1] if licence else _NO_LICENCE, text.partition(f"{_OWN_TEXT}\n")[2]
 
 
-class _TrialWords:
-    """One of :attr:`Provenance.trials` in words: ``trials[key]`` is a text, of a list its length, ``–`` if missing."""
-
-    def __init__(self, described: Options) -> None:
-        self.described = described
-
-    def __getitem__(self, key: str) -> str:
-        value = self.described.get(key)
-        if isinstance(value, list):
-            return str(len(value)) if value else "–"
-        if isinstance(value, float):
-            return f"{value:.1f}" if value >= 1 else f"{value:.2g}"
-        if isinstance(value, int) and value:
-            return f"{value:,}"
-        return str(value) if isinstance(value, str) and value else "–"
-
-    @property
-    def title(self) -> str:
-        title = f"{_title(str(self.described.get('corpus', '')))} {self['split']}"
-        return title if self.described.get("official") else f"{_IN_LAYOUT} {title}"
+def _in_words(fact: object) -> str:
+    """Write a fact of trials; a list as its length, an unknown fact as ``–``."""
+    if isinstance(fact, list):
+        return str(len(fact)) if fact else "–"
+    if isinstance(fact, float):
+        return f"{fact:.1f}" if fact >= 1 else f"{fact:.2g}"
+    if isinstance(fact, int) and fact:
+        return f"{fact:,}"
+    return str(fact) if isinstance(fact, str) and fact else "–"
 
 
-def _corpus_licences(provenance: Provenance) -> Iterator[str]:
-    """Yield ``title: licence`` per corpus. A user's own list may have a corpus's format: licence unknown."""
-    terms = {}
+def _licences(provenance: Provenance) -> Iterator[tuple[str, str, bool]]:
+    """Yield title, licence, and whether trials are official; a user's own list may have a corpus's format."""
     for described in provenance.trials:
-        name = described.get("corpus")
-        corpus = corpora.find(str(name))
-        if corpus is None or not corpus.licence:
-            continue
-        if described.get("official"):
-            terms[corpus.title] = corpus.licence
-        else:
-            terms[f"{_IN_LAYOUT} {corpus.title}"] = f"not known here. {corpus.title} itself is under {corpus.licence}"
-    for title, licence in terms.items():
-        yield f"{title}: {licence}"
+        corpus = corpora.find(str(described.get("corpus")))
+        if corpus is not None and corpus.licence:
+            yield corpus.title, corpus.licence, bool(described.get("official"))
 
 
 def _hub_datasets(provenance: Provenance) -> Iterator[str]:
@@ -331,22 +309,3 @@ def _stated_values(provenance: Provenance, part: str, key: str) -> list[str]:
         if described.get("part") == part and isinstance(values, list):
             stated_values |= dict.fromkeys(map(str, values))
     return list(stated_values)
-
-
-def _training_in_words(provenance: Provenance) -> dict[str, str]:
-    # From a file: any value may have any type.
-    training = provenance.training
-    facts = {}
-    if isinstance(epoch := training.get("epoch"), int):
-        facts["epoch"] = f"{epoch} of {training.get('epochs')}"
-    if isinstance(seconds := training.get("seconds"), float):
-        facts["time"] = f"{seconds / 3600:.1f} h" if seconds >= 360 else f"{seconds:.0f} s"
-    if isinstance(devices := training.get("devices"), list) and devices:
-        facts["device"] = ", then ".join(map(str, devices))
-    for name in ("software", "parameters"):
-        if name in training:
-            facts[name] = str(training[name])
-    settings = training.get("settings")
-    if isinstance(settings, dict):
-        facts |= {str(key): str(value) for key, value in settings.items()}
-    return facts

@@ -56,6 +56,13 @@ def test_the_card_of_a_run_states_the_terms_of_its_training_data(finished_run):
     assert terms in text
 
 
+def test_the_card_of_a_run_has_a_row_of_cells_for_each_set_of_its_trials(finished_run):
+    _, table = (finished_run / "README.md").read_text().split("| used for |")
+    _, _, train, dev = table.partition("\n\n")[0].splitlines()
+    assert [train.count(" | "), dev.count(" | ")] == [6, 6]
+    assert train.startswith("| train | trials in the layout of ASVspoof 2019 LA train | 6 + 6 | 3 | 1 | – |")
+
+
 def test_the_card_of_a_run_says_that_the_licence_of_its_weights_is_not_stated(finished_run):
     text = (finished_run / "README.md").read_text()
     assert "licence of these weights is not stated" in text

@@ -1,4 +1,4 @@
-"""Examine a recording for its report: the facts of its file, its decision, and its windows."""
+"""Examine a recording for its report: its file, decision, and windows."""
 
 from __future__ import annotations
 
@@ -79,11 +79,11 @@ class Examination:
 
     file: ExaminedFile
     traits: Traits
-    """Measures of the signal, such as level and bandwidth."""
+    """Such as level and bandwidth."""
     judged: Judged[float]
     """The decision and the scores of the windows, as `nes2net predict --track` gives them."""
     judge: Judge[float]
-    """It says how the recording was scored, and what makes the decision uncertain."""
+    """Says what makes the decision uncertain."""
     detector: Detector
     published: list[PublishedRow]
     """Published figures of the detector."""
@@ -92,7 +92,7 @@ class Examination:
 
     @property
     def decider(self) -> Decider | None:
-        """The rule that decides by a calibration, if there is one."""
+        """Decides by a calibration, if there is one."""
         return self.judged.decider
 
 

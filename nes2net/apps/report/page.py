@@ -1,7 +1,7 @@
 """Write the report as one HTML page without scripts or links; it contains its styles, picture and sound.
 
-The template escapes all text from files, and the page's own security policy forbids scripts and
-requests. The same recording, detector and calibration give the same bytes, except for the date.
+The template escapes all text from files, and the page's own policy forbids scripts and requests. The same
+recording, detector and calibration give the same bytes, except for the date.
 """
 
 from __future__ import annotations
