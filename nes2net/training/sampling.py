@@ -161,37 +161,39 @@ class EpochBatches(Sampler[list[tuple[int, ...]]]):
                 "processes: set `train.drop_last=true`, or change `train.batch_size` or the number of processes",
             ),
         )
-        #: for each batch of this process, the index of its first item; used without ``shuffle``
-        self._firsts = range(rank * self.batch_size, self.length, world_size * self.batch_size)
+        #: numbers of this process's batches in the epoch
+        self._numbers = range(rank, -(-self.length // self.batch_size), world_size)
+        if self.shuffle:  # this process has a part of each batch
+            self._numbers = range(count_steps(self.draws, self.batch_size, self.drop_last))
 
     def __len__(self) -> int:
-        if self.shuffle:
-            return count_steps(self.draws, self.batch_size, self.drop_last)
-        return len(self._firsts)
+        return len(self._numbers)
 
     def __iter__(self) -> Iterator[list[tuple[int, ...]]]:
-        if not self.shuffle:
-            for first in self._firsts[self.start :]:
-                batch = np.arange(first, min(first + self.batch_size, self.length))
-                length = self._common_length(batch, first // self.batch_size)
-                yield [(self.epoch, int(index), *length) for index in batch]
-            return
         order = self._draw_order()
-        for step in range(self.start, len(self)):
-            batch = order[step * self.batch_size : (step + 1) * self.batch_size]
+        for number in self._numbers[self.start :]:
+            first = number * self.batch_size
+            batch = order[first : first + self.batch_size]
             if self.ahead is not None:
-                self.ahead.request(order[step * self.batch_size : (step + _STEPS_AHEAD) * self.batch_size])
-            length = self._common_length(batch, step)
-            rank, world_size, num_parts = self.share
-            if len(batch) < self.batch_size:
-                # Keep the parts about as large as in other steps. Each process needs an item in each of its parts.
-                part_size = math.ceil(self.batch_size / (num_parts * world_size))
-                num_parts = min(math.ceil(len(batch) / (part_size * world_size)), len(batch) // world_size)
-            step_parts = np.array_split(batch, num_parts * world_size)
-            for indices in step_parts[rank::world_size]:
+                self.ahead.request(order[first : first + _STEPS_AHEAD * self.batch_size])
+            length = self._common_length(batch, number)
+            for indices in self._parts_of(batch):
                 yield [(self.epoch, int(index), *length) for index in indices]
 
+    def _parts_of(self, batch: NDArray) -> list[NDArray]:
+        """Cut ``batch`` into the parts of a step, and return those of this process; without ``shuffle``, all of it."""
+        if not self.shuffle:
+            return [batch]
+        rank, world_size, num_parts = self.share
+        if len(batch) < self.batch_size:
+            # Keep the parts about as large as in other steps. Each process needs an item in each of its parts.
+            part_size = math.ceil(self.batch_size / (num_parts * world_size))
+            num_parts = min(math.ceil(len(batch) / (part_size * world_size)), len(batch) // world_size)
+        return np.array_split(batch, num_parts * world_size)[rank::world_size]
+
     def _draw_order(self) -> NDArray:
+        if not self.shuffle:
+            return np.arange(self.length)
         rng = np.random.default_rng(seed_of_stream(self.seed, self.epoch))
         if self.balance is not None:
             return self.balance.order(rng, self.batch_size, self.drop_last)
