@@ -237,8 +237,8 @@ class TrainingSet(Dataset):
             if labels is not None:
                 labels = pad(labels + 1, num_samples) - 1  # samples after the end of the piece get the label −1
         elif num_samples is not None:
-            if labels is not None and self.examples.labels is not None:
-                sample_indices = self.examples.labels.crop(labels, self.crop, num_samples, rng, trial.id)
+            if labels is not None and frame_labels is not None:
+                sample_indices = frame_labels.crop(labels, self.crop, num_samples, rng, trial.id)
                 waveform = waveform[sample_indices]
                 labels = labels[sample_indices]
             elif self.crop == "head":

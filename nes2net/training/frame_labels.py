@@ -85,10 +85,8 @@ def labels_of_samples(frame_labels: NDArray, num_samples: int) -> NDArray[np.int
     >>> labels_of_samples(np.array([1, 0]), 400)[[0, 159, 160, 319, 320]]
     array([ 1,  1,  0,  0, -1], dtype=int8)
     """
-    sample_labels = np.full(num_samples, -1, np.int8)
     repeated = np.repeat(np.asarray(frame_labels, np.int8), LABEL_SAMPLES)[:num_samples]
-    sample_labels[: len(repeated)] = repeated
-    return sample_labels
+    return np.pad(repeated, (0, num_samples - len(repeated)), constant_values=-1)
 
 
 def stretch_labels(sample_labels: NDArray[np.int8], num_samples: int) -> NDArray[np.int8]:
