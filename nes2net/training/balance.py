@@ -29,9 +29,9 @@ class Balance:
     """Draws the items of an epoch so that each batch has the shares of the groups, up to rounding.
 
     The first level divides all items into groups, each further level every group into subgroups;
-    the draws of a batch are divided in the same way. Draws missed by rounding are made up in the
-    next batches. In a group of the last level, all items are drawn in random order, then all again
-    in another, so that counts of draws differ by at most 1.
+    the draws of a batch are divided in the same way. The next batches make up for rounding. In a
+    group of the last level, all items are drawn in random order, then again in another, so that
+    counts of draws differ by at most 1.
 
     Args:
         length: number of items.

@@ -195,7 +195,7 @@ class Trainer:
     def read_result(self) -> None:
         """Wait for the result of the last step, check it, and add it to the progress.
 
-        The next step calls this after it has queued its own work, so that a GPU never waits.
+        Called once the next step has queued its work, so that a GPU never waits.
 
         Raises:
             InputError: if the loss or the gradient is not finite; that step has changed no weight.

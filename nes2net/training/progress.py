@@ -25,9 +25,8 @@ class Meter(ProgressDisplay[T]):
     >>> 0 <= meter.wait_share <= 1
     True
 
-    Measuring begins after the first batch, whose time includes the start of the workers. The GPU is
-    idle while its process waits only if each step also waits for a result of the GPU, such as the
-    loss.
+    Measuring begins after the first batch, whose time includes the start of the workers. A GPU may
+    compute during the waiting, unless each step waits for its result.
 
     Attributes:
         waited: seconds spent waiting for batches.

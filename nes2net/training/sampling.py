@@ -181,7 +181,6 @@ class EpochBatches(Sampler[list[tuple[int, ...]]]):
                 yield [(self.epoch, int(index), *length) for index in indices]
 
     def _parts_of(self, batch: NDArray) -> list[NDArray]:
-        """Cut ``batch`` into the parts of a step, and return those of this process; without ``shuffle``, all of it."""
         if not self.shuffle:
             return [batch]
         rank, world_size, num_parts = self.share

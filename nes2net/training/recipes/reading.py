@@ -171,8 +171,7 @@ def apply_overrides(values: _Values, overrides: Iterable[str]) -> _Values:
     >>> apply_overrides({}, ["train.loss.normalize=false"])
     {'train': {'loss': {'name': 'cross_entropy', 'normalize': False}}}
 
-    If an override gives a part another name, the options of the old part are removed; those in
-    other overrides apply to the new part.
+    Another name of a part removes the options of the old part; other overrides apply to the new one.
 
     >>> apply_overrides({"train": {"loss": {"name": "oc_softmax", "scale": 15}}}, ["train.loss.name=am_softmax"])
     {'train': {'loss': {'name': 'am_softmax'}}}
