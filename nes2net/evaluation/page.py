@@ -34,7 +34,7 @@ class Pages(NamedTuple):
     html: AnyPath | None = None
     """Tables and plots."""
     json: AnyPath | None = None
-    """All figures, and hashes of the inputs."""
+    """Figures, and hashes of inputs."""
     latex: AnyPath | None = None
     markdown: AnyPath | None = None
     """The tables of the page, in LaTeX (for booktabs) and in Markdown."""
@@ -119,7 +119,7 @@ def sections(result: Result) -> list[PageSection]:
 
 
 def html_page(result: Result) -> str:
-    """Render the HTML page of ``result``; the same result gives the same bytes."""
+    """Render the page of ``result``; the same result gives the same bytes."""
     environment = page_templates("nes2net.evaluation")
     environment.filters["date"] = _date
     style = Markup((files("nes2net.evaluation") / "page.css").read_text(encoding="utf-8"))

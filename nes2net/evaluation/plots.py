@@ -343,7 +343,7 @@ def draw_histograms(
 def threshold_svg(judged: JudgedSet, threshold: float, name: str) -> Markup:
     """Draw misses and false alarms of a test set over the threshold, a log-likelihood ratio.
 
-    A dashed line is at the set's own EER, a solid line at ``threshold``. Ids contain ``name``.
+    Lines: dashed at the set's own EER, solid at ``threshold``. Ids contain ``name``.
     """
     own_threshold = judged.row.value("eer_llr")
     miss = judged.row.value("miss")
@@ -373,7 +373,7 @@ def threshold_svg(judged: JudgedSet, threshold: float, name: str) -> Markup:
 def reliability_svg(judged: JudgedSet, name: str) -> Markup:
     """Draw the share of bona fide trials in each bin over the predicted probability.
 
-    Scores before calibration, if known, have a second line. Ids contain ``name``.
+    A second line has scores before calibration, if known. Ids contain ``name``.
     """
     figure, axes = figure_of(5.2, 3.6)
     axes.plot([0, 1], [0, 1], color=GRID, linewidth=1.2)

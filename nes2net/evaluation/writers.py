@@ -81,8 +81,7 @@ def _details(row: Row, measures: Sequence[Measure]) -> Iterator[str]:
 def _crossed_grid(table: Table, measures: Sequence[Measure]) -> Grid:
     """Give each value of ``table.across`` a column, with figures of the first measure.
 
-    A further measure that is the same for all values has one column; a differing one is added to
-    the cells as details.
+    A further measure has one column if it is the same for all values; else it is added to cells as details.
     """
     # Each group of rows that differ only in ``table.across`` becomes a row.
     names = [name for name in table.labels if name != table.across]
@@ -115,10 +114,9 @@ def _crossed_grid(table: Table, measures: Sequence[Measure]) -> Grid:
 
 
 def text_lines(table: Table) -> list[str]:
-    """Write ``table`` for a terminal; only caption and notes if it has no rows or more than 150.
+    """Write ``table`` for a terminal; without rows or with more than 150, only caption and notes.
 
-    Intervals have a column of their own if only one measure has any; otherwise they are below
-    figures.
+    Intervals have a column if only one measure has any, or are below figures.
     """
     layout = grid(table, in_text=True)
     if len(layout.rows) > MAX_LINES:

@@ -40,7 +40,7 @@ class ExaminedFile(NamedTuple):
 
     @classmethod
     def of(cls, path: Path, channel: int | None = None) -> ExaminedFile:
-        """Collect the facts about an audio file; all of it is decoded, because damage may be anywhere.
+        """Collect the facts about an audio file; all of it is decoded to find damage.
 
         Raises:
             InputError: if the file is missing, damaged, or not audio, or has no such channel.
@@ -75,7 +75,7 @@ class ExaminedFile(NamedTuple):
 
 @dataclass(frozen=True)
 class Examination:
-    """What the detector says of a recording, and facts about both."""
+    """What a detector says of a recording, and facts about both."""
 
     file: ExaminedFile
     traits: Traits
@@ -88,7 +88,7 @@ class Examination:
     published: list[PublishedRow]
     """Published figures of the detector."""
     fakes: FrameScores | None
-    """Frame scores with fake stretches; None if the detector was not trained on segments."""
+    """None if the detector was not trained on segments."""
 
     @property
     def decider(self) -> Decider | None:

@@ -1,7 +1,7 @@
 """Write the report as one HTML page without scripts or links; it contains its styles, picture and sound.
 
-The template escapes all text from files, and the page's own policy forbids scripts and requests. The same
-recording, detector and calibration give the same bytes, except for the date.
+The template escapes all text from files, and the page's own policy forbids scripts and requests. The
+same inputs give the same bytes, except for the date.
 """
 
 from __future__ import annotations
@@ -72,24 +72,17 @@ def html_page(examination: Examination, provenance: ReportProvenance, *, for_pap
     sound = ""
     if not for_paper and examination.file.duration <= MAX_EXAMINED:
         sound = _sound_url(examination.file.recording)
-    # Collect the fake stretches; the page lists only the first stretches.
-    stretches = examination.fakes.stretches if examination.fakes is not None else []
-    page = environment.get_template(
-        "page.html.jinja"
-    ).render(
+    page = environment.get_template("page.html.jinja").render(
         style=Markup(style),  # the style is part of this package, so it needs no escaping
         name=examination.file.path.name,
         kind=answer_kind(examination.judged),
-        along=examination.judged.decision_by_windows,
         stretch=stretch_of(examination.judged),
-        errors=examination.decider.errors if examination.decider else (),
         num_silent=int((~decided_windows(examination.judged)).sum()),
         examination=examination,
         picture=Markup(_XML_NAMESPACES.sub("", draw(examination))),
         sound=sound,
         for_paper=for_paper,
-        listed=stretches[:_MAX_LISTED],
-        num_unlisted=max(0, len(stretches) - _MAX_LISTED),
+        max_listed=_MAX_LISTED,
         provenance=provenance,
         versions={**versions(), "torch": version("torch")},
     )
