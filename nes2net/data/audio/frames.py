@@ -67,12 +67,11 @@ _HEADER_BYTES = 6  # number of bytes that give the length of an MPEG or ADTS fra
 _MAX_PADDING = 1 << 16  # most zeros to skip before the first frame; libmpg123 gives up earlier
 # ISO 11172-3 and 13818-3: (version, layer) → bit rates in kbit/s of the codes 1, 2, …
 _BIT_RATES = {
-    (1, 1): (32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),
+    (1, 1): range(32, 449, 32),
     (1, 2): (32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384),
     (1, 3): (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
     (2, 1): (32, 48, 56, 64, 80, 96, 112, 128, 144, 160, 176, 192, 224, 256),
-    (2, 2): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
-    (2, 3): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
+    **dict.fromkeys(((2, 2), (2, 3)), (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)),
 }
 _RATES = (44100, 48000, 32000)  # sampling rates of version 1 in Hz; the index of a rate is its code
 
@@ -204,25 +203,22 @@ def link_starts(file: BinaryIO) -> list[int]:
     Players play all of them, but libsndfile reads only the first. Ogg streams that begin together
     form one link (RFC 3533, Sec. 4).
     """
-    file.seek(0)
-    kind = file.read(4)
-    if kind == b"OggS":
-        return list(_ogg_link_starts(file)) or [0]
-    if kind in _AU_ORDERS:
-        return list(_au_link_starts(file)) or [0]
-    start = skip_id3v2(file)
-    starts = [0]
+    # Each is empty for files of another format.
+    return [*_ogg_link_starts(file), *_au_link_starts(file), *_flac_link_starts(file)] or [0]
+
+
+def _flac_link_starts(file: BinaryIO) -> Iterator[int]:
+    position = skip_id3v2(file) + 4
     if file.read(4) != b"fLaC":
-        return starts
-    position = start + 4
+        return
+    yield 0
     overlap = b""
     while block := file.read(_SEARCHED_BYTES):
         searched = overlap + block
         for match in _FLAC_START.finditer(searched):
-            starts.append(position - len(overlap) + match.start())
+            yield position - len(overlap) + match.start()
         overlap = searched[1 - _FLAC_START_BYTES :]  # the first bytes of FLAC may lie across two blocks
         position += len(block)
-    return starts
 
 
 # First bytes of an AU file → byte order of its header.

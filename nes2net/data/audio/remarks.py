@@ -201,10 +201,8 @@ class Listener:
 
     def _measure(self, block: NDArray) -> None:
         """Count samples by absolute value and frames by level, and search for speech."""
-        steps = np.empty(1 + len(block), np.int64)  # the sample before the block, then the block
-        steps[0] = self._before
-        x = steps[1:]
-        x[:] = np.clip(block, -1, 1) * _STEPS
+        x = (np.clip(block, -1, 1) * _STEPS).astype(np.int64)
+        steps = np.append(self._before, x)
         amplitudes = np.abs(steps)
         is_positive = steps > 0
         self._sum += int(x.sum())

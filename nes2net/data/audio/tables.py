@@ -119,10 +119,8 @@ class ParquetTable:
                 budget.take("columns", bytes=chunk.total_compressed_size)
             if hasattr(self._reader, "hold"):  # each chunk of a remote file is read only once
                 self._reader.hold(map(self._extent, chunks))
-            rows_at_once = _ROWS_AT_ONCE if chunks else 1
-            for chunk in chunks:
-                row_bytes = self._estimated_bytes_per_row(chunk, self.counts[group], budget)
-                rows_at_once = max(1, min(rows_at_once, _BYTES_AT_ONCE // row_bytes))
+            row_bytes = [self._estimated_bytes_per_row(chunk, self.counts[group], budget) for chunk in chunks]
+            rows_at_once = max(1, min(_ROWS_AT_ONCE, _BYTES_AT_ONCE // max(row_bytes, default=_BYTES_AT_ONCE)))
             for batch in self._file.iter_batches(rows_at_once, [group], list(columns), use_threads=False):
                 for number, column in enumerate(batch.columns):
                     if hasattr(column, "dictionary_decode"):  # so that the budget counts the value of each row
@@ -266,12 +264,10 @@ class ArrowTable:
 
     def _check_end(self) -> None:
         """Raise ValueError if the mark for the end of the stream is missing: whole batches may be missing."""
-        self._source.seek(max(0, self._source.tell() - len(_END_OF_STREAM)))
-        has_end = self._source.read(len(_END_OF_STREAM)) == _END_OF_STREAM
+        ends = [(self._source.tell(), _END_OF_STREAM)]
         if self._is_file:
-            self._source.seek(max(0, self._source.size() - len(_ARROW_FILE)))
-            has_end &= self._source.read(len(_ARROW_FILE)) == _ARROW_FILE
-        if not has_end:
+            ends.append((self._source.size(), _ARROW_FILE))
+        if any(self._source.read_at(len(mark), max(0, end - len(mark))) != mark for end, mark in ends):
             raise ValueError("its end is missing")
 
     def batches(self, columns: Sequence[str], budget: Budget, groups: Iterable[int] | None = None) -> Iterator[Any]:
