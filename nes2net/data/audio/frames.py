@@ -153,8 +153,8 @@ _BITS_REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 def ogg_fault(file: BinaryIO) -> str | None:
     """Return the fault of an Ogg file, such as "is cut off …"; None also for other formats.
 
-    All its pages must be whole. A mark for the end of the stream is not required: a recorder that
-    is stopped does not write it.
+    All pages must be whole. A stopped recorder does not mark the end of the stream, so no mark is
+    required.
     """
     end = 0
     ended = False
@@ -199,11 +199,11 @@ _SEARCHED_BYTES = 1 << 22  # this many bytes of a FLAC file are searched at once
 def link_starts(file: BinaryIO) -> list[int]:
     """List the offsets where the streams of a file begin: several if the file is a chain.
 
-    A chain consists of several complete Ogg or FLAC streams, or AU files, one behind another.
-    Players play all of them, but libsndfile reads only the first. Ogg streams that begin together
-    form one link (RFC 3533, Sec. 4).
+    A chain is several complete Ogg or FLAC streams, or AU files, in a row. Players play all, but
+    libsndfile reads only the first. Ogg streams that begin together form one link (RFC 3533, Sec.
+    4).
     """
-    # Each is empty for files of another format.
+    # Each is empty for a file of another format.
     return [*_ogg_link_starts(file), *_au_link_starts(file), *_flac_link_starts(file)] or [0]
 
 
@@ -380,8 +380,8 @@ def parse_stream_info(block: bytes) -> FlacHeader:
 def exceeds_length(file: BinaryIO, header: FlacHeader) -> bool:
     """Whether the file holds more samples than announced, which libsndfile would skip.
 
-    The last frame is searched from the end. Samples may look like the header of a frame, so the
-    result is wrongly true for about one file in a million. False if the length is not stated.
+    The last frame is searched from the end. Samples may look like a frame's header, so about one
+    result in a million is wrongly true. False if the length is not stated.
     """
     first = header.first_frame
     if not header.num_samples or not _parse_flac_frame(first):

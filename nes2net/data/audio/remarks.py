@@ -202,7 +202,7 @@ class Listener:
     def _measure(self, block: NDArray) -> None:
         """Count samples by absolute value and frames by level, and search for speech."""
         x = (np.clip(block, -1, 1) * _STEPS).astype(np.int64)
-        steps = np.append(self._before, x)
+        steps = np.append(self._before, x)  # the sample before the block, then the block
         amplitudes = np.abs(steps)
         is_positive = steps > 0
         self._sum += int(x.sum())

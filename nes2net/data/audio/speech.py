@@ -11,8 +11,7 @@ window, one every 10 ms.
    peak above 0.6 at the lag of a pitch of 70 to 400 Hz (Talkin, "A robust algorithm for pitch
    tracking (RAPT)", 1995, without the dynamic programming).
 
-The level has to move, too, unlike that of a siren. All numbers are assumptions; docs/score.md has
-what they find.
+The level has to move, too, unlike a siren's. All numbers are assumptions (docs/score.md).
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Read Parquet and Arrow files of unknown origin, a few rows at a time, within a memory budget.
 
-pyarrow decompresses pages and buffers of any size, and copies a value of a dictionary into every
-row that refers to it. So this module first reads the decompressed sizes in the page headers of
-Parquet (parquet.thrift, in Thrift's compact protocol) and the headers of Arrow's record batches
-(Message.fbs, in FlatBuffers).
+pyarrow decompresses pages and buffers of any size, and copies a dictionary's value into every row
+that refers to it. So this module first reads decompressed sizes, in the page headers of Parquet
+(parquet.thrift, in Thrift's compact protocol) and in Arrow's record batches (Message.fbs, in
+FlatBuffers).
 """
 
 from __future__ import annotations
@@ -263,7 +263,7 @@ class ArrowTable:
         self._check_end()
 
     def _check_end(self) -> None:
-        """Raise ValueError if the mark for the end of the stream is missing: whole batches may be missing."""
+        """Raise ValueError if the mark for the end is missing: whole batches may be missing."""
         ends = [(self._source.tell(), _END_OF_STREAM)]
         if self._is_file:
             ends.append((self._source.size(), _ARROW_FILE))
