@@ -17,7 +17,6 @@ from nes2net.lib.errors import InputError, pluralise
 from nes2net.lib.storage.files import sha256_of
 from nes2net.models.published_results import PublishedRow, published_rows
 from nes2net.scoring.claimed import AnyDecider
-from nes2net.scoring.decisions.decision import Decider
 from nes2net.scoring.decisions.population import Traits, measure_blocks
 from nes2net.scoring.judged import Failed, Judged
 from nes2net.scoring.judging import Judge, JudgingSettings
@@ -89,11 +88,6 @@ class Examination:
     """Published figures of the detector."""
     fakes: FrameScores | None
     """None if the detector was not trained on segments."""
-
-    @property
-    def decider(self) -> Decider | None:
-        """Decides by a calibration, if there is one."""
-        return self.judged.decider
 
 
 def examine(

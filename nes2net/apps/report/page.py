@@ -74,7 +74,6 @@ def html_page(examination: Examination, provenance: ReportProvenance, *, for_pap
         sound = _sound_url(examination.file.recording)
     page = environment.get_template("page.html.jinja").render(
         style=Markup(style),  # the style is part of this package, so it needs no escaping
-        name=examination.file.path.name,
         kind=answer_kind(examination.judged),
         stretch=stretch_of(examination.judged),
         num_silent=int((~decided_windows(examination.judged)).sum()),

@@ -72,7 +72,7 @@ def draw(examination: Examination) -> Markup:
 
 def _draw_windows(axes: Axes, track: Track, examination: Examination) -> None:
     """Draw scores if there is no calibration; unused windows are hollow."""
-    decider = examination.decider
+    decider = examination.judged.decider
     values = np.asarray(track.scores, np.float64)
     usual = None  # range of most bona fide recordings of the calibration
     threshold = None
