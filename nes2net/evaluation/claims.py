@@ -24,7 +24,7 @@ from nes2net.evaluation.claim_figures import COUNTS, ClaimScores, coarse_figures
 from nes2net.evaluation.evaluation import Evaluation
 from nes2net.evaluation.judgements import Rows
 from nes2net.evaluation.key import score_input
-from nes2net.evaluation.matching import common_trials, match_rows
+from nes2net.evaluation.matching import match_rows
 from nes2net.evaluation.result import Result
 from nes2net.evaluation.system import ROW_RESAMPLES
 from nes2net.evaluation.tables import (
@@ -136,9 +136,11 @@ class ClaimEvaluation(Evaluation[ClaimSystem]):
         columns = {kind: column for kind, column in zip(KINDS, table.scores.T) if not np.isnan(column).all()}
         rows = np.stack(list(columns.values()), axis=1)
         with concerning(f"{file.path}:"):
-            matched = match_rows(self.key.trials, table.ids, rows, self.key.phase, allow_partial=self.allow_partial)
-        trials, row_numbers = common_trials([matched])
-        in_order = row_numbers[:, 0].astype(np.int64)
+            matched_trials = match_rows(
+                self.key.trials, table.ids, rows, self.key.phase, allow_partial=self.allow_partial
+            ).in_key_order()
+        trials = matched_trials.table
+        row_numbers = matched_trials.scores.astype(np.int64)
         without_claim = [trial.id for trial in trials if trial.claim is None]
         refuse(
             (
@@ -151,8 +153,8 @@ class ClaimEvaluation(Evaluation[ClaimSystem]):
                 f"{file.path}: there are no target trials, so there is no error rate: add some",
             ),
         )
-        scores = {kind: ClaimScores.of(trials, columns[kind][in_order]) for kind in _NAMES if kind in columns}
-        return ClaimSystem(name, trials, scores, matched.mismatch.describe(matched.num_expected))
+        scores = {kind: ClaimScores.of(trials, columns[kind][row_numbers]) for kind in _NAMES if kind in columns}
+        return ClaimSystem(name, trials, scores, matched_trials.mismatch.describe(matched_trials.num_expected))
 
     @functools.cached_property
     def options(self) -> dict[str, dict[str, Any]]:

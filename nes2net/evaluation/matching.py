@@ -138,15 +138,15 @@ class Matched:
 
         ``key`` has all trials; ``num_expected`` counts those of the phase that are kept.
         """
-        kept = np.flatnonzero(list(map(is_included, self.trials)))
+        positions = np.flatnonzero(list(map(is_included, self.trials)))
         # Unlike `self.trials`, the mismatch also names trials without a score.
         excluded = {trial.id for trial in key if not is_included(trial)}
         mismatch = {}
         for kind, ids in vars(self.mismatch).items():
             mismatch[kind] = [id for id in ids if id not in excluded]
-        trials = self.table.take(kept)
-        file_order = self.positions_in_file(kept)
-        return Matched(trials, self.scores[kept], num_expected, Mismatch(**mismatch), self.doubts, file_order)
+        trials = self.table.take(positions)
+        file_order = self.positions_in_file(positions)
+        return Matched(trials, self.scores[positions], num_expected, Mismatch(**mismatch), self.doubts, file_order)
 
 
 def match(

@@ -323,9 +323,9 @@ def draw_histograms(
     # 20 points down, in inches.
     offset = matplotlib.transforms.ScaledTranslation(0, -20 / 72, axes.figure.dpi_scale_trans)
     below_axis = axes.transAxes + offset
-    left = ("below", np.less, low, 0, "left", "◂ {}")
-    right = ("above", np.greater, high, 1, "right", "{} ▸")
-    for side, is_beyond, bound, x, align, form in (left, right):
+    low_end = ("below", np.less, low, 0, "left", "◂ {}")
+    high_end = ("above", np.greater, high, 1, "right", "{} ▸")
+    for side, is_beyond, bound, x, align, form in (low_end, high_end):
         counts = []
         for kind, scores in classes.items():
             if num_beyond := np.count_nonzero(is_beyond(scores, bound)):
