@@ -84,6 +84,7 @@ class Examination:
     judge: Judge[float]
     """Says what makes the decision uncertain."""
     detector: Detector
+    fingerprint: str
     published: list[PublishedRow]
     """Published figures of the detector."""
     fakes: FrameScores | None
@@ -129,6 +130,7 @@ def examine(
         _judge_or_raise(judge, file),
         judge,
         detector,
+        detector.fingerprint(),
         rows,
         fakes,
     )
