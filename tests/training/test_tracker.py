@@ -79,6 +79,7 @@ def test_a_resumed_wandb_run_keeps_the_id_of_its_first_part(recipe, wandb_folder
 def test_wandb_has_the_project_the_name_and_keys_of_the_settings_and_measures_of_a_run(recipe, wandb_folder):
     folder = train(recipe(tracker="wandb", train={"epochs": 1}))
     id = read_json(folder / TRACKER_FILE)["wandb"]
+    sys.modules["wandb"].teardown()  # waits for the library's process, which may write the file after the run's end
     content = b"".join(file.read_bytes() for file in wandb_folder.glob(f"offline-run-*-{id}/run-{id}.wandb"))
     for text in (b"nes2net", folder.name.encode(), b"augment.algo", b"val_loss_wo_aug"):
         assert text in content
