@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, ClassVar
 
 from typing_extensions import Self
@@ -63,3 +64,21 @@ class StopSignals:
         self.check()  # raises at the second signal
         self.number = signal.SIGINT if number == signal.SIGINT else signal.SIGTERM
         self.action()
+
+
+@contextmanager
+def delaying_signals() -> Iterator[None]:
+    """Call handlers of Ctrl-C and SIGTERM after this context: an error in a queue of multiprocessing may lock it for ever."""
+    received: list[int] = []
+    handlers: dict[int, Any] = {}
+    if threading.current_thread() is threading.main_thread():
+        for delayed in (signal.SIGINT, signal.SIGTERM):
+            if callable(signal.getsignal(delayed)):
+                handlers[delayed] = signal.signal(delayed, lambda number, _frame: received.append(number))
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        for number in received:
+            handlers[number](number, None)

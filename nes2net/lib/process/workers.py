@@ -27,7 +27,7 @@ from torch.utils.data._utils import signal_handling
 
 from nes2net.lib.errors import Explained, InputError, Unfinished, first_line, readable_size, with_flag_names
 from nes2net.lib.process.search_path import secure_multiprocessing
-from nes2net.lib.process.stop_signals import StopSignals
+from nes2net.lib.process.stop_signals import StopSignals, delaying_signals
 from nes2net.lib.process.this_process import usable_processors
 
 _PATIENCE = 1800.0  # longest time in seconds to wait for a batch; decoding hours of audio takes less
@@ -138,7 +138,8 @@ class Loader(DataLoader[Any]):
                 # With full shared memory, this raises OSError; PyTorch would also print a traceback. A queue has
                 # three locks, and PyTorch makes one for each worker, besides some others.
                 _ = [torch.multiprocessing.Lock() for _ in range(3 * self.num_workers + 8)]
-            batches = super().__iter__()
+            with delaying_signals():
+                batches = super().__iter__()
         except (OSError, RuntimeError) as error:
             raise self._too_many_workers("the workers cannot be started", first_line(error)) from None
         if not self.worker_processes:
@@ -170,7 +171,8 @@ class Loader(DataLoader[Any]):
             # time-out.
             batches._timeout = _LOOK
             try:
-                return next(batches)
+                with delaying_signals():
+                    return next(batches)
             except StopIteration:
                 raise
             except Exception as error:

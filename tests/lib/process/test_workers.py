@@ -9,6 +9,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from multiprocessing import active_children
+from multiprocessing.queues import Queue
 from pathlib import Path
 
 import pytest
@@ -196,6 +197,25 @@ def test_ctrl_c_ends_waiting_for_batches_at_once(monkeypatch):
     monkeypatch.setattr(workers, "_GRACE", float("inf"))  # seconds for a slow disk, which nobody would wait for
     with pytest.raises(KeyboardInterrupt):
         numbers(loader(Numbers(5, partial(signal_and, signal.SIGINT, hang))))
+
+
+def test_ctrl_c_does_not_interrupt_a_queue(monkeypatch):
+    """Otherwise its lock may stay locked, and the end of the workers waits for it for ever."""
+    put_numbers = []
+    put = Queue.put
+
+    def put_with_ctrl_c(queue, item):
+        if len(put_numbers) in interrupted:
+            os.kill(os.getpid(), signal.SIGINT)
+        put(queue, item)
+        put_numbers.append(len(put_numbers))
+
+    monkeypatch.setattr(Queue, "put", put_with_ctrl_c)
+    for interrupted in ([0], [NUM_BATCHES - 1]):  # at the start of the workers, and for a later batch
+        put_numbers.clear()
+        with pytest.raises(KeyboardInterrupt):
+            numbers(loader(Numbers()))
+        assert interrupted[0] in put_numbers
 
 
 def test_waiting_for_a_worker_that_hangs_ends_with_an_error_after_a_limit_of_time(monkeypatch, soon):
