@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from nes2net.data.audio.waveform import Padding
-from nes2net.data.corpora.trial import BONAFIDE, Trials, trials_digest
+from nes2net.data.corpora.trial import Trials, trials_digest
 from nes2net.lib.errors import pluralise, refuse
 from nes2net.lib.output.sheet import Facts
 from nes2net.lib.output.terminal import say_aside
@@ -133,8 +133,8 @@ def judge_trials(
     if scorer.num_scores:
         run["system_scores"] = trials_digest(trials, lambda trial: f"{trial.id} {trial.system_scores}")
         numbers = {trial.id: trial.system_scores for trial in trials}
-    elif judgement.needs_labels:
-        numbers = {trial.id: (float(trial.label != BONAFIDE),) for trial in trials}
+    elif any(map(judgement.numbers, trials)):
+        numbers = {trial.id: judgement.numbers(trial) for trial in trials}
     if batch_matters and is_first():
         say_aside(
             f"the front-end normalises the batch as a whole, so a score depends on the {pluralise(batch_size, 'utterance')} "

@@ -39,6 +39,7 @@ from nes2net.scoring.segment_file import begins_frames
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from nes2net.data.corpora.trial import Trial
     from nes2net.scoring.claimed import AnyDecider
     from nes2net.scoring.kernel import Scorer
     from nes2net.scoring.track import FrameScores
@@ -72,8 +73,6 @@ class Judgement(Extension, Output[T]):
     other. If False, such a front-end judges one recording at a time."""
     of_claims: ClassVar[bool] = False
     """A recording stands in several trials, and is read and started only once."""
-    needs_labels: ClassVar[bool] = False
-    """:meth:`start` also gets whether recordings are spoofed, B×1."""
 
     def fit_to(self, scorer: Scorer) -> Self:
         """Return this judgement with the options that depend on ``scorer``.
@@ -101,6 +100,10 @@ class Judgement(Extension, Output[T]):
         """Return frame scores and the rule for fake stretches, if any; ``duration`` in seconds."""
         return None
 
+    def numbers(self, trial: Trial) -> tuple[float, ...]:
+        """Return what :meth:`start` must know of ``trial``, such as its label."""
+        return ()
+
     def reader(self, reader: WaveformReader) -> WaveformReader:
         """Adapt ``reader`` to this judgement.
 
@@ -117,7 +120,7 @@ class Judgement(Extension, Output[T]):
 
         Args:
             scorer: in :func:`nes2net.scoring.kernel.scoring_mode`.
-            inputs: waveforms B×N, 16 kHz, in [−1, 1], and perhaps scores of other systems B×S or labels.
+            inputs: waveforms B×N, 16 kHz, in [−1, 1], and perhaps scores of other systems B×S or :meth:`numbers`.
             stream, rows: as for :func:`nes2net.scoring.kernel.start`.
         """
 

@@ -1,20 +1,21 @@
 """Attacks as conditions: scores of recordings that an attack on a detector has changed.
 
-In reading order: ``AttackedScores`` attacks and scores a batch, ``plan_attacks`` lists the attacks
-of a run, ``prepare_attacks`` checks the gradients that they follow and counts what they cost, and
-``attack_row`` and ``transfer_table`` report them.
+In reading order: ``AttackedScores`` attacks and scores a batch, ``plan_attacks`` lists attacks,
+``prepare_attacks`` checks their gradients and counts their cost, and ``attack_row`` and
+``transfer_table`` report them.
 """
 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import time
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from functools import partial
-from itertools import cycle, islice, product
+from dataclasses import dataclass, field, replace
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -25,14 +26,15 @@ from torch import Tensor
 
 from nes2net import metrics
 from nes2net.apps.robustness.condition import UnderCondition
-from nes2net.apps.robustness.settings import Suite
+from nes2net.apps.robustness.settings import Per, Suite
 from nes2net.data.audio.waveform import ASVSPOOF_SAMPLES, SAMPLE_RATE
 from nes2net.data.augment import Effect
 from nes2net.data.corpora.trial import BONAFIDE, Trial, Trials, stratified_subset
 from nes2net.evaluation.judgements import Rows
 from nes2net.evaluation.matching import system_names
 from nes2net.evaluation.tables import Figure, Row, Table, column
-from nes2net.lib.errors import InputError
+from nes2net.lib.errors import InputError, join_names
+from nes2net.lib.output.sheet import Facts
 from nes2net.lib.output.terminal import print_note
 from nes2net.lib.output.times import readable_duration
 from nes2net.lib.storage.files import json_text, path_below, sha256_of, write_json
@@ -70,8 +72,9 @@ class AttackedScores(Rows):
         passed: this condition, if any.
         made_on: the detector that the attack is made on.
         verdict: on its gradient.
-        fit_trials: on which one perturbation for all recordings is fitted.
-        fit: file of this perturbation.
+        per: whether each spoofing ``attack`` has a perturbation, or the ``corpus`` one for all.
+        fit_trials: name of a perturbation → trials on which it is fitted.
+        fit: file of the perturbations, by name.
     """
 
     attack: str
@@ -85,11 +88,11 @@ class AttackedScores(Rows):
     draws: int = 1
     made_on: Any = None
     verdict: str = ""
-    fit_trials: Trials = ()
+    per: Per = "corpus"
+    fit_trials: Mapping[str, Trials] = field(default_factory=dict)
     fit: Path | None = None
 
     name = "scores"
-    needs_labels = True
     columns = ("score", "snr_db")
 
     @property
@@ -105,46 +108,58 @@ class AttackedScores(Rows):
         return self.passed.condition
 
     def includes(self, trial: Trial) -> bool:
-        """Whether ``trial`` is attacked."""
         return self.side in (trial.label, "both")
 
-    def describe(self) -> dict[str, object]:
+    def group_of(self, trial: Trial) -> str:
+        """Return the name of the perturbation of ``trial``."""
+        if self.per == "attack":
+            return trial.attack or BONAFIDE
+        return self.per
+
+    def numbers(self, trial: Trial) -> tuple[float, ...]:
+        """Return whether ``trial`` is spoofed, and the position of its perturbation, or 0."""
+        positions = {name: position for position, name in enumerate(self.fit_trials)}
+        return float(trial.label != BONAFIDE), positions.get(self.group_of(trial), 0)
+
+    def describe(self) -> Facts:
         return {"name": self.name}  # a file is read as one of scores
 
-    def identity(self) -> dict[str, object]:
+    def identity(self) -> Facts:
         detectors = {"verdict": None, "made_on": self.made_on.fingerprint()}
         return {"judgement": self.name, **self.facts(), **detectors, "passed": self.passed and self.passed.identity}
 
-    def facts(self) -> dict[str, object]:
-        """Return the settings, and the verdict on the gradient."""
+    def facts(self) -> Facts:
         attack = create_attack(self.attack, steps=self.steps)
         facts = {**vars(self), **vars(attack), "unit": attack.unit, "keep": attack.keep, **_CONSTANTS}
         del facts["passed"], facts["made_on"]
-        facts["fit_trials"] = " ".join(trial.id for trial in self.fit_trials)
+        fit_trials = itertools.chain(*self.fit_trials.values())
+        facts["fit_trials"] = " ".join(trial.id for trial in fit_trials)
         facts["fit"] = self.fit and sha256_of(self.fit)
         return facts
 
     def fitted(self, folder: Path) -> AttackedScores:
-        """Fit one perturbation for all recordings, if there are trials for it; save it in ``folder``."""
+        """Fit the perturbations, if there are trials for them; save them in ``folder``."""
         if not self.fit_trials:
             return self
         fit_alone = replace(self, link="", target="", passed=None)
         basis = hashlib.sha256(json_text(fit_alone.identity()).encode())  # another run has another file
         path = path_below(folder, "fits", f"{basis.hexdigest()}.json")
         if not path.exists():
-            waveforms, is_spoof = self.read_recordings(self.fit_trials, f"to fit {self.attack} on")
-            batches = zip(waveforms.split(_FIT_BATCH), is_spoof.split(_FIT_BATCH))
-            with robustness.attackable(self.made_on) as logits_of:
-                perturbation = robustness.fit_attack(
-                    logits_of,
-                    batches,
-                    self.attack,
-                    objective=robustness.judged_objective(self.made_on.score_rule),
-                    steps=self.steps,
-                    seed=self.seed,
-                )
-            write_json(path, perturbation.tolist())
+            write_json(path, {name: self.fit_on(trials).tolist() for name, trials in self.fit_trials.items()})
         return replace(self, fit=path)
+
+    def fit_on(self, trials: Trials) -> Tensor:
+        waveforms, is_spoof = self.read_recordings(trials, f"to fit {self.attack} on")
+        batches = zip(waveforms.split(_FIT_BATCH), is_spoof.split(_FIT_BATCH))
+        with robustness.attackable(self.made_on) as logits_of:
+            return robustness.fit_attack(
+                logits_of,
+                batches,
+                self.attack,
+                objective=robustness.judged_objective(self.made_on.score_rule),
+                steps=self.steps,
+                seed=self.seed,
+            )
 
     def read_recordings(self, trials: Trials, purpose: str) -> tuple[Tensor, Tensor]:
         """Read waveforms B×N of the score length, and whether they are spoofed (B,)."""
@@ -166,26 +181,32 @@ class AttackedScores(Rows):
         heard = UsedSamples(most=self.num_samples)
         return replace(reader, num_samples=None, min_samples=1, used=heard, pre_emphasis=0)
 
-    def compute(self, scorer: Any, waveforms: Tensor, is_spoof: Tensor) -> Tensor:  # type: ignore[override]
+    def compute(self, scorer: Any, waveforms: Tensor, numbers: Tensor) -> Tensor:  # type: ignore[override]
         """Attack ``waveforms`` B×N, and score them as files of 16 bits.
+
+        Args:
+            numbers: B×2, from :meth:`numbers`.
 
         Returns:
             B×2, by :attr:`columns`: score, SNR in dB (0 for silence, about 300 without a change).
         """
-        perturbation = self.fit and waveforms.new_tensor(json.loads(self.fit.read_text()), dtype=torch.float64)
-        attacked = robustness.attack(
-            self.made_on,
-            waveforms,
-            is_spoof[:, 0],
-            self.attack,
-            side=self.side,
-            num_samples=self.num_samples,
-            steps=self.steps,
-            seed=self.seed,
-            draws=self.draws,
-            through=self.through,
-            perturbation=perturbation,
-        )
+        attacked = waveforms.clone()
+        perturbations = read_perturbations(self.fit, waveforms.device) if self.fit else [None]
+        for position, perturbation in enumerate(perturbations):
+            rows = numbers[:, 1] == position
+            attacked[rows] = robustness.attack(
+                self.made_on,
+                waveforms[rows],
+                numbers[rows, 0],
+                self.attack,
+                side=self.side,
+                num_samples=self.num_samples,
+                steps=self.steps,
+                seed=self.seed,
+                draws=self.draws,
+                through=self.through,
+                perturbation=perturbation,
+            )
         clean = (waveforms * 2**15).round() / 2**15
         powers = torch.stack([clean, attacked - clean]).square().sum(2).clamp(min=1e-30)
         if self.passed is not None:
@@ -196,6 +217,12 @@ class AttackedScores(Rows):
         return torch.stack([scores, 10 * (powers[0] / powers[1]).log10()], 1)
 
 
+@lru_cache(maxsize=1)
+def read_perturbations(path: Path, device: torch.device) -> list[Tensor]:
+    by_name = json.loads(path.read_text())
+    return [torch.tensor(numbers, dtype=torch.float64, device=device) for numbers in by_name.values()]
+
+
 def plan_attacks(
     suite: Suite,
     passed: Mapping[str, Sequence[str]],
@@ -204,8 +231,7 @@ def plan_attacks(
 ) -> list[AttackedScores]:
     """List attacks made on the detector, on others, and with each condition that they pass.
 
-    ``default`` is expanded, and the control ``noise`` stands before attacks of its budget. Trials of a
-    fit are drawn from ``to_fit_on``.
+    ``default`` is expanded, and the control ``noise`` stands before attacks of its budget.
 
     Raises:
         InputError: if an attack is unknown or impossible, or cannot pass a condition.
@@ -218,15 +244,20 @@ def plan_attacks(
             chains.append((link, name, conditions[name]))
     attacks: dict[str, AttackedScores] = {}
     for text in " ".join(suite.attack).replace("default", _DEFAULT).split():
-        variants = [(f"noise:{text.partition(':')[2]}", chains[0]), *product([text], chains)]
+        variants = [(f"noise:{text.partition(':')[2]}", chains[0]), *itertools.product([text], chains)]
         if create_attack(text).unit == "taps":
             del variants[0]  # a filter has no amplitude
         for attack_text, chain in variants:
             attack = AttackedScores(attack_text, suite.attack_side, suite.attack_steps, suite.seed, *chain)
             if isinstance(create_attack(attack_text), UniversalAttack):
-                strata = {(trial.label, trial.attack) for trial in to_fit_on}
-                fit_trials = stratified_subset(to_fit_on, max(_MOST_FITTED, len(strata)), suite.seed)
-                attack = replace(attack, fit_trials=fit_trials)
+                attack = replace(attack, per=suite.attack_per)
+                groups = defaultdict(list)
+                for trial in to_fit_on:
+                    groups[attack.group_of(trial)].append(trial)
+                for name, trials in groups.items():
+                    strata = {(trial.label, trial.attack) for trial in trials}
+                    groups[name] = stratified_subset(trials, max(_MOST_FITTED, len(strata)), suite.seed)
+                attack = replace(attack, fit_trials=groups)
                 if attack.through is not None:
                     raise InputError(f"attack '{text}' is not fitted through conditions: remove `attack_through`")
             count_calls(attack)  # what is impossible raises an error here, not after hours of scoring
@@ -320,23 +351,32 @@ def prepare_attacks(
         if verdict == "random":
             attack = replace(attack, draws=robustness.DRAWS)
         calls = count_calls(attack)
-        cost = sum(map(attack.includes, trials)) * np.array(calls)
-        cost[1] += len(trials)
-        if num_fitted := len(attack.fit_trials):
-            sizes = map(len, cycle(torch.ones(num_fitted).split(_FIT_BATCH)))
-            cost[0] = sum(islice(sizes, calls[0]))
-        if verdict == "broken" and cost[0]:
+        if verdict == "broken" and calls[0]:
             if attack.link == "from" or not detectors:
                 raise InputError(
                     "this detector gives no gradients, as in int8 or an ONNX file, or gradients that are not finite: attack by "
                     "spsa or square, or make the attacks on another detector, with `attack_from`"
                 )
             continue
+        attacked = list(filter(attack.includes, trials))
+        cost = len(attacked) * np.array(calls)
+        cost[1] += len(trials)
         if attack.fit_trials:
+            if unfitted := set(map(attack.group_of, attacked)) - attack.fit_trials.keys():
+                raise InputError(
+                    f"attack '{attack.attack}': no trial to fit on is of {join_names(sorted(unfitted))}: use another `attack_split`, or "
+                    "`attack_per=corpus`"
+                )
+            cost[0] = 0
+            fitted: list[Trial] = []
+            for fit_trials in attack.fit_trials.values():
+                sizes = map(len, itertools.cycle(torch.ones(len(fit_trials)).split(_FIT_BATCH)))
+                cost[0] += sum(itertools.islice(sizes, calls[0]))
+                fitted += fit_trials
             scored = "not scored"
-            if attack.fit_trials[0] in trials:
+            if fitted[0] in trials:
                 scored = "scored, too"
-            notes.append(f"{attack.condition} is fitted on {num_fitted} trials, which are {scored}")
+            notes.append(f"{attack.condition} is fitted on {len(fitted)} trials, which are {scored}")
         total_cost += cost
         seconds += float(cost @ seconds_of_each)
         prepared[attack.condition] = attack

@@ -29,7 +29,6 @@ class UnderCondition:
 
     @classmethod
     def of(cls, name: str, sources: Sources, seed: int) -> UnderCondition:
-        """Create the condition ``name``."""
         condition = create_condition(name, sources)
         recordings = [Trial(str(Path(str(path)).resolve())) for path in condition.recordings]
         return cls(name, condition, seed, trials_digest(recordings, lambda trial: trial.id)[:16])

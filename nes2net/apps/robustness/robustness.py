@@ -40,7 +40,6 @@ EER_OF_CLEAN = OperatingPoint("eer")
 # A condition that lacks scores of more than this fraction of the trials fails, because they would be excluded under
 # all others, too.
 _MAX_MISSING = 0.1
-_NEARLY_ALL = 0.99  # share of a class that the summary calls nearly all
 _ATTACKS = (
     "Error rates under attack. Success: of the attacked trials that are decided rightly when clean, the share that is "
     "decided wrongly. SNR: the median, and the range of all. Not attacked: silent recordings."
@@ -251,10 +250,6 @@ def summary_sentences(clean: Row, rows: Sequence[Row]) -> list[str]:
         lines = [f"Most damaging to the EER: {', '.join(worst)}."]
     else:
         lines = ["No condition raises the EER for certain."]
-    for name, words in (("false_alarm", "spoofed trials are accepted"), ("miss", "bona fide trials are missed")):
-        conditions = [row.labels["condition"] for row in rows if row.value(name) >= _NEARLY_ALL]
-        if conditions:
-            lines.append(f"At the threshold, nearly all {words} under {join_names(conditions)}.")
     if rows:
         worst_row = max(rows, key=lambda row: (row.value("hter"), row.labels["condition"]))
         hter, miss, false_alarm = (percent(worst_row.value(name), 1) for name in ("hter", "miss", "false_alarm"))

@@ -10,6 +10,8 @@ from typing import Annotated, Literal
 from nes2net.lib.parts.conditions import UsedWith
 from nes2net.lib.shell.commands import Count, Flag, FromZero
 
+#: What has a perturbation of its own: each spoofing attack, or the corpus.
+Per = Literal["attack", "corpus"]
 _Folder = Annotated[Path, Flag("DIR")]
 
 
@@ -30,6 +32,7 @@ class Suite:
         attack_then: pass conditions after an attack
         attack_through: pass conditions that attacks know
         attack_split: fit filters and universal noise on it
+        attack_per: fit one for each attack of the corpus
         attack_side: attack spoof, bonafide or both
         attack_steps: steps of an attack, if it has any
     """
@@ -46,5 +49,6 @@ class Suite:
     attack_then: Annotated[Sequence[str], Flag("NAME"), UsedWith("attack")] = ()
     attack_through: Annotated[Sequence[str], Flag("NAME"), UsedWith("attack")] = ()
     attack_split: Annotated[str | None, Flag("SPLIT"), UsedWith("attack")] = None
+    attack_per: Annotated[Per, Flag("PER"), UsedWith("attack")] = "corpus"
     attack_side: Annotated[Literal["spoof", "bonafide", "both"], Flag("SIDE"), UsedWith("attack")] = "spoof"
     attack_steps: Annotated[Count | None, UsedWith("attack")] = None

@@ -169,7 +169,7 @@ def test_a_report_has_noise_beside_attacks_and_the_verdict_on_the_gradient(repor
     settings = {"attack": "pgd:40", "side": "spoof", "objective": "score", "steps": 10, "step": 0.25, "seed": 0}
     budget = {"size": 40, "unit": "dB", "restarts": 1, "keep": "best", "bits": 16, "draws": 1}
     chain = {"link": "", "target": "", "num_samples": NUM_SAMPLES, "verdict": "curved", "fit_trials": "", "fit": None}
-    assert facts["attacks"]["attack_pgd:40"] == {**settings, **budget, **chain}
+    assert facts["attacks"]["attack_pgd:40"] == {**settings, **budget, **chain, "per": "corpus"}
     assert "gradient check: curved, so one step says little: use attacks of many steps" in facts["notices"]
     assert "What this detector does not withstand" in (tmp_path / "r.html").read_text()
 
@@ -461,7 +461,7 @@ def test_recordings_pass_a_condition_after_a_filter(fitted, detector):
     assert facts["attack_malafide:9_then_alaw"]["fit"] == facts["attack_malafide:9"]["fit"]
     trial, clip = clip_of(fitted)
     path = next(path for path in fitted.folder.glob("fits/*") if sha256_of(path) == facts["attack_malafide:9"]["fit"])
-    taps = torch.tensor(json.loads(path.read_text()), dtype=torch.float64)
+    taps = torch.tensor(json.loads(path.read_text())["corpus"], dtype=torch.float64)
     changed = robustness.attack(detector, clip, [True], "malafide:9", num_samples=NUM_SAMPLES, perturbation=taps)
     received = create_condition("alaw")(changed[0].numpy(), np.random.default_rng(0))
     scores = scores_of(fitted.folder, "attack_malafide_9_then_alaw")
@@ -472,21 +472,21 @@ def test_recordings_of_a_fit_that_cannot_be_read_are_named_by_the_fit(detector, 
     missing = Trial("a", tmp_path / "a.wav", SPOOF)
     attack = AttackedScores("malafide:9", "spoof", 1, 0, num_samples=NUM_SAMPLES, made_on=detector)
     with input_error("no recording of those to fit malafide:9 on can be read: see nes2net data check"):
-        replace(attack, fit_trials=[missing]).fitted(tmp_path)
-    replace(attack, fit_trials=[missing, planned(corpus).trials[-1]]).fitted(tmp_path)
+        replace(attack, fit_trials={"corpus": [missing]}).fitted(tmp_path)
+    replace(attack, fit_trials={"corpus": [missing, planned(corpus).trials[-1]]}).fitted(tmp_path)
     assert "1 of 2 recordings to fit malafide:9 on cannot be read and are omitted" in capsys.readouterr().err
 
 
 def test_a_fit_has_a_trial_of_each_of_more_than_200_attacks():
     trials = [Trial(str(number), label=SPOOF, attack=str(number // 2)) for number in range(402)]
     attack = plan_attacks(Suite(attack=["malafide:9"], attack_steps=1), {}, {}, trials)[0]
-    assert sorted(trial.attack for trial in attack.fit_trials) == sorted(map(str, range(201)))
+    assert sorted(trial.attack for trial in attack.fit_trials["corpus"]) == sorted(map(str, range(201)))
 
 
 def test_a_fit_may_read_another_split(corpus):
     attack = planned(corpus, "malafide:9", attack_split="train", attack_steps=1).attacks[0]
     fakes = [trial.path for trial in Part("asvspoof2019_la", corpus, "train").trials if trial.label == SPOOF]
-    assert sorted(trial.path for trial in attack.fit_trials) == sorted(fakes)
+    assert sorted(trial.path for trial in attack.fit_trials["corpus"]) == sorted(fakes)
 
 
 def test_the_report_names_the_trials_of_a_fit_and_its_digest(fitted, attacked, corpus, tmp_path):
@@ -499,6 +499,43 @@ def test_the_report_names_the_trials_of_a_fit_and_its_digest(fitted, attacked, c
     assert note in fitted.result.notes
     result = attacked(planned(corpus, "malafide:9", attack_steps=1), tmp_path)
     assert "attack_malafide:9 is fitted on 6 trials, which are scored, too" in result.notes
+
+
+@pytest.fixture(scope="module")
+def named_plan(corpus):
+    """A plan of two added waveforms, each fitted on every other fake."""
+    planned_run = planned(corpus)
+    trials = []
+    for number, trial in enumerate(sorted(planned_run.trials, key=lambda trial: str(trial.label))):
+        name = trial.attack
+        if trial.label == SPOOF:
+            name = f"A0{7 + number % 2}"
+        trials.append(replace(trial, attack=name))
+    suite = Suite(attack=["universal:0.02fs"], attack_per="attack", attack_steps=3)
+    fakes = [trial for trial in trials if trial.label == SPOOF]
+    return replace(planned_run, trials=trials, attacks=plan_attacks(suite, {}, {}, fakes))
+
+
+def test_each_attack_of_the_corpus_has_its_own_perturbation(attacked, named_plan, detector, tmp_path):
+    report = Report(named_plan, tmp_path, attacked)
+    attack = named_plan.attacks[-1]
+    scores = scores_of(tmp_path, "attack_universal_0.02fs")
+    for name in ("A07", "A08"):
+        trials = [trial for trial in named_plan.trials if trial.attack == name]
+        clip = torch.from_numpy(np.resize(load_audio(trials[0].path), NUM_SAMPLES))[None]
+        delta = fit_of(detector, attack.fit_trials[name], attack.attack)
+        changed = robustness.attack(detector, clip, [True], attack.attack, perturbation=delta)
+        assert scores[trials[0].id] == pytest.approx(judged(detector, changed[0].numpy()), abs=1e-4)
+    for trial in named_plan.trials:
+        if trial.label != SPOOF:
+            assert scores[trial.id] == pytest.approx(report.clean[trial.id], abs=1e-6)
+
+
+def test_attacks_without_trials_to_fit_on_are_refused(attacked, named_plan, tmp_path):
+    attack = named_plan.attacks[-1]
+    lacking = replace(named_plan, attacks=[replace(attack, fit_trials={"A07": attack.fit_trials["A07"]})])
+    with input_error("attack 'universal:0.02fs': no trial to fit on is of A08: use another `attack_split`"):
+        attacked(lacking, tmp_path)
 
 
 def test_a_filter_has_no_noise_beside_it(fitted_plan):

@@ -150,15 +150,13 @@ def test_a_result_names_the_most_damaging_conditions_and_how_many_raise_or_lower
     assert last == "Of 3 conditions, 1 raise the EER more than chance would (p < 0.05), and 0 lower it."
 
 
-def test_a_summary_names_each_condition_that_accepts_or_misses_nearly_a_whole_class(case):
+def test_a_summary_says_if_no_condition_raises_the_eer(case):
     """Shifts of all scores change no EER."""
     trials, paths, scores = case
     for condition, shift in zip(CONDITIONS, (9, 9, -9)):
         save(paths[condition], trials, scores[CLEAN] + shift)
     lines = evaluated(trials, paths).lines
     assert "No condition raises the EER for certain." in lines
-    assert "At the threshold, nearly all spoofed trials are accepted under mp3:64, mp3:8." in lines
-    assert "At the threshold, nearly all bona fide trials are missed under telephone." in lines
 
 
 def test_misses_and_accepted_fakes_are_those_at_the_threshold_of_genuine_recordings_alone(case):
