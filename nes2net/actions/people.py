@@ -23,6 +23,7 @@ from nes2net.evaluation.judgements import Scores
 from nes2net.evaluation.key import Labels
 from nes2net.lib.errors import InputError, check_known, join_names, refuse
 from nes2net.lib.output.progress import ProgressDisplay
+from nes2net.lib.output.sheet import Facts, FactsDict
 from nes2net.lib.output.terminal import say_aside
 from nes2net.lib.storage.files import AnyPath, json_text
 from nes2net.scoring.claim_file import KINDS, read_claim_table
@@ -109,10 +110,10 @@ class ClaimScoring(Claims):
                 completed[id] = np.array([value, facts["asv_score"]], np.float32)
         return completed
 
-    def describe(self) -> dict[str, object]:
+    def describe(self) -> Facts:
         return {"name": self.name}
 
-    def options(self) -> dict[str, object]:
+    def options(self) -> Facts:
         names, models = self.decider.store.models
         people = hashlib.sha256(json_text(names).encode() + models.tobytes()).hexdigest()
         return {**self.decider.basis(), "people": people}
@@ -157,7 +158,7 @@ def calibrate_people(
     if fakes:
         spoofed = list(hear(detector, decider, fakes, num_samples))
     is_genuine = np.arange(len(genuine + spoofed)) < len(genuine)
-    facts: dict[str, Any] = {
+    facts: FactsDict = {
         "population": Population.fit([traits for _, traits in genuine + spoofed], is_genuine),
         "scored_by": ScoredBy(detector.fingerprint(), detector.precision, num_samples, judgement="scores"),
     }

@@ -15,7 +15,7 @@ from nes2net.data.corpora.part import Part
 from nes2net.data.corpora.trial import Trials
 from nes2net.evaluation.origin import uses_in_words
 from nes2net.lib.errors import InputError, refuse
-from nes2net.lib.output.sheet import Facts
+from nes2net.lib.output.sheet import Facts, FactsDict
 from nes2net.lib.output.terminal import print_note, print_warnings
 from nes2net.lib.process.this_process import is_first
 from nes2net.lib.storage.files import AnyPath
@@ -145,7 +145,7 @@ def _check_settings(judgement: Judgement[Any], decider: Decider | None, num_samp
 
 
 def _uses(scorer: Scorer, part: Part, trials: Trials) -> Facts:
-    facts: dict[str, Any] = {}
+    facts: FactsDict = {}
     if scorer.provenance.published:
         name, published_model = scorer.provenance.published
         facts["published_model"] = {"name": name, **published_model.facts()}

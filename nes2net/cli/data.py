@@ -6,13 +6,13 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from nes2net.actions.flags import CorpusName, locate_part
 from nes2net.data.registry import corpora
 from nes2net.lib.errors import InputError, join_names, pluralise, readable_size, with_flag_names
 from nes2net.lib.output.findings import listing
-from nes2net.lib.output.sheet import Sheet
+from nes2net.lib.output.sheet import Facts, FactsDict, Sheet
 from nes2net.lib.output.terminal import print_output, say, say_aside, say_written, wrap_text
 from nes2net.lib.parts.conditions import UsedWith
 from nes2net.lib.parts.registry import note_unusable_entry_points
@@ -254,8 +254,8 @@ def _check_text(check: CorpusCheck) -> str:
     return "\n\n".join([*blocks, ending])
 
 
-def _split_facts(split: SplitCheck) -> dict[str, Any]:
-    facts: dict[str, Any] = {
+def _split_facts(split: SplitCheck) -> Facts:
+    facts: FactsDict = {
         "protocol": split.protocol or "not found",
         "audio": split.audio or "not found",
         **_count_facts(split.counts, None if split.notes else split.official),

@@ -13,6 +13,7 @@ from typing_extensions import Self
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF
 from nes2net.evaluation.judgements import Rows
 from nes2net.lib.errors import InputError, join_names
+from nes2net.lib.output.sheet import Facts, FactsDict
 from nes2net.scoring.class_file import MEANING_OF_NAMES
 from nes2net.scoring.decisions.known import KnownThreshold, class_posteriors, known_scores, logsumexp, read_known
 from nes2net.scoring.score_file import ScoreTable
@@ -103,15 +104,15 @@ class Classes(Rows):
         scores = replace(self, classes=table.names).score_of(table.logits)
         return ScoreTable(table.ids, scores.astype(np.float64))
 
-    def options(self) -> dict[str, object]:
+    def options(self) -> Facts:
         """Return the classes, without the threshold, on which no logit depends."""
         return {"classes": list(self.classes)}
 
-    def identity(self) -> dict[str, object]:
+    def identity(self) -> Facts:
         """Return the name of the judgement, and the classes in one text."""
         return {"judgement": self.name, "classes": "\t".join(self.classes)}
 
-    def tell(self, value: NDArray) -> dict[str, object]:
+    def tell(self, value: NDArray) -> Facts:
         """Compute the likeliest class and all posteriors of a recording from its logits (K,).
 
         With a threshold, ``known`` has the decision, the score of being known, threshold and
@@ -119,7 +120,7 @@ class Classes(Rows):
         """
         (posteriors,) = class_posteriors(value[None]).tolist()
         likeliest = max(range(len(posteriors)), key=posteriors.__getitem__)
-        facts: dict[str, object] = {
+        facts: FactsDict = {
             "class": self.classes[likeliest],
             "posteriors": dict(zip(self.classes, posteriors, strict=True)),
         }

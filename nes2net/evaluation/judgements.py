@@ -26,7 +26,7 @@ from nes2net.evaluation.key import Labels
 from nes2net.evaluation.labelled_frames import labelled_frames
 from nes2net.evaluation.matching import labelled_trials, unlabelled_scores
 from nes2net.lib.errors import InputError
-from nes2net.lib.output.sheet import Facts
+from nes2net.lib.output.sheet import Facts, FactsDict
 from nes2net.lib.parts.contracts import PartCheck, blame_part
 from nes2net.metrics.localisation.stretches import MIN_DURATION, StretchRule
 from nes2net.scoring import score_file, segment_file
@@ -59,7 +59,7 @@ class LabelledScores(NamedTuple):
     """S×K float64."""
     unit: str
     """What has a score: ``"trials"``, or ``"frames of 20 ms"``."""
-    facts: dict[str, object]
+    facts: FactsDict
     """For the file of the calibration: SHA-256 of the labels, or length of a frame in ms."""
     resolution_ms: float | None = None
     """Length of a frame in ms; None for scores of recordings."""
@@ -126,7 +126,7 @@ class InLines(Evaluable[T]):
     def lines(self, id: str, value: T) -> str:
         """Write the lines of an utterance."""
 
-    def write(self, files: Sequence[Path], count: int, rows: Iterator[tuple[Trial, T]]) -> dict[str, object]:
+    def write(self, files: Sequence[Path], count: int, rows: Iterator[tuple[Trial, T]]) -> FactsDict:
         with open(files[0], "w", encoding="utf-8", newline="\n") as file:
             file.write(self.header)
             file.writelines(self.lines(trial.id, value) for trial, value in rows)
@@ -186,10 +186,10 @@ class Scores(OfRecordings[float]):
 
         return start(scorer, *inputs, stream=stream, rows=rows)
 
-    def identity(self) -> dict[str, object]:
+    def identity(self) -> Facts:
         return {}
 
-    def tell(self, value: float) -> dict[str, object]:
+    def tell(self, value: float) -> Facts:
         return {"score": value}
 
     def in_words(self, told: Facts) -> str:
@@ -287,7 +287,7 @@ class Rows(OfRecordings[NDArray]):
     def score_of_value(self, value: NDArray) -> float:
         return float(self.score_of(value[None])[0])
 
-    def tell(self, value: NDArray) -> dict[str, object]:
+    def tell(self, value: NDArray) -> Facts:
         return dict(zip(self.columns, value.tolist(), strict=True))
 
     def scores(self, path: Path) -> ScoreTable:
@@ -489,14 +489,14 @@ class Frames(InLines[NDArray]):
         assert self.threshold is not None and self.hysteresis is not None, "decide_by() chooses them"
         return StretchRule(self.threshold, self.hysteresis, self.min_duration)
 
-    def options(self) -> dict[str, object]:
+    def options(self) -> FactsDict:
         """Return the length of a frame, without the rule, on which no score depends."""
         return {"resolution_ms": self.resolution_ms}
 
-    def identity(self) -> dict[str, object]:
+    def identity(self) -> Facts:
         return self.options()
 
-    def tell(self, value: NDArray) -> dict[str, object]:
+    def tell(self, value: NDArray) -> Facts:
         return {**self.options(), **self._rule._asdict(), "scores": value.tolist()}
 
     def meaning(self, scorer: Scorer) -> list[str]:
@@ -530,7 +530,7 @@ class Frames(InLines[NDArray]):
     def lines(self, id: str, value: NDArray) -> str:
         return segment_file.lines(id, value)
 
-    def write(self, files: Sequence[Path], count: int, rows: Iterator[tuple[Trial, NDArray]]) -> dict[str, object]:
+    def write(self, files: Sequence[Path], count: int, rows: Iterator[tuple[Trial, NDArray]]) -> FactsDict:
         return super().write(files, count, rows) | self.options()
 
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 from nes2net.evaluation import writers
 from nes2net.evaluation.tables import Figure, Row, Table, plain
 from nes2net.lib.errors import check_known
-from nes2net.lib.output.sheet import Facts
+from nes2net.lib.output.sheet import Facts, FactsDict
 from nes2net.lib.output.terminal import markdown_text
 from nes2net.version import __version__
 
@@ -119,7 +119,7 @@ class Result:
                 return table.rows
         return []
 
-    def to_dict(self) -> dict[str, object]:
+    def to_dict(self) -> FactsDict:
         """Convert the result to plain data for JSON, without scores; NaN and infinity become None."""
         # Users' programs read these keys.
         return {

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from typing_extensions import Unpack
 
 from nes2net import metrics
+from nes2net.lib.output.sheet import FactsDict
 from nes2net.metrics import registry
 from nes2net.metrics.intervals import Draws, Interval, measure_and_resample, num_trials_by_rate, two_sided_p
 
@@ -43,9 +44,9 @@ class Figure:
     is_bound: bool = field(default=False, compare=False)
     draws: NDArray | None = field(default=None, repr=False, compare=False)
 
-    def to_dict(self) -> dict[str, object]:
+    def to_dict(self) -> FactsDict:
         """Convert the figure to plain data for JSON, without a missing ``interval``."""
-        facts: dict[str, object] = {"value": self.value}
+        facts: FactsDict = {"value": self.value}
         if self.interval is not None:
             facts["interval"] = self.interval
         return plain(facts)
@@ -124,7 +125,7 @@ class Row:
         names = [measure.name for measure in measures if measure.name in self.figures]
         return replace(self, figures={name: self.figures[name] for name in names})
 
-    def to_dict(self) -> dict[str, object]:
+    def to_dict(self) -> FactsDict:
         """Convert the row to plain data for JSON; ``on`` holds the labels."""
         return {"on": dict(self.labels), **{name: figure.to_dict() for name, figure in self.figures.items()}}
 
@@ -175,7 +176,7 @@ class Table:
                 return row
         raise KeyError(f"no row of '{self.name}' has the labels {labels}: see its rows")
 
-    def to_dict(self) -> dict[str, object]:
+    def to_dict(self) -> FactsDict:
         """Convert the table to plain data for JSON."""
         units = {measure.name: measure.unit for measure in self.measures}
         rows = [row.to_dict() for row in self.rows]

@@ -31,7 +31,7 @@ from nes2net.evaluation.one_class import OneClass, judge_one_class
 from nes2net.evaluation.origin import read_scored_by
 from nes2net.evaluation.tables import Figure, Measured, Row, points
 from nes2net.lib.errors import InputError, pluralise, refuse
-from nes2net.lib.output.sheet import Facts
+from nes2net.lib.output.sheet import Facts, FactsDict
 from nes2net.metrics.intervals import Draws
 from nes2net.scoring.decisions.calibration import LinearCalibration, Llrs, few_trials, fit, load, scored_part
 from nes2net.scoring.decisions.decision import INVERTED, Decider, OperatingPoint
@@ -154,7 +154,7 @@ class Transfer:
                 thresholds.append(f"{name} {basis[key]!r}")
         return f"operating point {self.decider.point.name} of {source}: {', '.join(thresholds)}"
 
-    def facts(self) -> dict[str, object]:
+    def facts(self) -> FactsDict:
         """Collect threshold, source, judged sets and warnings as plain data."""
         (weight,) = self.decider.calibration.weights
         sets = []

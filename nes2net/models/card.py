@@ -11,13 +11,13 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
 from nes2net.data.registry import corpora
 from nes2net.lib.errors import InputError, join_names
-from nes2net.lib.output.sheet import Facts
+from nes2net.lib.output.sheet import Facts, FactsDict
 from nes2net.lib.output.templates import markdown_templates
 from nes2net.lib.parts.options import Options
 from nes2net.lib.parts.registry import packages_of
@@ -109,7 +109,7 @@ class SetFigure(BaseModel):
         """Name of the measure, with ``%`` if in percent."""
         return f"{self.measure} %" if self.percent else self.measure
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> FactsDict:
         """Return plain data, without fields that have their defaults."""
         return self.model_dump(mode="json", exclude_defaults=True)
 
@@ -202,7 +202,7 @@ def model_card(
     name = provenance.name or " + ".join(config[role]["name"] for role in ("frontend", "backend"))
     own_figures = list(valid_figures(provenance))
     figures = [*own_figures, *evaluation_figures]
-    metadata: dict[str, Any] = {
+    metadata: FactsDict = {
         "library_name": "nes2net",
         "pipeline_tag": _TASK["type"],
         "tags": ["anti-spoofing", "deepfake-speech-detection"],

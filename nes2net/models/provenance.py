@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
-from nes2net.lib.output.sheet import Facts
+from nes2net.lib.output.sheet import Facts, FactsDict
 from nes2net.models.published_models import PUBLISHED, PublishedModel
 
 # Field of :class:`Provenance` and key of the record in a checkpoint, in the order of the record → type of the value.
@@ -81,7 +81,7 @@ class Provenance:
     @classmethod
     def read(cls, record: Facts) -> Provenance:
         """Read the record of a checkpoint, detector folder or score file; unknown keys become :attr:`facts`."""
-        values: dict[str, Any] = {}
+        values: FactsDict = {}
         for name, kind in _TYPES.items():
             value = record.get(name)
             if kind is list:
@@ -92,7 +92,7 @@ class Provenance:
         values["started_from"] = tuple(map(cls.read, values["started_from"][:_MAX_STARTS]))
         return cls(**values, facts={key: value for key, value in record.items() if key not in _TYPES})
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> FactsDict:
         """Return this provenance as plain data, for :meth:`read`."""
         record = dict(self.facts)
         for name, kind in _TYPES.items():

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from os.path import exists
 from pathlib import Path
-from typing import Any
 
-from nes2net.lib.output.sheet import Facts
+from nes2net.lib.output.sheet import Facts, FactsDict
 from nes2net.models.checkpoints.base import base_digest
 from nes2net.models.checkpoints.published_names import unwrap_frontend
 from nes2net.models.checkpoints.shelf import Shelf
@@ -40,7 +39,7 @@ def holds_weights_of(name: str, state_dict: StateDict, path: Path, given_name: s
     return Shelf(name, model.file).holds(path)
 
 
-def record_without_weights(record: Facts, state_dict: StateDict) -> dict[str, Any]:
+def record_without_weights(record: Facts, state_dict: StateDict) -> FactsDict:
     """Return ``record`` without :data:`TENSORS_KEY`.
 
     If that digest is not of ``state_dict``, the record's claim to weights of a published model is

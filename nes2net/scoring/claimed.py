@@ -6,11 +6,12 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 
 from nes2net.lib.errors import InputError, refuse
+from nes2net.lib.output.sheet import FactsDict
 from nes2net.models.registry import speaker_encoder_of
 from nes2net.models.speakers import SpeakerEncoder
 from nes2net.scoring.decisions.along import Cutoff
@@ -44,7 +45,7 @@ _FACTS = "person asv_score llr_asv llr_cm llr_sasv sasv_score rule threshold thr
 class PersonDecision(Decision):
     """The outcome of a claim; :attr:`decision` has its words."""
 
-    facts: dict[str, Any] = field(default_factory=dict)
+    facts: FactsDict = field(default_factory=dict)
     """Plain data, None if unknown; ``code`` is a key of :data:`PERSON_OUTCOMES`."""
 
     @property
@@ -55,7 +56,7 @@ class PersonDecision(Decision):
     def meaning(self) -> str:
         return f"Claimed to speak: {self.facts['person'] or 'nobody'}. Outcome: {'; '.join(self.words)}."
 
-    def row(self) -> dict[str, object]:
+    def row(self) -> FactsDict:
         return super().row() | self.facts
 
 
@@ -139,7 +140,7 @@ class PersonDecider:
         """Decide by the score of the detector, and the voice in ``traits``."""
         assert traits is not None
         unusable = {"code": "unusable", "outcome": PERSON_OUTCOMES["unusable"]}
-        facts: dict[str, Any] = {**dict.fromkeys(_FACTS), "cm_score": score, "encoder": self.encoder.name, **unusable}
+        facts: FactsDict = {**dict.fromkeys(_FACTS), "cm_score": score, "encoder": self.encoder.name, **unusable}
         facts |= {"person": self.name or None, "warnings": []}
         reason = traits.unfit
         because: list[str] = []
@@ -172,7 +173,7 @@ class PersonDecider:
         facts |= {"reason": list(filter(None, [reason])), "because": because}
         return PersonDecision(score, None, None, facts["outcome"], judged=traits.judged, facts=facts)
 
-    def _judge(self, claim: SasvFit, facts: dict[str, Any]) -> list[str]:
+    def _judge(self, claim: SasvFit, facts: FactsDict) -> list[str]:
         """Add the outcome to ``facts``, and say what decided."""
         scores = [facts["asv_score"]], [facts["cm_score"]]
         code, may_not_be_live = (values.item() for values in judge_person(claim, *scores, self.abstain_within))
@@ -195,7 +196,7 @@ class PersonDecider:
         """Decide by the mean of the windows; ``score`` is that of the beginning."""
         return replace(self(track.score, traits), score=score, judged=track.judged)
 
-    def basis(self) -> dict[str, object]:
+    def basis(self) -> FactsDict:
         """Identify person, encoder and calibration by plain data."""
         calibration = self.liveness and self.liveness.calibration.sha256
         return {"person": self.name, "encoder": str(self.store.encoder), "calibration": calibration}

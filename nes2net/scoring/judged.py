@@ -12,7 +12,7 @@ from nes2net.data.audio.packed import AnyRecording, whole_of
 from nes2net.data.audio.parts import PartOf
 from nes2net.data.audio.remarks import Remark
 from nes2net.lib.errors import InputError, pluralise, with_flag_names
-from nes2net.lib.output.sheet import Facts
+from nes2net.lib.output.sheet import Facts, FactsDict
 from nes2net.metrics.localisation.segments import Segment
 from nes2net.scoring.decisions.along import DecisionAlong
 from nes2net.scoring.decisions.decision import CANNOT_TELL, Decider, Decision
@@ -42,7 +42,7 @@ class Failed:
         """The reason."""
         return with_flag_names(self.error.reason)
 
-    def to_row(self) -> dict[str, Any]:
+    def to_row(self) -> FactsDict:
         """Return the file, and the reason as ``error``, for JSON."""
         return {**names_of(self.recording), "error": self.words}
 
@@ -113,7 +113,7 @@ class Judged(Generic[T]):
             return "track"
         return "whole" if self.samples is None else "beginning"
 
-    def to_row(self) -> dict[str, Any]:
+    def to_row(self) -> FactsDict:
         """Return the answer for JSON: told facts, decision, ``duration`` in seconds, ``method``,
         windows or fake stretches.
         """
@@ -144,7 +144,7 @@ class Judged(Generic[T]):
         return figures | {"duration": self.duration}
 
     @property
-    def segments(self) -> list[dict[str, Any]]:
+    def segments(self) -> list[FactsDict]:
         """The fake stretches, with ratios by a calibration."""
         segments = stretch_rows(self.frames.stretches if self.frames is not None else ())
         if self.decider is not None and not self.remark.unfit:
@@ -209,7 +209,7 @@ class Judged(Generic[T]):
 AnyAnswer: TypeAlias = Judged[T] | Failed
 
 
-def stretch_rows(stretches: Iterable[Segment]) -> list[dict[str, Any]]:
+def stretch_rows(stretches: Iterable[Segment]) -> list[FactsDict]:
     """Turn stretches into plain data, in seconds to the microsecond."""
     return [
         {**stretch._asdict(), "start": round(stretch.start, 6), "end": round(stretch.end, 6)} for stretch in stretches
@@ -218,7 +218,7 @@ def stretch_rows(stretches: Iterable[Segment]) -> list[dict[str, Any]]:
 
 def names_of(recording: AnyRecording) -> Facts:
     """Return the ``file``, and the ``channel`` if one was chosen."""
-    names: dict[str, Any] = {"file": str(whole_of(recording))}
+    names: FactsDict = {"file": str(whole_of(recording))}
     if isinstance(recording, PartOf) and recording.part.channel is not None:
         names["channel"] = recording.part.channel
     return names

@@ -19,7 +19,7 @@ from nes2net.data.audio.sources import Audio
 from nes2net.data.audio.waveform import SAMPLE_RATE
 from nes2net.data.corpora.trial import BONAFIDE
 from nes2net.lib.errors import InputError
-from nes2net.lib.output.sheet import Facts
+from nes2net.lib.output.sheet import Facts, FactsDict
 from nes2net.lib.parts.contracts import check_rows
 from nes2net.scoring.calibrated import check_decider, choose_num_samples, default_window
 from nes2net.scoring.claimed import AnyDecider, PersonDecider
@@ -126,7 +126,7 @@ class Judge(Generic[T]):
         #: Sentences that explain the answers.
         self.meaning = self.judgement.meaning(detector)
         #: Facts for each answer, as plain data.
-        self.facts: dict[str, object] = {"trained_on_segments": detector.trained_on_segments}
+        self.facts: FactsDict = {"trained_on_segments": detector.trained_on_segments}
         if model := detector.provenance.published:
             self.facts |= {"published_model": model[0], "licence": model[1].licence}
         if self.decider is not None and (self._is_scored or self._calibrated):
@@ -185,7 +185,7 @@ class Judge(Generic[T]):
                 yield Failed(judged.recording, error)
 
     def _read_evidence(self, source: RecordingToJudge, answer: Judged[T]) -> Facts:
-        rows: dict[str, Any] = {}
+        rows: FactsDict = {}
         for name, read in self._evidence:
             findings = rows.setdefault("evidence", [])
             try:

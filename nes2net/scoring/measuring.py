@@ -22,7 +22,7 @@ from nes2net.data.audio.remarks import Channels, Listener, Remark
 from nes2net.data.audio.waveform import SAMPLE_RATE
 from nes2net.data.corpora.trial import Trial, Trials
 from nes2net.lib.errors import InputError
-from nes2net.lib.output.sheet import Facts
+from nes2net.lib.output.sheet import Facts, FactsDict
 from nes2net.lib.process.processes import Processes
 from nes2net.lib.process.this_process import usable_processors
 from nes2net.lib.process.workers import Loader
@@ -172,7 +172,7 @@ def measure_trials(
                     rows[read_trial.id] = JournalRow(read_trial.content, read_trial.file_stamp)
             yield BatchResult(rows, reasons)
 
-    run: dict[str, object] = {
+    run: FactsDict = {
         "traits": " ".join(_MEASURED),
         "trials": recordings_digest(trials),
         "num_samples": num_samples,

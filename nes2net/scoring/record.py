@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
 from nes2net.data.corpora.trial import Trial, Trials, trials_digest
 from nes2net.lib.errors import InputError
-from nes2net.lib.output.sheet import Facts
+from nes2net.lib.output.sheet import Facts, FactsDict
 from nes2net.lib.process.this_process import processor_name
 from nes2net.lib.storage.files import is_absent, read_bounded
 from nes2net.lib.storage.plain_data import Natural, Seconds, read_json_as, validate_json
@@ -83,7 +83,7 @@ class Record(BaseModel):
     """SHA-256 of the recorded file."""
     audio_sha256: str | None = None
     """:func:`audio_digest` of the trials with a row."""
-    judgement: dict[str, object] | None = None
+    judgement: FactsDict | None = None
     """Name and options, for :class:`nes2net.scoring.judgement.ScoreFile`."""
     total: Natural | None = None
     """Number of trials."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from nes2net.lib.errors import InputError, pluralise, refuse
-from nes2net.lib.output.sheet import Facts
+from nes2net.lib.output.sheet import Facts, FactsDict
 from nes2net.lib.parts.options import Options
 from nes2net.lib.storage.files import AnyPath, Unchanged, sha256_of
 from nes2net.lib.storage.outputs import check_output_paths
@@ -91,7 +91,7 @@ def average(
         )
     check_output_paths([target], _OTHER_FILE)
     files = Unchanged(*sources)
-    description: dict[str, object] = {"ids": epochs, "mode": mode, "sha256": [sha256_of(source) for source in sources]}
+    description: FactsDict = {"ids": epochs, "mode": mode, "sha256": [sha256_of(source) for source in sources]}
     is_reusable = not weights and out is None
     with suppress(InputError):  # if the existing average is damaged, compute it again
         if is_reusable and target.is_file() and read_record(load_state_dict(target)).get("average") == description:

@@ -12,7 +12,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -26,7 +25,7 @@ from nes2net.evaluation.origin import read_origin
 from nes2net.evaluation.result import Result
 from nes2net.lib.computing.module_size import count_numbers
 from nes2net.lib.errors import InputError, refuse
-from nes2net.lib.output.sheet import Facts
+from nes2net.lib.output.sheet import Facts, FactsDict
 from nes2net.lib.storage.files import write_text
 from nes2net.models.card import CARD, CardFile, SetFigure, model_card
 from nes2net.models.checkpoints.state_dict import load_state_dict, read_record
@@ -64,7 +63,7 @@ _NEVER = (
 )
 
 
-def describe_trials(trials: Trials) -> dict[str, object]:
+def describe_trials(trials: Trials) -> Facts:
     """Collect the facts about ``trials`` that a model card states.
 
     Returns:
@@ -105,7 +104,7 @@ def _distinct(names: Iterable[str | None]) -> list[str]:
 
 def describe_training(
     recipe: Recipe, detector: Detector, accelerator: Accelerator, earlier: Sequence[str]
-) -> dict[str, object]:
+) -> FactsDict:
     """Collect the facts for :attr:`nes2net.models.provenance.Provenance.training` of all epochs.
 
     Args:
@@ -245,8 +244,8 @@ def _development_figures(provenance: Provenance, selection: Selection, row: Row)
         column = measure.column()
         if column not in row:
             continue
-        facts: dict[str, Any] = {"measure": measure.title, "percent": measure.percent, "is_development": True}
-        eer_facts: dict[str, Any] = {}
+        facts: FactsDict = {"measure": measure.title, "percent": measure.percent, "is_development": True}
+        eer_facts: FactsDict = {}
         if measure.name == EER.name:
             eer_facts = {"threshold": row.get(THRESHOLD_KEY), "drawn": sets[0]["drawn"] if len(sets) == 1 else ""}
             eer_facts["interval"] = (row[f"{column}_low"], row[f"{column}_high"])
@@ -257,7 +256,7 @@ def _development_figures(provenance: Provenance, selection: Selection, row: Row)
                 yield SetFigure(value=value, **_pool_facts([described]), **facts)
 
 
-def _pool_facts(sets: Sequence[Facts]) -> dict[str, Any]:
+def _pool_facts(sets: Sequence[Facts]) -> Facts:
     return {
         "corpus": " + ".join(dict.fromkeys(described["corpus"] for described in sets)),
         "split": " + ".join(dict.fromkeys(described["split"] for described in sets)),

@@ -21,6 +21,7 @@ from nes2net.data.corpora.trial import Trial, Trials
 from nes2net.data.registry import corpora
 from nes2net.lib.errors import InputError, pluralise
 from nes2net.lib.output.progress import ProgressDisplay
+from nes2net.lib.output.sheet import FactsDict
 from nes2net.lib.web.remote import is_remote
 from nes2net.training.augmentation import training_effects
 from nes2net.training.balance import balance_of
@@ -42,9 +43,9 @@ from nes2net.training.sampling import WHOLE, EpochBatches, ItemBlocks, StepShare
 from nes2net.training.validation import passes
 
 
-def describe_data(data: DataConfig, part: SetName, trials: Trials) -> list[dict[str, object]]:
+def describe_data(data: DataConfig, part: SetName, trials: Trials) -> list[FactsDict]:
     """Describe the ``trials`` of ``part`` corpus by corpus, for provenance and model card."""
-    described: list[dict[str, object]] = []
+    described: list[FactsDict] = []
     for corpus_config in data.parts(part):
         prefix = data.prefix_of(corpus_config, part)
         own_trials = (trial for trial in trials if trial.id.startswith(prefix))

@@ -141,7 +141,7 @@ def check_same_run(file: Path, recipe: Recipe, saved_recipe: object) -> None:
     claim.check("give this run a `comment` of its own or move the folder away")
 
 
-def _with_defaults(file: Path, recipe: object) -> dict[str, object]:
+def _with_defaults(file: Path, recipe: object) -> Facts:
     """Complete the recipe in ``file`` by defaults, because an earlier version may have had fewer keys."""
     try:
         return recipe_from_dict(recipe).to_dict()
@@ -149,7 +149,7 @@ def _with_defaults(file: Path, recipe: object) -> dict[str, object]:
         raise InputError(_UNUSABLE.format(file, error)) from error
 
 
-def _values_to_compare(recipe: Facts) -> dict[str, object]:
+def _values_to_compare(recipe: Facts) -> Facts:
     """Map dotted keys to the values that must not change in a resumed run.
 
     A key of ``data.corpora`` has a value for each corpus. The value of a folder that may move is

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from nes2net.detector import Detector
 from nes2net.lib.computing.without_memory import without_memory
 from nes2net.lib.errors import InputError, refuse, short_repr
+from nes2net.lib.output.sheet import Facts
 from nes2net.lib.output.terminal import check_one_line, print_note
 from nes2net.lib.parts.options import Model, Options, with_options
 from nes2net.lib.parts.registry import check_installed
@@ -239,7 +239,7 @@ def _frontend_of(checkpoint: Checkpoint) -> Options:
     return frontend if isinstance(frontend, dict) else {}
 
 
-def _without_adapter(frontend: Options) -> dict[str, Any]:
+def _without_adapter(frontend: Options) -> Facts:
     return {key: value for key, value in frontend.items() if key != "adapt"}
 
 

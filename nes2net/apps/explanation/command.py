@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from nes2net.actions.flags import Loading, ModelName, Reading
 from nes2net.apps.explanation.settings import TITLES, How
 from nes2net.lib.errors import InputError, pluralise, with_flag_names
-from nes2net.lib.output.sheet import Facts, Sheet
+from nes2net.lib.output.sheet import Facts, FactsDict, Sheet
 from nes2net.lib.output.terminal import print_note, say, say_aside, say_written
 from nes2net.lib.shell.command_line import INCOMPLETE
 from nes2net.lib.shell.commands import Flag, Folder, command_facts
@@ -117,7 +117,7 @@ def _sheet(path: Path, explanation: Explanation) -> Sheet:
             strongest_rows.append(
                 {"part": f"{start:.6g}–{end:.6g} {unit}", "relevance": f"{value:+.4f}", "towards": towards}
             )
-    facts: dict[str, object] = {
+    facts: FactsDict = {
         "score": f"{explanation.score:.4f}",
         "remark": explanation.remark,
         "explained": f"{explanation.duration:.2f} s from {explanation.start:.2f} s on",

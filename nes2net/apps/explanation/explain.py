@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,7 @@ from nes2net.data.audio.sources import Audio
 from nes2net.detector import Detector
 from nes2net.lib.errors import InputError
 from nes2net.lib.output.progress import ProgressDisplay
+from nes2net.lib.output.sheet import FactsDict
 from nes2net.lib.output.terminal import printable_name
 from nes2net.scoring.score_length import length_of_training, samples_to_score
 from nes2net.scoring.waveforms import RecordingToJudge
@@ -65,10 +66,10 @@ class Explanation:
             return None
         return self.difference - float(self.relevance.over_time.sum())
 
-    def to_dict(self) -> dict[str, object]:
+    def to_dict(self) -> FactsDict:
         """Return plain data for JSON, without the samples."""
         # Users' programs read these keys.
-        facts: dict[str, Any] = {
+        facts: FactsDict = {
             "score": self.score,
             "start": self.start,
             "duration": self.duration,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ from nes2net.data.audio.waveform import SAMPLE_RATE
 from nes2net.detector import Detector
 from nes2net.lib.computing.module_size import count_numbers
 from nes2net.lib.errors import InputError, pluralise
-from nes2net.lib.output.sheet import Facts
+from nes2net.lib.output.sheet import Facts, FactsDict
 from nes2net.lib.parts.options import part_names
 from nes2net.lib.storage.files import AnyPath, path_below, write_text, writing_folder
 from nes2net.lib.storage.plain_data import StrictModel, first_problem
@@ -152,7 +152,7 @@ class _Meta(StrictModel):
 
 def write_arena(
     detector: Detector, folder: Path, arena: Arena, num_samples: int | None, hub_name: str | None
-) -> dict[str, Any]:
+) -> FactsDict:
     """Write the adapter, ``meta.yaml`` and the detector to ``folder``.
 
     Args:
@@ -177,7 +177,7 @@ def write_arena(
         raise InputError(f"the Arena requires a `name` of one line with a letter a-z or a digit, not {name!r}")
     on_hub = None if hub_name is None else f"https://huggingface.co/{hub_name}"
     scored_part = "whole recordings" if num_samples is None else f"the first {num_samples:,} samples of a recording"
-    system: dict[str, Any] = {
+    system: FactsDict = {
         "name": name,
         "slug": slug,
         "description": f"Front-end {frontend}, aggregation {aggregation}, back-end {backend}; scores {scored_part} at "

@@ -22,7 +22,7 @@ from nes2net.apps.info.names import (
 from nes2net.apps.info.results import lines_about
 from nes2net.data.registry import corpora
 from nes2net.lib.errors import InputError, pluralise
-from nes2net.lib.output.sheet import Facts, Sheet, format_value
+from nes2net.lib.output.sheet import Facts, FactsDict, Sheet, format_value
 from nes2net.lib.parts.options import name_and_options
 from nes2net.lib.storage.files import AnyPath, Unchanged, is_absent, sha256_of
 from nes2net.models.checkpoints.folder import CONFIG, WEIGHTS
@@ -158,11 +158,11 @@ def _recipe_if_readable(provenance: Provenance) -> Recipe | None:
     return None
 
 
-def _training_facts(provenance: Provenance) -> dict[str, object]:
+def _training_facts(provenance: Provenance) -> FactsDict:
     recipe = _recipe_if_readable(provenance)
     record = provenance.facts
     average = record.get("average")
-    facts: dict[str, object] = {}
+    facts: FactsDict = {}
     if recipe is not None:
         run = ""
         if "seed" in (provenance.recipe or {}):  # the recipe in a saved copy of a detector lacks the seed
@@ -203,7 +203,7 @@ def _start_in_words(start: Provenance) -> str:
 
 
 def _run_sheet(folder: Path) -> Sheet:
-    facts: dict[str, object] = {}
+    facts: FactsDict = {}
     keys: Sequence[Facts] = ()
     rows = [] if is_absent(folder / HISTORY_FILE) else read_history(folder / HISTORY_FILE)
     checkpoints = sorted(folder.glob("*.pth"), key=lambda path: (len(path.name), path.name))
@@ -236,7 +236,7 @@ def _calibration_sheet(path: Path) -> Sheet:
     calibration = load_calibration(path, claims=True)
     name = quote(str(path))
     weights = [{"weight": weight, "system": system} for weight, system in zip(calibration.weights, calibration.systems)]
-    facts: dict[str, object] = {
+    facts: FactsDict = {
         "offset": calibration.offset,
         "prior of bona fide": calibration.prior,
         "l2": calibration.l2,

@@ -20,7 +20,7 @@ from nes2net.data.corpora.corpus import Counts
 from nes2net.data.corpora.layout import ListedCorpus
 from nes2net.data.registry import corpora, effects
 from nes2net.lib.errors import BrokenPart, InputError, did_you_mean, pluralise
-from nes2net.lib.output.sheet import Facts, Sheet, Tables, format_value
+from nes2net.lib.output.sheet import Facts, FactsDict, Sheet, Tables, format_value
 from nes2net.lib.parts.docstrings import docstring_of
 from nes2net.lib.parts.options import PARTS, name_and_options
 from nes2net.lib.parts.registry import Registry
@@ -436,7 +436,7 @@ def changed_keys(recipe: Recipe, sources: Mapping[str, str]) -> list[Facts]:
 
 def _values_by_key(recipe: Recipe) -> Facts:
     """Flatten a recipe, without its model: key such as ``train.lr`` → value."""
-    flat: dict[str, object] = {}
+    flat: FactsDict = {}
     for key, value in recipe.to_readable_dict().items():
         if key in SECTIONS and isinstance(value, Mapping):
             flat |= {f"{key}.{name}": item for name, item in value.items()}

@@ -212,7 +212,7 @@ class Results(Output[ShardScores]):
                 path.unlink()
                 del self.finished[path]
 
-    def write(self, files: Sequence[Path], count: int, rows: Iterator[tuple[Trial, ShardScores]]) -> dict[str, object]:
+    def write(self, files: Sequence[Path], count: int, rows: Iterator[tuple[Trial, ShardScores]]) -> Facts:
         """Return the numbers for the record; the files of the shards are written already."""
         results = [done for _, done in rows]
         total = sum(done.rows for done in results)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import ConfigDict, with_config
 from typing_extensions import NotRequired, TypedDict  # before Python 3.12, pydantic refuses the types of `typing`
+
+from nes2net.lib.output.sheet import FactsDict
 
 # Refuse unknown keys, because every key has to be described. pydantic takes the text below a key as the description.
 _CONFIG = ConfigDict(extra="forbid", use_attribute_docstrings=True)
@@ -58,7 +60,7 @@ class Info(TypedDict):
     """Whether the detector finds fake stretches."""
     calibrated: bool
     """Whether the server decides by a calibration."""
-    basis: dict[str, Any] | None
+    basis: FactsDict | None
     """What decisions rest on: threshold, prior, and the facts of the calibration. Null without a calibration."""
     people: list[str]
     """Names of the enrolled people, for the form field `person`."""
@@ -128,9 +130,9 @@ class JudgedRecording(TypedDict):
     """Of which part of the recording `score` is the score, if the decision was made along the recording."""
     decided_by: NotRequired[str]
     """The number that decided, if the decision was made along the recording."""
-    along: NotRequired[dict[str, Any]]
+    along: NotRequired[FactsDict]
     """Facts on which a decision along the whole recording rests."""
-    basis: NotRequired[dict[str, Any] | str | None]
+    basis: NotRequired[FactsDict | str | None]
     """With a calibration: threshold, prior, and the facts of the calibration; with `person`: `trials`, `genuine
     recordings`, or null."""
     duration: float
@@ -150,9 +152,9 @@ class JudgedRecording(TypedDict):
     lowest: NotRequired[Lowest]
     remark: NotRequired[str]
     """What is remarkable about the recording, such as silence."""
-    marks: NotRequired[list[dict[str, Any]]]
+    marks: NotRequired[list[FactsDict]]
     """Marks of who made or signed the recording, one object for each kind; `finding` is its text."""
-    evidence: NotRequired[list[dict[str, Any]]]
+    evidence: NotRequired[list[FactsDict]]
     """What the server was asked to find beside the answer; `finding` is its text."""
     trained_on_segments: bool
     """Whether the detector was trained to score segments."""
@@ -198,6 +200,6 @@ REASONS = {
 }
 
 
-def error_answers(*statuses: int) -> dict[int | str, dict[str, Any]]:
+def error_answers(*statuses: int) -> dict[int | str, FactsDict]:
     """Describe for FastAPI the errors with these HTTP ``statuses``, keys of :data:`REASONS`."""
     return {status: {"model": Problem, "description": REASONS[status]} for status in statuses}

@@ -20,6 +20,7 @@ from nes2net.cli.published.lines import (
     say,
 )
 from nes2net.lib.errors import InputError
+from nes2net.lib.output.sheet import Facts
 from nes2net.lib.output.terminal import print_note, say_aside
 from nes2net.lib.shell.command_line import OneLineParser, add_debug, command_of, run
 
@@ -246,13 +247,13 @@ def _names_of_settings() -> dict[str, str]:
     }
 
 
-def model_from_flags(args: argparse.Namespace) -> dict[str, Any]:
+def model_from_flags(args: argparse.Namespace) -> Facts:
     # The published detectors read only the front-end's last hidden state.
     frontend = {"name": "lps"} if args.frontend == "lps" else {"name": SSL_CONFIGS[args.ssl_config]}
     return {"frontend": frontend, "aggregation": {"name": "last"}, "backend": backend_from_flags(args)}
 
 
-def _model_to_train(args: argparse.Namespace) -> dict[str, Any]:
+def _model_to_train(args: argparse.Namespace) -> Facts:
     """Choose the architecture: of the checkpoint ``--model_path``, without ``adapt``, which
     ``train.adapt`` states; otherwise of the flags.
     """
@@ -266,7 +267,7 @@ def _model_to_train(args: argparse.Namespace) -> dict[str, Any]:
     return model
 
 
-def backend_from_flags(args: argparse.Namespace) -> dict[str, Any]:
+def backend_from_flags(args: argparse.Namespace) -> Facts:
     if args.model_name == "wav2vec2_AASIST":
         return {"name": "aasist", "num_logits": args.n_output_logits}
     if len(args.Nes_ratio) != 2:

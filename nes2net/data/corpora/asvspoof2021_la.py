@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -11,6 +10,7 @@ from nes2net.data.corpora import protocol as files
 from nes2net.data.corpora.corpus import AsvScores, Counts, Download
 from nes2net.data.corpora.layout import Columns, Files, ListedCorpus
 from nes2net.lib.errors import InputError
+from nes2net.lib.output.sheet import Facts
 from nes2net.lib.storage.files import AnyPath
 from nes2net.lib.storage.text_files import parse_float, read_rows
 
@@ -18,7 +18,7 @@ from nes2net.lib.storage.text_files import parse_float, read_rows
 PHASES = {"progress": "progress", "eval": "eval", "hidden": "hidden", "hidden_track": "hidden"}
 
 
-def shared_arguments(track: str, key: Columns) -> dict[str, Any]:
+def shared_arguments(track: str, key: Columns) -> Facts:
     """Return the arguments of ``ListedCorpus`` that both tracks, ``"LA"`` and ``"DF"``, share."""
     folder = f"ASVspoof2021_{track}_eval"
     key_folders = (f"{track}/CM", f"keys/{track}/CM", f"{track}/keys/{track}/CM", "CM", "keys/CM", ".")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from nes2net.data.corpora.id_tables import label_of
 from nes2net.data.corpora.trial import SPOOF
 from nes2net.lib.errors import refuse, short_repr
@@ -20,7 +18,7 @@ def is_cut(entry: Facts) -> bool:
     return isinstance(entry.get("recording"), dict) or str(entry.get("type")).endswith("Cut")
 
 
-def cut_fields(cut: Facts) -> dict[str, Any]:
+def cut_fields(cut: Facts) -> Facts:
     """Return the fields of a cut; raise InputError if it is not part of a single file."""
     kind = cut.get("type", "MonoCut")
     refuse((kind != "MonoCut", f"a {kind} is not a single recording; write a MonoCut for each"))
@@ -45,7 +43,7 @@ def cut_fields(cut: Facts) -> dict[str, Any]:
     return {**_joined_facts(cut), **part, "path": source["source"]}
 
 
-def _joined_facts(cut: Facts) -> dict[str, Any]:
+def _joined_facts(cut: Facts) -> Facts:
     # The facts in which the supervisions agree, and the cut's own; it is spoofed if any of them says so.
     facts = []
     for supervision in cut.get("supervisions") or ():

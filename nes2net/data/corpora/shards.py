@@ -25,7 +25,7 @@ from nes2net.data.corpora.id_tables import LABELS
 from nes2net.data.corpora.protocol import WHOLE, NotFound
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial
 from nes2net.lib.errors import InputError, as_input_error, join_names, pluralise, readable_size, short_repr
-from nes2net.lib.output.sheet import Facts
+from nes2net.lib.output.sheet import Facts, FactsDict
 from nes2net.lib.output.terminal import note_once
 from nes2net.lib.process.this_process import enough_memory
 from nes2net.lib.storage.files import Budget, is_stream
@@ -217,7 +217,7 @@ def _class_labels(table: Table, path: Path) -> Callable[[Any, str], str | None] 
     return partial(_label_of, labels=_WORDS | labels, expected=f"0 to {len(words) - 1} ({listed_words})")
 
 
-def _read_rows(table: Table, names: list[str], budget: Budget) -> Iterator[dict[str, object]]:
+def _read_rows(table: Table, names: list[str], budget: Budget) -> Iterator[FactsDict]:
     if not names:
         num_rows = sum(table.counts)
         budget.take("rows", steps=num_rows)
@@ -227,7 +227,7 @@ def _read_rows(table: Table, names: list[str], budget: Budget) -> Iterator[dict[
     # Batches have their columns in the order of the schema, as `names`.
     for batch in table.batches(names, budget):
         for values in zip(*batch.columns):
-            row: dict[str, object] = {}
+            row: FactsDict = {}
             for name, value in zip(names, values):
                 row[name] = value.as_py()
                 # A file may store a long text once for many rows, but in memory each row has a copy.
@@ -287,7 +287,7 @@ def _trial_of_row(
     return Trial("%20".join(id.split()), path, label, phase=phase, extra=tuple(extra), **fields)  # type: ignore[arg-type]  # only text
 
 
-def _stated(values: Facts) -> dict[str, Any]:
+def _stated(values: Facts) -> FactsDict:
     return {name: value for name, value in values.items() if value not in (None, "")}
 
 
@@ -315,7 +315,7 @@ def _as_text(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def _parse_notes(text: Any, row_name: str) -> dict[str, object]:
+def _parse_notes(text: Any, row_name: str) -> FactsDict:
     if text in (None, ""):
         return {}
     with as_input_error(f"{row_name}: the notes are not JSON", ValueError, TypeError, remedy=short_repr(str(text))):

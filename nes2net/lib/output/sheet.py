@@ -13,6 +13,8 @@ from nes2net.lib.output.terminal import printable_name, table_line, wrap_text
 
 #: Plain data about a thing: name → text, number or list.
 Facts: TypeAlias = Mapping[str, Any]
+#: Facts that may be changed or extended.
+FactsDict: TypeAlias = dict[str, Any]
 #: Heading → rows with the same columns.
 Tables: TypeAlias = Mapping[str, Sequence[Facts]]
 #: Largest number of characters in a line of text.

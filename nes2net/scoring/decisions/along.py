@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from nes2net.data.audio.remarks import NO_VOICE
 from nes2net.lib.errors import check_setting, pluralise
+from nes2net.lib.output.sheet import FactsDict
 from nes2net.lib.output.times import clock, plain_duration, readable_duration
 from nes2net.scoring.decisions.decision import CANNOT_TELL, Decider, Decision, clipping_factor
 from nes2net.scoring.decisions.evidence import Evidence, Running
@@ -149,11 +150,11 @@ class DecisionAlong(Decision):
                 words.append(f"a fake part shorter than {plain_duration(self.shortest_found)} would mostly be missed")
         return words
 
-    def row(self) -> dict[str, object]:
+    def row(self) -> FactsDict:
         """Return :meth:`Decision.row`, with the fields of this class under ``along``."""
         row = {**super().row(), "score_of": f"the first {self.window:.3g} s", "decided_by": self.decided_by}
         names = ("rests_on", "windows", "window", "hop", "in_part")
-        along: dict[str, object] = {name: getattr(self, name) for name in names}
+        along: FactsDict = {name: getattr(self, name) for name in names}
         if self.stretch is not None and self.low_windows is not None:
             along["stretch"] = {**asdict(self.stretch), "stands_out": self.stretch.stands_out}
             along["low_windows"] = self.low_windows._asdict()
@@ -176,7 +177,7 @@ class CutoffDecision(Decision):
         """The sentence on the deciding windows, if any."""
         return [self.along] if self.along else []
 
-    def row(self) -> dict[str, object]:
+    def row(self) -> FactsDict:
         row = super().row() | {"threshold": self.threshold}
         del row["llr"], row["probability"]
         if self.mean is not None:

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from nes2net.data.audio.speech import SPEECH_RULE
 from nes2net.lib.errors import InputError, check_setting, refuse, with_flag_names
+from nes2net.lib.output.sheet import FactsDict
 from nes2net.lib.output.terminal import printable_name
 from nes2net.metrics import wilson_interval
 from nes2net.metrics.dcf import act_dcf_threshold
@@ -225,7 +226,7 @@ class Decision:
             f"{'; '.join(self.words)}."
         )
 
-    def row(self) -> dict[str, object]:
+    def row(self) -> FactsDict:
         """Return plain data without fields that are None, except llr and probability."""
         reason = self.reason and with_flag_names(self.reason)
         row = {field.name: getattr(self, field.name) for field in fields(Decision)} | {"reason": reason}
@@ -524,11 +525,11 @@ class Decider:
             ErrorCount("spoof", "bona fide", len(llrs.spoof), int((llrs.spoof >= threshold).sum())),
         )
 
-    def basis(self) -> dict[str, object]:
+    def basis(self) -> FactsDict:
         """Collect the basis of decisions as plain data: threshold, prior, and facts about the calibration."""
         facts = {key: value for key, value in self.calibration.trained_on.items() if key != "figures"}
         scored_by = self.calibration.scored_by
-        settings: dict[str, object] = {
+        settings: FactsDict = {
             "threshold": self.threshold,
             "abstain": self.abstain,
             "detector": scored_by.fingerprint if scored_by else None,

@@ -12,7 +12,7 @@ from pydantic import (
 )
 
 from nes2net.lib.errors import InputError, refuse, short_repr
-from nes2net.lib.output.sheet import Facts
+from nes2net.lib.output.sheet import Facts, FactsDict
 from nes2net.lib.parts.options import Options, Takes, check_model
 from nes2net.training.recipes.augment import AugmentConfig
 from nes2net.training.recipes.data import CorpusConfig, DataConfig
@@ -111,11 +111,11 @@ class Recipe(Section):
             ),
         )
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> FactsDict:
         """Convert to plain data, in the order of the keys."""
         return self.model_dump()
 
-    def to_readable_dict(self) -> dict[str, object]:
+    def to_readable_dict(self) -> FactsDict:
         """Convert to plain data for people, with the short form of `data` if possible."""
         return {**self.to_dict(), "data": self.data.to_readable_dict()}
 
@@ -170,13 +170,13 @@ def recipe_from_dict(values: object) -> Recipe:
     return Recipe(**{str(key): value for key, value in values.items()})
 
 
-def flatten(values: Facts, prefix: str = "") -> dict[str, object]:
+def flatten(values: Facts, prefix: str = "") -> FactsDict:
     """Flatten nested mappings to dotted keys, such as ``train.lr``, that begin with ``prefix``.
 
     >>> flatten({"train": {"lr": 1e-3}, "seed": 1})
     {'train.lr': 0.001, 'seed': 1}
     """
-    by_key: dict[str, object] = {}
+    by_key: FactsDict = {}
     for key, value in values.items():
         by_key |= flatten(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: value}
     return by_key
