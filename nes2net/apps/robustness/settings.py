@@ -32,7 +32,7 @@ class Suite:
         attack_then: pass conditions after an attack
         attack_through: pass conditions that attacks know
         attack_split: fit filters and universal noise on it
-        attack_per: fit one for each attack of the corpus
+        attack_per: fit one per spoofing attack, or per corpus
         attack_side: attack spoof, bonafide or both
         attack_steps: steps of an attack, if it has any
     """
