@@ -32,7 +32,7 @@ class Suite:
         attack_then: pass conditions after an attack
         attack_through: pass conditions that attacks know
         attack_split: fit filters and universal noise on it
-        attack_per: fit one per spoofing attack, or per corpus
+        attack_per: fit per attack, or corpus
         attack_side: attack spoof, bonafide or both
         attack_steps: steps of an attack, if it has any
     """
@@ -46,8 +46,8 @@ class Suite:
     rir: _Folder | None = None
     attack: Annotated[Sequence[str], Flag("NAME:DB")] = ()
     attack_from: Annotated[Sequence[str], Flag("MODEL"), UsedWith("attack")] = ()
-    attack_then: Annotated[Sequence[str], Flag("NAME"), UsedWith("attack")] = ()
-    attack_through: Annotated[Sequence[str], Flag("NAME"), UsedWith("attack")] = ()
+    attack_then: Annotated[Sequence[str], Flag("VIA"), UsedWith("attack")] = ()
+    attack_through: Annotated[Sequence[str], Flag("VIA"), UsedWith("attack")] = ()
     attack_split: Annotated[str | None, Flag("SPLIT"), UsedWith("attack")] = None
     attack_per: Annotated[Per, Flag("PER"), UsedWith("attack")] = "corpus"
     attack_side: Annotated[Literal["spoof", "bonafide", "both"], Flag("SIDE"), UsedWith("attack")] = "spoof"
