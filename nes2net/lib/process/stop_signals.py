@@ -68,13 +68,19 @@ class StopSignals:
 
 @contextmanager
 def delaying_signals() -> Iterator[None]:
-    """Call handlers of Ctrl-C and SIGTERM after this context: an error in a queue of multiprocessing may lock it for ever."""
+    """Call handlers of the first Ctrl-C or SIGTERM after this context: an error in a queue of multiprocessing may lock it."""
     received: list[int] = []
     handlers: dict[int, Any] = {}
+
+    def receive(number: int, frame: object) -> None:
+        if received:
+            handlers[number](number, frame)
+        received.append(number)
+
     if threading.current_thread() is threading.main_thread():
         for delayed in (signal.SIGINT, signal.SIGTERM):
             if callable(signal.getsignal(delayed)):
-                handlers[delayed] = signal.signal(delayed, lambda number, _frame: received.append(number))
+                handlers[delayed] = signal.signal(delayed, receive)
     try:
         yield
     finally:

@@ -4,7 +4,7 @@ import signal
 
 import pytest
 
-from nes2net.lib.process.stop_signals import StopSignals
+from nes2net.lib.process.stop_signals import StopSignals, delaying_signals
 
 
 class Dying:
@@ -39,6 +39,18 @@ def test_only_the_second_signal_ends_the_program_at_once():
         with pytest.raises(SystemExit):
             signal.raise_signal(signal.SIGINT)
     assert calls == ["stopped"]
+
+
+def test_only_the_first_signal_is_delayed():
+    events = []
+    with pytest.raises(KeyboardInterrupt), delaying_signals():
+        signal.raise_signal(signal.SIGINT)
+        events.append("delayed")
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt:
+            events.append("raised")
+    assert events == ["delayed", "raised"]
 
 
 def test_a_hangup_that_nohup_ignores_stays_ignored():
