@@ -219,6 +219,7 @@ def test_a_detector_is_exported(run, tmp_path):
     detector = Detector.from_pretrained(run, "cpu")
     exported = Detector.from_pretrained(export(detector, "safetensors", tmp_path / "exported"), "cpu")
     samples = pairs(2, seed=3)[0][0]
+    assert exported.fingerprint() == detector.fingerprint()
     assert exported.score(samples, 16000) == pytest.approx(detector.score(samples, 16000), rel=1e-6)
 
 

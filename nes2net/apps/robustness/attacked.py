@@ -132,8 +132,7 @@ class AttackedScores(Rows):
         attack = create_attack(self.attack, steps=self.steps)
         facts = {**vars(self), **vars(attack), "unit": attack.unit, "keep": attack.keep, **_CONSTANTS}
         del facts["passed"], facts["made_on"]
-        fit_trials = itertools.chain(*self.fit_trials.values())
-        facts["fit_trials"] = " ".join(trial.id for trial in fit_trials)
+        facts["fit_trials"] = " ".join(trial.id for trial in itertools.chain(*self.fit_trials.values()))
         facts["fit"] = self.fit and sha256_of(self.fit)
         return facts
 
@@ -191,7 +190,9 @@ class AttackedScores(Rows):
             B×2, by :attr:`columns`: score, SNR in dB (0 for silence, about 300 without a change).
         """
         attacked = waveforms.clone()
-        perturbations = read_perturbations(self.fit, waveforms.device) if self.fit else [None]
+        perturbations: list[Any] = [None]
+        if self.fit:
+            perturbations = read_perturbations(self.fit, waveforms.device)
         for position, perturbation in enumerate(perturbations):
             rows = numbers[:, 1] == position
             attacked[rows] = robustness.attack(
